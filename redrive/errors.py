@@ -1,0 +1,127 @@
+"""Every error that Redrive raises on purpose, in one hierarchy.
+
+An error carries the fields that name what it is about and builds its message from them; the message says
+what happened, to which event, field, setting, topic or broker, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class RedriveError(Exception):
+    """The root: ``except RedriveError`` catches all that Redrive raises on purpose, and nothing else."""
+
+
+class InvalidEventError(RedriveError):
+    """A value does not fit its schema.
+
+    Attributes:
+        topic: the topic the event was meant for.
+        field: path of the offending field, such as ``order.items[2].price``; empty for the value itself.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, topic: str, field: str, reason: str) -> None:
+        self.topic, self.field, self.reason = topic, field, reason
+        at = f"field {field!r}" if field else "the value"
+        super().__init__(f"event for {topic}: {at} {reason}")
+
+
+class WireFormatError(RedriveError):
+    """Bytes that are not a magic byte, a schema id and exactly one Avro body.
+
+    Attributes:
+        reason: what is wrong with the bytes.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"not a Confluent-framed Avro event: {reason}")
+
+
+class ConfigError(RedriveError):
+    """A setting is missing or wrong.
+
+    Attributes:
+        setting: its dotted name, such as ``domains.orders.cluster``.
+        reason: what is wrong, and what to write instead.
+        where: file and line, if known.
+    """
+
+    def __init__(self, setting: str, reason: str, where: str = "") -> None:
+        self.setting, self.reason, self.where = setting, reason, where
+        super().__init__(f"{where + ': ' if where else ''}{setting}: {reason}")
+
+
+class UnavailableError(RedriveError):
+    """A system that is needed does not answer in time; trying again later is right.
+
+    Attributes:
+        system: which one, such as ``registry http://127.0.0.1:8081``.
+        reason: what was tried and what came back.
+    """
+
+    def __init__(self, system: str, reason: str) -> None:
+        self.system, self.reason = system, reason
+        super().__init__(f"{system} is unavailable: {reason}")
+
+
+class PublishError(RedriveError):
+    """An event was not acknowledged: neither Kafka nor the standby store has confirmed it.
+
+    It may still arrive once (a request can be on its way); publishing it again with the same ``event_id``
+    lets consumers tell.
+
+    Attributes:
+        event_id: the event.
+        topic: where it was meant to go.
+        reason: what both paths said.
+    """
+
+    def __init__(self, event_id: str, topic: str, reason: str) -> None:
+        self.event_id, self.topic, self.reason = event_id, topic, reason
+        super().__init__(f"event {event_id} for {topic} is not acknowledged: {reason}")
+
+
+class BackPressureError(RedriveError):
+    """The producer holds as many unacknowledged events as it may; nothing was accepted.
+
+    Attributes:
+        events: how many it holds.
+        waited: seconds that the call waited for room.
+    """
+
+    def __init__(self, events: int, waited: float) -> None:
+        self.events, self.waited = events, waited
+        super().__init__(
+            f"no room for another event after {waited:.1f} s: {events} events wait for Kafka or the standby store; "
+            "slow down, or raise max_unacknowledged"
+        )
+
+
+class FencedError(RedriveError):
+    """A newer run of the same unit has taken over; this one has stopped and changed nothing after that.
+
+    Attributes:
+        unit: the unit's name.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__(f"{unit}: a newer run has taken over this unit; this one stops. Look for the other run.")
+
+
+class HeldError(RedriveError):
+    """Another running operation holds what this one needs.
+
+    Attributes:
+        resource: what is held, such as ``local/flights.departed``.
+        holder: the name and id of the other operation.
+    """
+
+    def __init__(self, resource: str, holder: str) -> None:
+        self.resource, self.holder = resource, holder
+        super().__init__(f"{resource} is held by {holder}; wait for it to end or cancel it, then start again")
+
+
+class StoppedError(RedriveError):
+    """The work was asked to stop and did so, at a clean cursor; starting it again goes on from there."""
