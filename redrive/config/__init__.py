@@ -1,0 +1,31 @@
+"""The settings of a platform: which clusters there are, which topics live on them, what keeps them safe.
+
+They stand in one TOML file (``redrive.toml``). Environment variables go over it: ``REDRIVE_`` and the path
+of the setting with two underscores between its parts, such as ``REDRIVE_CLUSTERS__LOCAL__BOOTSTRAP``; an
+empty one counts as not set. A secret is never in either: the settings say where it is, as
+``{env = "NAME"}`` or ``{file = "path"}``. Paths are relative to the file.
+"""
+
+from redrive.config.sections import (
+    ClusterConfig,
+    DomainConfig,
+    LedgerConfig,
+    RegistryConfig,
+    Secret,
+    StandbyConfig,
+    TopicConfig,
+)
+from redrive.config.settings import Cluster, Config, Topic
+
+__all__ = [
+    "Cluster",
+    "ClusterConfig",
+    "Config",
+    "DomainConfig",
+    "LedgerConfig",
+    "RegistryConfig",
+    "Secret",
+    "StandbyConfig",
+    "Topic",
+    "TopicConfig",
+]

@@ -1,0 +1,183 @@
+"""The sections of the settings file, field by field, as pydantic models."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from redrive.errors import ConfigError
+
+
+def _topic_name(name: str) -> str:
+    # The rule is Kafka's own: org.apache.kafka.common.internals.Topic.
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name) or name in {".", ".."}:
+        raise ValueError("is not a topic name that Kafka takes: 1 to 249 letters, digits, dots, underscores and dashes")
+    return name
+
+
+def _no_password(url: str) -> str:
+    # The value is not repeated in the message: it may hold a real password.
+    if re.match(r"[^/]*://[^/@]*:[^/@]*@", url) or re.search(r"[?&]password=", url):
+        way_out = 'take it out, and write password = {env = "NAME"} or {file = "path"}'
+        raise ValueError(f"holds a password; {way_out}")
+    return url
+
+
+def _database(url: str) -> str:
+    try:
+        backend = make_url(url).get_backend_name()
+    except ArgumentError:
+        backend = "what this is"
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError(f"must be sqlite:///path or postgresql://user@host/name; {backend} is not supported")
+    return url
+
+
+def _by_reference(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        raise ValueError('is the secret itself; write {env = "NAME"} or {file = "path"} instead')  # noqa: TRY004
+    return value
+
+
+# Lower case, because the names of environment variables are matched without regard to case.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+TopicName = Annotated[str, AfterValidator(_topic_name)]
+Url = Annotated[str, AfterValidator(_no_password)]
+Bootstrap = Annotated[str, StringConstraints(pattern=r"^[^\s,]+:\d+(,\s*[^\s,]+:\d+)*$")]
+
+
+class Section(BaseModel):
+    """A table of the file: what it does not know is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Secret(Section):
+    """Where a secret is: in an environment variable, or in a file (without the line break at its end)."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError('needs exactly one of env and file, such as {env = "NAME"}')
+        return self
+
+    def read(self, setting: str, folder: Path) -> str:
+        """Return the secret itself.
+
+        Raises:
+            ConfigError: naming ``setting``: the variable is not set, or the file can't be read.
+        """
+        if self.env is not None:
+            if self.env not in os.environ:
+                raise ConfigError(setting, f"the environment variable {self.env} is not set")
+            return os.environ[self.env]
+        path = folder / str(self.file)
+        try:
+            return path.read_text().removesuffix("\n")
+        except OSError as error:
+            raise ConfigError(setting, f"can't read the secret from {path}: {error.strerror}") from error
+
+
+SecretReference = Annotated[Secret, BeforeValidator(_by_reference)]
+
+
+class StandbyConfig(Section):
+    """The standby store's DynamoDB table.
+
+    Attributes:
+        endpoint: where DynamoDB is, if not in AWS.
+        gate_refresh: seconds for which a producer may rely on what it knows about diverted lanes. All
+            producers of a table must agree on it, or a newer event may overtake an older one in an outage.
+    """
+
+    table: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{3,255}$")] = "redrive-standby"
+    region: str = "us-east-1"
+    endpoint: Url | None = None
+    gate_refresh: Annotated[float, Field(gt=0, le=60)] = 1.0
+
+
+class RegistryConfig(Section):
+    """The schema registry, any that speaks Confluent's API."""
+
+    url: Url
+    username: str | None = None
+    password: SecretReference | None = None
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password come together")
+        return self
+
+
+class LedgerConfig(Section):
+    """The ledger's database: SQLite (``sqlite:///path``) or PostgreSQL (``postgresql://user@host/name``)."""
+
+    url: Annotated[Url, AfterValidator(_database)] = "sqlite:///.redrive/ledger.db"
+    password: SecretReference | None = None
+
+
+class ClusterConfig(Section):
+    """How a Kafka cluster is reached."""
+
+    bootstrap: Bootstrap
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretReference | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretReference | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        sasl = self.security_protocol.startswith("SASL")
+        if sasl and (self.username is None or self.password is None):
+            raise ValueError(f"{self.security_protocol} needs a username and a password")
+        if self.username is not None and not sasl:
+            raise ValueError(f"a username means nothing with {self.security_protocol}; write SASL_SSL")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file come together")
+        return self
+
+
+class DomainConfig(Section):
+    """A part of the business whose topics live on one cluster."""
+
+    cluster: Name
+
+
+class TopicConfig(Section):
+    """A topic as it should be.
+
+    Attributes:
+        lanes: units of order, diversion and parallel replay in an outage; as many as partitions if not given.
+        schema_file: path of the ``.avsc`` that its values must fit (``schema`` in the file).
+        config: Kafka's own topic settings, such as ``{"retention.ms" = 86400000}``.
+    """
+
+    domain: Name
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 6
+    replication: Annotated[int, Field(ge=1, le=15)] = 3
+    lanes: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    schema_file: Path | None = Field(None, alias="schema")
+    config: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -1,0 +1,201 @@
+"""`Config`: all settings, and what the rest of Redrive asks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PrivateAttr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+
+from redrive.config.reading import PREFIX, find_file, names, read
+from redrive.config.sections import (
+    ClusterConfig,
+    DomainConfig,
+    LedgerConfig,
+    Name,
+    RegistryConfig,
+    StandbyConfig,
+    TopicConfig,
+    TopicName,
+)
+from redrive.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic with all that is known of it.
+
+    Defaults are filled in, paths absolute, Kafka's settings as Kafka writes them.
+    """
+
+    name: str
+    domain: str
+    cluster: str
+    partitions: int
+    replication: int
+    lanes: int
+    schema: Path | None = None
+    config: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Kafka cluster by name."""
+
+    name: str
+    config: ClusterConfig
+    folder: Path
+
+    def client_config(self) -> dict[str, Any]:
+        """Give what a confluent-kafka client needs to connect. It holds secrets: don't print it.
+
+        Raises:
+            ConfigError: a secret is not where the settings say.
+        """
+        given, setting = self.config, f"clusters.{self.name}"
+        client: dict[str, Any] = {
+            "bootstrap.servers": given.bootstrap,
+            "security.protocol": given.security_protocol,
+        }
+        if given.username is not None and given.password is not None:
+            client["sasl.mechanism"] = given.sasl_mechanism
+            client["sasl.username"] = given.username
+            client["sasl.password"] = given.password.read(f"{setting}.password", self.folder)
+        if given.ca_file is not None:
+            client["ssl.ca.location"] = str(self.folder / given.ca_file)
+        if given.certificate_file is not None and given.key_file is not None:
+            client["ssl.certificate.location"] = str(self.folder / given.certificate_file)
+            client["ssl.key.location"] = str(self.folder / given.key_file)
+        if given.key_password is not None:
+            client["ssl.key.password"] = given.key_password.read(f"{setting}.key_password", self.folder)
+        return client
+
+
+class Config(BaseSettings):
+    """All settings. Made by `Config.load`, which refuses a file with a mistake in it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    standby: StandbyConfig = Field(default_factory=StandbyConfig)
+    registry: RegistryConfig
+    ledger: LedgerConfig = Field(default_factory=LedgerConfig)
+    clusters: dict[Name, ClusterConfig]
+    domains: dict[Name, DomainConfig]
+    topics: dict[TopicName, TopicConfig]
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Config:
+        """Read the file at ``path``, else at ``$REDRIVE_CONFIG``, else ``./redrive.toml``.
+
+        Raises:
+            ConfigError: the first mistake, with its file and line; `Config.check` gives all.
+        """
+        file = find_file(path)
+        config, mistakes = read(cls, file)
+        if config is None or mistakes:
+            raise mistakes[0]
+        config._folder = file.parent
+        return config
+
+    @classmethod
+    def check(cls, path: str | Path | None = None) -> list[ConfigError]:
+        """Give every mistake in the settings, in the order of their lines."""
+        try:
+            _, mistakes = read(cls, find_file(path))
+        except ConfigError as error:
+            return [error]
+        return mistakes
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file; what paths in it are relative to."""
+        return self._folder
+
+    def topic(self, name: str) -> Topic:
+        """Give the topic called ``name``.
+
+        Raises:
+            ConfigError: there is none; names those there are.
+        """
+        given = self.topics.get(name)
+        if given is None:
+            raise ConfigError(f"topics.{name}", f"there is no such topic; there are {names(self.topics)}")
+        return Topic(
+            name=name,
+            domain=given.domain,
+            cluster=self.domains[given.domain].cluster,
+            partitions=given.partitions,
+            replication=given.replication,
+            lanes=given.lanes or given.partitions,
+            schema=self.folder / given.schema_file if given.schema_file else None,
+            config={key: _as_kafka_writes(value) for key, value in given.config.items()},
+        )
+
+    def cluster(self, name: str) -> Cluster:
+        """Give the cluster called ``name``.
+
+        Raises:
+            ConfigError: there is none; names those there are.
+        """
+        if name not in self.clusters:
+            reason = f"there is no such cluster; there are {names(self.clusters)}"
+            raise ConfigError(f"clusters.{name}", reason)
+        return Cluster(name, self.clusters[name], self.folder)
+
+    def cluster_of(self, topic: str) -> Cluster:
+        """Give the cluster that ``topic`` lives on, by its domain.
+
+        Raises:
+            ConfigError: there is no such topic; names those there are.
+        """
+        return self.cluster(self.topic(topic).cluster)
+
+    def topics_of(self, cluster: str) -> list[Topic]:
+        """Give the topics that live on ``cluster``, sorted by name."""
+        topics = (self.topic(name) for name in sorted(self.topics))
+        return [topic for topic in topics if topic.cluster == cluster]
+
+    def registry_client_config(self) -> dict[str, Any]:
+        """Give what confluent-kafka's ``SchemaRegistryClient`` needs. It may hold a secret: don't print it.
+
+        Raises:
+            ConfigError: the password is not where the settings say.
+        """
+        registry = self.registry
+        client: dict[str, Any] = {"url": registry.url}
+        if registry.username is not None and registry.password is not None:
+            password = registry.password.read("registry.password", self.folder)
+            client["basic.auth.user.info"] = f"{registry.username}:{password}"
+        if registry.ca_file is not None:
+            client["ssl.ca.location"] = str(self.folder / registry.ca_file)
+        return client
+
+    def ledger_url(self) -> URL:
+        """Give the URL of the ledger's database, with its password; the path of a file is absolute.
+
+        Raises:
+            ConfigError: the password is not where the settings say.
+        """
+        url = make_url(self.ledger.url)
+        if url.get_backend_name() == "sqlite":
+            in_file = url.database not in {None, "", ":memory:"}
+            return url.set(database=str(self.folder / str(url.database))) if in_file else url
+        if self.ledger.password is not None:
+            url = url.set(password=self.ledger.password.read("ledger.password", self.folder))
+        return url
+
+
+def _as_kafka_writes(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
