@@ -1,0 +1,262 @@
+"""The replay of one lane: everything that its producers stored, back into Kafka, in order, and the lane reopened.
+
+`LaneReplay` decides *what* comes next and *when* a lane may be sealed and opened; it is a `Source` for the pump, which
+publishes chunks together with the cursor that says how far they reach. It may be killed anywhere, and two of it may run
+at once: what is published is decided by the cursor inside Kafka's transactions alone, seals are harmless at any time, and
+`open` and deletions only ever follow from a committed cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from redrive.events import Event
+from redrive.pump.model import Chunk
+from redrive.standby.batches import Stored
+from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
+from redrive.standby.log import SEAL, seal
+from redrive.standby.store import Store
+from redrive.standby.streams import Position, StreamReader, merge
+from redrive.standby.writer import Clock
+
+Lookup = Callable[[Lane, Sequence[Stored]], set[str]]
+"""Tells which of some events (by id) are in their topic already."""
+
+ROUNDS = 20
+"""Rounds after which a lane is sealed, whatever still comes."""
+
+
+class Cursor(msgspec.Struct, array_like=True):
+    """How far a lane is published; it travels inside the pump's transactions.
+
+    Attributes:
+        epoch: the epoch that is being replayed.
+        streams: producer → position in its stream of this epoch.
+    """
+
+    epoch: int = 0
+    streams: dict[str, Position] = {}
+
+
+class LaneReplay:
+    """Yields what a lane's streams hold, oldest epoch first, merged by acceptance time.
+
+    Order *within* a stream is the stream's own and depends on no clock. *Between* streams it is the order of acceptance,
+    as far as the producers' clocks agree: within ``skew``.
+
+    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch.
+
+    Args:
+        store: the standby table.
+        lane: which lane.
+        lookup: finds events that may be in Kafka already, and are.
+        clock: time.
+        owner: who seals and opens, for the log.
+        skew: seconds by which clocks of producers and replays may differ.
+        settle: seconds that a doubtful event is left alone after it was accepted, for a produce request that still lies
+            in the socket of a broker that was paused.
+        small: events in a round at or below which the lane is sealed.
+
+    Attributes:
+        doubtful: ids of the events that were looked up.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lane: Lane,
+        lookup: Lookup,
+        *,
+        clock: Clock,
+        owner: str,
+        skew: float = 1.0,
+        settle: float = 5.0,
+        small: int = 5_000,
+    ) -> None:
+        self.lane = lane
+        self.doubtful: set[str] = set()
+        self._store = store
+        self._log = LaneLog(store, lane)
+        self._gate = Gate(store, lane.cluster)
+        self._lookup = lookup
+        self._clock = clock
+        self._owner = owner
+        self._skew_ms = int(skew * 1000)
+        self._settle_ms = int(settle * 1000)
+        self._small = small
+        self._cursor = Cursor()
+        self._deleted: dict[str, int] = {}
+        self._present: set[str] = set()
+        self._checked: dict[str, int] = {}
+
+    def next_epoch(self, cursor: bytes | None) -> int | None:
+        """Return the oldest epoch that is not both published and left behind; None if the lane is open.
+
+        Args:
+            cursor: the last committed one.
+        """
+        committed = _decode(cursor)
+        opened, started = 0, []
+        for _, slot in self._log.entries():
+            if slot.kind == OPEN:
+                opened = slot.epoch
+            elif slot.kind == DIVERT and slot.epoch not in started:
+                started.append(slot.epoch)
+        for epoch in started:
+            if epoch <= opened or epoch < committed.epoch:
+                continue
+            if epoch == committed.epoch and epoch != max(started) and self._is_published(committed):
+                continue
+            return epoch
+        return None
+
+    def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
+        """Yield the next epoch from ``cursor`` on: rounds until little comes any more, then seal, then the rest."""
+        self._cursor = _decode(cursor)
+        self._sweep()
+        epoch = self.next_epoch(cursor)
+        if epoch is None:
+            return
+        if epoch != self._cursor.epoch:
+            self._cursor = Cursor(epoch)
+        self._present.clear()
+        self._checked.clear()
+        for _ in range(ROUNDS):
+            published = 0
+            for chunk in self._round(horizon=self._clock.now_ms() - self._skew_ms):
+                published += len(chunk.events)
+                yield chunk
+            if published <= self._small:
+                break
+        self._seal()
+        yield from self._round(horizon=None)
+
+    def committed(self, chunk: Chunk) -> None:
+        """Delete the slots that are published for good; seals stay."""
+        cursor = _decode(chunk.cursor)
+        for producer, position in cursor.streams.items():
+            pk = self.lane.stream(cursor.epoch, producer)
+            done, last = self._deleted.get(pk, 0), position.last_event_slot
+            if last > done:
+                self._store.delete(pk, range(done + 1, last + 1))
+                self._deleted[pk] = last
+
+    def open(self, cursor: bytes | None) -> bool:
+        """Tell the producers that all of the epoch is published; False if one has started the next epoch meanwhile.
+
+        Args:
+            cursor: the last committed one; nothing is done unless it stands at the seal of every stream.
+        """
+        committed = _decode(cursor)
+        state = self._log.state()
+        if state.kind != SEAL or state.epoch != committed.epoch or not self._is_published(committed):
+            return False
+        if not self._log.extend(state, OPEN, committed.epoch, self._owner):
+            return False
+        self._gate.bump()
+        seals = {self.lane.stream(committed.epoch, p): position.slot for p, position in committed.streams.items()}
+        self._log.retire(state, seals)
+        return True
+
+    def _is_published(self, cursor: Cursor) -> bool:
+        streams = cursor.streams
+        return all(p in streams and streams[p].ended for p in self._log.producers(cursor.epoch))
+
+    def _sweep(self) -> None:
+        """Delete what an earlier run published but did not live to delete."""
+        for producer, position in self._cursor.streams.items():
+            pk = self.lane.stream(self._cursor.epoch, producer)
+            left = []
+            for number, slot in self._store.read(pk, 0):
+                if number > position.last_event_slot:
+                    break
+                left.append(number)
+            self._store.delete(pk, left)
+            self._deleted[pk] = position.last_event_slot
+
+    def _seal(self) -> None:
+        """Seal the lane's log, so that no stream can join the epoch, and then each of its streams."""
+        epoch = self._cursor.epoch
+        state = self._log.state()
+        while state.kind == DIVERT and state.epoch == epoch and not self._log.extend(state, SEAL, epoch, self._owner):
+            state = self._log.state()
+        for producer in self._log.producers(epoch):
+            seal(self._store, self.lane.stream(epoch, producer), self._owner)
+
+    def _round(self, horizon: int | None) -> Iterator[Chunk]:
+        """Yield, merged by acceptance, what was accepted before ``horizon`` and is stored by now.
+
+        The horizon is noted before anything is read. What was accepted after it stays for the next round: else an event
+        that was stored in one stream after that was read could be overtaken by a later one in a stream read after.
+        """
+        epoch = self._cursor.epoch
+        producers = self._log.producers(epoch)
+        self._look_up(producers)
+        readers = [
+            StreamReader(
+                self._store,
+                self.lane.stream(epoch, producer),
+                producer,
+                self._cursor.streams.get(producer) or Position(),
+                horizon=horizon,
+                checked=self._checked.get(producer, 0),
+            )
+            for producer in producers
+        ]
+        before = msgspec.msgpack.encode(self._cursor)
+        for group in merge(readers):
+            events: list[Event] = []
+            present = 0
+            for taken in group:
+                origin = f"{self.lane.unit}/{epoch}.{taken.producer}/{taken.slot}/"
+                for index, stored in enumerate(taken.events, taken.first):
+                    if stored.doubtful and stored.id in self._present:
+                        present += 1
+                    else:
+                        events.append(self._event(stored, f"{origin}{index}"))
+            self._cursor.streams.update((reader.producer, reader.position) for reader in readers)
+            cursor = msgspec.msgpack.encode(self._cursor)
+            if cursor != before:
+                before = cursor
+                yield Chunk(events, cursor, {"in the topic already": present} if present else None)
+
+    def _event(self, stored: Stored, origin: str) -> Event:
+        return Event(
+            stored.id,
+            self.lane.topic,
+            stored.key,
+            stored.value,
+            stored.headers,
+            stored.accepted,
+            stored.partition,
+            origin,
+        )
+
+    def _look_up(self, producers: Sequence[str]) -> None:
+        """Find out which of the doubtful events are in the topic, before any of them is published.
+
+        A producer takes events back from Kafka as it enters an epoch, so they lead its stream; a batch of them that
+        comes after this look stays for the next round (see `StreamReader`).
+        """
+        doubtful: list[Stored] = []
+        for producer in producers:
+            start = self._cursor.streams.get(producer) or Position()
+            if start.ended:
+                continue
+            after = max(start.slot, self._checked.get(producer, 0))
+            found = StreamReader.doubtful(self._store, self.lane.stream(self._cursor.epoch, producer), after)
+            for number, batch in found:
+                doubtful += [stored for stored in batch if stored.doubtful]
+                self._checked[producer] = number
+        if doubtful:
+            wait = max(stored.accepted for stored in doubtful) + self._settle_ms - self._clock.now_ms()
+            if wait > 0:
+                self._clock.sleep(min(wait, self._settle_ms) / 1000)
+            self._present |= self._lookup(self.lane, doubtful)
+            self.doubtful |= {stored.id for stored in doubtful}
+
+
+def _decode(cursor: bytes | None) -> Cursor:
+    return msgspec.msgpack.decode(cursor, type=Cursor) if cursor else Cursor()

@@ -1,0 +1,288 @@
+"""The standby table in DynamoDB: slots that are written once, and gates that count up.
+
+One table; ``pk`` (string) and ``sk`` (number) are its key, ``expires`` its TTL attribute. No secondary index: every
+read is a consistent query of one partition, because a read that can miss a written slot would lose events.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import boto3
+import msgspec
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from redrive.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+MAX_ITEM_BYTES = 400 * 1024
+"""DynamoDB's limit for one item, names of attributes included."""
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """What one slot of a log holds.
+
+    Attributes:
+        kind: ``events`` or ``part`` in a stream; ``divert`` or ``open`` in a lane's log; ``seal`` in both;
+            ``topic`` in the list of topics.
+        token: who wrote it and when, unique for each append, so that a writer knows its own slot again
+            after a lost answer.
+        data: the packed events, or nothing.
+        events: how many events ``data`` holds.
+        doubtful: how many of them may be in Kafka already.
+        oldest: acceptance time of the oldest of them, milliseconds since 1970.
+        epoch: of a lane's log: the epoch that the entry is about; of a topic: its number of lanes.
+        producer: of a ``divert``: whose stream begins; of a topic: its name.
+    """
+
+    kind: str
+    token: str
+    data: bytes = b""
+    events: int = 0
+    doubtful: int = 0
+    oldest: int = 0
+    epoch: int = 0
+    producer: str = ""
+
+
+class Store(Protocol):
+    """What the protocol needs of a table. Each method is one atomic step as far as others can see."""
+
+    def put_new(self, pk: str, sk: int, slot: Slot) -> Slot | None:
+        """Write ``slot`` unless one stands there already; return the one that stands there instead, if any.
+
+        Raises:
+            UnavailableError: no answer came; the slot may have been written or not.
+        """
+        ...
+
+    def last(self, pk: str) -> tuple[int, Slot] | None:
+        """Return the highest slot of a log, with its number."""
+        ...
+
+    def read(self, pk: str, after: int) -> Iterator[tuple[int, Slot]]:
+        """Yield the slots above ``after``, ascending, page by page."""
+        ...
+
+    def delete(self, pk: str, sks: Sequence[int]) -> None:
+        """Delete slots; those that are gone already are no error."""
+        ...
+
+    def expire(self, pk: str, sks: Sequence[int], at: int) -> None:
+        """Let DynamoDB delete these slots after ``at`` (seconds since 1970). Never for a slot that holds events."""
+        ...
+
+    def version(self, pk: str) -> int:
+        """Return the count of a gate; 0 if it was never bumped."""
+        ...
+
+    def bump(self, pk: str) -> None:
+        """Add one to the count of a gate."""
+        ...
+
+
+class DynamoStore:
+    """`Store` on DynamoDB, or DynamoDB Local, through boto3. Thread-safe.
+
+    Args:
+        table: its name; `create` makes it.
+        region: AWS region.
+        endpoint: URL of DynamoDB Local or a VPC endpoint; None for AWS itself.
+        timeout: seconds to wait for one answer; a call is tried three times within about three times that.
+        connections: how many calls may be under way at once.
+    """
+
+    def __init__(
+        self, table: str, region: str, endpoint: str | None = None, *, timeout: float = 2.0, connections: int = 32
+    ) -> None:
+        self.table = table
+        self._where = f"standby table {table} ({endpoint or 'DynamoDB ' + region})"
+        self._client: DynamoDBClient = boto3.client(
+            "dynamodb",
+            region_name=region,
+            endpoint_url=endpoint,
+            config=BotoConfig(
+                connect_timeout=timeout,
+                read_timeout=timeout,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                max_pool_connections=connections,
+                tcp_keepalive=True,
+            ),
+        )
+        self._client.meta.events.register("before-parse.dynamodb.Query", _parse_query)
+
+    def create(self) -> None:
+        """Create the table (on-demand capacity, TTL on ``expires``) and wait for it; no error if it is there."""
+        try:
+            self._client.create_table(
+                TableName=self.table,
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+                AttributeDefinitions=[
+                    {"AttributeName": "pk", "AttributeType": "S"},
+                    {"AttributeName": "sk", "AttributeType": "N"},
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
+            self._client.get_waiter("table_exists").wait(TableName=self.table)
+            self._client.update_time_to_live(
+                TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
+            )
+        except self._client.exceptions.ResourceInUseException:
+            pass
+        except (BotoCoreError, ClientError) as error:
+            raise self._translate(error) from error
+
+    def put_new(self, pk: str, sk: int, slot: Slot) -> Slot | None:
+        """See `Store.put_new`; a slot that an earlier, unanswered try of this very call wrote counts as written."""
+        item: dict[str, Any] = {"pk": {"S": pk}, "sk": {"N": str(sk)}, "k": {"S": slot.kind}, "t": {"S": slot.token}}
+        for name, number in (("n", slot.events), ("u", slot.doubtful), ("o", slot.oldest), ("e", slot.epoch)):
+            if number:
+                item[name] = {"N": str(number)}
+        if slot.data:
+            item["b"] = {"B": slot.data}
+        if slot.producer:
+            item["p"] = {"S": slot.producer}
+        try:
+            self._client.put_item(
+                TableName=self.table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            standing: Any = error.response.get("Item")
+            if standing is None:
+                raise UnavailableError(self._where, f"slot {pk} {sk} is taken, but was not returned") from error
+            there = _slot(standing)
+            return None if there.token == slot.token else there
+        except (BotoCoreError, ClientError) as error:
+            raise self._translate(error) from error
+        return None
+
+    def last(self, pk: str) -> tuple[int, Slot] | None:
+        """See `Store.last`."""
+        slots = self._query(pk, 0, ScanIndexForward=False, Limit=1)
+        return slots[0][0] if slots[0] else None
+
+    def read(self, pk: str, after: int) -> Iterator[tuple[int, Slot]]:
+        """See `Store.read`; pages are DynamoDB's, at most 1 MB each."""
+        start: dict[str, Any] = {}
+        while True:
+            slots, last = self._query(pk, after, **start)
+            yield from slots
+            if last is None:
+                return
+            start = {"ExclusiveStartKey": last}
+
+    def delete(self, pk: str, sks: Sequence[int]) -> None:
+        """See `Store.delete`."""
+        for i in range(0, len(sks), 25):
+            requests: list[Any] = [
+                {"DeleteRequest": {"Key": {"pk": {"S": pk}, "sk": {"N": str(sk)}}}} for sk in sks[i : i + 25]
+            ]
+            for _ in range(10):
+                try:
+                    answer = self._client.batch_write_item(RequestItems={self.table: requests})
+                except (BotoCoreError, ClientError) as error:
+                    raise self._translate(error) from error
+                requests = answer["UnprocessedItems"].get(self.table, [])
+                if not requests:
+                    break
+            else:
+                raise UnavailableError(self._where, f"{len(requests)} deletes of {pk} stay unprocessed (throttled)")
+
+    def expire(self, pk: str, sks: Sequence[int], at: int) -> None:
+        """See `Store.expire`."""
+        for sk in sks:
+            try:
+                self._client.update_item(
+                    TableName=self.table,
+                    Key={"pk": {"S": pk}, "sk": {"N": str(sk)}},
+                    UpdateExpression="SET expires = :at",
+                    ConditionExpression="attribute_exists(pk) AND k <> :events AND k <> :part",
+                    ExpressionAttributeValues={
+                        ":at": {"N": str(at)},
+                        ":events": {"S": "events"},
+                        ":part": {"S": "part"},
+                    },
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                continue
+            except (BotoCoreError, ClientError) as error:
+                raise self._translate(error) from error
+
+    def version(self, pk: str) -> int:
+        """See `Store.version`."""
+        try:
+            answer = self._client.get_item(
+                TableName=self.table, Key={"pk": {"S": pk}, "sk": {"N": "0"}}, ConsistentRead=True
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise self._translate(error) from error
+        return int(answer["Item"]["v"]["N"]) if "Item" in answer else 0
+
+    def bump(self, pk: str) -> None:
+        """See `Store.bump`."""
+        try:
+            self._client.update_item(
+                TableName=self.table,
+                Key={"pk": {"S": pk}, "sk": {"N": "0"}},
+                UpdateExpression="ADD v :one",
+                ExpressionAttributeValues={":one": {"N": "1"}},
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise self._translate(error) from error
+
+    def _query(self, pk: str, after: int, **more: Any) -> tuple[list[tuple[int, Slot]], dict[str, Any] | None]:
+        try:
+            answer = self._client.query(
+                TableName=self.table,
+                KeyConditionExpression="pk = :pk AND sk > :after",
+                ExpressionAttributeValues={":pk": {"S": pk}, ":after": {"N": str(after)}},
+                ConsistentRead=True,
+                **more,
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise self._translate(error) from error
+        slots = [(int(item["sk"]["N"]), _slot(item)) for item in answer["Items"]]
+        return slots, answer.get("LastEvaluatedKey")
+
+    def _translate(self, error: BotoCoreError | ClientError) -> UnavailableError | ConfigError:
+        if isinstance(error, ClientError):
+            code = error.response.get("Error", {}).get("Code", "")
+            if code == "ResourceNotFoundException":
+                return ConfigError("standby.table", f"there is no table {self.table}; create it: redrive topics apply")
+            if code in ("AccessDeniedException", "UnrecognizedClientException", "ValidationException"):
+                return ConfigError("standby", f"{self._where} refuses: {error}")
+        return UnavailableError(self._where, str(error))
+
+
+def _slot(item: dict[str, Any]) -> Slot:
+    data = item["b"]["B"] if "b" in item else b""
+    return Slot(
+        kind=item["k"]["S"],
+        token=item["t"]["S"],
+        data=data if isinstance(data, bytes) else base64.b64decode(data),
+        events=int(item["n"]["N"]) if "n" in item else 0,
+        doubtful=int(item["u"]["N"]) if "u" in item else 0,
+        oldest=int(item["o"]["N"]) if "o" in item else 0,
+        epoch=int(item["e"]["N"]) if "e" in item else 0,
+        producer=item["p"]["S"] if "p" in item else "",
+    )
+
+
+def _parse_query(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Take a page of a query apart with the plain JSON parser.
+
+    botocore walks each attribute of each item through its shape classes, which more than halves the speed of a
+    large read. Binary values stay base64 text here; `_slot` decodes them.
+    """
+    if response_dict["status_code"] == 200:
+        customized_response_dict.update(json.loads(response_dict["body"]))
+        response_dict["body"] = b"{}"
