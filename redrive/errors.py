@@ -38,6 +38,36 @@ class WireFormatError(RedriveError):
         super().__init__(f"not a Confluent-framed Avro event: {reason}")
 
 
+class UnknownSchemaError(WireFormatError):
+    """The registry does not know the schema id of an event, so that nothing can read it.
+
+    Attributes:
+        schema_id: the id in the event's frame.
+        registry: the registry that was asked.
+    """
+
+    def __init__(self, schema_id: int, registry: str) -> None:
+        self.schema_id, self.registry = schema_id, registry
+        super().__init__(f"schema id {schema_id} is not in the registry {registry}; was it written with another one?")
+
+
+class IncompatibleSchemaError(WireFormatError):
+    """An event's schema can't be resolved to the schema that the reader asks for."""
+
+
+class SchemaError(RedriveError):
+    """A schema is missing, is not valid Avro, or can't be used here.
+
+    Attributes:
+        schema: its name: a subject, a file or an id.
+        reason: what is wrong, and what to do.
+    """
+
+    def __init__(self, schema: str, reason: str) -> None:
+        self.schema, self.reason = schema, reason
+        super().__init__(f"schema {schema}: {reason}")
+
+
 class ConfigError(RedriveError):
     """A setting is missing or wrong.
 
