@@ -153,5 +153,77 @@ class HeldError(RedriveError):
         super().__init__(f"{resource} is held by {holder}; wait for it to end or cancel it, then start again")
 
 
+class UnknownOperationError(RedriveError):
+    """The ledger has no such operation, or more than one that it could be.
+
+    Attributes:
+        operation_id: what was asked for.
+        found: ``none`` or ``several``.
+    """
+
+    def __init__(self, operation_id: str, found: str) -> None:
+        self.operation_id, self.found = operation_id, found
+        way_out = "see `redrive operations list`" if found == "none" else "give more letters of its id"
+        super().__init__(f"operation {operation_id!r}: the ledger knows {found}; {way_out}")
+
+
 class StoppedError(RedriveError):
     """The work was asked to stop and did so, at a clean cursor; starting it again goes on from there."""
+
+
+class UnknownTopicError(RedriveError):
+    """A topic does not exist on the cluster, or this principal may not see it.
+
+    Attributes:
+        topic: its name.
+        cluster: the cluster's bootstrap servers.
+    """
+
+    def __init__(self, topic: str, cluster: str) -> None:
+        self.topic, self.cluster = topic, cluster
+        super().__init__(
+            f"topic {topic!r} is not known at {cluster}: create it, or allow this principal to describe it"
+        )
+
+
+class RefusedError(RedriveError):
+    """The cluster refused some events of a chunk for good; nothing of the chunk was published.
+
+    Attributes:
+        refused: index in the chunk → why, such as ``MSG_SIZE_TOO_LARGE: …``.
+    """
+
+    def __init__(self, refused: dict[int, str]) -> None:
+        self.refused = refused
+        at, reason = next(iter(refused.items()))
+        super().__init__(f"the cluster refuses {len(refused)} events of the chunk; the first, number {at}: {reason}")
+
+
+class UnparkableError(RedriveError):
+    """Neither its topic nor the parking topic takes an event; the unit stopped before it and lost nothing.
+
+    Attributes:
+        event_id: the event.
+        origin: where it was read from, and still is.
+        topic: the parking topic.
+        reason: what the parking topic said.
+    """
+
+    def __init__(self, event_id: str, origin: str, topic: str, reason: str) -> None:
+        self.event_id, self.origin, self.topic, self.reason = event_id, origin, topic, reason
+        super().__init__(
+            f"event {event_id} ({origin}) can't be parked in {topic}: {reason}; "
+            "raise max.message.bytes of that topic, then start the unit again"
+        )
+
+
+class CheckpointError(RedriveError):
+    """A unit's checkpoint can't be read by this version of Redrive.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the checkpoint can't be used: {reason}")

@@ -1,0 +1,1 @@
+"""The steps that the ledger's tables have come by, run by Alembic."""
