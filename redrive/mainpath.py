@@ -1,0 +1,134 @@
+"""The main path: an idempotent Kafka producer that never gives up a message by itself.
+
+librdkafka gets an infinite message timeout, since one that expired would let a later event of the same key through after
+an earlier one had failed. Instead, the dispatcher owns the deadline and takes everything back with one cut: a purge.
+
+A purged message may be in Kafka, whatever the report says: ``_PURGE_INFLIGHT`` obviously, but ``_PURGE_QUEUE`` as well,
+because a request whose answer was lost waits in the queue for its retry (librdkafka, ``rdkafka_broker.c``,
+``rd_kafka_broker_handle_purge_queues``: the retry queue is purged with that code). So all of them count as doubtful.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from redrive.receipts import Progress, Receipt
+
+log = logging.getLogger(__name__)
+
+
+class MainPath(Protocol):
+    """What the dispatcher needs of Kafka."""
+
+    fatal: bool
+    """The producer can't go on and wants `renew`."""
+
+    all_down: bool
+    """The client has said that no broker is connected; whoever sees a confirmation resets it."""
+
+    def send(self, receipt: Receipt) -> None:
+        """Queue one event; its receipt hears what became of it from `poll`.
+
+        Raises:
+            BufferError: the queue is full; poll and try again.
+        """
+        ...
+
+    def poll(self, timeout: float) -> None:
+        """Deliver reports, waiting at most ``timeout`` seconds for the first."""
+        ...
+
+    def purge(self) -> None:
+        """Make every message that has no report get one soon."""
+        ...
+
+    def reachable(self) -> bool:
+        """Tell, within about a second, whether any broker answers."""
+        ...
+
+    def renew(self) -> None:
+        """Replace a producer that failed for good; nothing must be under way in it."""
+        ...
+
+
+class KafkaMainPath:
+    """`MainPath` on confluent-kafka.
+
+    Args:
+        config: the cluster's client settings.
+        max_event_bytes: the largest event that is tried.
+    """
+
+    def __init__(self, config: dict[str, Any], *, max_event_bytes: int) -> None:
+        self.fatal = False
+        self.all_down = False
+        self._config = {
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "batch.num.messages": 20_000,
+            "batch.size": 1_000_000,
+            "reconnect.backoff.max.ms": 1_000,
+            "retry.backoff.max.ms": 500,
+            **config,
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,
+            "message.max.bytes": max(max_event_bytes + 4096, 1_000_000),
+            # The dispatcher bounds what is unacknowledged; these only must not be hit first.
+            "queue.buffering.max.messages": 10_000_000,
+            "queue.buffering.max.kbytes": 2_097_151,
+            "partitioner": "murmur2_random",
+            "error_cb": self._hear,
+        }
+        self._client = Producer(self._config, logger=log)
+
+    def send(self, receipt: Receipt) -> None:
+        """See `MainPath.send`."""
+        event = receipt.event
+        try:
+            self._client.produce(
+                event.topic,
+                event.value,
+                event.key,
+                -1 if event.partition is None else event.partition,
+                on_delivery=receipt.reported,
+                timestamp=event.timestamp,
+                headers=event.headers,  # type: ignore[arg-type]  # its stub asks for str | bytes invariantly
+            )
+        except KafkaException as error:
+            what = error.args[0]
+            if isinstance(what, KafkaError) and what.fatal():
+                self.fatal = True
+                receipt.progress = Progress.TAKEN_BACK
+            else:
+                receipt.refusal = str(what)
+                receipt.progress = Progress.REFUSED
+
+    def poll(self, timeout: float) -> None:
+        """See `MainPath.poll`."""
+        self._client.poll(timeout)
+
+    def purge(self) -> None:
+        """See `MainPath.purge`."""
+        self._client.purge(in_queue=True, in_flight=True, blocking=True)
+
+    def reachable(self) -> bool:
+        """See `MainPath.reachable`."""
+        try:
+            return bool(self._client.list_topics(timeout=1.0).brokers)
+        except KafkaException:
+            return False
+
+    def renew(self) -> None:
+        """See `MainPath.renew`."""
+        self._client = Producer(self._config, logger=log)
+        self.fatal = False
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            log.error("the Kafka producer failed for good and is replaced: %s", error.str())
+            self.fatal = True
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.all_down = True

@@ -1,0 +1,136 @@
+"""What a publisher gets for an event: a receipt that turns into an acknowledgement or an error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Literal
+
+from confluent_kafka import KafkaError, Message
+
+from redrive.errors import PublishError
+from redrive.events import Event
+
+Path = Literal["main", "standby", "dead_letter"]
+
+
+class Progress(IntEnum):
+    """Where an event stands."""
+
+    WAITING = 0
+    ACKNOWLEDGED = 1
+    TAKEN_BACK = 2
+    """Kafka has not confirmed it and won't be asked any more; it may be there or not."""
+    REFUSED = 3
+    """Kafka has refused it for good: too large, not allowed, …"""
+    FAILED = 4
+
+
+_REFUSALS = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+
+
+class Receipt:
+    """One event on its way.
+
+    Attributes:
+        event: the event.
+        path: ``main`` or ``standby``, whichever has it; ``dead_letter`` if it went to the dead-letter topic instead.
+        partition: where it is in Kafka, once it is there by the main path.
+        offset: likewise.
+        refusal: why Kafka, or the schema, refused it; empty otherwise.
+    """
+
+    __slots__ = ("_callbacks", "_changed", "_error", "doubtful", "event", "offset", "partition", "path", "progress",
+                 "published", "refusal")  # fmt: skip
+
+    def __init__(self, event: Event, changed: threading.Condition, path: Path = "main", refusal: str = "") -> None:
+        self.event = event
+        self.path: Path = path
+        self.partition: int | None = None
+        self.offset: int | None = None
+        self.progress = Progress.WAITING
+        self.doubtful = False
+        self.published = 0.0
+        self.refusal = refusal
+        self._changed = changed
+        self._callbacks: list[Callable[[Receipt], None]] | None = None
+        self._error: PublishError | None = None
+
+    @property
+    def event_id(self) -> str:
+        """Return the id of the event."""
+        return self.event.id
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the event is acknowledged or failed."""
+        return self.progress in (Progress.ACKNOWLEDGED, Progress.FAILED)
+
+    def result(self, timeout: float | None = None) -> Receipt:
+        """Wait until the event is acknowledged and return this receipt.
+
+        Args:
+            timeout: seconds to wait; None: until the producer gives up by itself (``publish_timeout``).
+
+        Raises:
+            PublishError: it failed, or is not acknowledged within ``timeout``.
+        """
+        if not self.done:
+            with self._changed:
+                self._changed.wait_for(lambda: self.done, timeout)
+        if self._error is not None:
+            raise self._error
+        if not self.done:
+            raise PublishError(self.event.id, self.event.topic, f"nothing was heard of it within {timeout} s")
+        return self
+
+    def add_done_callback(self, call: Callable[[Receipt], None]) -> None:
+        """Call ``call(receipt)`` once it is done, from a thread of the producer; at once if it is done already."""
+        with self._changed:
+            if not self.done:
+                self._callbacks = [*(self._callbacks or ()), call]
+                return
+        call(self)
+
+    def reported(self, error: KafkaError | None, message: Message) -> None:
+        """Take librdkafka's delivery report."""
+        if error is None:
+            self.partition = message.partition()
+            self.offset = message.offset()
+            self.progress = Progress.ACKNOWLEDGED
+        elif error.code() in _REFUSALS:
+            self.refusal = error.str()
+            self.progress = Progress.REFUSED
+        else:
+            self.progress = Progress.TAKEN_BACK
+
+    def acknowledge(self, path: Path) -> None:
+        """Note that the event is safe; a dead letter stays one, wherever it is kept."""
+        if self.path != "dead_letter":
+            self.path = path
+        self.progress = Progress.ACKNOWLEDGED
+
+    def fail(self, reason: str) -> None:
+        """Note that the event is given up."""
+        self._error = PublishError(self.event.id, self.event.topic, reason)
+        self.progress = Progress.FAILED
+
+    def call_back(self) -> None:
+        """Tell those who asked to be told."""
+        if self._callbacks:
+            calls, self._callbacks = self._callbacks, None
+            for call in calls:
+                call(self)
