@@ -311,11 +311,13 @@ class Dispatcher:
         self._open -= len(done)
         self._room.notify_all()
         for receipt in refused:
+            # Its dead letter is submitted in its place, or it fails.
             self._on_refused(receipt)
+            self.counts["failed"] += receipt.progress is Progress.FAILED
         with self._changed:
             self._changed.notify_all()
         for receipt in done:
-            if receipt.progress is not Progress.REFUSED:
+            if receipt.done:
                 receipt.call_back()
 
     def _take_back(self) -> None:

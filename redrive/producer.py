@@ -1,0 +1,293 @@
+"""The producer's side of the SDK: validate, publish, dead-letter, and stand by when the cluster is down.
+
+What is guaranteed
+------------------
+An event whose receipt is acknowledged is in Kafka, or in the standby store from where a replay brings it to Kafka: it is
+never lost, by the death of a broker, this process, a replay or a machine at any moment (as far as Kafka with ``acks=all``
+and DynamoDB keep what they confirmed).
+
+Consumers that read committed see each acknowledged event once, and the events of one key in the order in which this
+producer accepted them. Between producers: an event accepted after another one's acknowledgement comes after it.
+
+What is not guaranteed
+----------------------
+- An event that is *not* acknowledged (a `PublishError`, a killed process) may be there or not; at most once.
+- Consumers that read *uncommitted* also see what an aborted transaction of a replay wrote; they can drop it by the event's id.
+- A produce request that lay in the socket of a paused broker and is read after the replay's look-up (which waits for
+  ``settle`` seconds) puts an event there twice. The replay's proof finds and reports it; the event's id lets consumers drop it.
+- A producer that can't read the gate goes on with Kafka (unless ``gate_strict``); then order between producers can suffer.
+- Order between producers in one outage is by their clocks, as far as these agree (``skew``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from redrive import envelope
+from redrive.config import Config
+from redrive.deadletters.letter import letter_of_event, letter_of_value
+from redrive.dispatcher import Dispatcher, DispatchSettings
+from redrive.errors import ConfigError, InvalidEventError, PublishError
+from redrive.events import Event, Headers
+from redrive.mainpath import KafkaMainPath
+from redrive.receipts import Progress, Receipt
+from redrive.schemas import SchemaRegistry, Writer
+from redrive.standby.store import DynamoStore
+from redrive.standby.writer import SystemClock
+
+log = logging.getLogger(__name__)
+
+STORE_THREADS = 8
+MAX_EVENT_BYTES = 1_000_000
+"""The largest event if its topic sets no ``max.message.bytes`` (Kafka's own default, with room for its framing)."""
+
+
+class EventProducer:
+    """Publishes events to the topics of a platform. Thread-safe; one a process is enough.
+
+    ::
+
+        with EventProducer("orders-service", Config.load(), topics=["orders.created"]) as producer:
+            receipt = producer.publish("orders.created", "order-17", {"id": 17, "total": 250})
+            receipt.result()  # acknowledged; receipt.path tells which way
+
+    Args:
+        name: who publishes; its dead letters go to ``dlq.<name>``.
+        config: the platform.
+        topics: fetch their schemas now, so that a registry that is down later does no harm; None: all that the platform
+            has a schema for.
+        settings: deadlines and limits.
+
+    Raises:
+        ConfigError: a topic, or this producer's dead-letter topic, is not in the settings.
+        UnavailableError: the registry can't be reached to fetch the schemas.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        *,
+        topics: Iterable[str] | None = None,
+        settings: DispatchSettings | None = None,
+    ) -> None:
+        self.name = name
+        self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
+        self._config = config
+        self._settings = settings or DispatchSettings(gate_refresh=config.standby.gate_refresh)
+        self._dead_letters = f"dlq.{name}"
+        config.topic(self._dead_letters)
+        if topics is None:
+            topics = [topic for topic, given in config.topics.items() if given.schema_file]
+        registry = SchemaRegistry(config.registry_client_config())
+        self._writers: dict[str, Writer] = {topic: registry.writer(config.topic(topic).name) for topic in topics}
+        self._registry = registry
+        self._limits: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._clock = SystemClock()
+        self._store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
+        self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix=f"{name}-standby")
+        self._dispatchers: dict[str, Dispatcher] = {}
+        self._of_topic: dict[str, Dispatcher] = {}
+        self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+        for topic in [*self._writers, self._dead_letters]:
+            self._dispatcher(topic)
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes | str | None,
+        value: Any,
+        *,
+        event_id: str | None = None,
+        headers: Headers | None = None,
+    ) -> Receipt:
+        """Validate, encode and send one event; never waits for an acknowledgement.
+
+        A value that does not fit the topic's schema becomes a dead letter, with the reason: no error to the caller, but
+        ``receipt.path`` is ``dead_letter`` and ``receipt.refusal`` tells why.
+
+        Args:
+            topic: where to.
+            key: what order is kept by; None for an event without order.
+            value: as the topic's schema says; None is a tombstone.
+            event_id: unique for ever; None makes one. Give your own to let consumers drop a repetition of yours.
+            headers: go along, after the event's own.
+
+        Raises:
+            ConfigError: the topic is not in the settings, or has no schema.
+            BackPressureError: too many events wait; nothing was accepted.
+            InvalidEventError: it is too large even for a dead letter; nothing was accepted.
+        """
+        if self._closing.is_set():
+            raise PublishError(event_id or "", topic, f"the producer {self.name} is closed")
+        writer = self._writers.get(topic) or self._writer(topic)
+        identity = event_id or str(uuid.uuid4())
+        key = key.encode() if isinstance(key, str) else key
+        now = time.time_ns() // 1_000_000
+        own = envelope.headers(identity, source=self.name, type=topic, time_ms=now)
+        if headers:
+            own += headers
+        try:
+            body = None if value is None else writer.encode(value)
+        except InvalidEventError as error:
+            return self._dead_letter(
+                letter_of_value(
+                    self._dead_letters,
+                    event_id=identity,
+                    key=key,
+                    value=value,
+                    headers=own,
+                    topic=topic,
+                    field=error.field,
+                    detail=error.reason,
+                    reason="invalid-value",
+                    producer=self.name,
+                    schema_id=writer.schema_id,
+                    timestamp=now,
+                ),
+                str(error),
+            )
+        event = Event(identity, topic, key, body, own, now)
+        limit = self._limits[topic]
+        if body is not None and len(body) + 65_536 > limit and (size := _size(event)) > limit:
+            return self._dead_letter_event(event, f"is {size:,} bytes; {topic} takes {limit:,}", "too-large")
+        receipt = Receipt(event, self._changed)
+        self._of_topic[topic].submit(receipt)
+        return receipt
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Wait until all that was published is acknowledged or failed; return how many are neither.
+
+        Args:
+            timeout: seconds; None waits until each event has been given up by itself.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.unacknowledged == 0, timeout)
+        return self.unacknowledged
+
+    @property
+    def unacknowledged(self) -> int:
+        """Return how many events wait for an acknowledgement."""
+        return sum(dispatcher.unacknowledged for dispatcher in self._dispatchers.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many events took which path: ``main``, ``standby``, ``dead_letter``, and how many ``failed``."""
+        totals = {"main": 0, "standby": 0, "dead_letter": 0, "failed": 0}
+        for dispatcher in self._dispatchers.values():
+            for path, count in dispatcher.counts.items():
+                totals[path] += count
+        return totals
+
+    @property
+    def why_waiting(self) -> str:
+        """Return, cluster by cluster, what keeps events from being acknowledged."""
+        waiting = [(name, d) for name, d in self._dispatchers.items() if d.unacknowledged]
+        return "; ".join(f"{name}: {dispatcher.why_waiting}" for name, dispatcher in waiting)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Flush, then let go of everything; what is not acknowledged within ``timeout`` fails."""
+        self.flush(timeout)
+        self._closing.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for dispatcher in self._dispatchers.values():
+            dispatcher.abandon(f"the producer {self.name} was closed before it was acknowledged")
+
+    def __enter__(self) -> EventProducer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _writer(self, topic: str) -> Writer:
+        if self._config.topic(topic).schema is None:
+            raise ConfigError(f"topics.{topic}.schema", f"is not set; {topic} takes no events from {self.name} without")
+        self._dispatcher(topic)
+        return self._writers.setdefault(topic, self._registry.writer(topic))
+
+    def _dispatcher(self, topic: str) -> Dispatcher:
+        """Find or start what sends to the cluster of a topic."""
+        given = self._config.topic(topic)
+        self._limits[topic] = int(given.config.get("max.message.bytes", MAX_EVENT_BYTES))
+        with self._starting:
+            dispatcher = self._dispatchers.get(given.cluster)
+            if dispatcher is None:
+                largest = max(int(t.config.get("max.message.bytes", MAX_EVENT_BYTES))
+                              for t in self._config.topics_of(given.cluster))  # fmt: skip
+                dispatcher = self._dispatchers[given.cluster] = Dispatcher(
+                    given.cluster,
+                    KafkaMainPath(self._config.cluster(given.cluster).client_config(), max_event_bytes=largest),
+                    self._store,
+                    producer=self.instance,
+                    lanes=lambda name: self._config.topic(name).lanes,
+                    run=self._pool.submit,
+                    clock=self._clock,
+                    changed=self._changed,
+                    settings=self._settings,
+                    on_refused=self._refused,
+                )
+                thread = threading.Thread(
+                    target=self._work, args=(dispatcher,), name=f"{self.name}-{given.cluster}", daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+        self._of_topic[topic] = dispatcher
+        return dispatcher
+
+    def _work(self, dispatcher: Dispatcher) -> None:
+        while not self._closing.is_set():
+            try:
+                dispatcher.tick(0.02)
+            except Exception:
+                log.exception("the producer %s goes on after an unexpected error", self.name)
+                self._closing.wait(0.5)
+
+    def _dead_letter(self, letter: Event, refusal: str) -> Receipt:
+        limit = self._limits[self._dead_letters]
+        if (size := _size(letter)) > limit:
+            raise InvalidEventError(letter.topic, "", f"is {size:,} bytes as a dead letter; its topic takes {limit:,}")
+        receipt = Receipt(letter, self._changed, "dead_letter", refusal)
+        self._of_topic[self._dead_letters].submit(receipt)
+        return receipt
+
+    def _dead_letter_event(self, event: Event, why: str, reason: str) -> Receipt:
+        letter = letter_of_event(self._dead_letters, event, reason=reason, detail=why, producer=self.name)
+        return self._dead_letter(letter, why)
+
+    def _refused(self, receipt: Receipt) -> None:
+        """Make a dead letter of an event that Kafka refuses for good; its receipt follows the letter."""
+        if receipt.path == "dead_letter":
+            receipt.fail(f"its dead letter was refused: {receipt.refusal}")
+            log.error("dead letter %s was refused by Kafka: %s", receipt.event.id, receipt.refusal)
+            return
+        event = receipt.event
+        receipt.event = letter_of_event(
+            self._dead_letters, event, reason="refused", detail=receipt.refusal, producer=self.name
+        )
+        receipt.path = "dead_letter"
+        receipt.progress = Progress.WAITING
+        self._of_topic[self._dead_letters].submit(receipt)
+
+
+def _size(event: Event) -> int:
+    """Return about how many bytes an event takes as a Kafka record (KIP-98's format, length fields at their largest)."""
+    headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in event.headers)
+    return len(event.key or b"") + len(event.value or b"") + headers + 100
