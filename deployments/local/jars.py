@@ -1,0 +1,154 @@
+"""The Java programs of the local stack: which files, pinned in ``jars.lock``, and where they are on this machine.
+
+A line of the lock file is ``group sha256 bytes path``, where the path is below the root of Maven Central and the
+group says what needs the file: ``kafka``, ``dynamodb``, ``registry``, or ``dynamodb@linux-x86_64`` for a native
+library of one platform. ``python -m deployments.local.lock`` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from jgo.constants import MAVEN_CENTRAL_URL
+
+from deployments.local.download import fetch, on_disk_errors
+from redrive.errors import ConfigError
+
+LOCK_FILE = Path(__file__).with_name("jars.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One line of the lock file.
+
+    Attributes:
+        group: what needs it, with ``@platform`` for a native library.
+        sha256: its checksum in hexadecimal.
+        size: bytes.
+        path: below the root of a Maven repository.
+    """
+
+    group: str
+    sha256: str
+    size: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.sha256} {self.size} {self.path}"
+
+
+def parse(text: str, where: str = LOCK_FILE.name) -> list[Jar]:
+    """The jars that a lock file's text names.
+
+    Raises:
+        ConfigError: a line is not ``group sha256 bytes path``, or its path leaves the cache; it names the line.
+    """
+    jars = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match line.split():
+            case [group, sha256, size, path] if len(sha256) == 64 and size.isdigit():
+                pure = PurePosixPath(path)
+                if not pure.is_absolute() and ".." not in pure.parts:
+                    jars.append(Jar(group, sha256, int(size), path))
+                    continue
+        raise ConfigError(
+            "jars.lock",
+            f"not 'group sha256 bytes path': {line!r}; write it anew with `python -m deployments.local.lock`",
+            f"{where}:{number}",
+        )
+    return jars
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: ``$REDRIVE_CACHE``, or ``~/.cache/redrive``."""
+    return Path(os.environ.get("REDRIVE_CACHE") or Path.home() / ".cache" / "redrive")
+
+
+def platform_name() -> str:
+    """This machine as ``system-machine``, such as ``linux-x86_64`` or ``darwin-arm64``."""
+    return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where the Java programs are.
+
+    Attributes:
+        kafka: class path of the brokers.
+        dynamodb: class path of DynamoDB Local.
+        natives: folder of the native library that DynamoDB Local loads.
+        registry: folder of the unpacked registry.
+    """
+
+    kafka: str
+    dynamodb: str
+    natives: Path
+    registry: Path
+
+
+def ensure(base_url: str = MAVEN_CENTRAL_URL) -> Programs:
+    """Download what is missing and return where everything is; without network if nothing is missing.
+
+    Raises:
+        DownloadError: no network, or a file is not there.
+        ChecksumError: a file is not the pinned one.
+        DiskFullError: no room in the cache.
+    """
+    cache = cache_dir()
+    here = platform_name()
+    jars = [jar for jar in parse(LOCK_FILE.read_text()) if jar.group.partition("@")[2] in {"", here}]
+    by_group: dict[str, list[Jar]] = {}
+    for jar in jars:
+        by_group.setdefault(jar.group, []).append(jar)
+
+    (archive,) = by_group.pop("registry")
+    registry = cache / f"registry-{archive.sha256[:16]}"
+    fetch(
+        [jar for group in by_group.values() for jar in group] + ([] if registry.exists() else [archive]),
+        cache,
+        base_url,
+    )
+    if not registry.exists():
+        _unpack(cache / archive.path, registry)
+
+    natives = by_group.get(f"dynamodb@{here}")
+    if not natives:
+        raise ConfigError("jars.lock", f"DynamoDB Local has no native library for {here}; use Linux x86-64 or macOS")
+    return Programs(
+        kafka=_class_path(cache, by_group["kafka"]),
+        dynamodb=_class_path(cache, by_group["dynamodb"]),
+        natives=(cache / natives[0].path).parent,
+        registry=registry,
+    )
+
+
+def _class_path(cache: Path, jars: list[Jar]) -> str:
+    return os.pathsep.join(str(cache / jar.path) for jar in jars)
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack beside the target and rename, so that a half unpacked folder is never taken for a whole one."""
+    with on_disk_errors(target):
+        scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
+        try:
+            with tarfile.open(archive) as tar:
+                # Pythons before 3.11.4 have no filters; the checksum has vouched for the content anyway.
+                tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                tar.extractall(scratch)
+            scratch.chmod(0o755)
+            try:
+                scratch.rename(target)
+            except OSError:
+                if not target.exists():  # otherwise another process was faster, with the same content
+                    raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        archive.unlink(missing_ok=True)

