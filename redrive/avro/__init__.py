@@ -1,0 +1,1 @@
+"""Avro, strictly: parsing schemas, checking values, encoding and decoding. fastavro does the bytes."""
