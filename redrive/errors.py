@@ -167,6 +167,20 @@ class UnknownOperationError(RedriveError):
         super().__init__(f"operation {operation_id!r}: the ledger knows {found}; {way_out}")
 
 
+class RefusedByClusterError(RedriveError):
+    """A cluster answers, and says no to a request of its administrator.
+
+    Attributes:
+        cluster: its name and bootstrap servers.
+        doing: what was asked, such as ``creating topic orders``.
+        reason: what the cluster said.
+    """
+
+    def __init__(self, cluster: str, doing: str, reason: str) -> None:
+        self.cluster, self.doing, self.reason = cluster, doing, reason
+        super().__init__(f"{cluster} refuses {doing}: {reason}")
+
+
 class StoppedError(RedriveError):
     """The work was asked to stop and did so, at a clean cursor; starting it again goes on from there."""
 

@@ -1,0 +1,92 @@
+"""The subjects of the schema registry: which schema the values of each topic must have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+from fastavro import parse_schema
+from fastavro.schema import SchemaParseException
+
+from redrive.config import Config, Topic
+from redrive.errors import SchemaError, UnavailableError
+
+
+class Subjects:
+    """Looks schemas up and registers them, under ``<topic>-value`` as Confluent's clients expect it.
+
+    Raises:
+        SchemaError: from each call: the file is not an Avro schema, or the registry does not take it.
+        UnavailableError: from each call: the registry does not answer.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._named = f"registry {config.registry.url}"
+        self._client = SchemaRegistryClient(config.registry_client_config() | {"max.retries": 1, "timeout": 15})
+
+    def has(self, topic: Topic) -> bool:
+        """Say whether the topic's schema is among the versions of its subject."""
+        try:
+            with self._translated(topic):
+                self._client.lookup_schema(subject_of(topic), schema_of(topic))
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                return False
+            raise SchemaError(subject_of(topic), error.error_message) from error
+        return True
+
+    def fits(self, topic: Topic) -> bool:
+        """Say whether the subject's compatibility rule lets the topic's schema follow its latest version."""
+        try:
+            with self._translated(topic):
+                return bool(self._client.test_compatibility(subject_of(topic), schema_of(topic)))
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:  # there is no version to follow
+                return True
+            raise SchemaError(subject_of(topic), error.error_message) from error
+
+    def register(self, topic: Topic) -> int:
+        """Make the topic's schema the latest version of its subject; give its id."""
+        try:
+            with self._translated(topic):
+                return int(self._client.register_schema(subject_of(topic), schema_of(topic)))
+        except SchemaRegistryError as error:
+            raise SchemaError(subject_of(topic), error.error_message) from error
+
+    @contextmanager
+    def _translated(self, topic: Topic) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise UnavailableError(self._named, f"asking for {subject_of(topic)}: {error!r}") from error
+        except SchemaRegistryError as error:
+            if error.http_status_code >= 500:
+                raise UnavailableError(self._named, f"{error.http_status_code} {error.error_message}") from error
+            raise
+
+
+def subject_of(topic: Topic) -> str:
+    """Give the name of the subject that a topic's values are registered under."""
+    return f"{topic.name}-value"
+
+
+def schema_of(topic: Topic) -> Schema:
+    """Read a topic's schema from its file.
+
+    Raises:
+        SchemaError: the topic has none, or it is not an Avro schema.
+    """
+    if topic.schema is None:
+        raise SchemaError(topic.name, f"the topic has none; give topics.{topic.name}.schema in the settings")
+    try:
+        text = topic.schema.read_text(encoding="utf-8")
+        parse_schema(json.loads(text))
+    except OSError as error:
+        raise SchemaError(str(topic.schema), f"can't be read: {error.strerror}") from error
+    except (ValueError, SchemaParseException) as error:
+        raise SchemaError(str(topic.schema), f"is not an Avro schema: {error}") from error
+    return Schema(text, "AVRO")
