@@ -1,0 +1,96 @@
+"""Where cursors are kept: a compacted topic on the cluster that is published to, one key for each unit.
+
+They go there in the same transaction as the events (see `redrive.pump.sink`), so that no cursor can disagree with what
+was published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic
+
+from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
+from redrive.murmur2 import partition_of
+from redrive.pump.readback import ClientConfig, admin_client, cluster_name, end_offsets, partition_count, scan
+
+CURSORS_TOPIC = "redrive.checkpoints"
+
+PARTITIONS = 12
+"""A unit's partition is ``murmur2(unit) % 12``, however many there are: adding partitions must not lose a cursor."""
+
+_REPLICATION = 3
+_CONFIG = {
+    "cleanup.policy": "compact",
+    # A unit writes about one cursor a second; small segments let the cleaner keep what a start has to read short.
+    "segment.bytes": str(8 << 20),
+    "segment.ms": str(3_600_000),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.message.bytes": str(8 << 20),
+}
+
+
+def cursor_partition(unit: str) -> int:
+    """Say which partition holds a unit's cursor."""
+    return partition_of(unit.encode(), PARTITIONS)
+
+
+def ensure_topic(client_config: ClientConfig, topic: str = CURSORS_TOPIC) -> None:
+    """Create the topic if there is none, with as many replicas as the cluster has brokers, at most 3.
+
+    Raises:
+        ConfigError: it has fewer than 12 partitions, or may not be created.
+        UnavailableError: the cluster does not answer.
+    """
+    with contextlib.suppress(UnknownTopicError):
+        _check(partition_count(client_config, topic), topic)
+        return
+    admin = admin_client(client_config)
+    try:
+        brokers = len(admin.describe_cluster(request_timeout=15).result().nodes)
+        replicas = min(_REPLICATION, brokers)
+        config = {**_CONFIG, "min.insync.replicas": str(max(1, replicas - 1))}
+        admin.create_topics([NewTopic(topic, PARTITIONS, replicas, config=config)], request_timeout=30)[topic].result()
+    except KafkaException as error:
+        cause = error.args[0]
+        if cause.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was first
+            return
+        if cause.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+            raise ConfigError(
+                "checkpoints",
+                f"this principal may not create topic {topic!r}: create it with {PARTITIONS} partitions and "
+                "cleanup.policy=compact, or allow it to be created",
+            ) from error
+        raise UnavailableError(f"Kafka {cluster_name(client_config)}", f"creating {topic}: {cause.str()}") from error
+
+
+def read_cursor(
+    client_config: ClientConfig, unit: str, topic: str = CURSORS_TOPIC, *, patience: float = 60.0
+) -> bytes | None:
+    """Return the newest committed cursor of a unit; None if it has none.
+
+    While the unit runs elsewhere this is only a look: what makes it the truth is that nobody else can commit any more,
+    which starting the unit's sink sees to first.
+
+    Raises:
+        UnknownTopicError: the cluster has no such topic.
+        UnavailableError: the cluster does not answer in time.
+    """
+    partition = cursor_partition(unit)
+    ends = end_offsets(client_config, topic)
+    _check(len(ends), topic)
+    key = unit.encode()
+    cursor: bytes | None = None
+    for messages in scan(client_config, topic, end={partition: ends[partition]}, patience=patience):
+        for message in messages:
+            if message.key() == key:
+                cursor = message.value()
+    return cursor
+
+
+def _check(partitions: int, topic: str) -> None:
+    if partitions < PARTITIONS:
+        raise ConfigError(
+            "checkpoints", f"topic {topic!r} has {partitions} partitions; cursors need {PARTITIONS}: add some"
+        )

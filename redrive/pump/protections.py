@@ -1,0 +1,148 @@
+"""Reasons to hold: what a replay or a backfill must not make worse. See `redrive.pump.governor`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
+
+from redrive.errors import UnavailableError
+from redrive.pump.readback import ClientConfig, admin_client, cluster_name
+
+_TIMEOUT = 10.0
+
+
+class ConsumerLag:
+    """Holds while a consumer group is too far behind on the topics that are published to."""
+
+    def __init__(self, client_config: ClientConfig, group: str, topics: Sequence[str], limit: int) -> None:
+        """Watch a group.
+
+        Args:
+            client_config: the cluster.
+            group: the consumer group.
+            topics: the topics to count.
+            limit: hold while more events than this wait for the group, over all partitions it has committed for.
+        """
+        self._admin = admin_client(client_config)
+        self._cluster = f"Kafka {cluster_name(client_config)}"
+        self._group, self._topics, self._limit = group, frozenset(topics), limit
+
+    def check(self) -> str | None:
+        """Return the reason to hold, if any.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        lag = self.lag()
+        if lag <= self._limit:
+            return None
+        return f"consumer group {self._group} is {lag:,} events behind (limit {self._limit:,})"
+
+    def lag(self) -> int:
+        """Count the events that wait for the group.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        try:
+            asked = [ConsumerGroupTopicPartitions(self._group)]
+            future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+            committed = {
+                (tp.topic, tp.partition): tp.offset
+                for tp in future.result().topic_partitions
+                if tp.topic in self._topics and tp.offset >= 0
+            }
+            if not committed:
+                return 0
+            ends = self._admin.list_offsets(
+                {TopicPartition(topic, p): OffsetSpec.latest() for topic, p in committed},
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=_TIMEOUT,
+            )
+            return sum(max(0, end.result().offset - committed[tp.topic, tp.partition]) for tp, end in ends.items())
+        except KafkaException as error:
+            raise UnavailableError(self._cluster, f"lag of {self._group}: {error.args[0].str()}") from error
+
+
+class UnderReplicated:
+    """Holds while partitions lack a leader or have fewer replicas in sync than producers need."""
+
+    def __init__(self, client_config: ClientConfig, topics: Sequence[str], limit: int | None = None) -> None:
+        """Watch topics.
+
+        Args:
+            client_config: the cluster.
+            topics: the topics to look at.
+            limit: also hold while more partitions than this lack any of their replicas; None: that is no reason.
+        """
+        self._admin = admin_client(client_config)
+        self._cluster = f"Kafka {cluster_name(client_config)}"
+        self._topics, self._limit = list(topics), limit
+
+    def check(self) -> str | None:
+        """Return the reason to hold, if any.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        try:
+            return self._check()
+        except KafkaException as error:
+            raise UnavailableError(self._cluster, error.args[0].str()) from error
+
+    def _check(self) -> str | None:
+        described = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_TIMEOUT)
+        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in self._topics]
+        configs = self._admin.describe_configs(resources, request_timeout=_TIMEOUT)
+        needed = {r.name: int(f.result()["min.insync.replicas"].value) for r, f in configs.items()}
+        lacking = 0
+        for topic, future in described.items():
+            for partition in future.result().partitions:
+                in_sync = len(partition.isr)
+                if partition.leader is None or partition.leader.id < 0:
+                    return f"{topic}-{partition.id} has no leader"
+                if in_sync < needed[topic]:
+                    return (
+                        f"{topic}-{partition.id} has {in_sync} replicas in sync; min.insync.replicas is {needed[topic]}"
+                    )
+                lacking += in_sync < len(partition.replicas)
+        if self._limit is not None and lacking > self._limit:
+            return f"{lacking} partitions are under-replicated (limit {self._limit})"
+        return None
+
+
+class ProduceLatency:
+    """Holds for a while after a transaction took too long; the next one that is let through is the next probe."""
+
+    def __init__(self, limit: float, rest: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watch how long transactions take.
+
+        Args:
+            limit: seconds that a transaction may take.
+            rest: seconds to hold after one took longer.
+            clock: seconds; for tests.
+        """
+        self._limit, self._rest, self._clock = limit, rest, clock
+        self._until = float("-inf")
+        self._last = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Hear how long a transaction took."""
+        if seconds > self._limit:
+            self._last = seconds
+            self._until = self._clock() + self._rest
+
+    def check(self) -> str | None:
+        """Return the reason to hold, if any."""
+        if self._clock() >= self._until:
+            return None
+        return f"a transaction took {self._last:.1f} s (limit {self._limit:.1f} s)"

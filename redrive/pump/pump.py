@@ -1,0 +1,367 @@
+"""The pump: from a source, through a transform, into a sink; exactly once, at the governor's pace.
+
+One transaction carries several of the source's chunks: as many as make it cheap (``chunk_bytes``), as few as keep it
+short (``chunk_seconds``), since an open transaction holds back every read-committed reader of its partitions. So all is
+read, transformed and summed up before a transaction begins, and how long one stayed open decides how large the next is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from redrive.errors import (
+    ConfigError,
+    FencedError,
+    RefusedError,
+    StoppedError,
+    UnavailableError,
+    UnparkableError,
+)
+from redrive.events import Event
+from redrive.pump.checkpoint import Checkpoint, add_reasons
+from redrive.pump.evidence import Evidence, Tally
+from redrive.pump.governor import Governor
+from redrive.pump.model import Chunk, Rejected, Sink, Source, Transform
+from redrive.pump.prefetch import prefetched
+
+REASON_HEADER = "redrive-reason"
+TOPIC_HEADER = "redrive-topic"
+
+CHUNK_BYTES = 32 << 20
+CHUNK_SECONDS = 1.0
+
+_FIRST_BYTES = 4 << 20  # the first transactions of a run show what the cluster takes
+_LEAST_BYTES = 64 << 10
+_REPORT_EVERY = 1.0
+
+# What a transform raises because something is away, not because of its event.
+_NOT_THE_EVENT = (UnavailableError, StoppedError, FencedError, ConfigError)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a unit stands; totals cover all runs of the operation.
+
+    Attributes:
+        read: events that came out of the source.
+        published: events that went to their topics.
+        skipped: events that need not go on.
+        parked: events that went to the parking topic.
+        rate: events read a second, in the last seconds.
+        seconds_left: at this rate; None if the total is not known or nothing moves.
+        held_by: why nothing moves at present; empty if something does.
+        transaction_seconds: how long the last transaction was open.
+    """
+
+    read: int
+    published: int
+    skipped: int
+    parked: int
+    rate: float
+    seconds_left: float | None
+    held_by: str
+    transaction_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of every event; totals cover all runs of the operation.
+
+    Attributes:
+        read: events that came out of the source, with those it passed over itself.
+        published: events that went to their topics.
+        skipped: reason → events that need not go on.
+        parked: reason → events that went to the parking topic.
+        size: bytes of keys, values and headers that were published or parked.
+        seconds: time that all runs took together.
+        evidence: topic → what a read-back must find there; the parking topic included.
+        cursor: what the sink's next ``start`` returns, unless another run comes in between.
+        longest_transaction: seconds that the longest transaction of this run was open.
+    """
+
+    read: int
+    published: int
+    skipped: dict[str, int]
+    parked: dict[str, int]
+    size: int
+    seconds: float
+    evidence: dict[str, Evidence]
+    cursor: bytes | None
+    longest_transaction: float
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every event that was read ended in exactly one way."""
+        return self.read == self.published + sum(self.skipped.values()) + sum(self.parked.values())
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What goes into the next transaction."""
+
+    since: float
+    pieces: list[Chunk] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    read: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    parked: dict[str, int] = field(default_factory=dict)
+
+
+class Pump:
+    """Moves one unit's events; see the module's docstring. For one thread, except that ``governor`` may be shared."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        *,
+        parking_topic: str,
+        operation: str = "",
+        transform: Transform | None = None,
+        governor: Governor | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+        chunk_seconds: float = CHUNK_SECONDS,
+        prefetch: int = 0,
+        positions: Callable[[str], Sequence[int]] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put a pump together; nothing moves before `run`.
+
+        Args:
+            source: where events come from. Its next chunk may be asked for before the last one is committed; a source
+                that has to know that all is committed ends there, and `run` is called again.
+            sink: where they go; started by the caller.
+            parking_topic: where rejected events go, as they came, with headers that say why.
+            operation: totals and evidence are kept for it; another one starts counting anew, from the same cursor.
+            transform: what happens to each event; None publishes it as it is.
+            governor: the pace; None is full speed.
+            chunk_bytes: the most that goes into one transaction; a single larger piece of the source still does.
+            chunk_seconds: how long events may wait for their transaction, and the most it should stay open.
+            prefetch: how many pieces of the source to read ahead, in a thread; 0 reads them in between, in this thread.
+            positions: where each partition of a topic ends now (`TransactionalSink.positions`): kept as the place
+                where a read-back begins. None leaves that out.
+            on_progress: called at most once a second, and at the end.
+            total: events that the operation will read, if known.
+            clock: seconds; for tests.
+        """
+        self._source, self._sink = source, sink
+        self._parking_topic = parking_topic
+        self._operation = operation
+        self._transform = transform
+        self._governor = governor or Governor()
+        self._chunk_bytes, self._chunk_seconds = chunk_bytes, chunk_seconds
+        self._budget = min(_FIRST_BYTES, chunk_bytes)
+        self._prefetch = prefetch
+        self._positions = positions
+        self._on_progress = on_progress
+        self._total = total
+        self._clock = clock
+        self._state = Checkpoint(operation=operation)
+        self._cursor: bytes | None = None
+        self._began_at = self._saved_at = clock()
+        self._reported_at = float("-inf")
+        self._reported_read = 0
+        self._rate = 0.0
+        self._last_transaction = self._longest_transaction = 0.0
+
+    @property
+    def outcome(self) -> Outcome:
+        """What has been committed so far; also after `run` has raised."""
+        state = self._state
+        return Outcome(
+            read=state.read,
+            published=state.published,
+            skipped=state.skipped,
+            parked=state.parked,
+            size=state.size,
+            seconds=state.seconds + self._last_transaction,
+            evidence=state.topics,
+            cursor=self._cursor,
+            longest_transaction=self._longest_transaction,
+        )
+
+    def run(self, cursor: bytes | None) -> Outcome:
+        """Move everything from the cursor on to the end of the source.
+
+        Args:
+            cursor: what the sink's ``start`` returned, or the cursor of the last outcome.
+
+        Raises:
+            StoppedError: the governor was stopped; everything up to `outcome` is committed.
+            FencedError: a newer copy of this unit has started.
+            UnavailableError: a system does not answer; start the unit again later.
+            UnparkableError: an event fits neither its topic nor the parking topic.
+            CheckpointError: the cursor is not one of this version's.
+        """
+        self._state = Checkpoint.decode(cursor, self._operation)
+        self._cursor = cursor
+        self._saved_at = self._clock()
+        self._reported_read = self._state.read
+        pieces = self._source.chunks(self._state.source)
+        if self._prefetch:
+            pieces = prefetched(pieces, self._prefetch)
+        try:
+            self._pump(pieces)
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+        self._report(final=True)
+        return self.outcome
+
+    def _pump(self, pieces: Iterator[Chunk]) -> None:
+        governor, clock = self._governor, self._clock
+        batch = _Batch(since=clock())
+        for piece in pieces:
+            governor.check()
+            if not batch.pieces:
+                batch.since = clock()
+            self._take(piece, batch)
+            if (
+                batch.tally.size >= self._budget
+                or clock() - batch.since >= self._chunk_seconds
+                or len(batch.events) >= governor.share(self._chunk_seconds)
+            ):
+                self._commit(batch)
+                batch = _Batch(since=clock())
+        if batch.pieces:
+            self._commit(batch)
+
+    def _take(self, piece: Chunk, batch: _Batch) -> None:
+        """Add a piece of the source to what the next transaction will carry."""
+        events = piece.events
+        batch.pieces.append(piece)
+        batch.read += len(events)
+        if piece.skipped:
+            batch.read += sum(piece.skipped.values())
+            batch.skipped = add_reasons(batch.skipped, piece.skipped)
+        if self._transform is not None:
+            events = self._transformed(events, batch)
+        batch.tally.add(events)
+        batch.events.extend(events)
+
+    def _transformed(self, events: Sequence[Event], batch: _Batch) -> list[Event]:
+        transform = cast(Transform, self._transform)
+        result: list[Event] = []
+        for event in events:
+            try:
+                became = transform(event)
+            except _NOT_THE_EVENT:
+                raise
+            except Exception as error:  # bad input never stops the good events around it
+                became = Rejected(f"{type(error).__name__}: {error}")
+            if isinstance(became, Event):
+                result.append(became)
+            elif isinstance(became, Rejected):
+                result.append(self._parked(event, became.reason, batch))
+            else:
+                batch.skipped = add_reasons(batch.skipped, {became.reason: 1})
+        return result
+
+    def _parked(self, event: Event, reason: str, batch: _Batch) -> Event:
+        batch.parked = add_reasons(batch.parked, {reason: 1})
+        headers = [*event.headers, (TOPIC_HEADER, event.topic.encode()), (REASON_HEADER, reason.encode())]
+        return Event(
+            id=event.id,
+            topic=self._parking_topic,
+            key=event.key,
+            value=event.value,
+            headers=headers,
+            timestamp=event.timestamp,
+            origin=event.origin,
+        )
+
+    def _commit(self, batch: _Batch) -> None:
+        while True:
+            self._governor.admit(len(batch.events), self._report)
+            after = self._after(batch)
+            cursor = after.encode()
+            began = self._clock()
+            try:
+                self._sink.commit(batch.events, cursor)
+                break
+            except RefusedError as error:
+                self._budget = _LEAST_BYTES  # refusals cost several transactions each: cheap ones, please
+                self._park_refused(error.refused, batch)
+        took = self._clock() - began
+        self._state, self._cursor = after, cursor
+        self._saved_at = began  # what the transaction took is in the next checkpoint
+        for piece in batch.pieces:
+            self._source.committed(piece)
+        self._last_transaction = took
+        self._longest_transaction = max(self._longest_transaction, took)
+        self._governor.observe(took)
+        self._adapt(took)
+        self._report()
+
+    def _after(self, batch: _Batch) -> Checkpoint:
+        """Return the state that the transaction will leave."""
+        before = self._state
+        topics = dict(before.topics)
+        for topic, evidence in batch.tally.topics().items():
+            so_far = topics.get(topic)
+            if so_far is None:
+                so_far = Evidence(start=tuple(self._positions(topic)) if self._positions is not None else ())
+            topics[topic] = so_far + evidence
+        parked = sum(batch.parked.values())
+        return Checkpoint(
+            operation=self._operation,
+            source=batch.pieces[-1].cursor,
+            read=before.read + batch.read,
+            published=before.published + len(batch.events) - parked,
+            skipped=add_reasons(before.skipped, batch.skipped),
+            parked=add_reasons(before.parked, batch.parked),
+            size=before.size + batch.tally.size,
+            seconds=before.seconds + self._clock() - self._saved_at,
+            topics=topics,
+        )
+
+    def _park_refused(self, refused: dict[int, str], batch: _Batch) -> None:
+        for index, reason in refused.items():
+            event = batch.events[index]
+            if event.topic == self._parking_topic:
+                raise UnparkableError(event.id, event.origin, event.topic, reason)
+            batch.events[index] = self._parked(event, reason, batch)
+        batch.tally = Tally()
+        batch.tally.add(batch.events)
+
+    def _adapt(self, took: float) -> None:
+        """Make the next transaction shorter if this one was open for too long, larger if it was short."""
+        if took > self._chunk_seconds:
+            self._budget = max(_LEAST_BYTES, self._budget // 2)
+        elif took < self._chunk_seconds / 2:
+            self._budget = min(self._chunk_bytes, self._budget * 2)
+
+    def _report(self, *, final: bool = False) -> None:
+        if self._on_progress is None:
+            return
+        now = self._clock()
+        since = now - self._reported_at
+        if since < _REPORT_EVERY and not final:
+            return
+        state = self._state
+        if since not in (0.0, float("inf")):
+            rate = (state.read - self._reported_read) / since
+            self._rate = rate if self._rate == 0.0 else (self._rate + rate) / 2
+        self._reported_at, self._reported_read = now, state.read
+        left = None
+        if self._total is not None and self._rate > 0:
+            left = max(0, self._total - state.read) / self._rate
+        self._on_progress(
+            Progress(
+                read=state.read,
+                published=state.published,
+                skipped=sum(state.skipped.values()),
+                parked=sum(state.parked.values()),
+                rate=self._rate,
+                seconds_left=left,
+                held_by=self._governor.held_by,
+                transaction_seconds=self._last_transaction,
+            )
+        )

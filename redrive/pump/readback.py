@@ -1,0 +1,278 @@
+"""Reads topics back from one known place to another: for proofs, for cursors, and to look events up by their id.
+
+Ends can't be computed from record offsets: markers of transactions take offsets too, and a transaction that is still
+open holds read-committed readers back. So a scan notes the high watermarks first, and then reads until the broker
+itself says that it has reached them (end of partition), waiting a bounded time for open transactions of others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from redrive.errors import UnavailableError, UnknownTopicError
+from redrive.events import Headers
+
+ClientConfig = Mapping[str, Any]
+"""librdkafka properties that name a cluster and how to log in: ``bootstrap.servers`` and the security ones."""
+
+_log = logging.getLogger("redrive.kafka")  # without one, librdkafka writes to standard error
+
+_TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
+_REQUEST_TIMEOUT = 15.0
+
+
+def cluster_name(client_config: ClientConfig) -> str:
+    """Name a cluster in messages: by its bootstrap servers."""
+    return str(client_config.get("bootstrap.servers", "(no bootstrap.servers)"))
+
+
+def partition_count(client_config: ClientConfig, topic: str) -> int:
+    """Say how many partitions a topic has; never creates it.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer.
+    """
+    return _partition_count(admin_client(client_config), client_config, topic)
+
+
+def end_offsets(client_config: ClientConfig, topic: str) -> list[int]:
+    """Return the high watermark of each partition: what comes later has this offset or a higher one.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer.
+    """
+    return _offsets(client_config, topic, OffsetSpec.latest())
+
+
+def start_offsets(client_config: ClientConfig, topic: str) -> list[int]:
+    """Return the lowest offset that is still there, for each partition.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer.
+    """
+    return _offsets(client_config, topic, OffsetSpec.earliest())
+
+
+def offsets_for_time(client_config: ClientConfig, topic: str, since_ms: int) -> list[int]:
+    """Return, for each partition, the offset before which every record is older than ``since_ms``.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer.
+    """
+    ends = end_offsets(client_config, topic)
+    found = _offsets(client_config, topic, OffsetSpec.for_timestamp(since_ms))
+    # -1: nothing that young. The ends were taken before, so what arrives in between is after them.
+    return [offset if offset >= 0 else end for offset, end in zip(found, ends, strict=True)]
+
+
+def scan(
+    client_config: ClientConfig,
+    topic: str,
+    start: Mapping[int, int] | None = None,
+    *,
+    end: Mapping[int, int] | None = None,
+    batch: int = 2000,
+    patience: float = 60.0,
+) -> Iterator[list[Message]]:
+    """Yield the committed records of a topic in batches, partitions mixed, each partition in order.
+
+    Args:
+        client_config: the cluster.
+        topic: what to read.
+        start: partition → first offset; those left out are read from their beginning; None: all are.
+        end: partition → offset to stop before; only these partitions are read. None: all, to where they end now.
+        batch: at most so many records at once.
+        patience: seconds to wait without getting on, as behind a transaction that somebody left open.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer, or a transaction of somebody holds the end back for too long.
+    """
+    if end is None:
+        end = dict(enumerate(end_offsets(client_config, topic)))
+    first = dict(start or {})
+    lows = start_offsets(client_config, topic)
+    if any(partition >= len(lows) for partition in end):
+        raise UnavailableError(f"topic {topic}", f"it has {len(lows)} partitions, expected partition {max(end)}")
+    # A retained range may begin later than asked for; a partition without anything left in range is done at once.
+    positions = {p: max(first.get(p, 0), lows[p]) for p in end}
+    todo = {p: offset for p, offset in end.items() if positions[p] < offset}
+    if not todo:
+        return
+    consumer = Consumer(_reader_config(client_config), logger=_log)
+    try:
+        consumer.assign([TopicPartition(topic, p, positions[p]) for p in todo])
+        yield from _Scan(consumer, topic, todo, patience).batches(batch)
+    finally:
+        consumer.close()
+
+
+class _Scan:
+    """One pass over the partitions that are assigned to a consumer."""
+
+    def __init__(self, consumer: Consumer, topic: str, todo: dict[int, int], patience: float) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._todo = todo  # partition → offset to stop before, of those not yet read to there
+        self._patience = patience
+
+    def batches(self, size: int) -> Iterator[list[Message]]:
+        deadline = time.monotonic() + self._patience
+        while self._todo:
+            remaining = len(self._todo)
+            wanted = self._sort(self._consumer.consume(size, _TAIL_WAIT))
+            if wanted:
+                yield wanted
+            if wanted or len(self._todo) < remaining:
+                deadline = time.monotonic() + self._patience  # the time the caller took is not the cluster's
+            elif time.monotonic() > deadline:
+                partition, end = next(iter(self._todo.items()))
+                raise UnavailableError(
+                    f"partition {partition} of {self._topic}",
+                    f"nothing more could be read for {self._patience:.0f} s, short of its end at offset {end}: its "
+                    "leader is away, or somebody has left a transaction open",
+                )
+
+    def _sort(self, messages: list[Message]) -> list[Message]:
+        """Pick the records in range, and take note of what is done."""
+        todo = self._todo
+        wanted: list[Message] = []
+        done: set[int] = set()
+        for message in messages:
+            partition = cast(int, message.partition())
+            offset = cast(int, message.offset())
+            error = message.error()
+            if error is None:
+                end = todo.get(partition, 0)
+                if offset < end:
+                    wanted.append(message)
+                if offset >= end - 1:
+                    done.add(partition)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                _raise_if_hopeless(error, self._topic)
+            elif offset >= todo.get(partition, 0):
+                done.add(partition)
+        finished = [p for p in done if todo.pop(p, None) is not None]
+        if finished and todo:
+            self._consumer.pause([TopicPartition(self._topic, p) for p in finished])
+        return wanted
+
+
+def find_ids(
+    client_config: ClientConfig,
+    topic: str,
+    ids: set[str],
+    since_ms: int,
+    *,
+    partitions: set[int] | None = None,
+    patience: float = 60.0,
+) -> set[str]:
+    """Say which event ids (header ``ce_id``) are in a topic already.
+
+    Only committed records count: what an aborted transaction left behind is not there.
+
+    Args:
+        client_config: the cluster.
+        topic: where to look.
+        ids: the events in question.
+        since_ms: no record of them is older; milliseconds since 1970. Allow for the skew of the producers' clocks.
+        partitions: only these; None: all.
+        patience: as for `scan`.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer in time.
+    """
+    if not ids:
+        return set()
+    wanted = {event_id.encode(): event_id for event_id in ids}
+    found: set[str] = set()
+    start = dict(enumerate(offsets_for_time(client_config, topic, since_ms)))
+    end = {p: o for p, o in enumerate(end_offsets(client_config, topic)) if partitions is None or p in partitions}
+    for messages in scan(client_config, topic, start, end=end, patience=patience):
+        for message in messages:
+            for name, value in cast(Headers, message.headers() or ()):
+                if name == "ce_id" and value in wanted:
+                    found.add(wanted[value])
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _reader_config(client_config: ClientConfig) -> dict[str, Any]:
+    return {
+        **client_config,
+        "group.id": "redrive-readback",  # never joined: partitions are assigned by hand, and nothing is committed
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",
+        "check.crcs": True,
+        "fetch.wait.max.ms": 100,
+        "queued.max.messages.kbytes": 32_768,
+    }
+
+
+def admin_client(client_config: ClientConfig) -> AdminClient:
+    """Connect as an administrator."""
+    return AdminClient(dict(client_config), logger=_log)
+
+
+def _partition_count(admin: AdminClient, client_config: ClientConfig, topic: str) -> int:
+    future = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT)[topic]
+    try:
+        return len(future.result().partitions)
+    except KafkaException as error:
+        raise _typed(error, client_config, topic) from error
+
+
+def _offsets(client_config: ClientConfig, topic: str, spec: OffsetSpec) -> list[int]:
+    admin = admin_client(client_config)
+    count = _partition_count(admin, client_config, topic)
+    futures = admin.list_offsets(
+        {TopicPartition(topic, p): spec for p in range(count)},
+        # Committed or not: a read-committed answer stops at the first open transaction, and hides what lies behind.
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        request_timeout=_REQUEST_TIMEOUT,
+    )
+    try:
+        offsets = {asked.partition: future.result().offset for asked, future in futures.items()}
+    except KafkaException as error:
+        raise _typed(error, client_config, topic) from error
+    return [offsets[p] for p in range(count)]
+
+
+def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> UnavailableError | UnknownTopicError:
+    cause = error.args[0]
+    if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        return UnknownTopicError(topic, cluster_name(client_config))
+    return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {cause.str()}")
+
+
+def _raise_if_hopeless(error: KafkaError, topic: str) -> None:
+    if error.fatal() or error.code() in (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._AUTHENTICATION,
+    ):
+        raise UnavailableError(f"topic {topic}", error.str())
