@@ -31,6 +31,12 @@ from redrive.standby.writer import Clock, Entry, LaneWriter
 
 log = logging.getLogger(__name__)
 
+_WAITING = Progress.WAITING
+_ACKNOWLEDGED = Progress.ACKNOWLEDGED
+
+_REPORT_EVERY = 1_000
+"""Events after which the publishing thread takes in delivery reports itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
@@ -146,6 +152,7 @@ class Dispatcher:
         self._in_kafka: deque[Receipt] = deque()
         self._stored: deque[tuple[float, list[Receipt]]] = deque()
         self._open = 0
+        self._since_tick = 0
         self._last_accepted = 0
         self._any_lane_off_main = False
         self._down = False
@@ -187,6 +194,12 @@ class Dispatcher:
             # Never falling, whatever the clock does: the order of a stream is the order of its acceptance times.
             self._last_accepted = event.timestamp = max(self._last_accepted, self._clock.now_ms())
             self._open += 1
+            self._since_tick += 1
+            if self._since_tick % _REPORT_EVERY == 0:
+                # Reports are taken in by the thread that publishes while it does so fast: two threads that hand each
+                # other the interpreter's lock for every few events would halve the speed.
+                self._main.poll(0)
+                self._collect()
             if self._any_lane_off_main or self._down:
                 lane = topic.lane_of(event)
                 if lane.mode is not Mode.MAIN or self._down:
@@ -261,7 +274,11 @@ class Dispatcher:
 
     def tick(self, wait: float) -> None:
         """Take in reports from Kafka, waiting at most ``wait`` seconds for one, then do all that is due."""
-        self._main.poll(wait)
+        busy = self._since_tick >= _REPORT_EVERY
+        self._since_tick = 0
+        if busy:
+            self._clock.sleep(wait)
+        self._main.poll(0 if busy else wait)
         with self._lock:
             self._collect()
             now = self._clock.monotonic()
@@ -286,7 +303,7 @@ class Dispatcher:
         """Take what Kafka has reported on from the front of the queue; what comes later waits for its turn."""
         waiting = self._in_kafka
         done: list[Receipt] = []
-        while waiting and waiting[0].progress is not Progress.WAITING:
+        while waiting and waiting[0].progress is not _WAITING:
             receipt = waiting.popleft()
             if receipt.progress is Progress.TAKEN_BACK:
                 # A report that nobody asked for, such as a failed producer's: cut through all the rest as well.
@@ -302,21 +319,27 @@ class Dispatcher:
         """Count what is done, let waiting publishers on, and tell those who wait for a receipt."""
         if not done:
             return
-        refused = [receipt for receipt in done if receipt.progress is Progress.REFUSED]
+        self._open -= len(done)
+        acknowledged = 0
+        special: list[Receipt] = []
         for receipt in done:
+            if receipt.progress is _ACKNOWLEDGED and receipt.path != "dead_letter" and receipt._callbacks is None:
+                acknowledged += 1
+            else:
+                special.append(receipt)
+        self.counts[path] += acknowledged
+        for receipt in special:
+            if receipt.progress is Progress.REFUSED:
+                # Its dead letter is submitted in its place, or it fails.
+                self._on_refused(receipt)
             if receipt.progress is Progress.ACKNOWLEDGED:
                 self.counts["dead_letter" if receipt.path == "dead_letter" else path] += 1
             elif receipt.progress is Progress.FAILED:
                 self.counts["failed"] += 1
-        self._open -= len(done)
         self._room.notify_all()
-        for receipt in refused:
-            # Its dead letter is submitted in its place, or it fails.
-            self._on_refused(receipt)
-            self.counts["failed"] += receipt.progress is Progress.FAILED
         with self._changed:
             self._changed.notify_all()
-        for receipt in done:
+        for receipt in special:
             if receipt.done:
                 receipt.call_back()
 

@@ -73,6 +73,8 @@ class KafkaMainPath:
             "reconnect.backoff.max.ms": 1_000,
             "retry.backoff.max.ms": 500,
             **config,
+            # Connection errors reach `_hear`; as log lines they would come several a second through an outage.
+            "log_level": 2,
             "enable.idempotence": True,
             "message.timeout.ms": 0,
             "message.max.bytes": max(max_event_bytes + 4096, 1_000_000),
