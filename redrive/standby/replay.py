@@ -1,9 +1,9 @@
 """The replay of one lane: everything that its producers stored, back into Kafka, in order, and the lane reopened.
 
-`LaneReplay` decides *what* comes next and *when* a lane may be sealed and opened; it is a `Source` for the pump, which
-publishes chunks together with the cursor that says how far they reach. It may be killed anywhere, and two of it may run
-at once: what is published is decided by the cursor inside Kafka's transactions alone, seals are harmless at any time, and
-`open` and deletions only ever follow from a committed cursor.
+`LaneReplay` decides *what* comes next and *when* a lane may be sealed and opened; it is a `Source` for the pump,
+which publishes chunks together with the cursor that says how far they reach. It may be killed anywhere, and two of it
+may run at once: what is published is decided by the cursor inside Kafka's transactions alone, seals are harmless at any
+time, and `open` and deletions only ever follow from a committed cursor.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ ROUNDS = 20
 """Rounds after which a lane is sealed, whatever still comes."""
 
 
+DELETE_SLOTS = 25
+"""Slots that are deleted with one request: DynamoDB's limit."""
+
+
 class Cursor(msgspec.Struct, array_like=True):
     """How far a lane is published; it travels inside the pump's transactions.
 
@@ -43,8 +47,8 @@ class Cursor(msgspec.Struct, array_like=True):
 class LaneReplay:
     """Yields what a lane's streams hold, oldest epoch first, merged by acceptance time.
 
-    Order *within* a stream is the stream's own and depends on no clock. *Between* streams it is the order of acceptance,
-    as far as the producers' clocks agree: within ``skew``.
+    Order *within* a stream is the stream's own and depends on no clock. *Between* streams it is the order of
+    acceptance, as far as the producers' clocks agree: within ``skew``.
 
     Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch.
 
@@ -134,12 +138,12 @@ class LaneReplay:
         yield from self._round(horizon=None)
 
     def committed(self, chunk: Chunk) -> None:
-        """Delete the slots that are published for good; seals stay."""
+        """Delete the slots that are published for good, a request's worth at a time; seals stay."""
         cursor = _decode(chunk.cursor)
         for producer, position in cursor.streams.items():
             pk = self.lane.stream(cursor.epoch, producer)
             done, last = self._deleted.get(pk, 0), position.last_event_slot
-            if last > done:
+            if last >= done + DELETE_SLOTS or (position.ended and last > done):
                 self._store.delete(pk, range(done + 1, last + 1))
                 self._deleted[pk] = last
 
@@ -169,7 +173,7 @@ class LaneReplay:
         for producer, position in self._cursor.streams.items():
             pk = self.lane.stream(self._cursor.epoch, producer)
             left = []
-            for number, slot in self._store.read(pk, 0):
+            for number, _ in self._store.read(pk, 0):
                 if number > position.last_event_slot:
                     break
                 left.append(number)

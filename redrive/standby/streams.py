@@ -33,8 +33,8 @@ class GapError(RedriveError):
     def __init__(self, stream: str, after: int, found: int) -> None:
         self.stream, self.after, self.found = stream, after, found
         super().__init__(
-            f"{stream}: slots {after + 1} to {found - 1} are missing from the standby table; somebody or something deleted "
-            "events that were not replayed. Restore the table to a new one (point-in-time recovery) and compare."
+            f"{stream}: slots {after + 1} to {found - 1} are missing from the standby table; somebody or something "
+            "deleted events that were not replayed. Restore the table to a new one (point-in-time recovery) and compare."
         )
 
 

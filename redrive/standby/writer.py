@@ -123,7 +123,7 @@ class LaneWriter:
         The events may be acknowledged once `acknowledge_at` has come.
 
         Raises:
-            UnavailableError: no answer; call again with the very same batch, or drop it (it may be stored all the same).
+            UnavailableError: no answer; call again with the very same batch: it may be stored already.
         """
         assert self._stream is not None, "enter() first"
         if self._batch is None or self._batch[0] is not batch:

@@ -1,0 +1,137 @@
+"""Drain a lane: replay all that it holds into Kafka, exactly once and in order, reopen it, and prove it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from redrive.config import Config
+from redrive.murmur2 import partition_of
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.governor import Governor
+from redrive.pump.pump import Outcome, Progress, Pump
+from redrive.pump.readback import find_ids, partition_count
+from redrive.pump.sink import TransactionalSink
+from redrive.standby.batches import Stored
+from redrive.standby.lanes import Lane
+from redrive.standby.replay import LaneReplay
+from redrive.standby.store import DynamoStore, Store
+from redrive.standby.streams import GapError
+from redrive.standby.writer import SystemClock
+
+PARKING_TOPIC = "redrive.parked"
+"""Where events go that Kafka refuses, one topic a cluster."""
+
+PREFETCH = 8
+"""Groups of events that are read from DynamoDB while the ones before are published."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneResult:
+    """What became of a lane.
+
+    Attributes:
+        lane: which one.
+        outcome: counts and evidence, over all runs of the operation.
+        epochs: epochs that this run has finished; empty if there was nothing to do.
+        doubtful: ids of events that were looked up, because Kafka might have had them already.
+    """
+
+    lane: Lane
+    outcome: Outcome
+    epochs: tuple[int, ...]
+    doubtful: frozenset[str] = field(default_factory=frozenset)
+
+
+def open_store(config: Config) -> DynamoStore:
+    """Connect to the standby table of a platform."""
+    return DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
+
+
+def drain(
+    config: Config,
+    lane: Lane,
+    *,
+    operation: str,
+    governor: Governor | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    total: int | None = None,
+    settle: float = 5.0,
+    skew: float = 1.0,
+    store: Store | None = None,
+) -> LaneResult:
+    """Replay a lane to its end and reopen it; goes on from wherever an earlier run, of any kind of end, has left off.
+
+    Args:
+        config: the platform.
+        lane: which lane.
+        operation: id of the operation; counts and evidence are kept for it, and each event's headers name it.
+        governor: the pace, shared by all lanes of a run.
+        on_progress: called about once a second.
+        total: how many events wait, if known; for the time left.
+        settle: seconds that events in doubt are left alone before the topic is searched for them.
+        skew: seconds by which the clocks of producers may differ.
+        store: the standby table; None connects to the one in the settings.
+
+    Raises:
+        StoppedError: the governor was stopped; the cursor is clean.
+        FencedError: another run has taken this lane over.
+        GapError: the table lacks events that were never replayed.
+        UnavailableError: Kafka or DynamoDB does not answer; call again later.
+    """
+    client = config.cluster(lane.cluster).client_config()
+
+    def lookup(lane: Lane, doubtful: Sequence[Stored]) -> set[str]:
+        count = partition_count(client, lane.topic)
+        # Without a key, an event may be on any partition.
+        anywhere = any(event.partition is None and not event.key for event in doubtful)
+        partitions = {
+            partition_of(event.key or b"", count) if event.partition is None else event.partition for event in doubtful
+        }
+        # A record's time is its event's time of acceptance; `skew` matters only if the broker stamps records itself.
+        since = min(event.accepted for event in doubtful) - int(skew * 1000)
+        return find_ids(
+            client, lane.topic, {event.id for event in doubtful}, since, partitions=None if anywhere else partitions
+        )
+
+    replay = LaneReplay(
+        store or open_store(config),
+        lane,
+        lookup,
+        clock=SystemClock(),
+        owner=f"replay-{socket.gethostname()}-{os.getpid()}",
+        settle=settle,
+        skew=skew,
+    )
+    sink = TransactionalSink(client, lane.unit, operation=operation)
+    pump = Pump(
+        replay,
+        sink,
+        parking_topic=PARKING_TOPIC,
+        operation=operation,
+        governor=governor,
+        prefetch=PREFETCH,
+        positions=sink.positions,
+        on_progress=on_progress,
+        total=total,
+    )
+    epochs: list[int] = []
+    try:
+        cursor = sink.start()
+        while True:
+            epoch = replay.next_epoch(Checkpoint.decode(cursor).source)
+            outcome = pump.run(cursor)
+            cursor = outcome.cursor
+            if epoch is None:
+                return LaneResult(lane, outcome, tuple(epochs), frozenset(replay.doubtful))
+            if replay.open(Checkpoint.decode(cursor).source):
+                epochs.append(epoch)
+    except GapError:
+        # Another run that has taken over deletes what it has published: then the gap is no loss, and this says so.
+        if pump.outcome.cursor is not None:
+            sink.commit([], pump.outcome.cursor)
+        raise
+    finally:
+        sink.close()
