@@ -1,0 +1,50 @@
+# Two commands do all the set-up themselves: `make demo` and `make test`. The rest is for work on Redrive.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test unit lint bench soak shots lock clean
+
+demo: $(READY)
+	$(BIN)/python -m deployments.demo
+
+test: lint tools
+	$(BIN)/pytest
+
+# What needs no stack: seconds.
+unit: $(READY)
+	$(BIN)/pytest tests/unit tests/properties
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# A long campaign of crashes; SEED=… repeats one, ROUNDS=… sets its length.
+soak: $(READY) tools
+	$(BIN)/python -m tests.faults
+
+# Other people's programs that tests check ours against: kcat, and PostgreSQL.
+.PHONY: tools
+tools: $(READY)
+	@sh tests/tools.sh
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Redrive needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--all-extras --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build .redrive

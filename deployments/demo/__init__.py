@@ -1,0 +1,1 @@
+"""The demo: real events through a real outage, and an independent reader's word on what came of them."""

@@ -1,0 +1,71 @@
+"""An independent reader: a plain confluent-kafka consumer that knows nothing of Redrive but the event's id header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is in a topic, beside what was acknowledged.
+
+    Attributes:
+        records: records in the topic.
+        lost: rows that were acknowledged, and are not there.
+        duplicated: records too many.
+        out_of_order: records that stand after a later one of the same key.
+        unknown: rows that are there, but were not acknowledged.
+    """
+
+    records: int
+    lost: int
+    duplicated: int
+    out_of_order: int
+    unknown: int
+
+
+def read_back(bootstrap: str, topic: str, acknowledged: Iterable[int]) -> Findings:
+    """Read a topic from its beginning to its end, as consumers that read committed see it."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "independent-reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    times: dict[int, int] = {}
+    latest: dict[bytes | None, int] = {}
+    ended: set[int] = set()
+    records = out_of_order = 0
+    while len(ended) < len(partitions):
+        for message in consumer.consume(10_000, 0.2):
+            error = message.error()
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                ended.add(message.partition())
+                continue
+            records += 1
+            row = int(dict(message.headers() or [])["ce_id"].removeprefix(b"flight-"))
+            times[row] = times.get(row, 0) + 1
+            key = message.key()
+            if key is not None:
+                out_of_order += row < latest.get(key, -1)
+                latest[key] = max(row, latest.get(key, -1))
+    consumer.close()
+    wanted = set(acknowledged)
+    return Findings(
+        records=records,
+        lost=len(wanted - times.keys()),
+        duplicated=records - len(times),
+        out_of_order=out_of_order,
+        unknown=len(times.keys() - wanted),
+    )
