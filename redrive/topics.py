@@ -1,79 +1,85 @@
-"""Making topics what the settings say they are: first what would change, then the changes, then what is left alone.
+"""Making topics what the settings say they are, with all that Redrive needs around them.
 
-What is planned is a pure function of the settings and the cluster (`plan_topic`), so a dry run cannot change anything.
-Nothing is ever deleted, nor made smaller.
+First every difference is found, then each is done, or left alone with the reason. What is planned for a topic is a pure
+function of the settings and the cluster. Nothing is ever deleted, nor made smaller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from redrive.clusters import ClusterAdmin, TopicState
 from redrive.config import Config, Topic
-from redrive.errors import RedriveError, UnavailableError
+from redrive.errors import ConfigError, RedriveError, SchemaError, UnavailableError
 from redrive.pump.cursors import CURSORS_TOPIC, PARTITIONS, ensure_topic
+from redrive.standby.store import DynamoStore
 from redrive.subjects import Subjects, subject_of
 
+Kind = Literal["table", "topic", "schema"]
 Action = Literal["create", "add partitions", "configure", "register", "leave"]
 Outcome = Literal["planned", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A difference between the settings and a cluster, or the registry.
+    """A difference between the settings and what there is.
 
     Attributes:
+        kind: what it is about: the standby store's table, a topic, or a topic's schema.
+        name: the table's or the topic's.
+        cluster: of the topic; empty for the table.
         action: what is to be done; ``leave``: nothing, a person should look at it.
         detail: the difference in words.
         config: settings that the change makes.
         reason: why it failed, if it did.
     """
 
+    kind: Kind
+    name: str
     cluster: str
-    topic: str
     action: Action
     detail: str
-    config: dict[str, str]
+    config: dict[str, str] = field(default_factory=dict)
     outcome: Outcome = "planned"
     reason: str = ""
 
 
 def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool = False) -> list[Change]:
-    """Create the topics that are missing, set what differs, register schemas; give each difference and its outcome.
+    """Create what is missing, set what differs, register schemas; give each difference and its outcome.
 
-    On each cluster there is also the topic that Redrive keeps its checkpoints in. One change that fails stops no other.
+    Besides the topics of the settings that is: the standby store's table, and on each cluster the topic that jobs
+    keep their checkpoints in. One change that fails stops no other.
 
     Args:
         config: the settings to follow.
         dry_run: only give what would change.
         add_partitions: also raise the number of partitions where it is too small. Most keys then move to another
-            partition: their order is lost between what is there and what comes.
+            partition: what comes is no longer ordered after what is there.
 
     Raises:
-        UnavailableError: a cluster or the registry does not answer in time.
-        ConfigError: a secret or a schema file is not where the settings say.
+        UnavailableError: a cluster, the registry or DynamoDB does not answer in time.
+        ConfigError: a secret is not where the settings say, or DynamoDB refuses to be asked.
     """
-    changes: list[Change] = []
+    store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
     subjects = Subjects(config)
-    for name in sorted(config.clusters):
-        admin = ClusterAdmin(config.cluster(name))
+    admins = {name: ClusterAdmin(config.cluster(name)) for name in sorted(config.clusters)}
+    changes = [*_plan_table(config, store)]
+    for cluster, admin in admins.items():
         present = admin.topics()
-        topics = config.topics_of(name)
-        planned = [*_plan_checkpoints(name, present)]
-        for topic in topics:
-            planned += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
-            planned += _plan_schema(topic, subjects)
-        changes += planned if dry_run else [_do(change, config, admin, subjects) for change in planned]
-    return changes
+        changes += _plan_checkpoints(cluster, present)
+        for topic in config.topics_of(cluster):
+            changes += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
+            changes += _plan_schema(topic, subjects)
+    return changes if dry_run else [_do(change, config, store, admins, subjects) for change in changes]
 
 
 def plan_topic(topic: Topic, present: TopicState | None, *, add_partitions: bool = False) -> Iterator[Change]:
     """Say what it takes to make a topic what it should be; nothing if it is."""
 
     def change(action: Action, detail: str, config: dict[str, str] | None = None) -> Change:
-        return Change(topic.cluster, topic.name, action, detail, config or {})
+        return Change("topic", topic.name, topic.cluster, action, detail, config or {})
 
     if present is None:
         detail = f"{topic.partitions} partitions, {topic.replication} replicas"
@@ -89,58 +95,79 @@ def plan_topic(topic: Topic, present: TopicState | None, *, add_partitions: bool
     if present.replication != topic.replication:
         detail = f"has {present.replication} replicas, not {topic.replication}: that is for a partition rebalance"
         yield change("leave", detail)
-    differ = {key: value for key, value in topic.config.items() if present.config.get(key) != value}
+    differ = {key: value for key, value in sorted(topic.config.items()) if present.config.get(key) != value}
     if differ:
-        detail = ", ".join(f"{key}: {present.config.get(key, 'default')} → {differ[key]}" for key in sorted(differ))
-        yield change("configure", detail, differ)
-    strange = {key: value for key, value in present.config.items() if key not in topic.config}
+        steps = (f"{key}: {present.config.get(key, 'default')} → {value}" for key, value in differ.items())
+        yield change("configure", ", ".join(steps), differ)
+    strange = sorted(present.config.keys() - topic.config.keys())
     if strange:
-        detail = ", ".join(f"{key} = {value}" for key, value in sorted(strange.items()))
-        yield change("leave", f"set on the topic, but not in the settings: {detail}")
+        settings = ", ".join(f"{key} = {present.config[key]}" for key in strange)
+        yield change("leave", f"set on the topic, but not in the settings: {settings}")
 
 
-def _plan_checkpoints(cluster: str, present: dict[str, TopicState]) -> Iterator[Change]:
+def _plan_table(config: Config, store: DynamoStore) -> Iterator[Change]:
+    try:
+        store.version("redrive")  # the cheapest question that only a table can answer
+    except ConfigError as error:
+        if error.setting != "standby.table":
+            raise
+        yield Change("table", config.standby.table, "", "create", "on demand, with TTL")
+
+
+def _plan_checkpoints(cluster: str, present: Mapping[str, TopicState]) -> Iterator[Change]:
     state = present.get(CURSORS_TOPIC)
     if state is None:
-        yield Change(cluster, CURSORS_TOPIC, "create", f"{PARTITIONS} partitions, compacted", {})
+        yield Change("topic", CURSORS_TOPIC, cluster, "create", f"{PARTITIONS} partitions, compacted")
     elif "compact" not in state.config.get("cleanup.policy", ""):
-        detail = "is not compacted: old checkpoints would be deleted by time"
-        yield Change(cluster, CURSORS_TOPIC, "configure", detail, {"cleanup.policy": "compact"})
+        detail = "is not compacted: checkpoints would be deleted by time"
+        yield Change("topic", CURSORS_TOPIC, cluster, "configure", detail, {"cleanup.policy": "compact"})
 
 
 def _plan_schema(topic: Topic, subjects: Subjects) -> Iterator[Change]:
-    if topic.schema is None or subjects.has(topic):
+    if topic.schema is None:
         return
-    detail = f"{topic.schema.name} as {subject_of(topic)}"
-    if subjects.fits(topic):
-        yield Change(topic.cluster, topic.name, "register", detail, {})
-    else:
-        why = "the subject's rule does not let it follow the latest version"
-        yield Change(topic.cluster, topic.name, "leave", f"{detail}: {why}", {})
-
-
-def _do(change: Change, config: Config, admin: ClusterAdmin, subjects: Subjects) -> Change:
+    change = Change("schema", topic.name, topic.cluster, "register", f"{topic.schema.name} as {subject_of(topic)}")
     try:
-        match change.action:
-            case "create" if change.topic == CURSORS_TOPIC:
-                ensure_topic(config.cluster(change.cluster).client_config())
-                admin.wait_until_writable(CURSORS_TOPIC, PARTITIONS)
-            case "create":
-                topic = config.topic(change.topic)
-                admin.create_topic(topic.name, topic.partitions, topic.replication, change.config)
-                admin.wait_until_writable(topic.name, topic.partitions)
-            case "add partitions":
-                topic = config.topic(change.topic)
-                admin.add_partitions(topic.name, topic.partitions)
-                admin.wait_until_writable(topic.name, topic.partitions)
-            case "configure":
-                admin.configure(change.topic, change.config)
-            case "register":
-                subjects.register(config.topic(change.topic))
-            case "leave":
-                return change
+        if subjects.has(topic):
+            return
+        if not subjects.fits(topic):
+            why = "the subject's rule does not let it follow the latest version"
+            change = replace(change, action="leave", detail=f"{change.detail}: {why}")
+    except SchemaError as error:
+        change = replace(change, outcome="failed", reason=str(error))
+    yield change
+
+
+def _do(
+    change: Change, config: Config, store: DynamoStore, admins: Mapping[str, ClusterAdmin], subjects: Subjects
+) -> Change:
+    if change.action == "leave" or change.outcome == "failed":
+        return change
+    try:
+        match change.kind:
+            case "table":
+                store.create()
+            case "schema":
+                subjects.register(config.topic(change.name))
+            case "topic":
+                _do_topic(change, config, admins[change.cluster])
     except UnavailableError:
         raise
     except RedriveError as error:
         return replace(change, outcome="failed", reason=str(error))
     return replace(change, outcome="done")
+
+
+def _do_topic(change: Change, config: Config, admin: ClusterAdmin) -> None:
+    if change.action == "configure":
+        admin.configure(change.name, change.config)
+    elif change.name == CURSORS_TOPIC:
+        ensure_topic(config.cluster(change.cluster).client_config())
+        admin.wait_until_writable(CURSORS_TOPIC, PARTITIONS)
+    else:
+        topic = config.topic(change.name)
+        if change.action == "create":
+            admin.create_topic(topic.name, topic.partitions, topic.replication, topic.config)
+        else:
+            admin.add_partitions(topic.name, topic.partitions)
+        admin.wait_until_writable(topic.name, topic.partitions)

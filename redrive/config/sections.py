@@ -16,8 +16,6 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from redrive.errors import ConfigError
 
@@ -38,12 +36,8 @@ def _no_password(url: str) -> str:
 
 
 def _database(url: str) -> str:
-    try:
-        backend = make_url(url).get_backend_name()
-    except ArgumentError:
-        backend = "what this is"
-    if backend not in {"sqlite", "postgresql"}:
-        raise ValueError(f"must be sqlite:///path or postgresql://user@host/name; {backend} is not supported")
+    if not re.match(r"sqlite:///|postgresql(\+psycopg)?://", url):
+        raise ValueError("must be sqlite:///path or postgresql://user@host/name")
     return url
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
 
 from redrive.config.reading import PREFIX, find_file, names, read
 from redrive.config.sections import (
@@ -22,6 +21,9 @@ from redrive.config.sections import (
     TopicName,
 )
 from redrive.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ class Config(BaseSettings):
         Raises:
             ConfigError: the password is not where the settings say.
         """
+        from sqlalchemy.engine import make_url  # slow to import, and most programs have no ledger
+
         url = make_url(self.ledger.url)
         if url.get_backend_name() == "sqlite":
             in_file = url.database not in {None, "", ":memory:"}

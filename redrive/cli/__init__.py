@@ -1,0 +1,38 @@
+"""The commands of the library, for the ``redrive`` program (which adds those that need Prefect or the local stack)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from redrive.cli import config, operations, standby, topics
+from redrive.cli.exits import exit_code
+
+__all__ = ["app", "exit_code"]
+
+app = typer.Typer(
+    help="Brings every event back: recovery and maintenance of an event-driven platform on Kafka.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def settings(
+    file: Annotated[
+        Path | None, typer.Option("--config", help="The settings; else $REDRIVE_CONFIG, else ./redrive.toml.")
+    ] = None,
+) -> None:
+    """Bring every event back: recovery and maintenance of an event-driven platform on Kafka."""
+    if file is not None:
+        # So that what a command starts, such as a flow run in another process, follows the same settings.
+        os.environ["REDRIVE_CONFIG"] = str(file.absolute())
+
+
+app.add_typer(config.app, name="config")
+app.add_typer(topics.app, name="topics")
+app.add_typer(standby.app, name="standby")
+app.add_typer(operations.app, name="operations")

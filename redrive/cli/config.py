@@ -1,0 +1,33 @@
+"""``redrive config``."""
+
+from __future__ import annotations
+
+import typer
+
+from redrive.cli.exits import WRONG
+from redrive.cli.output import Json, out, show_json
+from redrive.config import Config
+
+app = typer.Typer(help="The settings.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """The settings."""
+
+
+@app.command()
+def check(json: Json = False) -> None:
+    """Name each mistake in the settings, with its line. Exit code 2 if there is one."""
+    mistakes = Config.check()
+    if json:
+        show_json([{"setting": m.setting, "reason": m.reason, "where": m.where} for m in mistakes])
+    elif mistakes:
+        for mistake in mistakes:
+            out.print(str(mistake), markup=False, highlight=False)
+    else:
+        config = Config.load()
+        counted = f"{len(config.clusters)} clusters, {len(config.domains)} domains, {len(config.topics)} topics"
+        out.print(f"No mistake in the settings: {counted}.", highlight=False)
+    if mistakes:
+        raise typer.Exit(WRONG)
