@@ -142,7 +142,7 @@ class LaneReplay:
         cursor = _decode(chunk.cursor)
         for producer, position in cursor.streams.items():
             pk = self.lane.stream(cursor.epoch, producer)
-            done, last = self._deleted.get(pk, 0), position.last_event_slot
+            done, last = self._deleted.get(pk, 0), position.disposable
             if last >= done + DELETE_SLOTS or (position.ended and last > done):
                 self._store.delete(pk, range(done + 1, last + 1))
                 self._deleted[pk] = last
@@ -174,11 +174,11 @@ class LaneReplay:
             pk = self.lane.stream(self._cursor.epoch, producer)
             left = []
             for number, _ in self._store.read(pk, 0):
-                if number > position.last_event_slot:
+                if number > position.disposable:
                     break
                 left.append(number)
             self._store.delete(pk, left)
-            self._deleted[pk] = position.last_event_slot
+            self._deleted[pk] = position.disposable
 
     def _seal(self) -> None:
         """Seal the lane's log, so that no stream can join the epoch, and then each of its streams."""

@@ -52,9 +52,12 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     ended: bool = False
 
     @property
-    def last_event_slot(self) -> int:
-        """Return the last slot whose events are all published."""
-        return self.slot - 1 if self.ended else self.slot
+    def disposable(self) -> int:
+        """Return the last slot that may be deleted.
+
+        The slot in which the position stands stays, seal or not: appends and seals find the end of the log by it.
+        """
+        return max(0, self.slot - 1)
 
 
 class Taken(NamedTuple):

@@ -1,0 +1,295 @@
+"""Those who act: producers with a real `Dispatcher`, and replays with a real `LaneReplay` and `Pump`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from redrive.dispatcher import Dispatcher, DispatchSettings
+from redrive.errors import FencedError, UnavailableError
+from redrive.events import Event
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.pump import Pump
+from redrive.receipts import Progress, Receipt
+from redrive.standby.lanes import Lane
+from redrive.standby.replay import LaneReplay
+from redrive.standby.store import Slot
+from redrive.standby.streams import GapError
+from tests.explorer.models import (
+    ModelClock,
+    ModelCondition,
+    ModelKafka,
+    ModelLock,
+    ModelMain,
+    ModelSink,
+    ModelStore,
+    model_lookup,
+)
+from tests.explorer.oracle import Oracle
+from tests.explorer.world import Chooser, Process, World
+
+CLUSTER, TOPIC = "c", "t"
+
+SETTINGS = DispatchSettings(
+    divert_after=2.0, gate_refresh=1.0, gate_strict=True, seal_wait=2.0, publish_timeout=1e9, block_timeout=1e9
+)
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A producer and what it does.
+
+    Attributes:
+        name: its instance's name.
+        script: a letter publishes an event with that key; ``.`` waits until all so far are acknowledged; ``-`` lets it tick
+            once.
+        after: begin only once this process has ended.
+        threads: True: publisher, ticker and workers interleave; False: one thread does all.
+        ahead: milliseconds by which its calendar is ahead.
+    """
+
+    name: str
+    script: str
+    after: str = ""
+    threads: bool = False
+    ahead: int = 0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A small world: who is there and what may go wrong.
+
+    Attributes:
+        producers: see `Producer`.
+        replays: how many replays of the lane start by themselves once it is diverted.
+        limits: how often each kind of trouble may happen, see `World`.
+        killable: processes that may be killed; a replay that was killed is started again as ``NAME+``.
+        outages: see `ModelKafka`.
+        lost: ids of events whose confirmation by Kafka is lost.
+        lanes: lanes of the topic, and its partitions.
+        settings: the dispatchers' settings.
+        small: `LaneReplay`'s.
+        skew: `LaneReplay`'s.
+    """
+
+    name: str
+    producers: tuple[Producer, ...]
+    replays: int = 1
+    limits: dict[str, int] = field(default_factory=dict)
+    killable: tuple[str, ...] = ()
+    outages: tuple[tuple[str, int, int], ...] = (("appended", 0, 3),)
+    lost: tuple[str, ...] = ()
+    lanes: int = 1
+    settings: DispatchSettings = SETTINGS
+    small: int = 0
+    skew: float = 0.0
+    nap: int = 4
+
+    def with_(self, **changes: Any) -> Scenario:
+        """Return a variant."""
+        return replace(self, **changes)
+
+
+class Play:
+    """One run of a scenario."""
+
+    def __init__(self, scenario: Scenario, chooser: Chooser, *, record: bool = False, free_switch: bool = False) -> None:
+        self.scenario = scenario
+        self.world = world = World(chooser, scenario.limits, record=record, free_switch=free_switch)
+        world.killable = frozenset(scenario.killable)
+        world.nap = scenario.nap
+        self.oracle = Oracle()
+        self.kafka = world.environment = ModelKafka(world, scenario.outages, scenario.lost)
+        self.store = ModelStore(world)
+        self.kafka.watch(lambda: (self.store.key(), self.oracle.key()))
+        self.store.data[f"topics|{CLUSTER}"] = {1: Slot("topic", "setup", epoch=scenario.lanes, producer=TOPIC)}
+        self.lanes = [Lane(CLUSTER, TOPIC, i) for i in range(scenario.lanes)]
+        for producer in scenario.producers:
+            self._produce(producer)
+        for lane in self.lanes:
+            for i in range(scenario.replays):
+                self._replay(f"R{i + 1}" + (f"/{lane.number}" if scenario.lanes > 1 else ""), lane)
+
+    def run(self) -> None:
+        """Run it to its end, drain what is left without any trouble, and judge.
+
+        Raises:
+            ViolationError: a promise was broken.
+            PrunedError: it came to a state that was explored before.
+        """
+        world = self.world
+        try:
+            self.kafka.check()
+            world.run()
+            world.quiet = True
+            self.kafka.up = True
+            for lane in self.lanes:
+                world.spawn("final", lambda lane=lane: self._drain("final", lane))
+            world.run()
+            self._judge()
+        finally:
+            world.close()
+
+    def _judge(self) -> None:
+        self.oracle.judge(self.kafka.log)
+        fail = self.world.fail
+        if self.oracle.failed:
+            fail(f"failed: {self.oracle.failed}")
+        for lane in self.lanes:
+            log = self.store.data.get(lane.log, {})
+            if log and log[max(log)].kind != "open":
+                fail(f"{lane} does not end open: {log[max(log)]}")
+        left = self.store.backlog()
+        if left:
+            fail(f"slots left: {left}")
+
+    # -- producers -----------------------------------------------------------------------------------------------------
+
+    def _produce(self, producer: Producer) -> None:
+        world = self.world
+        process = Process(producer.name)
+        world.processes.append(process)
+        predecessor = next((p for p in world.processes if p.name == producer.after), None)
+        begin = _when(predecessor)
+
+        def publisher() -> None:
+            world.step("begin", enabled=begin)
+            self._publish(producer, process)
+
+        actor = world.spawn(producer.name, publisher, process)
+        actor.enabled = begin
+
+    def _publish(self, producer: Producer, process: Process) -> None:
+        world, oracle = self.world, self.oracle
+        main = ModelMain(world, self.kafka, producer.name, partitions=self.scenario.lanes)
+
+        def run_job(job: Callable[[], None]) -> None:
+            process.jobs += 1
+            world.spawn(f"{producer.name}.job{process.jobs}", job, process)
+
+        dispatcher = Dispatcher(
+            CLUSTER,
+            main,
+            self.store,
+            producer=producer.name,
+            lanes=lambda _: self.scenario.lanes,
+            run=run_job if producer.threads else lambda job: job(),
+            clock=ModelClock(world, self.kafka, ahead=producer.ahead),
+            changed=threading.Condition(),
+            settings=self.scenario.settings,
+            on_refused=lambda receipt: world.fail(f"{receipt.event_id} was refused"),
+        )
+        inside: Any = dispatcher
+        inside._lock = ModelLock(world, steps=producer.threads)
+        inside._room = ModelCondition(world, inside._lock)
+        waiting: set[str] = set()
+        stopping = False
+
+        def ticker() -> None:
+            while not stopping:
+                dispatcher.tick(1.0)
+
+        if producer.threads:
+            world.spawn(f"{producer.name}.tick", ticker, process)
+
+        def done(receipt: Receipt) -> None:
+            if receipt.progress is Progress.ACKNOWLEDGED:
+                oracle.acknowledge(receipt.event_id)
+                world.tell(f"{receipt.event_id} is acknowledged ({receipt.path})")
+            else:
+                oracle.failed.append(receipt.event_id)
+            waiting.discard(receipt.event_id)
+
+        def turn() -> None:
+            if producer.threads:
+                before = world.time
+                world.step("turn", enabled=lambda: world.time > before or not waiting)
+                world.learned(len(waiting))
+            else:
+                dispatcher.tick(1.0)
+
+        number = 0
+        for what in producer.script + ".":
+            if what == ".":
+                while waiting:
+                    turn()
+            elif what == "-":
+                turn()
+            else:
+                number += 1
+                event_id = f"{producer.name}{what}{number}"
+                world.step("publish", event_id)
+                oracle.publish(event_id, producer.name, what)
+                world.tell(f"publishes {event_id}")
+                receipt = Receipt(Event(event_id, TOPIC, what.encode(), b"", [], 0), inside._changed)
+                waiting.add(event_id)
+                receipt.add_done_callback(done)
+                while True:
+                    try:
+                        dispatcher.submit(receipt)
+                        break
+                    except UnavailableError:
+                        turn()
+        stopping = True
+
+    # -- replays -------------------------------------------------------------------------------------------------------
+
+    def _replay(self, name: str, lane: Lane) -> None:
+        world = self.world
+
+        producers = [process for process in world.processes if process.name in {p.name for p in self.scenario.producers}]
+
+        def diverted() -> bool:
+            return self.kafka.up and (lane.log in self.store.data or all(process.ended for process in producers))
+
+        process = Process(name)
+        world.processes.append(process)
+        actor = world.spawn(name, lambda: self._drain(name, lane), process)
+        actor.enabled = diverted
+        if name in self.scenario.killable:
+            again = Process(f"{name}+")
+            world.processes.append(again)
+            actor = world.spawn(again.name, lambda: self._drain(again.name, lane) if not process.alive else None, again)
+            actor.enabled = _when(process)
+
+    def _drain(self, name: str, lane: Lane) -> None:
+        """Do as `redrive.standby.drain.drain` does; and start again when something was away."""
+        world = self.world
+        sink = ModelSink(world, self.kafka, lane.unit)
+        while True:
+            replay = LaneReplay(
+                self.store,
+                lane,
+                model_lookup(world, self.kafka),
+                clock=ModelClock(world, self.kafka),
+                owner=name,
+                skew=self.scenario.skew,
+                settle=0.0,
+                small=self.scenario.small,
+            )
+            pump = Pump(replay, sink, parking_topic="parked", chunk_bytes=1, clock=lambda: 0.0)
+            try:
+                cursor = sink.start()
+                while True:
+                    epoch = replay.next_epoch(Checkpoint.decode(cursor).source)
+                    cursor = pump.run(cursor).cursor
+                    if epoch is None:
+                        return
+                    replay.open(Checkpoint.decode(cursor).source)
+            except UnavailableError:
+                continue
+            except FencedError:
+                return
+            except GapError:
+                if not sink.fenced:
+                    raise
+                return
+
+
+def _when(process: Process | None) -> Callable[[], bool]:
+    """Return a test for a process having ended, in whichever way."""
+    if process is None:
+        return lambda: True
+    return lambda: process.ended

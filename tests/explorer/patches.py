@@ -1,0 +1,68 @@
+"""What the explorer changes in the library while it runs: names made from counters, tiny batches, loud errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import redrive.dispatcher
+import redrive.standby.batches
+import redrive.standby.log
+import redrive.standby.replay
+import redrive.standby.streams
+from tests.explorer.world import World
+
+
+class _Tokens:
+    """Stands in for `uuid`: the n-th token of a process is always the same."""
+
+    @property
+    def hex(self) -> str:
+        actor = World.current.actor
+        assert actor is not None
+        actor.process.tokens += 1
+        return f"{actor.process.name}#{actor.process.tokens}"
+
+    def uuid4(self) -> _Tokens:
+        return self
+
+
+class _Log:
+    """Stands in for the dispatcher's log: what it would only log is a failed run here."""
+
+    def exception(self, message: str, *args: object) -> None:
+        error = sys.exc_info()[1]
+        assert error is not None
+        frames = traceback.extract_tb(error.__traceback__)
+        where = " ← ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames[-3:]))
+        World.current.fail(f"{message % args}: {type(error).__name__}: {error} ({where})")
+
+    error = exception
+
+    def warning(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def small_parts(*, batch_events: int = 1, item_bytes: int = 0) -> Iterator[None]:
+    """Have the protocol's classes work with tiny pieces.
+
+    Args:
+        batch_events: events in a batch.
+        item_bytes: bytes in an item; 0 leaves it as it is.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        tokens: Any = _Tokens()
+        patch.setattr(redrive.standby.log, "uuid", tokens)
+        patch.setattr(redrive.dispatcher, "log", _Log())
+        patch.setattr(redrive.dispatcher, "BATCH_EVENTS", batch_events)
+        patch.setattr(redrive.standby.streams, "GROUP_EVENTS", 1)
+        patch.setattr(redrive.standby.replay, "DELETE_SLOTS", 1)
+        if item_bytes:
+            patch.setattr(redrive.standby.batches, "ITEM_BYTES", item_bytes)
+        yield

@@ -1,0 +1,353 @@
+"""The world in which actors run: greenlets, logical time, and one place that decides what happens next.
+
+Direct-style code runs in greenlets. Every I/O primitive of the models calls `World.step` first: there the scheduler may let
+anybody else run, let time pass, let the network deliver, or kill the actor; then the operation happens at once. All decisions
+are taken by a *chooser*, so that a run is a function of its choices and can be repeated.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+STEP_LIMIT = 4_000
+TIME_LIMIT = 80
+
+
+class ViolationError(Exception):
+    """A run broke a promise of the protocol."""
+
+
+class PrunedError(Exception):
+    """The run has come to a state that was explored before."""
+
+
+class Option:
+    """One thing that may happen next.
+
+    Attributes:
+        cost: what it takes of the budget of deviations; the usual thing costs nothing.
+        name: for people.
+        act: what to do, if it is not to go on with an actor.
+        actor: the actor to go on with.
+    """
+
+    __slots__ = ("act", "actor", "cost", "name")
+
+    def __init__(self, cost: int, name: str, act: Callable[[], None] | None = None, actor: Actor | None = None) -> None:
+        self.cost, self.name, self.act, self.actor = cost, name, act, actor
+
+
+class Chooser(Protocol):
+    """Decides; `options` has at least two."""
+
+    def choose(self, world: World, options: Sequence[Option]) -> int:
+        """Return the index of what happens next."""
+        ...
+
+
+class Process:
+    """What dies together and shares memory: one or more actors.
+
+    Attributes:
+        history: a hash of all that its actors have learned from outside, in order; since they are deterministic, it stands
+            for their whole state.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.history = hash(name)
+        self.alive = True
+        self.tokens = 0
+        self.jobs = 0
+        self.actors = 0
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it was killed or all its actors are done."""
+        return not self.alive or not self.actors
+
+
+class Actor:
+    """One thread of control."""
+
+    __slots__ = ("body", "done", "enabled", "green", "label", "name", "process", "wakes")
+
+    def __init__(self, name: str, process: Process, body: Callable[[], None]) -> None:
+        self.name = name
+        self.process = process
+        self.body = body
+        self.label: tuple[Hashable, ...] = ("begin",)
+        self.enabled: Callable[[], bool] | None = None
+        self.wakes = 0
+        self.done = False
+        self.green: greenlet | None = None
+
+
+class Environment(Protocol):
+    """What happens by itself, without an actor."""
+
+    def options(self, busy: int) -> list[Option]:
+        """Return what could happen; the first is the usual thing if ``busy`` (what a deviation costs) is 0."""
+        ...
+
+    def key(self) -> Hashable:
+        """Return what the future depends on."""
+        ...
+
+    def pass_time(self) -> None:
+        """Hear that time has moved on."""
+        ...
+
+
+class World:
+    """Actors, time and the scheduler.
+
+    Attributes:
+        time: seconds, moved on only by the scheduler.
+        limits: how often each kind of trouble may still happen: ``kill``, ``nap``, ``tick``, ``fail``, ``lose`` and whatever
+            the environment knows.
+        quiet: True in the end phase: only the usual things happen.
+        trace: what happened, if ``record`` is on.
+    """
+
+    current: World
+
+    def __init__(self, chooser: Chooser, limits: dict[str, int], *, record: bool = False, free_switch: bool = False) -> None:
+        World.current = self
+        self.time = 1
+        self.ticks = 0
+        self.limits = dict(limits)
+        self.quiet = False
+        self.record = record
+        self.trace: list[tuple[str, Any]] = []
+        self.steps = 0
+        self.actor: Actor | None = None
+        self.actors: list[Actor] = []
+        self.processes: list[Process] = []
+        self.environment: Environment
+        self.killable: frozenset[str] = frozenset()
+        self.nap = 3
+        self._chooser = chooser
+        self._switch_cost = 0 if free_switch else 1
+        self._hub = getcurrent()
+        self._over = False
+
+    # -- for models ----------------------------------------------------------------------------------------------------
+
+    def step(self, *label: Hashable, enabled: Callable[[], bool] | None = None) -> None:
+        """Let the scheduler decide; return when this actor is to do what ``label`` says, and ``enabled`` is true."""
+        actor = self.actor
+        if self._over or actor is None or not actor.process.alive:
+            raise GreenletExit
+        actor.label, actor.enabled = label, enabled
+        self._schedule(actor)
+        self.steps += 1
+        if self.steps > STEP_LIMIT:
+            self.fail(f"no end after {STEP_LIMIT} steps")
+
+    def learned(self, result: Hashable) -> None:
+        """Note what the acting actor has learned from outside."""
+        actor = self.actor
+        if actor is None:
+            return
+        process = actor.process
+        process.history = hash((process.history, actor.name, actor.label, result))
+
+    def tell(self, what: str, result: object = "") -> None:
+        """Write a line of the schedule."""
+        if self.record:
+            self.trace.append((f"{self.time:>3} {self.actor.name if self.actor else '-':<10} {what}", result))
+
+    def choose(self, options: Sequence[Option]) -> Option:
+        """Have one of several options chosen."""
+        if len(options) == 1 or self.quiet:
+            return options[0]
+        return options[self._chooser.choose(self, options)]
+
+    def fail(self, reason: str) -> None:
+        """End the run: a promise is broken."""
+        self.stop(ViolationError(reason))
+
+    def stop(self, error: Exception) -> None:
+        """End the run with an error, past all handlers of the code under test."""
+        if getcurrent() is self._hub:
+            raise error
+        self._hub.throw(error)
+
+    def take(self, kind: str) -> None:
+        """Use up one of a kind of trouble."""
+        self.limits[kind] -= 1
+
+    def may(self, kind: str) -> bool:
+        """Tell whether a kind of trouble is still to be had."""
+        return not self.quiet and self.limits.get(kind, 0) > 0
+
+    # -- actors --------------------------------------------------------------------------------------------------------
+
+    def spawn(self, name: str, body: Callable[[], None], process: Process | None = None) -> Actor:
+        """Add an actor, of a process of its own unless one is given."""
+        if process is None:
+            process = Process(name)
+            self.processes.append(process)
+        actor = Actor(name, process, body)
+        process.actors += 1
+        self.actors.append(actor)
+        return actor
+
+    def run(self) -> None:
+        """Run until all actors are done.
+
+        Raises:
+            ViolationError: a promise was broken, or an actor failed.
+            PrunedError: see there.
+        """
+        while self.actors:
+            self._schedule(None)
+            self.actors = [actor for actor in self.actors if not actor.done]
+
+    def close(self) -> None:
+        """Discard what still runs."""
+        self._over = True
+        for actor in self.actors:
+            if actor.green is not None and not actor.green.dead:
+                actor.green.throw(GreenletExit)
+
+    def key(self) -> int:
+        """Return a hash of all that the future depends on."""
+        limits = self.limits
+        return hash(
+            (
+                self.time,
+                self.ticks,
+                self.actor.name if self.actor else "",
+                tuple(limits.values()),
+                tuple([(p.name, p.history, p.alive) for p in self.processes]),
+                frozenset([(a.name, a.label, max(a.wakes - self.time, 0)) for a in self.actors if not a.done]),
+                self.environment.key(),
+            )
+        )
+
+    def _enter(self, actor: Actor) -> None:
+        def body() -> None:
+            try:
+                actor.body()
+            except GreenletExit:
+                pass
+            except Exception as error:
+                if not self._over:
+                    last = traceback.extract_tb(error.__traceback__)[-1]
+                    where = f"{last.filename.rpartition('/')[2]}:{last.lineno}"
+                    reason = f"{actor.name} failed: {type(error).__name__}: {error} ({where})"
+                    raise ViolationError(reason) from error
+            finally:
+                actor.done = True
+                actor.process.actors -= 1
+
+        actor.green = greenlet(body, self._hub)
+
+    def _schedule(self, me: Actor | None) -> None:
+        """Let things happen until it is ``me`` that goes on (None: until the actor that went on has ended)."""
+        while True:
+            option = self.choose(self._options(me))
+            chosen = option.actor
+            if chosen is None:
+                self.tell(f"~ {option.name}")
+                assert option.act is not None
+                option.act()
+                if me is not None and not me.process.alive:
+                    raise GreenletExit
+                continue
+            if chosen is me:
+                return
+            self.actor = chosen
+            if chosen.green is None:
+                self._enter(chosen)
+            assert chosen.green is not None
+            chosen.green.switch()
+            if self._over:
+                raise GreenletExit
+            if me is None:
+                self.actor = None
+                return
+            assert self.actor is me
+            return
+
+    def _options(self, me: Actor | None) -> list[Option]:
+        runnable = [
+            actor
+            for actor in self.actors
+            if not actor.done and actor.wakes <= self.time and (actor.enabled is None or actor.enabled())
+        ]
+        options: list[Option] = []
+        if me is not None and me in runnable:
+            options.append(Option(0, "", actor=me))
+            if self.quiet:
+                return options
+            others = [actor for actor in runnable if actor is not me]
+            options += [Option(1, f"switch to {actor.name}", actor=actor) for actor in others]
+            if self.may("nap") and me.label[0] != "begin":
+                options.append(Option(1, f"{me.name} sleeps", self._nap(me)))
+            if self.may("kill") and me.process.name in self.killable:
+                options.append(Option(1, f"kill {me.process.name}", self._kill(me.process)))
+        elif runnable:
+            start = self.actors.index(me) if me is not None and me in self.actors else 0
+            order = sorted(runnable, key=lambda actor: (self.actors.index(actor) - start) % len(self.actors))
+            options += [Option(min(i, self._switch_cost), f"go on with {a.name}", actor=a) for i, a in enumerate(order)]
+            if self.quiet:
+                return options
+        busy = 1 if options else 0
+        environment = self.environment.options(busy)
+        options += environment
+        if not options or (busy and self.may("tick")):
+            options.append(Option(busy, "time passes", self._tick if not busy else self._early_tick))
+        elif environment and not busy:
+            options.append(Option(1, "time passes", self._tick))
+        return options
+
+    def _tick(self) -> None:
+        self.time += 1
+        if self.time > TIME_LIMIT:
+            waiting = ", ".join(f"{actor.name} in {actor.label}" for actor in self.actors if not actor.done)
+            self.fail(f"still waiting after {TIME_LIMIT} s: {waiting}")
+        self.environment.pass_time()
+
+    def _early_tick(self) -> None:
+        self.take("tick")
+        self._tick()
+
+    def _nap(self, actor: Actor) -> Callable[[], None]:
+        def act() -> None:
+            self.take("nap")
+            actor.wakes = self.time + self.nap
+
+        return act
+
+    def _kill(self, process: Process) -> Callable[[], None]:
+        def act() -> None:
+            self.take("kill")
+            self.kill(process)
+
+        return act
+
+    def kill(self, process: Process) -> None:
+        """End a process as kill -9 does."""
+        process.alive = False
+        me = self.actor
+        for actor in self.actors:
+            if actor.process is process and actor is not me:
+                actor.done = True
+                if actor.green is not None and not actor.green.dead:
+                    self._discard(actor)
+
+    def _discard(self, actor: Actor) -> None:
+        green = actor.green
+        assert green is not None
+        parent, green.parent = green.parent, getcurrent()
+        try:
+            green.throw(GreenletExit)
+        finally:
+            green.parent = parent
