@@ -95,9 +95,12 @@ def _is_record(schema: Any) -> bool:
 
 
 def record_of(schema: Any, named: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with one field, `WRAPPED`, of type ``schema``; its bytes are those of the schema itself."""
-    wrapper = {"type": "record", "name": "redrive.Wrapped", "fields": [{"name": WRAPPED, "type": schema}]}
-    return cast(dict[str, Any], fastavro.parse_schema(wrapper, dict(named)))
+    """Return a record with one field, `WRAPPED`, of type ``schema``; its bytes are those of the schema itself.
+
+    It bears fastavro's own marks of a parsed schema: parsing it again would trip over the settled defaults.
+    """
+    fields = [{"name": WRAPPED, "type": schema}]
+    return {"type": "record", "name": "Wrapped", "fields": fields, "__fastavro_parsed": True, "__named_schemas": named}
 
 
 def _parts(schema: Any) -> list[Any]:
