@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
+import httpx2  # what confluent-kafka speaks to the registry through
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from fastavro import parse_schema
-from fastavro.schema import SchemaParseException
 
+from redrive.avro.schema import parse
 from redrive.config import Config, Topic
 from redrive.errors import SchemaError, UnavailableError
 
@@ -61,7 +59,7 @@ class Subjects:
     def _translated(self, topic: Topic) -> Iterator[None]:
         try:
             yield
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise UnavailableError(self._named, f"asking for {subject_of(topic)}: {error!r}") from error
         except SchemaRegistryError as error:
             if error.http_status_code >= 500:
@@ -84,9 +82,7 @@ def schema_of(topic: Topic) -> Schema:
         raise SchemaError(topic.name, f"the topic has none; give topics.{topic.name}.schema in the settings")
     try:
         text = topic.schema.read_text(encoding="utf-8")
-        parse_schema(json.loads(text))
-    except OSError as error:
-        raise SchemaError(str(topic.schema), f"can't be read: {error.strerror}") from error
-    except (ValueError, SchemaParseException) as error:
-        raise SchemaError(str(topic.schema), f"is not an Avro schema: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(str(topic.schema), f"can't be read: {error}") from error
+    parse(text, name=str(topic.schema))
     return Schema(text, "AVRO")

@@ -1,0 +1,67 @@
+"""What it takes to make a topic what the settings say: a pure function."""
+
+from __future__ import annotations
+
+import pytest
+
+from redrive.clusters import TopicState
+from redrive.config import Topic
+from redrive.topics import plan_topic
+
+WANTED = Topic("orders", "sales", "blue", 6, 3, 6, None, {"retention.ms": "1000", "min.insync.replicas": "2"})
+
+
+def state(partitions: int = 6, replication: int = 3, **config: str) -> TopicState:
+    settings = {"retention.ms": "1000", "min.insync.replicas": "2"} | config
+    return TopicState("orders", partitions, replication, config=settings)
+
+
+def test_a_topic_that_is_as_it_should_be_needs_nothing() -> None:
+    assert list(plan_topic(WANTED, state())) == []
+
+
+def test_a_missing_topic_is_created_with_its_settings() -> None:
+    (change,) = plan_topic(WANTED, None)
+    assert (change.action, change.detail, change.config) == (
+        "create",
+        "6 partitions, 3 replicas",
+        WANTED.config,
+    )
+
+
+def test_only_the_settings_that_differ_are_set() -> None:
+    (change,) = plan_topic(WANTED, state(**{"retention.ms": "5"}))
+    assert (change.action, change.detail, change.config) == (
+        "configure",
+        "retention.ms: 5 → 1000",
+        {"retention.ms": "1000"},
+    )
+
+
+def test_a_setting_that_is_not_made_yet_is_made() -> None:
+    (change,) = plan_topic(WANTED, TopicState("orders", 6, 3, config={"min.insync.replicas": "2"}))
+    assert (change.detail, change.config) == ("retention.ms: default → 1000", {"retention.ms": "1000"})
+
+
+def test_partitions_are_added_only_if_that_is_asked_for() -> None:
+    (left,) = plan_topic(WANTED, state(partitions=3))
+    (added,) = plan_topic(WANTED, state(partitions=3), add_partitions=True)
+    assert (left.action, added.action) == ("leave", "add partitions")
+    assert "lose their order" in left.detail
+
+
+@pytest.mark.parametrize("add_partitions", [False, True])
+@pytest.mark.parametrize(
+    ("present", "detail"),
+    [
+        (state(partitions=12), "has 12 partitions, not 6: Kafka cannot take any away"),
+        (state(replication=1), "has 1 replicas, not 3: that is for a partition rebalance"),
+        (state(**{"cleanup.policy": "compact"}), "set on the topic, but not in the settings: cleanup.policy = compact"),
+    ],
+    ids=["too many partitions", "other replication", "set by hand"],
+)
+def test_what_is_not_for_this_command_to_change_is_shown_and_left(
+    present: TopicState, detail: str, add_partitions: bool
+) -> None:
+    (change,) = plan_topic(WANTED, present, add_partitions=add_partitions)
+    assert (change.action, change.detail) == ("leave", detail)
