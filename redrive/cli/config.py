@@ -27,7 +27,7 @@ def check(json: Json = False) -> None:
             out.print(str(mistake), markup=False, highlight=False)
     else:
         config = Config.load()
-        counted = f"{len(config.clusters)} clusters, {len(config.domains)} domains, {len(config.topics)} topics"
+        counted = f"clusters {len(config.clusters)}, domains {len(config.domains)}, topics {len(config.topics)}"
         out.print(f"No mistake in the settings: {counted}.", highlight=False)
     if mistakes:
         raise typer.Exit(WRONG)

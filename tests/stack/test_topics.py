@@ -53,7 +53,7 @@ schema = "order.avsc"
 
     @property
     def config(self) -> Config:
-        return Config.load(self.file)
+        return Config.load()
 
     @property
     def state(self) -> TopicState | None:
@@ -74,7 +74,9 @@ def platform(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name, value in stack.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("REDRIVE_STANDBY__TABLE", f"standby-{uuid.uuid4().hex[:8]}")
-    return Platform(tmp_path)
+    platform = Platform(tmp_path)
+    monkeypatch.setenv("REDRIVE_CONFIG", str(platform.file))
+    return platform
 
 
 def test_a_dry_run_shows_everything_and_leaves_no_trace(platform: Platform) -> None:
@@ -175,7 +177,7 @@ def test_a_system_that_does_not_answer_is_named_within_its_time(
 
 def test_the_commands_give_tables_to_people_and_json_to_programs(platform: Platform) -> None:
     def run(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["--config", str(platform.file), *arguments])
+        result = CliRunner().invoke(app, arguments)
         return result.exit_code, result.stdout
 
     code, applied = run("topics", "apply", "--json")
