@@ -242,7 +242,7 @@ class Dispatcher:
             raise UnavailableError("standby store", f"{self._store_error} (gate_strict is on)")
 
     def _learn(self, name: str) -> _Topic:
-        """Get to know a topic: how many lanes it has, and where each stands."""
+        """Get to know a topic: how many lanes it has."""
         try:
             count, confirmed = self._topic_list.lanes(name, self._lane_count(name)), True
         except UnavailableError as error:
@@ -251,10 +251,13 @@ class Dispatcher:
             self._store_error = str(error)
             count, confirmed = self._lane_count(name), False
         topic = _Topic([self._lane(name, i) for i in range(count)], confirmed)
-        if confirmed:
-            topic.confirmed = self._look_at([topic])
         with self._lock:
-            return self._topics.setdefault(name, topic)
+            known = self._topics.setdefault(name, topic)
+            if known is topic:
+                # However young the view of the gate is, it says nothing of these lanes: have them looked at.
+                self._version = -1
+                self._viewed_at = float("-inf")
+            return known
 
     def _lane(self, topic: str, number: int) -> _Lane:
         name = Lane(self.cluster, topic, number)
@@ -393,18 +396,10 @@ class Dispatcher:
             self._run(self._refresh)
 
     def _refresh(self) -> None:
-        """Read the gate, and all lanes if it has moved; a view is as old as the moment its reading began."""
-        started = self._clock.monotonic()
+        """Bring the view of the lanes up to date."""
         try:
-            version = self._gate.version()
-            for name, topic in list(self._topics.items()):
-                if not topic.confirmed:
-                    self._confirm(name, topic)
-            if version == self._version or self._look_at(list(self._topics.values())):
-                with self._lock:
-                    self._version = version
-                    self._viewed_at = max(self._viewed_at, started)
-                    self._store_error = ""
+            while not self._view():
+                pass
         except UnavailableError as error:
             self._store_error = str(error)
         except Exception as error:
@@ -415,18 +410,34 @@ class Dispatcher:
                 self._refreshing = False
                 self._room.notify_all()
 
-    def _look_at(self, topics: list[_Topic]) -> bool:
-        """Read where the lanes of these topics stand; False if the store does not answer."""
-        for topic in topics:
-            for lane in topic.lanes:
-                try:
-                    state = LaneLog(self._store, lane.name).state()
-                except UnavailableError as error:
-                    self._store_error = str(error)
-                    return False
+    def _view(self) -> bool:
+        """Read the gate, and all lanes if it has moved; a view is as old as the moment its reading began.
+
+        Returns:
+            False if a topic was added meanwhile, whose lanes were not looked at.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        started = self._clock.monotonic()
+        with self._lock:
+            topics = dict(self._topics)
+        version = self._gate.version()
+        for name, topic in topics.items():
+            if not topic.confirmed:
+                self._confirm(name, topic)
+        if version != self._version:
+            for lane in [lane for topic in topics.values() for lane in topic.lanes]:
+                state = LaneLog(self._store, lane.name).state()
                 with self._lock:
                     lane.observe(state)
                     self._follow(lane)
+        with self._lock:
+            if len(topics) != len(self._topics):
+                return False
+            self._version = version
+            self._viewed_at = max(self._viewed_at, started)
+            self._store_error = ""
         return True
 
     def _follow(self, lane: _Lane) -> None:
