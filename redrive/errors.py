@@ -68,6 +68,18 @@ class SchemaError(RedriveError):
         super().__init__(f"schema {schema}: {reason}")
 
 
+class LetterFormatError(RedriveError):
+    """A record on a dead-letter topic is not a dead letter as Redrive writes them.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"not a dead letter: {reason}")
+
+
 class ConfigError(RedriveError):
     """A setting is missing or wrong.
 
