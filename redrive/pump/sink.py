@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from redrive.errors import ConfigError, FencedError, RefusedError, UnavailableError
 from redrive.events import Event
 from redrive.pump.cursors import CURSORS_TOPIC, cursor_partition, ensure_topic, read_cursor
+from redrive.pump.limits import Limits, limits_of, refusals
 from redrive.pump.readback import ClientConfig, cluster_name, end_offsets
 
 OPERATION_HEADER = "redrive-operation"
@@ -105,7 +106,7 @@ class TransactionalSink:
         self._in_transaction = False
         self._one_by_one = False
         self._cursor: bytes | None = None
-        self._topics: set[str] = set()
+        self._limits: dict[str, Limits] = {}
         self._blame = ""
         self._refused: dict[int, str] = {}
         self._client_error = ""
@@ -120,6 +121,7 @@ class TransactionalSink:
             UnavailableError: the cluster does not answer in time.
         """
         self.close()
+        self._limits.clear()
         ensure_topic(self._client, self._checkpoints)
         self._one_by_one = False
         self._cursor = self._open()
@@ -132,9 +134,7 @@ class TransactionalSink:
             UnknownTopicError: there is no such topic.
             UnavailableError: the cluster does not answer.
         """
-        offsets = end_offsets(self._client, topic)
-        self._topics.add(topic)
-        return offsets
+        return end_offsets(self._client, topic)
 
     def commit(self, events: Sequence[Event], cursor: bytes) -> None:
         """Make the events and the cursor visible together, or not at all.
@@ -148,8 +148,12 @@ class TransactionalSink:
         """
         if self._producer is None:
             raise UnavailableError(self._cluster, f"the sink of {self.unit} is closed; start it first")
-        for topic in {event.topic for event in events} - self._topics:
-            self.positions(topic)
+        topics = {event.topic for event in events}
+        for topic in topics - self._limits.keys():
+            self._limits[topic] = limits_of(self._client, topic)
+        refused = refusals(events, self._limits, topics)
+        if refused:
+            raise RefusedError(refused)
         deadline = time.monotonic() + self._patience
         for attempt in range(1, _ATTEMPTS + 1):
             try:
