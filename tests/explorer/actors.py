@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,8 @@ class Producer:
     Attributes:
         name: its instance's name.
         script: a letter publishes an event with that key; ``.`` waits until all so far are acknowledged; ``-`` lets it tick
-            once.
+            once; ``(Aa1)`` waits until event ``Aa1`` is acknowledged, or all other producers have ended. Events are named by
+            producer, key and number.
         after: begin only once this process has ended.
         threads: True: publisher, ticker and workers interleave; False: one thread does all.
         ahead: milliseconds by which its calendar is ahead.
@@ -72,6 +74,8 @@ class Scenario:
         settings: the dispatchers' settings.
         small: `LaneReplay`'s.
         skew: `LaneReplay`'s.
+        nap: seconds that one sleeps who is made to.
+        together: True: a transaction carries all there is; False: one event.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Scenario:
     small: int = 0
     skew: float = 0.0
     nap: int = 4
+    together: bool = False
 
     def with_(self, **changes: Any) -> Scenario:
         """Return a variant."""
@@ -210,10 +215,14 @@ class Play:
             else:
                 dispatcher.tick(1.0)
 
+        others = [p for p in world.processes if p is not process and p.name in {q.name for q in self.scenario.producers}]
         number = 0
-        for what in producer.script + ".":
+        for what in re.findall(r"\(.*?\)|.", producer.script + "."):
             if what == ".":
                 while waiting:
+                    turn()
+            elif what[0] == "(":
+                while what[1:-1] not in oracle.acknowledged and not all(p.ended for p in others):
                     turn()
             elif what == "-":
                 turn()
@@ -269,7 +278,7 @@ class Play:
                 settle=0.0,
                 small=self.scenario.small,
             )
-            pump = Pump(replay, sink, parking_topic="parked", chunk_bytes=1, clock=lambda: 0.0)
+            pump = Pump(replay, sink, parking_topic="parked", chunk_bytes=1 << 20 if self.scenario.together else 1, clock=lambda: 0.0)
             try:
                 cursor = sink.start()
                 while True:

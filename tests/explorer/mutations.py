@@ -1,0 +1,247 @@
+"""The protocol with one of its guards taken out: each must be found out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import redrive.standby.replay
+from redrive.dispatcher import Dispatcher, _Lane
+from redrive.events import Event
+from redrive.pump.model import Chunk
+from redrive.receipts import Progress
+from redrive.standby.lanes import OPEN, LaneState
+from redrive.standby.replay import LaneReplay, _decode
+from redrive.standby.writer import LaneWriter
+from tests.explorer.models import ModelMain, ModelSink
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A guard taken out.
+
+    Attributes:
+        name: the guard.
+        apply: takes it out.
+        scenarios: where to look, the best first.
+    """
+
+    name: str
+    apply: Callable[[Patch], None]
+    scenarios: tuple[str, ...]
+
+
+def no_seal(patch: Patch) -> None:
+    """The replay takes a stream for ended where it stops reading; nobody seals it."""
+    patch.setattr(redrive.standby.replay, "seal", lambda *_: 0)
+
+    def is_published(self: LaneReplay, cursor: Any) -> bool:
+        return all(producer in cursor.streams for producer in self._log.producers(cursor.epoch))
+
+    patch.setattr(LaneReplay, "_is_published", is_published)
+
+
+def no_helping(patch: Patch) -> None:
+    """Whoever starts the next epoch leaves the streams of the sealed one as they are."""
+    patch.setattr(LaneWriter, "_help", lambda self, state: None)
+
+
+def no_grace(patch: Patch) -> None:
+    """What is stored is acknowledged at once."""
+    divert = LaneWriter._divert
+
+    def at_once(self: LaneWriter, state: LaneState) -> bool:
+        result = divert(self, state)
+        self.acknowledge_at = 0.0
+        return result
+
+    patch.setattr(LaneWriter, "_divert", at_once)
+
+
+def no_horizon(patch: Patch) -> None:
+    """A round publishes all it reads, however new."""
+    round_ = LaneReplay._round
+    patch.setattr(LaneReplay, "_round", lambda self, horizon: round_(self, None))
+
+
+def no_fence(patch: Patch) -> None:
+    """Starting a sink leaves older instances alone."""
+    patch.setattr(ModelSink, "fenced", property(lambda self: False))
+
+
+def cursor_after(patch: Patch) -> None:
+    """The cursor is saved after the events, on its own."""
+
+    def commit(self: ModelSink, events: Sequence[Event], cursor: bytes) -> None:
+        commit_both(self, events, self._kafka.cursors.get(self.unit, None))  # type: ignore[arg-type]
+        self._world.step("save cursor")
+        self._kafka.cursors[self.unit] = cursor
+
+    commit_both = ModelSink.commit
+    patch.setattr(ModelSink, "commit", commit)
+
+
+def cursor_before(patch: Patch) -> None:
+    """The cursor is saved before the events, on its own."""
+
+    def commit(self: ModelSink, events: Sequence[Event], cursor: bytes) -> None:
+        self._world.step("save cursor")
+        if not self.fenced:
+            self._kafka.cursors[self.unit] = cursor
+        commit_both(self, events, cursor)
+
+    commit_both = ModelSink.commit
+    patch.setattr(ModelSink, "commit", commit)
+
+
+def no_look_up(patch: Patch) -> None:
+    """Events in doubt are published without a look."""
+    look_up = LaneReplay._look_up
+
+    def blind(self: LaneReplay, producers: Sequence[str]) -> None:
+        look_up(self, producers)
+        self._present.clear()
+
+    patch.setattr(LaneReplay, "_look_up", blind)
+
+
+def no_purge(patch: Patch) -> None:
+    """Only the oldest event is taken back from Kafka's queue; the rest stays there and may be delivered."""
+
+    def take_back(self: Dispatcher) -> None:
+        main: Any = self._main
+        rest = list(self._in_kafka)[1:]
+        keep = set(map(id, rest))
+        self._in_kafka.__init__([r for r in self._in_kafka if id(r) not in keep])  # type: ignore[misc]
+        kept = [[r for r in queue if id(r) in keep] for queue in main.queues]
+        for queue in main.queues:
+            queue[:] = [r for r in queue if id(r) not in keep]
+        cut(self)
+        for queue, mine in zip(main.queues, kept, strict=True):
+            queue += mine
+        self._in_kafka.extend(rest)
+
+    cut = Dispatcher._take_back
+    patch.setattr(Dispatcher, "_take_back", take_back)
+
+
+def no_settling(patch: Patch) -> None:
+    """A producer that learns of a divert stores newer events at once, whatever it has in flight."""
+    follow = Dispatcher._follow
+
+    def hasty(self: Dispatcher, lane: _Lane) -> None:
+        follow(self, lane)
+        lane.settling = []
+        self._settle()
+
+    patch.setattr(Dispatcher, "_follow", hasty)
+
+
+def any_state(patch: Patch) -> None:
+    """The state of a lane that was read last counts, even if it is older."""
+
+    def observe(self: _Lane, state: LaneState) -> None:
+        self.seen = state
+
+    patch.setattr(_Lane, "observe", observe)
+
+
+def delete_first(patch: Patch) -> None:
+    """Slots are deleted when they are read, before they are committed."""
+    chunks = LaneReplay.chunks
+    committed = LaneReplay.committed
+
+    def eager(self: LaneReplay, cursor: bytes | None) -> Iterator[Chunk]:
+        for chunk in chunks(self, cursor):
+            committed(self, chunk)
+            yield chunk
+
+    patch.setattr(LaneReplay, "chunks", eager)
+
+
+def open_unchecked(patch: Patch) -> None:
+    """A sealed lane is opened without a look at how far its streams are published."""
+    patch.setattr(LaneReplay, "_is_published", lambda self, cursor: True)
+
+
+def delete_all(patch: Patch) -> None:
+    """Even the slot that marks the end of a stream is deleted."""
+    from redrive.standby.streams import Position
+
+    patch.setattr(Position, "disposable", property(lambda self: self.slot - 1 if self.ended else self.slot))
+
+
+def open_before_next(patch: Patch) -> None:
+    """Opening a lane does not mind that somebody has started the next epoch."""
+
+    def open_(self: LaneReplay, cursor: bytes | None) -> bool:
+        committed = _decode(cursor)
+        if not self._is_published(committed):
+            return False
+        while not self._log.extend(self._log.state(), OPEN, committed.epoch, self._owner):
+            pass
+        self._gate.bump()
+        return True
+
+    patch.setattr(LaneReplay, "open", open_)
+
+
+def no_bump(patch: Patch) -> None:
+    """A divert does not tell the gate."""
+    from redrive.standby.lanes import Gate
+
+    patch.setattr(Gate, "bump", lambda self: None)
+
+
+def purge_drops(patch: Patch) -> None:
+    """What was purged counts as surely not in Kafka."""
+    take_back = Dispatcher._take_back
+
+    def sure(self: Dispatcher) -> None:
+        take_back(self)
+        for topic in self._topics.values():
+            for lane in topic.lanes:
+                for receipt in lane.queue:
+                    receipt.doubtful = False
+
+    patch.setattr(Dispatcher, "_take_back", sure)
+
+
+ONE = "one producer through an outage and back"
+TWO = "two producers, the same key"
+YOUNG = "an event is stored and acknowledged while another producer's view is young"
+STREAMS = "events are stored in two streams while a round reads them"
+GATE = "a divert is learned of from the gate, with events in flight"
+REPLAYS = "two replays at once"
+KILLED = "a replay is killed at each step and started again"
+LARGE = "a replay of large transactions is killed at each step and started again"
+SECOND = "a second outage in the middle of the replay"
+ASLEEP = "a producer sleeps through seal, open and the next epoch"
+DOUBT = "events in doubt that landed, and some that did not"
+THREADS = "threads of two producers"
+COMMIT = "a commit is not confirmed"
+
+MUTATIONS = (
+    Mutation("seal", no_seal, (ONE, TWO, ASLEEP)),
+    Mutation("helping", no_helping, (ASLEEP, SECOND)),
+    Mutation("grace", no_grace, (YOUNG,)),
+    Mutation("horizon", no_horizon, (STREAMS,)),
+    Mutation("fence", no_fence, (REPLAYS,)),
+    Mutation("cursor in the transaction, saved after", cursor_after, (KILLED,)),
+    Mutation("cursor in the transaction, saved before", cursor_before, (KILLED,)),
+    Mutation("look-up", no_look_up, (DOUBT,)),
+    Mutation("doubt", purge_drops, (DOUBT,)),
+    Mutation("purge", no_purge, (ONE, DOUBT)),
+    Mutation("settling", no_settling, (GATE,)),
+    Mutation("monotonic view", any_state, (THREADS, TWO, GATE)),
+    Mutation("deletion after the commit", delete_first, (LARGE,)),
+    Mutation("open only at the seals", open_unchecked, (SECOND, ASLEEP)),
+    Mutation("open only if nothing follows", open_before_next, (SECOND, ASLEEP)),
+    Mutation("end of a stream kept", delete_all, (ONE,)),
+    Mutation("gate", no_bump, (YOUNG,)),
+)

@@ -1,0 +1,132 @@
+"""The small worlds that are explored; each is about one thing that can go wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.explorer.actors import SETTINGS, Producer, Scenario
+
+SCENARIOS = (
+    Scenario(
+        "one producer through an outage and back",
+        (Producer("A", "aa.a-a"),),
+        outages=(("appended", 1, 3),),
+        limits={"nap": 1, "kill": 1, "unconfirmed": 1},
+        killable=("A", "R1"),
+    ),
+    Scenario(
+        "two producers, the same key",
+        (Producer("A", "a.a"), Producer("B", "a.a")),
+        limits={"nap": 1, "kill": 1, "tick": 1},
+        killable=("A", "B"),
+    ),
+    Scenario(
+        "an event is stored and acknowledged while another producer's view is young",
+        (Producer("B", "a.(Aa1)a"), Producer("A", "a.")),
+        outages=(("appended", 1, 3),),
+        replays=0,
+        limits={"nap": 1, "tick": 1},
+    ),
+    Scenario(
+        "events are stored in two streams while a round reads them",
+        (Producer("A", "a.---a"), Producer("B", "a.(Aa2)a")),
+        outages=(("appended", 0, 5),),
+        limits={"nap": 1},
+        nap=6,
+    ),
+    Scenario(
+        "a divert is learned of from the gate, with events in flight",
+        (Producer("A", "a.a"), Producer("B", "---a-a-a")),
+        outages=(("appended", 0, 9),),
+        settings=replace(SETTINGS, divert_after=4.0),
+        limits={"nap": 1, "tick": 1, "unconfirmed": 1, "confirm": 1, "up": 1},
+    ),
+    Scenario(
+        "a producer is killed, and a new instance goes on",
+        (Producer("A", "aa.a"), Producer("A2", "aa", after="A")),
+        outages=(("appended", 1, 4),),
+        limits={"kill": 1, "nap": 1},
+        killable=("A",),
+    ),
+    Scenario(
+        "two replays at once",
+        (Producer("A", "aa.a"),),
+        replays=2,
+        outages=(("appended", 0, 5),),
+        limits={"nap": 2},
+    ),
+    Scenario(
+        "a replay is killed at each step and started again",
+        (Producer("A", "a.aa"), Producer("B", "a")),
+        outages=(("appended", 0, 5),),
+        limits={"kill": 1, "nap": 1},
+        killable=("R1",),
+    ),
+    Scenario(
+        "a replay of large transactions is killed at each step and started again",
+        (Producer("A", "a.aa"), Producer("B", "a")),
+        outages=(("appended", 0, 5),),
+        limits={"kill": 1, "nap": 1},
+        killable=("R1",),
+        together=True,
+    ),
+    Scenario(
+        "a second outage in the middle of the replay",
+        (Producer("A", "aa.---a-a"),),
+        outages=(("appended", 0, 4), ("commits", 2, 5)),
+        limits={"nap": 1, "kill": 1, "tick": 1},
+        killable=("R1",),
+    ),
+    Scenario(
+        "a producer sleeps through seal, open and the next epoch",
+        (Producer("A", "a.---a.a"), Producer("B", "a.(Aa2)a")),
+        outages=(("appended", 0, 4),),
+        limits={"nap": 2},
+        nap=9,
+    ),
+    Scenario(
+        "the table does not answer, or its answers are lost",
+        (Producer("A", "aa.a"),),
+        outages=(("appended", 0, 4),),
+        limits={"fail": 1, "lose": 1, "nap": 1},
+    ),
+    Scenario(
+        "the table fails for one of two producers",
+        (Producer("A", "a.a"), Producer("B", "a.(Aa1)a")),
+        outages=(("appended", 0, 4),),
+        limits={"fail": 1, "lose": 1, "nap": 1},
+    ),
+    Scenario(
+        "a commit is not confirmed",
+        (Producer("A", "a.aa"),),
+        outages=(("appended", 0, 5),),
+        limits={"commit fail": 1, "commit lose": 1, "nap": 1},
+    ),
+    Scenario(
+        "events in doubt that landed, and some that did not",
+        (Producer("A", "aaa.a"), Producer("B", "a")),
+        outages=(("appended", 2, 3),),
+        lost=("Aa1", "Aa2", "Ba1"),
+        limits={"nap": 1, "kill": 1, "unconfirmed": 1},
+        killable=("A", "R1"),
+    ),
+    Scenario(
+        "two lanes",
+        (Producer("A", "abab"), Producer("B", "ab")),
+        lanes=2,
+        limits={"nap": 1, "unconfirmed": 1},
+    ),
+    Scenario(
+        "threads of one producer",
+        (Producer("A", "aa.a-a", threads=True),),
+        outages=(("appended", 1, 3),),
+        limits={"nap": 1, "unconfirmed": 1},
+    ),
+    Scenario(
+        "threads of two producers",
+        (Producer("A", "a.a", threads=True), Producer("B", "a.a", threads=True)),
+        limits={"nap": 1},
+    ),
+)
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
