@@ -19,7 +19,7 @@ def test_the_headers_are_those_of_the_kafka_binding_in_binary_mode() -> None:
         "ce_id": b"e-1",
         "ce_source": b"orders-service",
         "ce_type": b"orders.created",
-        "ce_time": b"2026-11-01T01:06:40.007Z",
+        "ce_time": b"2026-11-01T02:26:40.007Z",
         "content-type": b"application/avro",
     }
 

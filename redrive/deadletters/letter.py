@@ -1,0 +1,273 @@
+"""A dead letter: an event that could not go its way, kept with all that is needed to put it right.
+
+It goes to ``dlq.<producer>`` or ``dlq.<consumer group>``. Its key and headers are those of the event; its value is
+
+- ``raw``: the event's bytes as they were, or a tombstone; or
+- ``json``: a value that fits no schema, as tagged JSON (see `redrive.deadletters.tagged_json`).
+
+These headers come after the event's own, all in UTF-8 and each only where it applies:
+
+======================  ==========================================================================================
+``redrive-reason``      a short code, see `REASONS`
+``redrive-detail``      a sentence for people
+``redrive-field``       path of the field that is wrong
+``redrive-topic``       the topic that the event was meant for, or was read from
+``redrive-partition``   where it was read from; likewise ``redrive-offset``
+``redrive-timestamp``   its timestamp there, in milliseconds since 1970
+``redrive-schema-id``   the schema that it was checked against, or that its frame names
+``redrive-attempt``     how many times it has become a dead letter: 1, and one more each time it comes back
+``redrive-encoding``    ``raw`` or ``json``; ``json`` with ``redrive-lossy`` if parts of the value could not be kept
+``redrive-producer``    the producer or consumer group that wrote the letter
+``redrive-at``          when, in RFC 3339
+======================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from redrive.deadletters import tagged_json
+from redrive.envelope import event_id, rfc3339
+from redrive.errors import LetterFormatError
+from redrive.events import Event, Headers
+
+REASONS = {
+    "invalid-value": "the value does not fit the topic's schema",
+    "bad-frame": "the bytes are not a frame with exactly one Avro value",
+    "unknown-schema": "the registry does not know the schema id",
+    "incompatible-schema": "the reader's schema can't take the writer's",
+    "too-large": "the event is larger than its topic takes",
+    "unknown-topic": "the topic does not exist",
+    "refused": "Kafka refuses the event for good",
+    "handler-failed": "the consumer's handler failed, also when tried again",
+}
+"""What ``redrive-reason`` may be, and what it means."""
+
+RAW, JSON = "raw", "json"
+_PREFIX = "redrive-"
+_WHY = ("reason", "detail", "field", "schema-id", "attempt", "producer", "at")
+_WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
+_NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
+_LONGEST_DETAIL = 1_000
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter, read.
+
+    Attributes:
+        id: the event's id; None if it had none.
+        key: the event's key.
+        value: the event's bytes if ``encoding`` is ``raw`` (None is a tombstone), else the value itself.
+        headers: the event's own.
+        reason: one of `REASONS`.
+        detail: a sentence for people.
+        field: path of the field that is wrong, or empty.
+        topic: the topic that the event was meant for, or was read from.
+        partition: where it was read from; None for a producer's letter.
+        offset: likewise.
+        timestamp: the event's, in milliseconds since 1970; None if unknown.
+        schema_id: the schema it was checked against, or that its frame names.
+        attempt: how many times it has become a dead letter.
+        encoding: ``raw`` or ``json``.
+        lossless: whether ``value`` is all of the value.
+        producer: who wrote the letter: a producer or a consumer group.
+        at: when, in RFC 3339.
+    """
+
+    id: str | None
+    key: bytes | None
+    value: Any
+    headers: Headers
+    reason: str
+    detail: str
+    field: str
+    topic: str
+    partition: int | None
+    offset: int | None
+    timestamp: int | None
+    schema_id: int | None
+    attempt: int
+    encoding: str
+    lossless: bool
+    producer: str
+    at: str
+
+
+def letter_of_value(
+    dead_letters: str,
+    *,
+    event_id: str,
+    key: bytes | None,
+    value: Any,
+    headers: Headers,
+    topic: str,
+    reason: str,
+    detail: str,
+    producer: str,
+    timestamp: int,
+    field: str = "",
+    schema_id: int | None = None,
+) -> Event:
+    """Make the letter of a value that could not be encoded; never fails, whatever the value is.
+
+    Args:
+        dead_letters: the dead-letter topic.
+        headers: the event's own.
+        topic: where the event was meant to go.
+        reason: one of `REASONS`.
+        timestamp: when the event was accepted, in milliseconds since 1970.
+
+    The other arguments are those of `Letter`.
+    """
+    body, lossless = tagged_json.encode(value)
+    about = _about(topic, reason, detail, producer, headers, field=field, timestamp=timestamp, schema_id=schema_id)
+    about += _header("encoding", JSON) + ([] if lossless else _header("lossy", "true"))
+    return Event(event_id, dead_letters, key, body, _own(headers) + about, timestamp)
+
+
+def letter_of_bytes(
+    dead_letters: str,
+    *,
+    event_id: str,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+    topic: str,
+    reason: str,
+    detail: str,
+    producer: str,
+    timestamp: int,
+    field: str = "",
+    schema_id: int | None = None,
+    partition: int | None = None,
+    offset: int | None = None,
+    now: int | None = None,
+) -> Event:
+    """Make the letter of an event whose bytes are kept as they are.
+
+    Args:
+        dead_letters: the dead-letter topic.
+        headers: the event's own.
+        topic: where the event was meant to go, or was read from.
+        reason: one of `REASONS`.
+        timestamp: the event's, in milliseconds since 1970.
+        now: the letter's own timestamp, which decides how long it is kept; None: the time of day.
+
+    The other arguments are those of `Letter`.
+    """
+    about = _about(topic, reason, detail, producer, headers, field=field, timestamp=timestamp, schema_id=schema_id)
+    if partition is not None:
+        about += _header("partition", str(partition))
+    if offset is not None:
+        about += _header("offset", str(offset))
+    about += _header("encoding", RAW)
+    written = _now() if now is None else now
+    return Event(event_id, dead_letters, key, value, _own(headers) + about, written)
+
+
+def letter_of_event(dead_letters: str, event: Event, *, reason: str, detail: str, producer: str) -> Event:
+    """Make the letter of an encoded event that could not be published; see `letter_of_bytes`."""
+    return letter_of_bytes(
+        dead_letters,
+        event_id=event.id,
+        key=event.key,
+        value=event.value,
+        headers=event.headers,
+        topic=event.topic,
+        reason=reason,
+        detail=detail,
+        producer=producer,
+        timestamp=event.timestamp,
+    )
+
+
+def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None) -> Letter:
+    """Read a dead letter.
+
+    Raises:
+        LetterFormatError: the record is none, or is damaged.
+    """
+    headers = headers or []
+    about = {name: (text or b"").decode(errors="replace") for name, text in headers if name in _NAMES}
+    missing = [name for name in ("redrive-reason", "redrive-topic", "redrive-encoding") if name not in about]
+    if missing:
+        raise LetterFormatError(f"it has no header {missing[0]}; is this a dead-letter topic of Redrive?")
+    encoding = about["redrive-encoding"]
+    if encoding not in (RAW, JSON):
+        raise LetterFormatError(f"its encoding is {encoding!r}; only {RAW} and {JSON} are known")
+    content: Any = value
+    if encoding == JSON:
+        try:
+            content = tagged_json.decode(value or b"")
+        except ValueError as error:
+            raise LetterFormatError(f"its value can't be read: {error}") from error
+    own = _own(headers)
+    return Letter(
+        id=event_id(own),
+        key=key,
+        value=content,
+        headers=own,
+        reason=about["redrive-reason"],
+        detail=about.get("redrive-detail", ""),
+        field=about.get("redrive-field", ""),
+        topic=about["redrive-topic"],
+        partition=_number(about, "partition"),
+        offset=_number(about, "offset"),
+        timestamp=_number(about, "timestamp"),
+        schema_id=_number(about, "schema-id"),
+        attempt=_number(about, "attempt") or 1,
+        encoding=encoding,
+        lossless="redrive-lossy" not in about,
+        producer=about.get("redrive-producer", ""),
+        at=about.get("redrive-at", ""),
+    )
+
+
+def _about(
+    topic: str,
+    reason: str,
+    detail: str,
+    producer: str,
+    headers: Headers,
+    *,
+    field: str,
+    timestamp: int,
+    schema_id: int | None,
+) -> Headers:
+    before = [value for name, value in headers if name == "redrive-attempt" and value]
+    attempt = int(before[-1]) + 1 if before and before[-1].isdigit() and len(before[-1]) < 10 else 1
+    about = _header("reason", reason) + _header("detail", detail) + _header("topic", topic)
+    about += _header("timestamp", str(timestamp)) + _header("attempt", str(attempt)) + _header("producer", producer)
+    about += [("redrive-at", rfc3339(_now()))]
+    if field:
+        about += _header("field", field)
+    if schema_id is not None:
+        about += _header("schema-id", str(schema_id))
+    return about
+
+
+def _own(headers: Headers) -> Headers:
+    """Leave out what an earlier letter has added."""
+    return [header for header in headers if header[0] not in _NAMES]
+
+
+def _header(name: str, text: str) -> Headers:
+    shown = text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 1] + "…"
+    return [(_PREFIX + name, shown.encode(errors="replace"))]
+
+
+def _number(about: dict[str, str], name: str) -> int | None:
+    text = about.get(_PREFIX + name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise LetterFormatError(f"its header {_PREFIX}{name} is not a number") from None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
