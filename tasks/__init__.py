@@ -1,0 +1,1 @@
+"""The steps of jobs, as Prefect tasks, and what people see of them."""

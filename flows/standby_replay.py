@@ -1,0 +1,185 @@
+"""The job `standby-replay`: after an outage, bring back what producers stored, reopen the lanes, and prove it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from redrive.config import Config
+from redrive.errors import HeldError, UnavailableError
+from redrive.pump.governor import Governor
+from redrive.standby.schema_ids import SchemaIds
+from tasks.board import Board
+from tasks.drain import Draining, drain_lanes
+from tasks.live import Live
+from tasks.operations import Run, operation
+from tasks.pace import Pace
+from tasks.plan import JOB, Plan, make_plan
+from tasks.plan_report import headline, report_plan
+from tasks.protection import Protect, protections
+from tasks.report import Ending, finish, finish_early, refused
+from tasks.survey import check_schemas, survey
+from tasks.verify import verify_lanes
+
+
+class Replay(BaseModel):
+    """What to replay, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Literal["plan", "run"],
+        Field(description="plan: only show what would be done; changes nothing. run: do it."),
+    ] = "plan"
+    topics: Annotated[
+        list[str],
+        Field(description="Topics to replay. None: all that have a backlog."),
+    ] = []
+    cluster: Annotated[
+        str | None,
+        Field(description="Only topics of this cluster, by its name in redrive.toml. None: all clusters."),
+    ] = None
+    rate: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Events per second at most, over all lanes. None: full speed. It can be changed while the run "
+            "works, by its pace variable or by `redrive pace standby-replay`.",
+        ),
+    ] = None
+    lanes: Annotated[
+        int,
+        Field(ge=1, le=64, description="Lanes that are drained at the same time."),
+    ] = 4
+    verify: Annotated[
+        Literal["full", "counts"],
+        Field(
+            description="What is read back from Kafka at the end. full: each event once, in order, with its key, "
+            "value, headers and time. counts: each event once and in order."
+        ),
+    ] = "full"
+    protect: Annotated[
+        Protect | None,
+        Field(description="Hold while a consumer group is too far behind. None: don't."),
+    ] = None
+    settle: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            description="Seconds that an event which may already be in Kafka is left alone before it is looked for "
+            "there: a broker that was only paused may still write it.",
+        ),
+    ] = 5.0
+    patience: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=86_400,
+            description="Seconds that a lane keeps trying while its cluster or the standby store does not answer. Then "
+            "the run ends as paused, nothing is lost, and the next run goes on.",
+        ),
+    ] = 120.0
+
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _no_cluster(cls, value: Any) -> Any:
+        return None if value == "" else value  # an event that names none
+
+
+def _run_name() -> str:
+    replay = Replay.model_validate(runtime.parameters["replay"])
+    return f"{replay.mode} {', '.join(replay.topics) or replay.cluster or 'all'}"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False)
+def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008
+    """Bring back the events that producers put into the standby store while their Kafka cluster was away.
+
+    Surveys the store, plans, and, with `mode: run`, replays each lane into Kafka, exactly once and in order, opens it
+    again to its producers, and proves it by reading the topics back. It may be cancelled or killed at any time: the
+    next run goes on where this one stood. A run that finds nothing to replay ends at once.
+
+    Args:
+        replay: What to replay, and how.
+    """
+    config = Config.load()
+    clusters = [config.cluster(replay.cluster).name] if replay.cluster else sorted(config.clusters)
+    resources = [f"{config.topic(topic).cluster}/{topic}" for topic in replay.topics] or clusters
+    parameters = replay.model_dump(mode="json")
+    named = ", ".join(clusters)
+    try:
+        with operation(config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters) as run:
+            plan = make_and_show_plan(run, config, replay, clusters)
+            if plan.is_empty:
+                return finish_early(run, "Nothing to replay", headline(plan), {"events": 0})
+            if replay.mode == "plan":
+                return finish_early(run, "Planned", headline(plan), {"events": plan.events, "lanes": len(plan.lanes)})
+            return carry_out(run, config, replay, plan)
+    except HeldError as error:
+        return refused(run, str(error))
+
+
+def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[str]) -> Plan:
+    """Survey, plan, and show the plan. Changes nothing but the report."""
+    log = get_run_logger()
+    backlog = survey(config, clusters, replay.topics)
+    waiting = [lane for lane in backlog if not lane.is_open]
+    plan = make_plan(
+        backlog,
+        check_schemas(config, waiting) if waiting else SchemaIds(),
+        rate=replay.rate,
+        earlier=run.earlier(),
+        now=time.time_ns() // 1_000_000,
+    )
+    if not plan.is_empty:
+        digest = run.keep_plan(plan.canonical())
+        report_plan(run, plan, digest, replay.mode)
+    log.info("plan: %s", headline(plan))
+    return plan
+
+
+def carry_out(run: Run, config: Config, replay: Replay, plan: Plan) -> State[Any]:
+    """Claim the topics, drain and reopen their lanes, verify, report."""
+    log = get_run_logger()
+    topics, left_out = run.claim(plan.topics, all_or_none=bool(replay.topics))
+    for words in left_out:
+        log.warning("%s", words)
+    backlog = plan.of_topics(topics)
+    board = Board(backlog)
+
+    def give_up(reason: str) -> None:
+        governor.stop(reason)
+
+    governor = Governor(
+        replay.rate, protections(config, replay.protect, topics, patience=replay.patience, give_up=give_up)
+    )
+    with governor, Live(run, board, governor, replay.rate) as live:
+        work = Draining(config, governor, board, operation=run.id, settle=replay.settle, patience=replay.patience)
+        began = time.monotonic()
+        ends = drain_lanes(work, backlog, parallel=replay.lanes, on_cancel=lambda: run.finish("cancelled"))
+        seconds = time.monotonic() - began
+    log.info("%d of %d lanes are open again, after %.1f s", sum(end.how == "open" for end in ends), len(ends), seconds)
+
+    unverified, proofs = "", {}
+    try:
+        proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify)
+    except UnavailableError as error:
+        unverified = str(error)
+    ending = Ending(
+        ends=ends,
+        proofs=proofs,
+        unverified=unverified,
+        drain_seconds=seconds,
+        started_pace=str(Pace(rate=replay.rate)),
+        changes=live.pace.changes,
+        left_out=left_out,
+        speeds=board.speeds(),
+    )
+    log.info("%s", ending.headline)
+    return finish(run, ending)

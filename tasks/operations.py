@@ -1,0 +1,186 @@
+"""A run of a job: its operation in the ledger, beside its flow run in Prefect. Both have the same id."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.runtime import flow_run as runtime
+from prefect.states import Crashed
+
+from redrive.config import Config
+from redrive.errors import FencedError, HeldError
+from redrive.ledger import Ledger, OperationRow, Status, Verdict
+from tasks.pace import forget
+
+WHO_LABEL = "redrive.who"
+"""The label of a flow run that names who started it."""
+
+
+class Run:
+    """A run of a job that is under way.
+
+    Attributes:
+        id: of the operation, and of the flow run.
+        job: the job's name.
+        url: where people look at the flow run; empty if there is no such place.
+        who: the person, schedule or automation that started it.
+        lost: set when another run has taken over what this one held; then this one has to stop.
+    """
+
+    def __init__(self, ledger: Ledger, flow_run: FlowRun, job: str) -> None:
+        self.ledger = ledger
+        self.id = str(flow_run.id)
+        self.job = job
+        self.url = runtime.ui_url or ""
+        self.who = _who(flow_run)
+        self.lost = threading.Event()
+        self._ended = False
+
+    def begin(self, mode: str, cluster: str, resources: Sequence[str], parameters: dict[str, Any]) -> None:
+        """Enter the operation in the ledger, or go on with it if this flow run is being retried."""
+        self._operation = self.ledger.begin(
+            self.job,
+            mode,
+            cluster=cluster,
+            resources=resources,
+            who=self.who,
+            parameters=parameters,
+            run_url=self.url or None,
+            operation_id=self.id,
+        )
+
+    def keep_plan(self, plan: dict[str, Any]) -> str:
+        """Keep the plan in the ledger; give its digest."""
+        return self._operation.plan(plan)
+
+    def note(self, kind: str, body: dict[str, Any]) -> None:
+        """Add an entry about this run to the journal."""
+        self._operation.note(kind, body)
+
+    def claim(self, topics: Sequence[tuple[str, str]], *, all_or_none: bool) -> tuple[list[tuple[str, str]], list[str]]:
+        """Hold topics, so that no other job touches them while this one runs.
+
+        What a dead run held is taken over, and its flow run, which nobody else ends, is ended.
+
+        Args:
+            topics: cluster and name of each.
+            all_or_none: refuse if any of them is held; otherwise leave that one to whoever holds it.
+
+        Returns:
+            The topics that are held now, and for each of the others, who holds it.
+
+        Raises:
+            HeldError: another run holds one of them, or, without ``all_or_none``, every one.
+        """
+        try:
+            self.ledger.claim([_resource(topic) for topic in topics], self._operation)
+            claimed, refusals = list(topics), list[HeldError]()
+        except HeldError as refused:
+            if all_or_none or len(topics) == 1:
+                raise
+            claimed, refusals = [], []
+            for topic in topics:
+                try:
+                    self.ledger.claim([_resource(topic)], self._operation)
+                    claimed.append(topic)
+                except HeldError as error:
+                    refusals.append(error)
+            if not claimed:
+                raise refused from None
+        self._bury_the_dead()
+        return claimed, [f"{error.resource} is left to {error.holder}" for error in refusals]
+
+    def earlier(self) -> list[OperationRow]:
+        """Give the latest other operations of this job, newest first."""
+        return [row for row in self.ledger.operations(50, self.job) if row.id != self.id]
+
+    def finish(
+        self,
+        status: Status,
+        verdict: Verdict | None = None,
+        counts: dict[str, int] | None = None,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        """End the operation, once; what it holds is given up."""
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            self._operation.finish(status, verdict, counts, evidence)
+        except FencedError:
+            # Another run went on with what this one held. What that one enters stands.
+            get_run_logger().warning("the ledger has this operation as taken over by another run")
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Show signs of life while the block runs; end the operation by how the block ends, if it did not itself."""
+        with self._operation.keep_alive() as lost:
+            self.lost = lost
+            try:
+                yield
+            except HeldError as error:
+                self.finish("refused", evidence={"reason": str(error)})
+                raise
+            except (TerminationSignal, KeyboardInterrupt):
+                self.finish("cancelled", evidence={"reason": "cancelled"})
+                raise
+            except Exception as error:
+                self.finish("failed", evidence={"reason": str(error)})
+                raise
+
+    def _bury_the_dead(self) -> None:
+        for row in self.earlier():
+            if row.evidence and row.evidence.get("taken_over_by") == self.id:
+                get_run_logger().warning("took over what %s %s held: it shows no sign of life", row.job, row.id)
+                message = f"its process died; flow run {self.id} goes on with its work"
+                with get_client(sync_client=True) as client:
+                    forget(client, self.job, row.id)
+                    try:
+                        dead = client.read_flow_run(UUID(row.id))
+                    except (ObjectNotFound, ValueError):
+                        continue
+                    if dead.state is not None and not dead.state.is_final():
+                        client.set_flow_run_state(dead.id, Crashed(message=message), force=True)
+
+
+@contextmanager
+def operation(
+    config: Config, job: str, mode: str, *, cluster: str, resources: Sequence[str], parameters: dict[str, Any]
+) -> Iterator[Run]:
+    """Enter this flow run in the ledger as an operation, alive until the block ends.
+
+    Raises:
+        UnavailableError: the ledger's database does not answer.
+    """
+    context = FlowRunContext.get()
+    assert context is not None, "only inside a flow"
+    assert context.flow_run is not None
+    with Ledger.open(config.ledger_url()) as ledger:
+        run = Run(ledger, context.flow_run, job)
+        run.begin(mode, cluster, resources, parameters)
+        with run.alive():
+            yield run
+
+
+def _resource(topic: tuple[str, str]) -> str:
+    return "/".join(topic)
+
+
+def _who(flow_run: FlowRun) -> str:
+    label = flow_run.labels.get(WHO_LABEL)
+    if label:
+        return str(label)
+    if flow_run.created_by is not None:
+        creator = flow_run.created_by
+        return f"{creator.type or 'run'} {creator.display_value or ''}".strip().lower()
+    return "Prefect UI" if flow_run.deployment_id else getpass.getuser()

@@ -1,0 +1,73 @@
+"""Protecting consumers while a run works: hold while a group is too far behind, but not for ever in the dark."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from redrive.config import Config
+from redrive.errors import UnavailableError
+from redrive.pump.protections import ConsumerLag
+
+
+class Protect(BaseModel):
+    """Hold the replay while a consumer group is too far behind on the topics that are replayed."""
+
+    group: Annotated[str, Field(min_length=1, description="The consumer group to watch.")]
+    max_lag: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Events, over all partitions: while more than these wait for the group, nothing is published.",
+        ),
+    ] = 100_000
+
+
+class PatientLag:
+    """A group's lag; stops the run if the cluster does not say how large it is for too long."""
+
+    def __init__(self, lag: ConsumerLag, patience: float, give_up: Callable[[str], None]) -> None:
+        self._lag, self._patience, self._give_up = lag, patience, give_up
+        self._blind_since: float | None = None
+
+    def check(self) -> str | None:
+        """Return the reason to hold, if any; see `redrive.pump.governor.Protection`."""
+        try:
+            reason = self._lag.check()
+        except UnavailableError as error:
+            now = time.monotonic()
+            self._blind_since = self._blind_since or now
+            if now - self._blind_since > self._patience:
+                self._give_up(str(error))
+            raise
+        self._blind_since = None
+        return reason
+
+
+def protections(
+    config: Config,
+    protect: Protect | None,
+    topics: Sequence[tuple[str, str]],
+    *,
+    patience: float,
+    give_up: Callable[[str], None],
+) -> list[PatientLag]:
+    """Make what watches the group, on each cluster that is published to."""
+    if protect is None:
+        return []
+    return [
+        PatientLag(
+            ConsumerLag(
+                config.cluster(cluster).client_config(),
+                protect.group,
+                [topic for at, topic in topics if at == cluster],
+                protect.max_lag,
+            ),
+            patience,
+            give_up,
+        )
+        for cluster in sorted({cluster for cluster, _ in topics})
+    ]

@@ -1,0 +1,293 @@
+"""How a standby replay ended: counts, evidence, verdict; in the ledger, as an artifact, and as the flow run's state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Cancelled, Completed, Failed
+
+from redrive.ledger import Status, Verdict
+from redrive.pump.proof import Proof
+from tasks import artifacts
+from tasks.drain import LaneEnd
+from tasks.operations import Run
+from tasks.pace import Change
+from tasks.pictures import curve
+from tasks.verify import TopicName
+from tasks.words import cell, count, duration, number, size, table
+
+REPORT_KEY = "standby-replay-report"
+MOST_ROWS = 100
+_TELLING = 1_000  # fewer events say nothing about speed
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """All that is known at the end of a replay that had something to do.
+
+    Attributes:
+        ends: how each lane has ended.
+        proofs: what the read-back of each topic has found.
+        unverified: why there was no read-back, if there was none.
+        drain_seconds: how long draining took.
+        started_pace: the pace that the run began with.
+        changes: what was set in mid-run.
+        left_out: topics that were left to other runs, with their names.
+        speeds: seconds → events a second.
+    """
+
+    ends: Sequence[LaneEnd]
+    proofs: Mapping[TopicName, Proof]
+    unverified: str
+    drain_seconds: float
+    started_pace: str
+    changes: Sequence[Change]
+    left_out: Sequence[str]
+    speeds: Sequence[tuple[float, float]] = ()
+    counts: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        outcomes = [end.result.outcome for end in self.ends if end.result]
+        counts = {
+            "read": sum(outcome.read for outcome in outcomes),
+            "published": sum(outcome.published for outcome in outcomes),
+            "skipped": sum(sum(outcome.skipped.values()) for outcome in outcomes),
+            "parked": sum(sum(outcome.parked.values()) for outcome in outcomes),
+            "bytes": sum(outcome.size for outcome in outcomes),
+            "found": sum(sum(proof.counted.values()) for proof in self.proofs.values()),
+            "lanes": len(self.ends),
+            "opened": sum(end.how == "open" for end in self.ends),
+        }
+        object.__setattr__(self, "counts", counts)
+
+    @property
+    def findings(self) -> list[str]:
+        """What is wrong with the events, from the evidence."""
+        found = [finding for proof in self.proofs.values() for finding in proof.findings]
+        found += [
+            f"{end.backlog.lane}: {number(end.result.outcome.read)} events were read, but published, skipped and "
+            "parked ones do not add up to that"
+            for end in self.ends
+            if end.result and not end.result.outcome.balanced
+        ]
+        return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
+
+    @property
+    def unfinished(self) -> list[LaneEnd]:
+        """The lanes that are not open, though nothing is wrong with them."""
+        return [end for end in self.ends if end.how in ("paused", "stopped", "taken over")]
+
+    @property
+    def status(self) -> Status:
+        """The operation's status."""
+        if self.findings or self.unverified or any(end.how == "taken over" for end in self.ends):
+            return "failed"
+        return "paused" if self.unfinished else "done"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The operation's verdict; None if it did not come to one."""
+        if self.findings:
+            return "failed"
+        if self.status != "done":
+            return None
+        return "proved" if all(proof.verdict == "proved" for proof in self.proofs.values()) else "counted"
+
+    @property
+    def speed(self) -> float | None:
+        """Events a second; None if it was held back, or there were too few to tell."""
+        held_back = self.started_pace != "full speed" or self.changes
+        read = self.counts["read"]
+        return None if held_back or read < _TELLING or not self.drain_seconds else read / self.drain_seconds
+
+    @property
+    def headline(self) -> str:
+        """The end in one line."""
+        counts = self.counts
+        back = f"{count(counts['published'], 'event')} back in Kafka"
+        if self.verdict == "failed":
+            return f"failed: {self.findings[0]}"
+        if self.unfinished:
+            first = self.unfinished[0]
+            return (
+                f"{len(self.unfinished)} of {count(len(self.ends), 'lane')} not finished, nothing lost: "
+                f"{first.backlog.lane}: {first.reason}. The next run goes on from there"
+            )
+        if self.unverified:
+            return f"{back}, but they could not be verified: {self.unverified}"
+        how = "each once, in order, unchanged" if self.verdict == "proved" else "each once and in order"
+        lanes = f"{count(counts['opened'], 'lane')} open again"
+        return f"{self.verdict}: {back}, {how}; {lanes}; {duration(self.drain_seconds)}"
+
+    def evidence(self) -> dict[str, Any]:
+        """Give what the verdict rests on, for the ledger."""
+        return {
+            "findings": self.findings,
+            "unverified": self.unverified,
+            "drain_seconds": round(self.drain_seconds, 3),
+            "events_per_second": round(self.speed, 1) if self.speed else None,
+            "pace": self.started_pace,
+            "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
+            "left_out": list(self.left_out),
+            "topics": [
+                {
+                    "cluster": cluster,
+                    "topic": topic,
+                    "verdict": proof.verdict,
+                    "found": sum(proof.counted.values()),
+                    "records_read": proof.read,
+                    "seconds": round(proof.seconds, 3),
+                }
+                for (cluster, topic), proof in self.proofs.items()
+            ],
+            "lanes": [_lane_evidence(end) for end in self.ends],
+        }
+
+
+def finish(run: Run, ending: Ending) -> State[Any]:
+    """Enter the end in the ledger, show it, and give the flow run's last state."""
+    run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
+    text = report_text(run, ending)
+    close(run, ending.status, ending.verdict, headline=ending.headline, text=text, counts=ending.counts)
+    if ending.verdict == "failed" or ending.status == "failed":
+        return Failed(message=ending.headline)
+    if ending.status == "paused":
+        return Failed(name="Paused", message=ending.headline)
+    return Completed(name="Proved" if ending.verdict == "proved" else "Counted", message=ending.headline)
+
+
+def finish_early(run: Run, name: str, headline: str, counts: dict[str, int]) -> State[Any]:
+    """End a run that had nothing to do, or was only to plan."""
+    run.finish("done", counts=counts)
+    close(run, "done", None, headline=headline, text="", counts=counts)
+    return Completed(name=name, message=headline)
+
+
+def refused(run: Run, reason: str) -> State[Any]:
+    """End a run that another one leaves nothing to do. Neither a success nor a failure: so it is not red."""
+    close(run, "refused", None, headline=reason, text=f"## Refused\n\n{cell(reason)}", counts={})
+    return Cancelled(name="Refused", message=reason)
+
+
+def close(
+    run: Run, status: Status, verdict: Verdict | None, *, headline: str, text: str, counts: dict[str, int]
+) -> None:
+    """Show how a run ended, and tell whoever listens."""
+    facts = {
+        "operation": run.id, "status": status, "verdict": verdict or "", "headline": headline,
+        **{name: str(value) for name, value in counts.items()},
+    }  # fmt: skip
+    if text:
+        with get_client(sync_client=True) as client:
+            artifacts.create(
+                client, run.id, key=REPORT_KEY, kind="markdown", data=text, description=headline, facts=facts
+            )
+    emit_event(
+        "redrive.replay.finished",
+        {"prefect.resource.id": f"redrive.operation.{run.id}", "prefect.resource.name": run.job},
+        related=[{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}],
+        payload=facts,
+    )
+
+
+def report_text(run: Run, ending: Ending) -> str:
+    """Write the report as Markdown: the verdict first."""
+    counts = ending.counts
+    heading = {"proved": "Proved", "counted": "Counted", "failed": "Failed"}.get(ending.verdict or "", "")
+    heading = heading or ("Paused" if ending.status == "paused" else "Failed")
+    parts = [f"## {heading}: {ending.headline.removeprefix(f'{ending.verdict}: ')}"]
+    if ending.findings:
+        parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
+    facts = [
+        ["read from the standby store", number(counts["read"])],
+        ["published", f"{number(counts['published'])} ({size(counts['bytes'])})"],
+        ["skipped", _with_reasons(ending, "skipped")],
+        ["parked", _with_reasons(ending, "parked")],
+        ["found again in Kafka", _found(ending)],
+        ["lanes open again", f"{counts['opened']} of {counts['lanes']}"],
+        ["time to drain", duration(ending.drain_seconds) + _pace_of(counts["read"], ending.drain_seconds)],
+        ["time to verify", duration(sum(proof.seconds for proof in ending.proofs.values()))],
+        ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
+        ["started by", run.who],
+        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+    ]
+    parts.append(table(["", ""], facts, left=2))
+    parts += [f"> {cell(words)}" for words in ending.left_out]
+    picture = curve("Events a second, over the whole run", ending.speeds, "events/s")
+    if picture:
+        parts.append(picture)
+    if ending.proofs:
+        parts.append(
+            table(["topic", "cluster", "verdict", "found", "records read", "seconds"], _proofs(ending), left=3)
+        )
+    parts.append(
+        table(["lane", "end", "read", "published", "skipped", "parked", "epochs", "why"], _lanes(ending), left=2)
+    )
+    if len(ending.ends) > MOST_ROWS:
+        parts.append(f"… and {len(ending.ends) - MOST_ROWS} more lanes, which the totals include.")
+    return "\n\n".join(parts)
+
+
+def _with_reasons(ending: Ending, what: str) -> str:
+    reasons: Counter[str] = Counter()
+    for end in ending.ends:
+        if end.result:
+            reasons.update(getattr(end.result.outcome, what))
+    words = ", ".join(f"{reason}: {number(events)}" for reason, events in reasons.most_common(5))
+    return f"{number(reasons.total())}" + (f" ({words})" if words else "")
+
+
+def _found(ending: Ending) -> str:
+    if ending.unverified:
+        return f"not verified: {ending.unverified}"
+    return number(ending.counts["found"]) if ending.proofs else "not verified"
+
+
+def _pace_of(read: int, seconds: float) -> str:
+    return f" ({number(read / seconds)} events/s)" if read and seconds else ""
+
+
+def _proofs(ending: Ending) -> list[list[object]]:
+    return [
+        [topic, cluster, proof.verdict, sum(proof.counted.values()), proof.read, f"{proof.seconds:.1f}"]
+        for (cluster, topic), proof in ending.proofs.items()
+    ]
+
+
+def _lanes(ending: Ending) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for end in ending.ends[:MOST_ROWS]:
+        if end.result is None:
+            rows.append([end.backlog.lane, end.how, "", "", "", "", "", end.reason])
+            continue
+        outcome = end.result.outcome
+        epochs = ", ".join(map(str, end.result.epochs))
+        skipped, parked = sum(outcome.skipped.values()), sum(outcome.parked.values())
+        rows.append([end.backlog.lane, end.how, outcome.read, outcome.published, skipped, parked, epochs, ""])
+    return rows
+
+
+def _lane_evidence(end: LaneEnd) -> dict[str, Any]:
+    lane = end.backlog.lane
+    facts: dict[str, Any] = {
+        "cluster": lane.cluster, "topic": lane.topic, "lane": lane.number, "end": end.how, "reason": end.reason,
+    }  # fmt: skip
+    if end.result:
+        outcome = end.result.outcome
+        facts |= {
+            "read": outcome.read,
+            "published": outcome.published,
+            "skipped": outcome.skipped,
+            "parked": outcome.parked,
+            "epochs": list(end.result.epochs),
+            "looked_up": len(end.result.doubtful),
+            "digests": {topic: evidence.digest.hex() for topic, evidence in outcome.evidence.items()},
+            "longest_transaction": round(outcome.longest_transaction, 3),
+        }
+    return facts

@@ -1,0 +1,67 @@
+"""Steps that look and change nothing: what waits in the standby store, and whether it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from redrive.config import Config
+from redrive.errors import ConfigError, UnavailableError
+from redrive.standby.drain import open_store
+from redrive.standby.schema_ids import SchemaIds, sample_schema_ids
+from redrive.standby.survey import LaneBacklog
+from redrive.standby.survey import survey as survey_cluster
+
+
+def if_unavailable(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    """Retry what may heal by itself: nothing but a system that does not answer."""
+    return isinstance(state.result(raise_on_failure=False), UnavailableError)
+
+
+@task(
+    name="survey",
+    description="Counts what waits in each lane of the standby store, without reading an event.",
+    retries=3,
+    retry_delay_seconds=[1, 3, 5],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def survey(config: Config, clusters: Sequence[str], topics: Sequence[str]) -> list[LaneBacklog]:
+    """Count what waits in each lane of these clusters.
+
+    Args:
+        config: the platform.
+        clusters: their names.
+        topics: only these; none: all that have lanes.
+
+    Raises:
+        ConfigError: a topic is not in the settings.
+        UnavailableError: the store does not answer.
+    """
+    for topic in topics:
+        if config.topic(topic).cluster not in clusters:
+            reason = f"lives on cluster {config.topic(topic).cluster}, not on {', '.join(clusters)}"
+            raise ConfigError(f"topics.{topic}", reason)
+    store = open_store(config)
+    return [lane for cluster in clusters for lane in survey_cluster(store, cluster, topics or None)]
+
+
+@task(
+    name="check schemas",
+    description="Looks at the schema ids of the first events of each stream, and asks the registry for them.",
+    retries=3,
+    retry_delay_seconds=[1, 3, 5],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def check_schemas(config: Config, backlog: Sequence[LaneBacklog]) -> SchemaIds:
+    """Find out whether the schemas of a backlog are still known to the registry.
+
+    Raises:
+        UnavailableError: the store does not answer. (A registry that does not answer is reported, not raised.)
+    """
+    return sample_schema_ids(config, open_store(config), backlog)

@@ -1,0 +1,77 @@
+"""Verifying what was replayed, by reading it back as consumers will."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from redrive.config import Config
+from redrive.pump.proof import Mode, Proof, prove
+from redrive.standby.drain import LaneResult
+from tasks.drain import LaneEnd
+from tasks.survey import if_unavailable
+
+TopicName = tuple[str, str]
+"""Cluster and topic."""
+
+
+@task(
+    name="verify topic",
+    task_run_name="verify {topic}",
+    description="Reads back what the lanes of a topic published, and compares it with what they say they did.",
+    retries=10,
+    retry_delay_seconds=[1, 3, 5, 10],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def verify_topic(
+    config: Config,
+    cluster: str,
+    topic: str,
+    results: Sequence[LaneResult],
+    *,
+    operation: str,
+    mode: Mode,
+    since_ms: int | None,
+) -> Proof:
+    """Prove what the lanes of a topic published.
+
+    Raises:
+        UnavailableError: the cluster does not answer.
+        UnknownTopicError: the topic is gone.
+    """
+    return prove(
+        config.cluster(cluster).client_config(),
+        {result.lane.unit: result.outcome.evidence for result in results},
+        operation=operation,
+        mode=mode,
+        also_ids=frozenset().union(*(result.doubtful for result in results)),
+        since_ms=since_ms,
+    )
+
+
+def verify_lanes(config: Config, ends: Sequence[LaneEnd], *, operation: str, mode: Mode) -> dict[TopicName, Proof]:
+    """Prove every topic, one after the other; each is read once, for all of its lanes."""
+    results: dict[TopicName, list[LaneResult]] = defaultdict(list)
+    oldest: dict[TopicName, list[int]] = defaultdict(list)
+    for end in ends:
+        name = (end.backlog.lane.cluster, end.backlog.lane.topic)
+        if end.result is not None:
+            results[name].append(end.result)
+            if end.backlog.oldest is not None:
+                oldest[name].append(end.backlog.oldest)
+    return {
+        (cluster, topic): verify_topic(
+            config,
+            cluster,
+            topic,
+            of_topic,
+            operation=operation,
+            mode=mode,
+            since_ms=min(oldest[cluster, topic], default=None),
+        )
+        for (cluster, topic), of_topic in sorted(results.items())
+    }
