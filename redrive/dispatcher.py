@@ -144,6 +144,8 @@ class Dispatcher:
         self._changed = changed
         self._settings = settings
         self._on_refused = on_refused
+        self._most_open = settings.max_unacknowledged
+        self._oldest_view = settings.gate_refresh
         self._gate = Gate(store, cluster)
         self._topic_list = Topics(store, cluster)
         self._lock = threading.RLock()
@@ -186,11 +188,13 @@ class Dispatcher:
         event = receipt.event
         topic = self._topics.get(event.topic) or self._learn(event.topic)
         with self._lock:
-            if self._open >= self._settings.max_unacknowledged:
+            if self._open >= self._most_open:
                 self._wait_for_room()
-            if self._clock.monotonic() - self._viewed_at >= self._settings.gate_refresh:
+            now = self._clock.monotonic()
+            if now - self._viewed_at >= self._oldest_view:
                 self._wait_for_view()
-            receipt.published = self._clock.monotonic()
+                now = self._clock.monotonic()
+            receipt.published = now
             # Never falling, whatever the clock does: the order of a stream is the order of its acceptance times.
             self._last_accepted = event.timestamp = max(self._last_accepted, self._clock.now_ms())
             self._open += 1
@@ -323,14 +327,8 @@ class Dispatcher:
         if not done:
             return
         self._open -= len(done)
-        acknowledged = 0
-        special: list[Receipt] = []
-        for receipt in done:
-            if receipt.progress is _ACKNOWLEDGED and receipt.path != "dead_letter" and receipt._callbacks is None:
-                acknowledged += 1
-            else:
-                special.append(receipt)
-        self.counts[path] += acknowledged
+        special = [receipt for receipt in done if not receipt.is_plain or receipt.callbacks]
+        self.counts[path] += len(done) - len(special)
         for receipt in special:
             if receipt.progress is Progress.REFUSED:
                 # Its dead letter is submitted in its place, or it fails.

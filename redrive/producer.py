@@ -2,9 +2,9 @@
 
 What is guaranteed
 ------------------
-An event whose receipt is acknowledged is in Kafka, or in the standby store from where a replay brings it to Kafka: it is
-never lost, by the death of a broker, this process, a replay or a machine at any moment (as far as Kafka with ``acks=all``
-and DynamoDB keep what they confirmed).
+An event whose receipt is acknowledged is in Kafka, or in the standby store from where a replay brings it to Kafka: it
+is never lost, by the death of a broker, this process, a replay or a machine at any moment (as far as Kafka with
+``acks=all`` and DynamoDB keep what they confirmed).
 
 Consumers that read committed see each acknowledged event once, and the events of one key in the order in which this
 producer accepted them. Between producers: an event accepted after another one's acknowledgement comes after it.
@@ -12,15 +12,18 @@ producer accepted them. Between producers: an event accepted after another one's
 What is not guaranteed
 ----------------------
 - An event that is *not* acknowledged (a `PublishError`, a killed process) may be there or not; at most once.
-- Consumers that read *uncommitted* also see what an aborted transaction of a replay wrote; they can drop it by the event's id.
+- Consumers that read *uncommitted* also see what an aborted transaction of a replay wrote; the event's id tells them.
 - A produce request that lay in the socket of a paused broker and is read after the replay's look-up (which waits for
-  ``settle`` seconds) puts an event there twice. The replay's proof finds and reports it; the event's id lets consumers drop it.
-- A producer that can't read the gate goes on with Kafka (unless ``gate_strict``); then order between producers can suffer.
+  ``settle`` seconds) puts an event there twice. The replay's proof finds and reports it; the event's id lets consumers
+  drop it.
+- A producer that can't read the gate goes on with Kafka (unless ``gate_strict``); then order between producers can
+  suffer.
 - Order between producers in one outage is by their clocks, as far as these agree (``skew``).
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -80,6 +83,8 @@ class EventProducer:
     ) -> None:
         self.name = name
         self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
+        self._id_prefix = f"{uuid.uuid4()}-"
+        self._numbers = itertools.count(1)
         self._config = config
         self._settings = settings or DispatchSettings(gate_refresh=config.standby.gate_refresh)
         self._dead_letters = f"dlq.{name}"
@@ -133,7 +138,8 @@ class EventProducer:
         if self._closing.is_set():
             raise PublishError(event_id or "", topic, f"the producer {self.name} is closed")
         writer = self._writers.get(topic) or self._writer(topic)
-        identity = event_id or str(uuid.uuid4())
+        # Unique as the instance is, and counted on: a random id for each event would take an eighth of its time.
+        identity = event_id or f"{self._id_prefix}{next(self._numbers)}"
         key = key.encode() if isinstance(key, str) else key
         now = time.time_ns() // 1_000_000
         own = envelope.headers(identity, source=self.name, type=topic, time_ms=now)
@@ -288,6 +294,6 @@ class EventProducer:
 
 
 def _size(event: Event) -> int:
-    """Return about how many bytes an event takes as a Kafka record (KIP-98's format, length fields at their largest)."""
+    """Return about how many bytes an event takes as a Kafka record (KIP-98's format, with the longest length fields)."""
     headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in event.headers)
     return len(event.key or b"") + len(event.value or b"") + headers + 100

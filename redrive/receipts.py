@@ -61,7 +61,10 @@ class Receipt:
     progress = Progress.WAITING
     doubtful = False
     published = 0.0
-    _callbacks: list[Callable[[Receipt], None]] | None = None
+    is_plain = False
+    """An event of its own, acknowledged by the main path: nothing is left to do but count, and call back."""
+    callbacks: list[Callable[[Receipt], None]] | None = None
+    """Who wants to be told when it is done; use `add_done_callback`."""
     _error: PublishError | None = None
 
     def __init__(self, event: Event, changed: threading.Condition, path: Path = "main", refusal: str = "") -> None:
@@ -101,10 +104,10 @@ class Receipt:
     def add_done_callback(self, call: Callable[[Receipt], None]) -> None:
         """Call ``call(receipt)`` once it is done, from a thread of the producer; at once if it is done already."""
         with self._changed:
-            if not self.done:
-                self._callbacks = [*(self._callbacks or ()), call]
-                return
-        call(self)
+            self.callbacks = [*(self.callbacks or ()), call]
+        # It may have been done before the line above: then whoever did it saw nobody to call.
+        if self.done:
+            self.call_back()
 
     def reported(self, error: KafkaError | None, message: Message) -> None:
         """Take librdkafka's delivery report."""
@@ -112,6 +115,7 @@ class Receipt:
             self.partition = message.partition()
             self.offset = message.offset()
             self.progress = _ACKNOWLEDGED
+            self.is_plain = self.path == "main"
         elif error.code() in _REFUSALS:
             self.refusal = error.str()
             self.progress = Progress.REFUSED
@@ -130,8 +134,10 @@ class Receipt:
         self.progress = Progress.FAILED
 
     def call_back(self) -> None:
-        """Tell those who asked to be told."""
-        if self._callbacks:
-            calls, self._callbacks = self._callbacks, None
-            for call in calls:
-                call(self)
+        """Tell those who asked to be told, once."""
+        if self.callbacks is None:
+            return
+        with self._changed:
+            calls, self.callbacks = self.callbacks, None
+        for call in calls or ():
+            call(self)

@@ -1,0 +1,1 @@
+"""Benchmarks: what Redrive does beside what a user would write without it, in one run on one machine."""
