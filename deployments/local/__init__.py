@@ -1,0 +1,4 @@
+"""The local stack: real Kafka, DynamoDB Local, schema registry and Prefect, from package registries alone.
+
+``with deployments.local.stack.Stack(folder) as stack`` runs it for a block; ``redrive local up`` until told otherwise.
+"""

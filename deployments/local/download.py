@@ -1,8 +1,7 @@
-"""Fetch pinned files in parallel: checked by size and SHA-256, resumed when the network breaks, never left half done."""
+"""Fetch pinned files in parallel: checked by size and SHA-256, resumed when the network breaks, never half done."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from deployments.local.errors import ChecksumError, DiskFullError, DownloadError
+from deployments.local.errors import ChecksumError, DownloadError, on_disk_errors
 
 THREADS = 6
 ATTEMPTS = 5
@@ -36,17 +35,6 @@ class Pinned(Protocol):
     def sha256(self) -> str: ...  # noqa: D102
     @property
     def size(self) -> int: ...  # noqa: D102
-
-
-@contextmanager
-def on_disk_errors(path: Path) -> Iterator[None]:
-    """Say a full disk in one line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskFullError(path) from error
-        raise
 
 
 def fetch(files: Sequence[Pinned], folder: Path, base_url: str) -> None:
@@ -113,9 +101,8 @@ def _receive(url: str, stream: BinaryIO, size: int, advance: Callable[[int], Non
         try:
             _receive_rest(url, stream, size, advance, stop)
         except requests.HTTPError as error:
-            status = error.response.status_code
-            reason = f"the server says {status} {error.response.reason}"
-            if status < 500 and status != 429:
+            reason = str(error)
+            if error.response is None or (error.response.status_code < 500 and error.response.status_code != 429):
                 break
         except requests.RequestException as error:
             reason = _innermost(error)

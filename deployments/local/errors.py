@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from redrive.errors import RedriveError, UnavailableError
@@ -91,4 +94,15 @@ class NotReadyError(UnavailableError):
 
 
 class StackError(RedriveError):
-    """The stack is not in the state that a command needs: it runs already, it does not run, no such node."""
+    """The stack is not in the state that a command needs: it runs already, or it does not run."""
+
+
+@contextmanager
+def on_disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's "no space left" into a :class:`DiskFullError` that names what was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError(path) from error
+        raise

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from jgo.constants import MAVEN_CENTRAL_URL
 
-from deployments.local.download import fetch, on_disk_errors
+from deployments.local.download import fetch
+from deployments.local.errors import on_disk_errors
 from redrive.errors import ConfigError
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")

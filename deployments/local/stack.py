@@ -3,78 +3,43 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-import psutil
-
-from deployments.local import jars, kafka, process, services
+from deployments.local import jars, ports, process, view
 from deployments.local.errors import NodeDiedError, NotReadyError, StackError
+from deployments.local.kafka import CONTROLLERS, broker_id, new_cluster_id
+from deployments.local.nodes import log_of, prepare, why_not_ready
 from deployments.local.process import Identity, Launch
 from deployments.local.state import PortChoice, State, StateFile
+from deployments.local.view import Endpoints, NodeStatus
+from redrive.errors import ConfigError
 
-DEFAULT_PORTS = {"dynamodb": 28000, "registry": 28081, "prefect": 24200}
-# Below the ports that the systems give to outgoing connections: a killed broker finds its port free again.
-FREE_PORTS = range(20000, 32000)
 START_TIMEOUT = 120.0
+# How long a node may take to stop in good order.
+STOP_PATIENCE = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where the stack answers.
-
-    Attributes:
-        bootstrap: the brokers, ``host:port`` with commas between.
-        dynamodb: URL.
-        registry: URL of the Confluent-compatible API.
-        prefect_api: URL, or None if the stack has no Prefect.
-        prefect_ui: URL, likewise.
-    """
-
-    bootstrap: str
-    dynamodb: str
-    registry: str
-    prefect_api: str | None
-    prefect_ui: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    """How one node is.
-
-    Attributes:
-        node: its name.
-        state: ``running``, ``paused`` (stopped by a signal), ``dead`` (its process ended by itself or was killed) or
-            ``down`` (stopped in good order, or never started).
-        pid: its process, if there is one.
-        port: where it serves.
-        memory: resident bytes, if it runs.
-        log: its log file.
-    """
-
-    node: str
-    state: Literal["running", "paused", "dead", "down"]
-    pid: int | None
-    port: int
-    memory: int | None
-    log: Path
+def _silent(_: str) -> None:
+    """Report nothing."""
 
 
 class Stack:
     """One stack, its data and logs in one folder.
 
+    Nodes are ``kafka-1`` to ``kafka-3`` (and on, as brokers join), ``dynamodb``, ``registry`` and ``prefect``.
     As a context manager it runs inside the block. A stack that is not detached ends with the process that started
     it, even if that one is killed.
+
+    Attributes:
+        folder: the data and logs.
     """
 
     def __init__(self, folder: str | Path, ports: PortChoice = "default", *, prefect: bool = True) -> None:
@@ -90,10 +55,10 @@ class Stack:
         Raises:
             StackError: there is none in this folder.
         """
-        state = StateFile(Path(folder).absolute()).load()
-        if state is None:
-            raise StackError(f"there is no local stack in {folder}; start one with `redrive local up`")
-        return cls(folder, state.choice, prefect="prefect" in state.ports)
+        stack = cls(folder)
+        state = stack._state()
+        stack._choice, stack._prefect = state.choice, "prefect" in state.ports
+        return stack
 
     def __enter__(self) -> Self:
         self.up()
@@ -113,44 +78,32 @@ class Stack:
         return list(self._state().ports)
 
     @property
+    def brokers(self) -> list[str]:
+        """The names of the Kafka brokers."""
+        return [node for node in self.nodes if broker_id(node)]
+
+    @property
     def endpoints(self) -> Endpoints:
         """Where the nodes answer, whether they run or not."""
-        ports = {node: both[0] for node, both in self._state().ports.items()}
-        url = {node: f"http://127.0.0.1:{port}" for node, port in ports.items()}
-        return Endpoints(
-            bootstrap=",".join(f"127.0.0.1:{port}" for node, port in ports.items() if _broker_id(node)),
-            dynamodb=url["dynamodb"],
-            registry=url["registry"] + "/apis/ccompat/v7",
-            prefect_api=url["prefect"] + "/api" if "prefect" in url else None,
-            prefect_ui=url.get("prefect"),
-        )
+        return view.endpoints(self._state())
 
     def environment(self) -> dict[str, str]:
-        """Variables that point Redrive, Prefect and AWS's libraries at this stack."""
-        endpoints = self.endpoints
-        state = self._state()
-        prefect = services.prefect_environment(state.ports["prefect"][0], self.folder / "prefect")
-        return {
-            "REDRIVE_CLUSTERS__LOCAL__BOOTSTRAP": endpoints.bootstrap,
-            "REDRIVE_STANDBY__ENDPOINT": endpoints.dynamodb,
-            "REDRIVE_STANDBY__REGION": services.REGION,
-            "REDRIVE_REGISTRY__URL": endpoints.registry,
-            **services.CREDENTIALS,
-            **(prefect if "prefect" in state.ports else {}),
-        }
+        """Variables that point Redrive (its cluster ``local``), Prefect and AWS's libraries at this stack."""
+        return view.environment(self._state(), self.folder)
 
     def status(self) -> list[NodeStatus]:
         """How each node is."""
         state = self._state()
-        return [self._status_of(node, state) for node in state.ports]
+        return [view.status(node, state, self.folder) for node in state.ports]
 
     # Start and stop
 
-    def up(self, *, detached: bool = False) -> None:
+    def up(self, *, detached: bool = False, report: Callable[[str], None] = _silent) -> None:
         """Start every node that does not run and wait until all serve.
 
         Args:
-            detached: let the stack outlive this process.
+            detached: let the stack outlive this process, from when it serves.
+            report: called with a line when a node serves.
 
         Raises:
             StackError: a stack that is not detached runs here already.
@@ -162,25 +115,23 @@ class Stack:
         with self._file.exclusively():
             state = self._file.load() or State()
             if not state.runs():
-                state = State(self._choice, detached, self._choose_ports(state))
+                state = self._fresh(state)
             elif not (detached and state.detached):
                 raise StackError(f"a local stack runs in {self.folder}; stop it with `redrive local down`")
-            missing = [node for node in state.ports if not _running(state, node)]
-            for node in missing:
-                for port in state.ports[node]:
-                    process.require_free(node, port)
             try:
-                if not detached:
+                if not state.detached:
                     state.guard = self._start_guard()
-                self._launch(missing, state, programs)
+                missing = self._launch(state.ports, state, programs)
             except BaseException:
                 self._stop(state, patience=0)
                 raise
         try:
-            self.wait_ready(missing)
+            self.wait_ready(missing, report=report)
         except BaseException:
             self.down()
             raise
+        if detached:
+            self.detach()
 
     def down(self, *, wipe: bool = False) -> None:
         """Stop every node.
@@ -190,7 +141,7 @@ class Stack:
         """
         with self._file.exclusively():
             if state := self._file.load():
-                self._stop(state, patience=0 if wipe else 10)
+                self._stop(state, patience=0 if wipe else STOP_PATIENCE)
         if wipe:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -198,72 +149,88 @@ class Stack:
         """Let a running stack outlive this process."""
         with self._file.exclusively():
             state = self._state()
-            state.detached = True
-            if state.guard:
-                process.stop([state.guard], patience=0)
-                state.guard = None
+            process.stop([state.guard] if state.guard else [], patience=0)
+            state.detached, state.guard = True, None
             self._file.save(state)
 
     # Single nodes
 
-    def kill(self, node: str) -> None:
-        """End a node by SIGKILL; returns when its process is gone."""
-        process.stop([self._identity(node)], patience=0)
+    def kill(self, *nodes: str) -> None:
+        """End nodes by SIGKILL, all at once; returns when their processes are gone.
 
-    def start(self, node: str, *, wait: bool = True) -> None:
-        """Start a node that does not run; with ``wait`` until it serves."""
+        Raises:
+            StackError: one of them does not run.
+        """
+        process.stop(self._identities(nodes), patience=0)
+
+    def start(self, *nodes: str, wait: bool = True) -> None:
+        """Start those of the nodes that do not run.
+
+        Args:
+            nodes: their names.
+            wait: until they serve; not for brokers as long as the cluster cannot serve, with fewer than two of the
+                first three running.
+
+        Raises:
+            PortTakenError, NodeDiedError, NotReadyError: as for ``up``.
+        """
         programs = jars.ensure()
         with self._file.exclusively():
             state = self._state()
-            self._known(node, state)
-            if not _running(state, node):
-                for port in state.ports[node]:
-                    process.require_free(node, port)
-                self._launch([node], state, programs)
+            self._launch(nodes, state, programs)
         if wait:
-            self.wait_ready([node])
+            quorum = sum(state.runs(f"kafka-{number}") for number in CONTROLLERS) > len(CONTROLLERS) // 2
+            self.wait_ready([node for node in nodes if quorum or not broker_id(node)])
 
-    def pause(self, node: str) -> None:
-        """Freeze a node by SIGSTOP."""
-        self._send(node, signal.SIGSTOP)
+    def pause(self, *nodes: str) -> None:
+        """Freeze nodes by SIGSTOP."""
+        for identity in self._identities(nodes):
+            identity.send(signal.SIGSTOP)
 
-    def resume(self, node: str) -> None:
-        """Let a frozen node go on."""
-        self._send(node, signal.SIGCONT)
+    def resume(self, *nodes: str) -> None:
+        """Let frozen nodes go on."""
+        for identity in self._identities(nodes):
+            identity.send(signal.SIGCONT)
 
     def add_broker(self) -> str:
         """Join one more broker to the cluster and wait until it serves; its name."""
         with self._file.exclusively():
             state = self._state()
-            number = 1 + max(_broker_id(node) for node in state.ports)
-            node = f"kafka-{number}"
-            state.ports[node] = [29091 + number if state.choice == "default" else _free_port(state.ports)]
+            node = f"kafka-{1 + max(map(broker_id, state.ports))}"
+            state.ports |= ports.choose(state.choice, [node])
             self._file.save(state)
         self.start(node)
         return node
 
-    def wait_ready(self, nodes: Iterable[str], timeout: float = START_TIMEOUT) -> None:
+    def wait_ready(
+        self, nodes: Iterable[str], timeout: float = START_TIMEOUT, report: Callable[[str], None] = _silent
+    ) -> None:
         """Wait until nodes serve.
+
+        Args:
+            nodes: which ones.
+            timeout: seconds.
+            report: called with a line when a node serves.
 
         Raises:
             NodeDiedError: one of them ended.
             NotReadyError: one of them does not serve in time.
         """
         state = self._state()
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
         waiting = list(nodes)
-        reason = ""
         while waiting:
             for node in list(waiting):
-                identity = state.processes[node]
-                if identity.process() is None:
-                    log = self._log(node)
-                    raise NodeDiedError(node, process.how_it_ended(identity), log, process.tail(log))
-                reason = _why_not_ready(node, state.ports[node][0])
+                log = log_of(self.folder, node)
+                if not state.runs(node):
+                    how = process.how_it_ended(state.processes[node]) if node in state.processes else "does not run"
+                    raise NodeDiedError(node, how, log, process.tail(log))
+                reason = why_not_ready(node, state.ports[node][0])
+                seconds = time.monotonic() - started
                 if not reason:
                     waiting.remove(node)
-                elif time.monotonic() > deadline:
-                    log = self._log(node)
+                    report(f"{node} serves on port {state.ports[node][0]} after {seconds:.1f} s")
+                elif seconds > timeout:
                     raise NotReadyError(node, timeout, reason, log, process.tail(log))
             if waiting:
                 time.sleep(0.2)
@@ -276,142 +243,50 @@ class Stack:
             raise StackError(f"there is no local stack in {self.folder}; start one with `redrive local up`")
         return state
 
-    def _log(self, node: str) -> Path:
-        return self.folder / "logs" / f"{node}.log"
+    def _fresh(self, before: State) -> State:
+        """The state of a stack of which nothing runs; brokers that joined earlier belong to it."""
+        brokers = sorted({*CONTROLLERS, *filter(None, map(broker_id, before.ports))})
+        names = [f"kafka-{n}" for n in brokers] + ["dynamodb", "registry"] + (["prefect"] if self._prefect else [])
+        cluster_id = before.cluster_id or new_cluster_id()
+        return State(self._choice, ports=ports.choose(self._choice, names), cluster_id=cluster_id)
 
-    def _known(self, node: str, state: State) -> None:
-        if node not in state.ports:
-            raise StackError(f"there is no node {node}; there are {', '.join(state.ports)}")
+    def _known(self, nodes: Iterable[str], state: State) -> None:
+        for node in nodes:
+            if node not in state.ports:
+                raise ConfigError("node", f"there is no {node}; there are {', '.join(state.ports)}")
 
-    def _identity(self, node: str) -> Identity:
+    def _identities(self, nodes: Sequence[str]) -> list[Identity]:
         state = self._state()
-        self._known(node, state)
-        if not _running(state, node):
-            raise StackError(f"{node} does not run; start it with `redrive local start {node}`")
-        return state.processes[node]
-
-    def _send(self, node: str, number: signal.Signals) -> None:
-        self._identity(node).send(number)
-
-    def _status_of(self, node: str, state: State) -> NodeStatus:
-        identity = state.processes.get(node)
-        port, log = state.ports[node][0], self._log(node)
-        try:
-            if identity and (running := identity.process()):
-                paused = running.status() == psutil.STATUS_STOPPED
-                memory = running.memory_info().rss
-                return NodeStatus(node, "paused" if paused else "running", identity.pid, port, memory, log)
-        except psutil.NoSuchProcess:
-            pass
-        return NodeStatus(node, "dead" if identity else "down", None, port, None, log)
-
-    def _choose_ports(self, before: State) -> dict[str, list[int]]:
-        """Ports for the nodes of a fresh start; brokers that joined earlier are among them."""
-        brokers = sorted({*kafka.CONTROLLERS, *filter(None, map(_broker_id, before.ports))})
-        others = ["dynamodb", "registry", *(["prefect"] if self._prefect else [])]
-        if self._choice == "default":
-            return {
-                **{f"kafka-{n}": [29091 + n, *([29190 + n] if n in kafka.CONTROLLERS else [])] for n in brokers},
-                **{node: [DEFAULT_PORTS[node]] for node in others},
-            }
-        ports: dict[str, list[int]] = {}
-        for number in brokers:
-            ports[f"kafka-{number}"] = []
-            for _ in range(2 if number in kafka.CONTROLLERS else 1):
-                ports[f"kafka-{number}"].append(_free_port(ports))
-        for node in others:
-            ports[node] = [_free_port(ports)]
-        return ports
+        self._known(nodes, state)
+        for node in nodes:
+            if not state.runs(node):
+                raise StackError(f"{node} does not run; start it with `redrive local start {node}`")
+        return [state.processes[node] for node in nodes]
 
     def _start_guard(self) -> Identity:
         owner = Identity.of(os.getpid())
-        module = [sys.executable, "-m", "deployments.local.guard"]
-        root = str(Path(__file__).parents[2])
-        launch = Launch([*module, str(self.folder), str(owner.pid), str(owner.created)], {"PYTHONPATH": root})
-        return process.spawn(launch, self._log("guard"))
+        # Found from any working folder.
+        path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        argv = [sys.executable, "-m", "deployments.local.guard", str(self.folder), str(owner.pid), str(owner.created)]
+        return process.spawn(Launch(argv, {"PYTHONPATH": path}), log_of(self.folder, "guard"))
 
-    def _launch(self, nodes: list[str], state: State, programs: jars.Programs) -> None:
-        """Start processes, noting each in the state at once."""
-        with ThreadPoolExecutor(len(kafka.CONTROLLERS)) as pool:
-            brokers = [node for node in nodes if _broker_id(node)]
-            formatted = {node: pool.submit(self._prepare_broker, node, state, programs) for node in brokers}
-            for node in [*(node for node in nodes if node not in formatted), *formatted]:
-                if node in formatted:
-                    formatted[node].result()
-                state.processes[node] = process.spawn(self._command(node, state, programs), self._log(node))
+    def _launch(self, nodes: Iterable[str], state: State, programs: jars.Programs) -> list[str]:
+        """Start those of the nodes that do not run, noting each in the state at once; their names."""
+        self._known(nodes, state)
+        # Brokers last: those of a fresh stack are formatted first, which goes on while the others start.
+        missing = sorted((node for node in nodes if not state.runs(node)), key=broker_id)
+        for node in missing:
+            for port in state.ports[node]:
+                ports.require_free(node, port)
+        with ThreadPoolExecutor(len(CONTROLLERS)) as pool:
+            launches = [pool.submit(prepare, node, self.folder, state, programs) for node in missing]
+            for node, launch in zip(missing, launches, strict=True):
+                state.processes[node] = process.spawn(launch.result(), log_of(self.folder, node))
                 self._file.save(state)
-
-    def _command(self, node: str, state: State, programs: jars.Programs) -> Launch:
-        home = self.folder / node
-        port = state.ports[node][0]
-        if _broker_id(node):
-            return kafka.start_command(programs.kafka, home / "server.properties")
-        home.mkdir(exist_ok=True)
-        if node == "dynamodb":
-            return services.dynamodb_command(programs, port, home)
-        if node == "registry":
-            return services.registry_command(programs, port, home)
-        return services.prefect_command(port, home)
-
-    def _prepare_broker(self, node: str, state: State, programs: jars.Programs) -> None:
-        """Write a broker's configuration; format its folder if it is new."""
-        home = self.folder / node
-        with jars.on_disk_errors(home):
-            home.mkdir(parents=True, exist_ok=True)
-            controllers = {n: state.ports[f"kafka-{n}"][1] for n in kafka.CONTROLLERS}
-            config = home / "server.properties"
-            config.write_text(kafka.configuration(_broker_id(node), state.ports[node][0], controllers, home))
-            (home / "log4j2.properties").write_text(kafka.LOGGING)
-            if (home / "log" / "meta.properties").exists():
-                return
-            launch = kafka.format_command(programs.kafka, config, self._cluster_id())
-            log = self._log(node)
-            log.parent.mkdir(exist_ok=True)
-            with log.open("ab") as output:
-                code = subprocess.run(launch.argv, stdout=output, stderr=subprocess.STDOUT).returncode
-        if code:
-            raise NodeDiedError(node, f"could not be formatted (exit code {code})", log, process.tail(log))
-
-    def _cluster_id(self) -> str:
-        """The id that all brokers of this folder share, made at the first start."""
-        file = self.folder / "cluster.id"
-        try:
-            with file.open("x") as new:
-                new.write(kafka.new_cluster_id())
-        except FileExistsError:
-            pass
-        return file.read_text()
+        return missing
 
     def _stop(self, state: State, patience: float) -> None:
-        guard = [state.guard] if state.guard else []
         process.stop(state.processes.values(), patience)
-        process.stop(guard, patience=0)
+        process.stop([state.guard] if state.guard else [], patience=0)
         state.processes, state.guard, state.detached = {}, None, False
         self._file.save(state)
-
-
-def _broker_id(node: str) -> int:
-    """The id of a broker, 0 for another node."""
-    return int(node.removeprefix("kafka-")) if node.startswith("kafka-") else 0
-
-
-def _running(state: State, node: str) -> bool:
-    identity = state.processes.get(node)
-    return identity is not None and identity.process() is not None
-
-
-def _free_port(taken: Mapping[str, list[int]]) -> int:
-    used = {port for both in taken.values() for port in both}
-    while (port := random.choice(FREE_PORTS)) in used or not process.is_free(port):
-        pass
-    return port
-
-
-def _why_not_ready(node: str, port: int) -> str:
-    if number := _broker_id(node):
-        return kafka.why_not_ready(number, port)
-    return {
-        "dynamodb": services.dynamodb_why_not_ready,
-        "registry": services.registry_why_not_ready,
-        "prefect": services.prefect_why_not_ready,
-    }[node](port)

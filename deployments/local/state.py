@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from deployments.local.jars import on_disk_errors
+from deployments.local.errors import on_disk_errors
 from deployments.local.process import Identity
 
 PortChoice = Literal["default", "free"]
@@ -24,6 +24,7 @@ class State(msgspec.Struct):
         detached: whether it outlives the process that started it.
         ports: node to its ports: the one for clients, and a controller's second one.
         processes: node to its last process, running or not; empty after a stop.
+        cluster_id: what all brokers of this folder share, as long as its data live.
         guard: the process that stops the stack when its owner has gone.
     """
 
@@ -31,11 +32,13 @@ class State(msgspec.Struct):
     detached: bool = False
     ports: dict[str, list[int]] = {}
     processes: dict[str, Identity] = {}
+    cluster_id: str = ""
     guard: Identity | None = None
 
-    def runs(self) -> bool:
-        """Whether any node runs."""
-        return any(identity.process() for identity in self.processes.values())
+    def runs(self, node: str | None = None) -> bool:
+        """Whether a node runs, or any of them."""
+        identities = self.processes.values() if node is None else [self.processes.get(node)]
+        return any(identity and identity.process() for identity in identities)
 
 
 class StateFile:

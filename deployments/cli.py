@@ -1,0 +1,20 @@
+"""The ``redrive`` program: the library's commands, and those that need the local stack."""
+
+from __future__ import annotations
+
+import sys
+
+from deployments.local.cli import app as local
+from redrive.cli import app, exit_code
+from redrive.errors import RedriveError
+
+app.add_typer(local, name="local")
+
+
+def main() -> None:
+    """Run a command; what Redrive raises on purpose becomes one line and an exit code."""
+    try:
+        app()
+    except RedriveError as error:
+        print(f"redrive: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(exit_code(error))

@@ -1,0 +1,134 @@
+"""``redrive local``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from redrive.cli.output import Json, note, out, show_json, show_table
+from redrive.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deployments.local.stack import Stack
+    from deployments.local.view import NodeStatus
+
+app = typer.Typer(help="The local stack: Kafka, DynamoDB Local, schema registry and Prefect.", no_args_is_help=True)
+
+Data = Annotated[Path, typer.Option("--data", help="The folder that holds the stack's data and logs.")]
+Nodes = Annotated[
+    list[str], typer.Argument(metavar="NODE...", help="kafka-1, kafka-2, kafka-3, dynamodb, registry, prefect.")
+]
+DATA = Path(".redrive/local")
+
+STYLES = {"running": "green", "paused": "yellow", "dead": "red", "down": "dim"}
+
+
+@app.command()
+def up(
+    data: Data = DATA,
+    ports: Annotated[
+        Literal["default", "free"], typer.Option(help="The well-known ports, or any free ones.")
+    ] = "default",
+    prefect: Annotated[bool, typer.Option(help="With Prefect's server.")] = True,
+    json: Json = False,
+) -> None:
+    """Start what does not run, wait until it serves, and print where. It runs until `redrive local down`."""
+    stack = _class()(data, ports, prefect=prefect)
+    stack.up(detached=True, report=note)
+    if json:
+        show_json({"endpoints": stack.endpoints, "environment": stack.environment(), "nodes": _rows(stack.status())})
+        return
+    endpoints = stack.endpoints
+    show_table(
+        ("what", "where"),
+        [
+            ("Kafka", endpoints.bootstrap),
+            ("DynamoDB", endpoints.dynamodb),
+            ("schema registry", endpoints.registry),
+            *([("Prefect API", endpoints.prefect_api), ("Prefect UI", endpoints.prefect_ui)] if prefect else []),
+        ],
+    )
+
+
+@app.command()
+def down(
+    data: Data = DATA, wipe: Annotated[bool, typer.Option("--wipe", help="Delete the data as well.")] = False
+) -> None:
+    """Stop every node. The data stay for the next `up`."""
+    _attach(data).down(wipe=wipe)
+    out.print("Stopped; the data are deleted." if wipe else "Stopped; the data stay.")
+
+
+@app.command()
+def status(data: Data = DATA, json: Json = False) -> None:
+    """Show each node: its state, process, port and memory. Exit code 1 unless all of them run."""
+    nodes = _attach(data).status()
+    if json:
+        show_json(_rows(nodes))
+    else:
+        _show(nodes)
+    if any(node.state != "running" for node in nodes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def kill(nodes: Nodes, data: Data = DATA) -> None:
+    """End nodes by `kill -9`, all at once."""
+    _attach(data).kill(*nodes)
+    out.print(f"Killed; `redrive local start {' '.join(nodes)}` brings back.")
+
+
+@app.command()
+def start(nodes: Nodes, data: Data = DATA) -> None:
+    """Start nodes that do not run, and wait until they serve: brokers only if two of the first three run."""
+    stack = _attach(data)
+    stack.start(*nodes)
+    _show(stack.status())
+
+
+@app.command("add-broker")
+def add_broker(data: Data = DATA) -> None:
+    """Join one more Kafka broker to the cluster. It gets partitions only when someone moves them there."""
+    stack = _attach(data)
+    node = stack.add_broker()
+    out.print(f"{node} serves; the brokers are {stack.endpoints.bootstrap}.", highlight=False)
+
+
+def _class() -> type[Stack]:
+    """The stack's class; late, as Redrive's other commands need neither Java nor its wheels."""
+    try:
+        from deployments.local.stack import Stack
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "redrive[local]", f"the local stack needs {error.name}: pip install 'redrive[local]'"
+        ) from error
+    return Stack
+
+
+def _attach(data: Path) -> Stack:
+    return _class().attach(data)
+
+
+def _rows(nodes: list[NodeStatus]) -> list[dict[str, object]]:
+    return [
+        {"node": n.node, "state": n.state, "pid": n.pid, "port": n.port, "memory": n.memory, "log": n.log}
+        for n in nodes
+    ]
+
+
+def _show(nodes: list[NodeStatus]) -> None:
+    rows = (
+        (
+            node.node,
+            Text(node.state, STYLES[node.state]),
+            str(node.pid or "–"),
+            str(node.port),
+            f"{node.memory >> 20} MB" if node.memory else "–",
+            node.log,
+        )
+        for node in nodes
+    )
+    show_table(("node", "state", "pid", "port", "memory", "log"), rows, numbers=("pid", "port", "memory"))

@@ -1,0 +1,66 @@
+"""What each node of the stack is: how it is made ready, what starts it, whether it serves."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from deployments.local import kafka, process, services
+from deployments.local.errors import NodeDiedError, on_disk_errors
+from deployments.local.jars import Programs
+from deployments.local.kafka import broker_id
+from deployments.local.process import Launch
+from deployments.local.state import State
+
+
+def log_of(folder: Path, node: str) -> Path:
+    """A node's log file."""
+    return folder / "logs" / f"{node}.log"
+
+
+def prepare(node: str, folder: Path, state: State, programs: Programs) -> Launch:
+    """Make a node's folder ready and say what starts it.
+
+    Raises:
+        DiskFullError: no room.
+        NodeDiedError: a broker's folder could not be formatted.
+    """
+    home = folder / node
+    port = state.ports[node][0]
+    with on_disk_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+        if broker_id(node):
+            return _prepare_broker(node, folder, state, programs)
+    if node == "dynamodb":
+        return services.dynamodb_command(programs, port, home)
+    if node == "registry":
+        return services.registry_command(programs, port, home)
+    return services.prefect_command(port, home)
+
+
+def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -> Launch:
+    home, log = folder / node, log_of(folder, node)
+    config = home / "server.properties"
+    controllers = {number: state.ports[f"kafka-{number}"][1] for number in kafka.CONTROLLERS}
+    config.write_text(kafka.configuration(broker_id(node), state.ports[node][0], controllers, home))
+    (home / "log4j2.properties").write_text(kafka.LOGGING)
+    # Formatting writes this file last.
+    if not (home / "log" / "meta.properties").exists():
+        launch = kafka.format_command(programs.kafka, config, state.cluster_id)
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as output:
+            code = subprocess.run(launch.argv, stdout=output, stderr=subprocess.STDOUT).returncode
+        if code:
+            raise NodeDiedError(node, f"could not be formatted (exit code {code})", log, process.tail(log))
+    return kafka.start_command(programs.kafka, config)
+
+
+def why_not_ready(node: str, port: int) -> str:
+    """Why a node does not serve; empty if it does."""
+    if number := broker_id(node):
+        return kafka.why_not_ready(number, port)
+    return {
+        "dynamodb": services.dynamodb_why_not_ready,
+        "registry": services.registry_why_not_ready,
+        "prefect": services.prefect_why_not_ready,
+    }[node](port)
