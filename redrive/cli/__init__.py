@@ -10,6 +10,7 @@ import typer
 
 from redrive.cli import config, operations, standby, topics
 from redrive.cli.exits import exit_code
+from redrive.cli.publish import publish
 
 __all__ = ["app", "exit_code"]
 
@@ -34,5 +35,6 @@ def settings(
 
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
+app.command()(publish)
 app.add_typer(standby.app, name="standby")
 app.add_typer(operations.app, name="operations")

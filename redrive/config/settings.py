@@ -133,7 +133,8 @@ class Config(BaseSettings):
         """
         given = self.topics.get(name)
         if given is None:
-            raise ConfigError(f"topics.{name}", f"there is no such topic; there are {names(self.topics)}")
+            reason = f"there is no such topic; there are {names(self.topics)}; correct the name, or add it"
+            raise ConfigError(f"topics.{name}", reason)
         return Topic(
             name=name,
             domain=given.domain,
