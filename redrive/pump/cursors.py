@@ -44,7 +44,7 @@ def ensure_topic(client_config: ClientConfig, topic: str = CURSORS_TOPIC) -> Non
         UnavailableError: the cluster does not answer.
     """
     with contextlib.suppress(UnknownTopicError):
-        _check(partition_count(client_config, topic), topic)
+        _check(partition_count(client_config, topic, settle=0), topic)
         return
     admin = admin_client(client_config)
     try:
@@ -52,6 +52,7 @@ def ensure_topic(client_config: ClientConfig, topic: str = CURSORS_TOPIC) -> Non
         replicas = min(_REPLICATION, brokers)
         config = {**_CONFIG, "min.insync.replicas": str(max(1, replicas - 1))}
         admin.create_topics([NewTopic(topic, PARTITIONS, replicas, config=config)], request_timeout=30)[topic].result()
+        partition_count(client_config, topic, settle=15)
     except KafkaException as error:
         cause = error.args[0]
         if cause.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was first

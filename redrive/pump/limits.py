@@ -60,7 +60,7 @@ class Limits:
             # The producer's lz4 compresses no better than this.
             size = len(ZstdCompressor(level=1).compress(event.value))
             if size > self.size:
-                return f"MSG_SIZE_TOO_LARGE: even compressed, it is larger than the topic's max.message.bytes, {self.size:,}"
+                return f"MSG_SIZE_TOO_LARGE: even compressed, larger than the topic's max.message.bytes, {self.size:,}"
         return None
 
 

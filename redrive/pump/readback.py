@@ -32,7 +32,7 @@ ClientConfig = Mapping[str, Any]
 _log = logging.getLogger("redrive.kafka")  # without one, librdkafka writes to standard error
 
 _TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
-_REQUEST_TIMEOUT = 15.0
+_REQUEST_TIMEOUT = 10.0
 
 
 def cluster_name(client_config: ClientConfig) -> str:
@@ -40,14 +40,19 @@ def cluster_name(client_config: ClientConfig) -> str:
     return str(client_config.get("bootstrap.servers", "(no bootstrap.servers)"))
 
 
-def partition_count(client_config: ClientConfig, topic: str) -> int:
+def partition_count(client_config: ClientConfig, topic: str, *, settle: float = 2.0) -> int:
     """Say how many partitions a topic has; never creates it.
+
+    Args:
+        client_config: the cluster.
+        topic: its name.
+        settle: seconds to ask again for if it is not known: a broker may not yet have heard of a new topic.
 
     Raises:
         UnknownTopicError: there is no such topic.
         UnavailableError: the cluster does not answer.
     """
-    return _partition_count(admin_client(client_config), client_config, topic)
+    return _partition_count(admin_client(client_config), client_config, topic, settle)
 
 
 def end_offsets(client_config: ClientConfig, topic: str) -> list[int]:
@@ -237,12 +242,17 @@ def admin_client(client_config: ClientConfig) -> AdminClient:
     return AdminClient(dict(client_config), logger=_log)
 
 
-def _partition_count(admin: AdminClient, client_config: ClientConfig, topic: str) -> int:
-    future = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT)[topic]
-    try:
-        return len(future.result().partitions)
-    except KafkaException as error:
-        raise _typed(error, client_config, topic) from error
+def _partition_count(admin: AdminClient, client_config: ClientConfig, topic: str, settle: float = 2.0) -> int:
+    deadline = time.monotonic() + settle
+    while True:
+        future = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT)[topic]
+        try:
+            return len(future.result().partitions)
+        except KafkaException as exception:
+            error = _typed(exception, client_config, topic)
+            if isinstance(error, UnavailableError) or time.monotonic() >= deadline:
+                raise error from exception
+        time.sleep(0.1)
 
 
 def _offsets(client_config: ClientConfig, topic: str, spec: OffsetSpec) -> list[int]:
