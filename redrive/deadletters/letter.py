@@ -16,7 +16,8 @@ These headers come after the event's own, all in UTF-8 and each only where it ap
 ``redrive-timestamp``   its timestamp there, in milliseconds since 1970
 ``redrive-schema-id``   the schema that it was checked against, or that its frame names
 ``redrive-attempt``     how many times it has become a dead letter: 1, and one more each time it comes back
-``redrive-encoding``    ``raw`` or ``json``; ``json`` with ``redrive-lossy`` if parts of the value could not be kept
+``redrive-encoding``    ``raw`` or ``json``
+``redrive-lossy``       ``true`` if the value, or parts of it, could not be kept
 ``redrive-producer``    the producer or consumer group that wrote the letter
 ``redrive-at``          when, in RFC 3339
 ======================  ==========================================================================================
@@ -182,6 +183,18 @@ def letter_of_event(dead_letters: str, event: Event, *, reason: str, detail: str
         producer=producer,
         timestamp=event.timestamp,
     )
+
+
+def without_value(letter: Event) -> Event:
+    """Return a letter too large for its topic without the value, which stays where the event was read from."""
+    note = _header("detail", f"too large for {letter.topic} with its value of {len(letter.value or b''):,} bytes")
+    lost = [*note, *_header("lossy", "true"), *_header("encoding", RAW)]
+    replaced = {name for name, _ in lost}
+    headers = [header for header in letter.headers if header[0] not in replaced]
+    detail = [header for header in letter.headers if header[0] == "redrive-detail"]
+    if detail and detail[0][1]:
+        lost[0] = ("redrive-detail", detail[0][1] + b"; " + (note[0][1] or b""))
+    return Event(letter.id, letter.topic, letter.key, None, headers + lost, letter.timestamp)
 
 
 def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None) -> Letter:

@@ -1,0 +1,360 @@
+"""The consumer's side of the SDK: read, decode, hand over, and commit only what has been handled.
+
+What is guaranteed
+------------------
+Every event is handed over at least once, the events of one partition in their order, until it is handled, or its
+dead letter is written. Offsets are committed after that, never before.
+
+What may heal is tried again with growing pauses, for as long as it takes: a schema that can't be fetched because the
+registry is down, a handler that raises `UnavailableError`. Its partition waits; the others go on. What will not heal
+becomes a dead letter on ``dlq.<group>``: bytes that can't be decoded, a handler that raises `InvalidEventError`, or any
+other exception again and again.
+
+What is not guaranteed
+----------------------
+An event can be handed over again after a crash, a rebalance, or when a producer repeated it. The window of event ids
+drops repetitions, but it is a convenience, not a proof: it is in memory, lost with the process, knows only what this
+process has handled, and forgets the oldest beyond its size. A partition that moves to another process is not
+covered. A handler whose effects must not happen twice needs to keep the event ids with its effects.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from redrive.config import Config
+from redrive.deadletters.box import DeadLetterBox
+from redrive.deadletters.letter import letter_of_bytes
+from redrive.errors import (
+    IncompatibleSchemaError,
+    InvalidEventError,
+    UnavailableError,
+    UnknownSchemaError,
+    WireFormatError,
+)
+from redrive.intake import Intake, Taken
+from redrive.received import ReceivedEvent, received
+from redrive.schemas import Reader, SchemaRegistry
+from redrive.wire import schema_id_of
+
+_BATCH = 500
+_SLICE = 0.2  # seconds, shared by the clusters: how long a stop may take
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSettings:
+    """Limits of a consumer.
+
+    Attributes:
+        retries: how often a handler that failed is called again with the same event before that is dead-lettered.
+        pause: seconds before the first repetition; each further one waits about twice as long.
+        longest_pause: seconds that a repetition waits at most.
+        window: how many handled event ids are remembered to drop duplicates; 0 hands over every event.
+        max_poll_interval: seconds that one event, or one batch, may take; after that the group goes on without
+            this consumer.
+        client: further settings of librdkafka, which go over all others.
+    """
+
+    retries: int = 5
+    pause: float = 0.2
+    longest_pause: float = 30.0
+    window: int = 100_000
+    max_poll_interval: float = 300.0
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EventConsumer:
+    """Reads topics of one or several clusters as one consumer group. For one thread; only `stop` is for any.
+
+    ::
+
+        with EventConsumer("billing", Config.load(), ["orders.created"]) as consumer:
+            consumer.run(handle)  # or: for batch in consumer.batches(): …
+
+    Args:
+        group: the consumer group; its dead letters go to ``dlq.<group>``.
+        config: the platform.
+        topics: what to read; each is looked for on the cluster of its domain.
+        schemas: topic → schema (JSON) that its events are resolved to, or ``latest`` for the latest version in the
+            registry; other topics' events have the fields that they were written with.
+        settings: limits.
+
+    Attributes:
+        counts: how many events were ``handled``, dropped as ``duplicates``, ``dead_lettered``, and how often one was
+            ``retried``.
+
+    Raises:
+        ConfigError: a topic, or this group's dead-letter topic, is not in the settings.
+        SchemaError: a schema of ``schemas`` does not exist or can't be used.
+        UnavailableError: the registry can't be reached to fetch them.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        config: Config,
+        topics: Iterable[str],
+        *,
+        schemas: Mapping[str, str] | None = None,
+        settings: ConsumerSettings | None = None,
+    ) -> None:
+        self.group = group
+        self.counts = {"handled": 0, "duplicates": 0, "dead_lettered": 0, "retried": 0}
+        self._settings = settings or ConsumerSettings()
+        self._dead_letters = f"dlq.{group}"
+        self._box = DeadLetterBox(config.cluster_of(self._dead_letters).client_config(), self._dead_letters)
+        by_cluster: dict[str, list[str]] = {}
+        for topic in topics:
+            by_cluster.setdefault(config.topic(topic).cluster, []).append(topic)
+        self._registry = SchemaRegistry(config.registry_client_config())
+        self._readers: dict[str, Reader] = {
+            topic: self._registry.reader(topic) if schema == "latest" else self._registry.reader(schema=schema)
+            for topic, schema in (schemas or {}).items()
+        }
+        self._any_reader = self._registry.reader()
+        self._window: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._in_hand: list[tuple[Taken, ReceivedEvent | None]] = []
+        self._ids_in_hand: set[tuple[str, str, str]] = set()
+        self._stopping = threading.Event()
+        self._intakes = [
+            Intake(
+                cluster,
+                config.cluster(cluster).client_config() | dict(self._settings.client),
+                group,
+                names,
+                max_poll_interval=self._settings.max_poll_interval,
+                before_commit=self._box.settle,
+            )
+            for cluster, names in by_cluster.items()
+        ]
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def run(self, handler: Callable[[ReceivedEvent], None], *, idle: float | None = None) -> None:
+        """Call ``handler`` with one event after the other until `stop`.
+
+        Args:
+            handler: returns when the event is handled. `UnavailableError` means "later", `InvalidEventError` "never";
+                any other exception is tried again ``retries`` times.
+            idle: return after so many seconds without an event.
+
+        Raises:
+            UnavailableError: a dead letter can't be written; its event is not committed and comes again.
+            UnknownTopicError: a topic does not exist.
+            RefusedByClusterError: the group may not read a topic, or not commit.
+        """
+        enough = self._settings.max_poll_interval / 2
+        quiet_since = time.monotonic()
+        while not self._stopping.is_set():
+            fetched = self._fetch(_BATCH, _SLICE)
+            started = time.monotonic()
+            for taken in fetched:
+                if self._stopping.is_set() or time.monotonic() - started > enough:
+                    self._put_back(taken)
+                else:
+                    self._handle(taken, handler)
+            self._commit()
+            if fetched:
+                quiet_since = time.monotonic()
+            elif idle is not None and time.monotonic() - quiet_since > idle:
+                return
+
+    def batches(
+        self, max_events: int = _BATCH, max_wait: float = 0.1, *, idle: float | None = None
+    ) -> Iterator[list[ReceivedEvent]]:
+        """Yield batches of events, none of them empty, until `stop`.
+
+        A batch counts as handled, and is committed, when the next one is asked for or `commit` is called. Who breaks
+        out of the loop gets the last batch again, unless `commit` was called before.
+
+        Args:
+            max_events: the most events in a batch.
+            max_wait: seconds to wait for a batch to fill, once it has an event.
+            idle: end after so many seconds without an event.
+
+        Raises: as `run`.
+        """
+        quiet_since = time.monotonic()
+        while not self._stopping.is_set():
+            batch = self._gather(max_events, max_wait)
+            if batch:
+                yield batch
+                quiet_since = time.monotonic()
+            self.commit()
+            if idle is not None and time.monotonic() - quiet_since > idle:
+                return
+
+    def commit(self) -> None:
+        """Commit the batch in hand, which has been handled."""
+        for taken, event in self._in_hand:
+            if taken.intake.is_ours(taken):
+                self._finish(taken, event)
+        self._in_hand = []
+        self._ids_in_hand.clear()
+        self._commit()
+
+    def stop(self) -> None:
+        """Make `run` or `batches` end soon: after the event or batch in hand. For any thread or signal handler."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Leave the group; what is handled gets committed, what is not comes again."""
+        self._in_hand = []
+        for intake in self._intakes:
+            intake.close()
+        self._registry.close()
+
+    def __enter__(self) -> EventConsumer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _fetch(self, limit: int, wait: float) -> list[Taken]:
+        """Take what there is, of all clusters; wait at most ``wait`` seconds for the first message."""
+        fetched: list[Taken] = []
+        for intake in self._intakes:
+            room = limit - len(fetched)
+            if room > 0:
+                fetched += intake.fetch(room, 0.0 if fetched else wait / len(self._intakes))
+        self._intakes.append(self._intakes.pop(0))  # so that none is always the last
+        return fetched
+
+    def _gather(self, max_events: int, max_wait: float) -> list[ReceivedEvent]:
+        deadline = float("inf")
+        while len(self._in_hand) < max_events and not self._stopping.is_set():
+            wait = min(_SLICE, deadline - time.monotonic())
+            if wait <= 0:
+                break
+            for taken in self._fetch(max_events - len(self._in_hand), wait):
+                event = None if self._is_dropped(taken) else self._open(taken)
+                if not self._is_dropped(taken):
+                    self._in_hand.append((taken, event))
+                    if event is not None:
+                        self._ids_in_hand.add((event.topic, event.source, event.id))
+            if not self._in_hand:
+                break
+            deadline = min(deadline, time.monotonic() + max_wait)
+        return [event for taken, event in self._in_hand if event is not None and taken.intake.is_ours(taken)]
+
+    def _handle(self, taken: Taken, handler: Callable[[ReceivedEvent], None]) -> None:
+        if self._is_dropped(taken):
+            return
+        event = self._open(taken)
+        if event is not None and not self._call(handler, taken, event):
+            event = None
+        if not self._is_dropped(taken):
+            self._finish(taken, event)
+
+    def _call(self, handler: Callable[[ReceivedEvent], None], taken: Taken, event: ReceivedEvent) -> bool:
+        """Say whether the handler has handled the event; if not, it has been put back or dead-lettered."""
+        try:
+            handler(event)
+            return True
+        except UnavailableError:
+            self._try_again(taken, failed=False)
+        except InvalidEventError as error:
+            self._bury(taken, "handler-failed", str(error), error.field)
+        except Exception as error:
+            if taken.intake.failures(taken.message) < self._settings.retries:
+                self._try_again(taken, failed=True)
+            else:
+                self._bury(taken, "handler-failed", f"{type(error).__name__}: {error}")
+        return False
+
+    def _is_dropped(self, taken: Taken) -> bool:
+        """Say whether a message in hand is for another consumer, or will come again."""
+        return not taken.intake.is_ours(taken) or taken.intake.is_put_back(taken.message)
+
+    def _open(self, taken: Taken) -> ReceivedEvent | None:
+        """Decode a message; None if it has been dead-lettered or put back, or is a duplicate."""
+        message = taken.message
+        topic, data = message.topic() or "", message.value()
+        try:
+            value = None if data is None else self._readers.get(topic, self._any_reader).decode(data)
+        except UnavailableError:
+            self._try_again(taken, failed=False)
+            return None
+        except WireFormatError as error:
+            self._bury(taken, _reason(error), error.reason)
+            return None
+        event = received(message, value, taken.intake.cluster)
+        identity = (topic, event.source, event.id)
+        if identity in self._window or identity in self._ids_in_hand:
+            self.counts["duplicates"] += 1
+            return None
+        return event
+
+    def _finish(self, taken: Taken, event: ReceivedEvent | None) -> None:
+        """Let a message be committed; an event that was handled shall not be handed over again."""
+        taken.intake.done(taken.message)
+        if event is None:
+            return
+        self.counts["handled"] += 1
+        self._window[(event.topic, event.source, event.id)] = None
+        if len(self._window) > self._settings.window:
+            self._window.popitem(last=False)
+
+    def _try_again(self, taken: Taken, *, failed: bool) -> None:
+        before = min(taken.intake.pauses(taken.message), 30)
+        longest = min(self._settings.longest_pause, self._settings.pause * 2**before)
+        taken.intake.hold(taken.message, longest * random.uniform(0.5, 1), failed=failed)
+        self.counts["retried"] += 1
+
+    def _put_back(self, taken: Taken) -> None:
+        if not self._is_dropped(taken):
+            taken.intake.hold(taken.message, 0, failed=False)
+
+    def _bury(self, taken: Taken, reason: str, detail: str, field: str = "") -> None:
+        message = taken.message
+        event, data = received(message, None, taken.intake.cluster), message.value()
+        letter = letter_of_bytes(
+            self._dead_letters,
+            event_id=event.id,
+            key=event.key,
+            value=data,
+            headers=event.headers,
+            topic=event.topic,
+            partition=event.partition,
+            offset=event.offset,
+            timestamp=event.timestamp,
+            schema_id=_schema_id(data),
+            reason=reason,
+            detail=detail,
+            field=field,
+            producer=self.group,
+        )
+        self._box.put(letter)
+        self.counts["dead_lettered"] += 1
+
+    def _commit(self) -> None:
+        for intake in self._intakes:
+            intake.commit()
+
+
+def _schema_id(data: bytes | None) -> int | None:
+    try:
+        return schema_id_of(data or b"")
+    except WireFormatError:
+        return None
+
+
+def _reason(error: WireFormatError) -> str:
+    match error:
+        case UnknownSchemaError():
+            return "unknown-schema"
+        case IncompatibleSchemaError():
+            return "incompatible-schema"
+        case _:
+            return "bad-frame"

@@ -1,0 +1,266 @@
+"""What one Kafka cluster sends to a consumer group: fetched, put back, committed.
+
+Whoever takes messages from an intake ends each of them by `Intake.done` or puts it back by `Intake.hold`. Putting a
+message back pauses its partition until the delay is over, while the others go on, and then reads it, and what comes
+after it, again: so order is kept, memory stays bounded, and the group never waits for a poll.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from redrive.errors import RefusedByClusterError, UnknownTopicError
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+_CONFIG = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "cooperative-sticky",
+}
+_REFUSALS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,
+    KafkaError.TOPIC_EXCEPTION,
+}
+_NOT_OURS_ANY_MORE = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError._ASSIGNMENT_LOST,
+}
+
+
+@dataclass
+class _Held:
+    """A message put back.
+
+    Attributes:
+        offset: where reading goes on.
+        pauses: how often it has been put back.
+        failures: how often because it failed.
+        due: when, by `time.monotonic`.
+        paused: its partition waits for that time.
+        expected: it has not come again yet.
+    """
+
+    offset: int
+    pauses: int
+    failures: int
+    due: float
+    paused: bool = True
+    expected: bool = True
+
+
+@dataclass(slots=True)
+class Taken:
+    """A message in hand.
+
+    Attributes:
+        intake: where it comes from.
+        message: the message.
+        losses: how often its partition had been taken away when it was fetched.
+    """
+
+    intake: Intake
+    message: Message
+    losses: int
+
+
+class Intake:
+    """One cluster's consumer. Not for several threads.
+
+    Args:
+        cluster: the cluster's name, for errors.
+        client_config: what confluent-kafka needs to connect.
+        group: the consumer group.
+        topics: what to read.
+        max_poll_interval: seconds after which the group takes a consumer that does not fetch for dead.
+        before_commit: called before offsets are committed, also when partitions are taken away; if it raises, they
+            are not.
+    """
+
+    def __init__(
+        self,
+        cluster: str,
+        client_config: Mapping[str, Any],
+        group: str,
+        topics: Iterable[str],
+        *,
+        max_poll_interval: float,
+        before_commit: Callable[[], None],
+    ) -> None:
+        self.cluster = cluster
+        self._named = f"cluster {cluster} ({client_config.get('bootstrap.servers')})"
+        self._before_commit = before_commit
+        self._losses: dict[Place, int] = {}
+        self._done: dict[Place, int] = {}
+        self._held: dict[Place, _Held] = {}
+        self._complained = 0.0
+        milliseconds = int(max_poll_interval * 1000)
+        config = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds}
+        config["session.timeout.ms"] = min(45_000, milliseconds)
+        self._consumer = Consumer(config | dict(client_config), logger=log)
+        self._consumer.subscribe(list(topics), on_revoke=self._revoked, on_lost=self._gone)
+
+    def fetch(self, limit: int, wait: float) -> list[Taken]:
+        """Take messages, in the order of each partition: as soon as there are any; none after ``wait`` seconds.
+
+        Raises:
+            RefusedByClusterError: the group may not read.
+            UnknownTopicError: a topic does not exist.
+        """
+        self._let_go()
+        first = self._consumer.poll(wait)
+        if first is None:
+            return []
+        # A consume() with a timeout would wait for `limit` messages; without one it takes what has arrived.
+        more = self._consumer.consume(limit - 1, 0) if limit > 1 else []
+        good = [message for message in (first, *more) if self._is_good(message)]
+        return [Taken(self, message, self._losses.get(_place(message), 0)) for message in good]
+
+    def hold(self, message: Message, delay: float, *, failed: bool) -> None:
+        """Put a message back, and so all that comes after it in its partition, for ``delay`` seconds."""
+        place, offset = _place(message), message.offset() or 0
+        pauses, failures = self.pauses(message) + 1, self.failures(message) + failed
+        try:
+            self._consumer.pause([TopicPartition(*place)])
+        except KafkaException:  # it has been taken away; the next owner starts from what is committed
+            self._lose(place)
+            return
+        self._held[place] = _Held(offset, pauses, failures, time.monotonic() + delay)
+
+    def pauses(self, message: Message) -> int:
+        """Return how often this message has been put back."""
+        held = self._held.get(_place(message))
+        return held.pauses if held and held.offset == message.offset() else 0
+
+    def failures(self, message: Message) -> int:
+        """Return how often this message has been put back because it failed."""
+        held = self._held.get(_place(message))
+        return held.failures if held and held.offset == message.offset() else 0
+
+    def is_ours(self, taken: Taken) -> bool:
+        """Say whether a message's partition was ours all the time since it was fetched; else others handle it."""
+        return self._losses.get(_place(taken.message), 0) == taken.losses
+
+    def is_put_back(self, message: Message) -> bool:
+        """Say whether a message in hand will come again, since it or one before it was put back."""
+        held = self._held.get(_place(message))
+        return held is not None and held.expected and (message.offset() or 0) >= held.offset
+
+    def done(self, message: Message) -> None:
+        """Take note that a message, and all before it in its partition, need not be read again."""
+        place, offset = _place(message), message.offset() or 0
+        self._done[place] = offset + 1
+        held = self._held.get(place)
+        if held is not None and held.offset <= offset:
+            del self._held[place]
+
+    def commit(self) -> None:
+        """Commit what is done. If that fails, it is tried again with the next commit, or the messages come again.
+
+        Raises:
+            RefusedByClusterError: the group may not commit.
+            Exception: what ``before_commit`` raises; nothing is committed then.
+        """
+        if not self._done:
+            return
+        self._before_commit()
+        offsets = [TopicPartition(*place, offset) for place, offset in self._done.items()]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code in _REFUSALS:
+                raise RefusedByClusterError(self._named, "committing offsets", error.args[0].str()) from error
+            if code not in _NOT_OURS_ANY_MORE:
+                self._complain("offsets are not committed yet", error.args[0])
+                return
+            self._complain(
+                "the group has gone on without this consumer; what it handled since may come again", error.args[0]
+            )
+        self._done.clear()
+
+    def close(self) -> None:
+        """Commit what is done and leave the group."""
+        self._consumer.close()
+
+    def _is_good(self, message: Message) -> bool:
+        error = message.error()
+        if error is not None:
+            self._judge(message, error)
+            return False
+        held = self._held.get(_place(message))
+        if held is None or not held.expected:
+            return True
+        if held.paused or message.offset() != held.offset:  # read before it was put back
+            return False
+        held.expected = False
+        return True
+
+    def _judge(self, message: Message, error: KafkaError) -> None:
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            raise UnknownTopicError(message.topic() or "", self._named)
+        if error.code() in _REFUSALS:
+            raise RefusedByClusterError(self._named, f"reading {message.topic() or 'its topics'}", error.str())
+        self._complain("reading goes on by itself", error)
+
+    def _let_go(self) -> None:
+        """Read on where a delay is over."""
+        now = time.monotonic()
+        for place, held in list(self._held.items()):
+            if held.paused and held.due <= now:
+                try:
+                    self._consumer.seek(TopicPartition(*place, held.offset))
+                    self._consumer.resume([TopicPartition(*place)])
+                    held.paused = False
+                except KafkaException as error:
+                    if error.args[0].code() in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):
+                        del self._held[place]
+                    else:
+                        held.due = now + 1
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            self.commit()
+        except Exception as error:
+            log.warning("%s: what is done is not committed and will come again: %s", self._named, error)
+        self._gone(consumer, partitions)
+
+    def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            held = self._lose((partition.topic, partition.partition))
+            if held is not None and held.paused:
+                with suppress(KafkaException):  # or it would still be paused when it comes back
+                    consumer.resume([partition])
+
+    def _lose(self, place: Place) -> _Held | None:
+        self._losses[place] = self._losses.get(place, 0) + 1
+        self._done.pop(place, None)
+        return self._held.pop(place, None)
+
+    def _complain(self, what: str, error: KafkaError) -> None:
+        """Log at most once in ten seconds: a cluster that is down would fill the disk."""
+        if time.monotonic() > self._complained:
+            self._complained = time.monotonic() + 10
+            log.warning("%s: %s: %s", self._named, what, error.str())
+
+
+def _place(message: Message) -> Place:
+    return (message.topic() or "", message.partition() or 0)
