@@ -6,7 +6,9 @@ import json
 import sys
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 from deployments.demo.flights import PRODUCER, TOPIC, flights
 from redrive.config import Config
@@ -53,8 +55,8 @@ def publish(share: int, shares: int, rate: float, report: Path) -> None:
         _tell(lines, {"done": True, "rows": rows, "errors": errors})
 
 
-def _tell(lines: object, what: dict[str, object]) -> None:
-    print(json.dumps(what), file=lines, flush=True)  # type: ignore[arg-type]
+def _tell(lines: TextIO, what: Mapping[str, object]) -> None:
+    print(json.dumps(what), file=lines, flush=True)
 
 
 if __name__ == "__main__":

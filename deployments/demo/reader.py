@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -29,6 +29,32 @@ class Findings:
 
 def read_back(bootstrap: str, topic: str, acknowledged: Iterable[int]) -> Findings:
     """Read a topic from its beginning to its end, as consumers that read committed see it."""
+    times: dict[int, int] = {}
+    latest: dict[bytes, int] = {}
+    records = out_of_order = 0
+    for key, event_id in _records(bootstrap, topic):
+        records += 1
+        row = int(event_id.removeprefix(b"flight-"))
+        times[row] = times.get(row, 0) + 1
+        if key is not None:
+            out_of_order += row < latest.get(key, -1)
+            latest[key] = max(row, latest.get(key, -1))
+    wanted = set(acknowledged)
+    return Findings(
+        records=records,
+        lost=len(wanted - times.keys()),
+        duplicated=records - len(times),
+        out_of_order=out_of_order,
+        unknown=len(times.keys() - wanted),
+    )
+
+
+def topic_ids(bootstrap: str, topic: str) -> set[bytes]:
+    """Return the event ids in a topic."""
+    return {event_id for _, event_id in _records(bootstrap, topic)}
+
+
+def _records(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, bytes]]:
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -41,31 +67,16 @@ def read_back(bootstrap: str, topic: str, acknowledged: Iterable[int]) -> Findin
     )
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    times: dict[int, int] = {}
-    latest: dict[bytes | None, int] = {}
     ended: set[int] = set()
-    records = out_of_order = 0
     while len(ended) < len(partitions):
         for message in consumer.consume(10_000, 0.2):
             error = message.error()
             if error is not None:
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
-                ended.add(message.partition())
+                ended.add(message.partition() or 0)
                 continue
-            records += 1
-            row = int(dict(message.headers() or [])["ce_id"].removeprefix(b"flight-"))
-            times[row] = times.get(row, 0) + 1
-            key = message.key()
-            if key is not None:
-                out_of_order += row < latest.get(key, -1)
-                latest[key] = max(row, latest.get(key, -1))
+            event_id = dict(message.headers() or [])["ce_id"]
+            assert isinstance(event_id, bytes)
+            yield message.key(), event_id
     consumer.close()
-    wanted = set(acknowledged)
-    return Findings(
-        records=records,
-        lost=len(wanted - times.keys()),
-        duplicated=records - len(times),
-        out_of_order=out_of_order,
-        unknown=len(times.keys() - wanted),
-    )
