@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 
+from deployments import run
 from deployments.local.cli import app as local
 from redrive.cli import app, exit_code
 from redrive.errors import RedriveError
 
 app.add_typer(local, name="local")
+app.add_typer(run.app, name="run")
+app.command()(run.pace)
+app.command()(run.up)
 
 
 def main() -> None:

@@ -18,7 +18,26 @@ def report_plan(run: Run, plan: Plan, digest: str, mode: str) -> None:
     """Show the plan of a run."""
     with get_client(sync_client=True) as client:
         text = plan_text(plan, digest, mode)
-        artifacts.create(client, run.id, key=PLAN_KEY, kind="markdown", data=text, description=headline(plan))
+        artifacts.create(
+            client,
+            run.id,
+            key=PLAN_KEY,
+            kind="markdown",
+            data=text,
+            description=headline(plan),
+            facts=_facts(plan, digest),
+        )
+
+
+def _facts(plan: Plan, digest: str) -> dict[str, str]:
+    return {
+        "plan_digest": digest,
+        "planned_events": str(plan.events),
+        "planned_bytes": str(plan.bytes),
+        "planned_lanes": str(len(plan.lanes)),
+        "planned_seconds": "" if plan.seconds is None else f"{plan.seconds:.1f}",
+        "unknown_schema_ids": ",".join(map(str, plan.schemas.unknown)),
+    }
 
 
 def headline(plan: Plan) -> str:

@@ -1,0 +1,187 @@
+"""``redrive run``, ``redrive pace`` and ``redrive up``: the jobs, from the command line."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from redrive.cli.output import Json, note, out, show_json, show_table
+from redrive.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deployments.follow import Moment
+
+DATA = Path(".redrive/local")
+
+app = typer.Typer(help="Start a job as a Prefect flow run, and follow it.", no_args_is_help=True)
+
+
+@app.callback()
+def _jobs() -> None:
+    """Start a job as a Prefect flow run, and follow it."""
+
+
+@app.command("standby-replay")
+def standby_replay(
+    mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would be done, or do it.")] = "run",
+    topic: Annotated[list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Only topics of this cluster.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most; else full speed.")] = None,
+    lanes: Annotated[int, typer.Option(min=1, max=64, help="Lanes at the same time.")] = 4,
+    verify: Annotated[Literal["full", "counts"], typer.Option(help="What to read back at the end.")] = "full",
+    follow: Annotated[bool, typer.Option(help="Wait for the verdict.")] = True,
+    json: Json = False,
+) -> None:
+    """Bring back into Kafka what producers stored during an outage.
+
+    Exit code 0: proved, counted, planned, or nothing to replay. 1: failed, paused or refused. 3: Prefect does not answer,
+    or no worker takes the run.
+    """
+    given: dict[str, Any] = {
+        "mode": mode, "topics": topic or [], "cluster": cluster, "rate": rate, "lanes": lanes, "verify": verify,
+    }  # fmt: skip
+    _run("standby-replay", {"replay": given}, follow=follow, json=json)
+
+
+def pace(
+    job: Annotated[Literal["standby-replay"], typer.Argument(help="The job whose runs to steer.")],
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most.")] = None,
+    full_speed: Annotated[bool, typer.Option("--full-speed", help="Take the limit away.")] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Hold everything.")] = False,
+    go_on: Annotated[bool, typer.Option("--go-on", help="Go on after a pause, at the pace from before.")] = False,
+    run: Annotated[str | None, typer.Option("--run", help="Only this run, by its id; else all that work now.")] = None,
+) -> None:
+    """Change the pace of runs that are under way; they follow within about two seconds.
+
+    It holds for these runs only: the next run begins with the pace that it is started with.
+    """
+    from deployments.follow import connected
+    from tasks.pace import Pace, running, set_pace, variable_name
+
+    if sum((rate is not None, full_speed, pause, go_on)) != 1:
+        raise ConfigError("pace", "give one of --rate, --full-speed, --pause and --go-on")
+    with connected() as client:
+        names = running(client, job)
+        if run is not None:
+            names = [name for name in names if name == variable_name(job, run)]
+        if not names:
+            raise ConfigError("pace", f"no run of {job}{f' with the id {run}' if run else ''} is at work now")
+        for name in names:
+            variable = client.read_variable_by_name(name)
+            now = Pace.model_validate(variable.value) if variable else Pace()
+            limit = rate if rate is not None else (None if full_speed else now.rate)
+            new = Pace(rate=limit, paused=pause)
+            set_pace(client, name, new)
+            out.print(f"{name.rpartition('_')[2]}: {new}")
+
+
+def up(
+    data: Annotated[Path, typer.Option("--data", help="The folder of the local stack's data and logs.")] = DATA,
+) -> None:
+    """Start the local stack, make its topics, deploy the jobs, and run them until Ctrl-C."""
+    import os
+
+    from deployments.local.stack import Stack
+    from deployments.worker import start_worker
+    from redrive.config import Config
+    from redrive.standby.drain import open_store
+    from redrive.topics import apply_topics
+
+    stack = Stack(data)
+    stack.up(report=note)
+    try:
+        environment = stack.environment()
+        os.environ.update(environment)
+        config = Config.load()
+        open_store(config).create()
+        apply_topics(config)
+        with start_worker(environment, stack.folder / "logs" / "worker.log", report=note):
+            endpoints = stack.endpoints
+            show_table(
+                ("what", "where"),
+                [
+                    ("Kafka", endpoints.bootstrap),
+                    ("DynamoDB", endpoints.dynamodb),
+                    ("schema registry", endpoints.registry),
+                    ("Prefect API", endpoints.prefect_api),
+                    ("Prefect UI", endpoints.prefect_ui),
+                ],
+            )
+            note("The jobs are deployed and their worker runs. Ctrl-C ends it all; the data stay.")
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        note("stopping")
+    finally:
+        stack.down()
+
+
+def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> None:
+    from deployments import follow as following
+
+    with following.connected() as client:
+        run = following.start(client, job, parameters, getpass.getuser())
+        url = following.run_url(run.id)
+        if not follow:
+            if json:
+                show_json({"operation": str(run.id), "url": url})
+            else:
+                out.print(f"{run.id}\n{url}")
+            return
+        note(f"{job} {run.id}\n{url}")
+        try:
+            end = following.follow(client, run.id, _Teller())
+        except KeyboardInterrupt:
+            note(f"\nThe run goes on without you. To end it: prefect flow-run cancel {run.id}")
+            raise typer.Exit(130) from None
+    if json:
+        facts = {name: _value(value) for name, value in end.facts.items()}
+        show_json({"operation": str(run.id), "url": url, "state": end.state, "message": end.message, **facts})
+    else:
+        out.print(f"[bold {'green' if end.good else 'red'}]{end.state}[/] {end.message}", highlight=False)
+    if not end.good:
+        raise typer.Exit(1)
+
+
+class _Teller:
+    """Prints what is new: on a terminal a line that changes, elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        self._state = ""
+        self._line = ""
+        self._at = float("-inf")
+        self._open = False
+
+    def __call__(self, moment: Moment) -> None:
+        if moment.state.name != self._state:
+            self._state = moment.state.name or ""
+            self._end_line()
+            note(self._state.lower())
+        if not moment.line or moment.line == self._line:
+            return
+        self._line = moment.line
+        line = f"{moment.progress or 0:5.1f} %  {moment.line}"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{line}")
+            sys.stderr.flush()
+            self._open = True
+        elif time.monotonic() - self._at >= 2:
+            self._at = time.monotonic()
+            note(line)
+
+    def _end_line(self) -> None:
+        if self._open:
+            note("")
+            self._open = False
+
+
+def _value(text: str) -> Any:
+    """Give a fact as what it is: a number, nothing, or text."""
+    if not text:
+        return None
+    return int(text) if text.isdecimal() else text

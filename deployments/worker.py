@@ -1,0 +1,215 @@
+"""The worker that runs the jobs: makes their work pool, deploys them, and starts them when Prefect says so.
+
+``python -m deployments.worker`` is one that ends with the process that started it, with everything it has started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from deployments.local.process import Identity, Launch, spawn, tail
+from redrive.errors import RedriveError, UnavailableError
+
+POOL = "redrive"
+ROOT = Path(__file__).parents[1]
+START_TIMEOUT = 120.0
+STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
+
+_SETTINGS = {
+    # Prefect's own 10 s is how long a run that somebody waits for would lie there.
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    # Each run is a process that imports Prefect: 3.5 s from source, 1.3 s compiled.
+    "PYTHONDONTWRITEBYTECODE": "",
+    # A platform's own worker tells nobody outside that it works.
+    "DO_NOT_TRACK": "1",
+}
+
+
+class WorkerError(RedriveError):
+    """The worker did not come up, or the jobs could not be deployed.
+
+    Attributes:
+        doing: what failed.
+        reason: the end of what it printed.
+        log: where the rest is.
+    """
+
+    def __init__(self, doing: str, reason: str, log: Path) -> None:
+        self.doing, self.reason, self.log = doing, reason, log
+        super().__init__(f"{doing} failed: {reason} (more in {log})")
+
+
+class Worker:
+    """A worker that runs. As a context manager it is stopped at the end of the block."""
+
+    def __init__(self, identity: Identity, log: Path) -> None:
+        self.identity, self.log = identity, log
+
+    def stop(self) -> None:
+        """End the worker, and the runs it has under way: as if they were cancelled."""
+        process = self.identity.process()
+        if process is None:
+            return
+        family = [process, *process.children(recursive=True)]
+        _end(family)
+
+    def kill(self) -> None:
+        """End the worker and its runs by SIGKILL, all at once."""
+        process = self.identity.process()
+        if process is not None:
+            for each in (process, *process.children(recursive=True)):
+                _signal(each, signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start_worker(
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    runs: int = 6,
+    report: Callable[[str], None] | None = None,
+) -> Worker:
+    """Deploy all jobs and start a worker for them; returns when both are done.
+
+    The worker ends with this process, even if that is killed.
+
+    Args:
+        environment: points at Prefect and at the platform; see `deployments.local.stack.Stack.environment`.
+        log: what the worker, the deploying and the runs print goes there.
+        runs: how many runs it takes at the same time.
+        report: told what is going on.
+
+    Raises:
+        UnavailableError: Prefect's server does not answer.
+        WorkerError: the worker or the deploying has failed.
+    """
+    # `python` in the deployments' command is the one that this runs in.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**environment, **_SETTINGS, "PYTHONPATH": str(ROOT), "PATH": path}
+    url = environment.get("PREFECT_API_URL") or os.environ.get("PREFECT_API_URL", "")
+    say = report or (lambda _: None)
+    say("starting the worker")
+    create_pool(url)
+    owner = Identity.of(os.getpid())
+    module = [sys.executable, "-m", "deployments.worker", str(owner.pid), str(owner.created), str(runs)]
+    worker = Worker(spawn(Launch(module, environment), log), log)
+    try:
+        say("deploying the jobs")
+        deploy(environment, log)
+        _wait_online(url, worker)
+    except BaseException:
+        worker.kill()
+        raise
+    return worker
+
+
+def create_pool(url: str) -> None:
+    """Make the work pool, if there is none.
+
+    Raises:
+        UnavailableError: Prefect's server does not answer.
+    """
+    from httpx import HTTPError
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    try:
+        with SyncPrefectClient(url) as client:
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+    except ObjectAlreadyExists:
+        pass
+    except HTTPError as error:
+        raise UnavailableError(f"Prefect {url}", f"making the work pool {POOL}: {error!r}") from error
+
+
+def deploy(environment: Mapping[str, str], log: Path) -> None:
+    """Make or update every deployment in ``prefect.yaml``.
+
+    Raises:
+        WorkerError: it failed.
+    """
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    deploying = log.with_name("deploy.log")
+    deploying.parent.mkdir(parents=True, exist_ok=True)
+    with deploying.open("ab") as output:
+        code = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT,
+        ).returncode  # fmt: skip
+    if code:
+        raise WorkerError("deploying the jobs", tail(deploying), deploying)
+
+
+def _wait_online(url: str, worker: Worker) -> None:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    deadline = time.monotonic() + START_TIMEOUT
+    with SyncPrefectClient(url) as client:
+        while True:
+            if worker.identity.process() is None:
+                raise WorkerError("starting the worker", tail(worker.log), worker.log)
+            response = client.request("POST", f"/work_pools/{POOL}/workers/filter", json={})
+            if any(each["status"] == "ONLINE" for each in response.json()):
+                return
+            if time.monotonic() > deadline:
+                raise WorkerError("starting the worker", f"it is not online after {START_TIMEOUT:.0f} s", worker.log)
+            time.sleep(0.3)
+
+
+def main(owner: Identity, runs: int) -> None:
+    """Be a worker, until its owner ends."""
+    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    from prefect.cli import app
+
+    name = f"redrive-{os.getpid()}"
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(runs), "--name", name]
+    app()
+
+
+def _end_with(owner: Identity) -> None:
+    if process := owner.process():
+        process.wait()
+    me = psutil.Process()
+    for each in (*me.children(recursive=True), me):
+        _signal(each, signal.SIGKILL)
+
+
+def _end(family: list[psutil.Process]) -> None:
+    for each in family:
+        _signal(each, signal.SIGTERM)
+    _, left = psutil.wait_procs(family, timeout=STOP_PATIENCE)
+    for each in left:
+        _signal(each, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=10)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+if __name__ == "__main__":
+    main(Identity(int(sys.argv[1]), float(sys.argv[2])), int(sys.argv[3]))
