@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from redrive.cli import config, operations, standby, topics
+from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.publish import publish
 
@@ -36,5 +37,6 @@ def settings(
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
 app.command()(publish)
+app.command()(consume)
 app.add_typer(standby.app, name="standby")
 app.add_typer(operations.app, name="operations")

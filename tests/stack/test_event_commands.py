@@ -1,12 +1,14 @@
-"""``redrive publish`` and ``redrive standby status``, from a file to a real cluster, or past one that is down."""
+"""``redrive publish``, ``consume`` and ``standby status``: to a real cluster and back, or past one that is down."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from deployments.local.stack import Stack
@@ -14,6 +16,7 @@ from redrive.cli import app
 from redrive.config import Config
 from redrive.topics import apply_topics
 
+GROUP = f"desk-{uuid.uuid4().hex[:8]}"
 SCHEMA = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "long"}]}
 
 
@@ -40,6 +43,9 @@ schema = "order.avsc"
 [topics."dlq.shop"]
 domain = "sales"
 partitions = 1
+[topics."dlq.{GROUP}"]
+domain = "sales"
+partitions = 1
 """)
     apply_topics(Config.load())
     return name
@@ -49,6 +55,12 @@ def publish(topic: str, lines: list[str], file: str = "-") -> tuple[int, dict[st
     arguments = ["publish", topic, file, "--producer", "shop", "--json"]
     result = CliRunner().invoke(app, arguments, input="\n".join(lines), catch_exceptions=False)
     return result.exit_code, json.loads(result.stdout), result.stderr
+
+
+def consume(*arguments: str) -> list[dict[str, Any]]:
+    result = CliRunner().invoke(app, ["consume", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def order(number: object) -> str:
@@ -88,3 +100,41 @@ def test_what_is_published_past_a_cluster_that_is_down_is_seen_waiting(
     table = CliRunner().invoke(app, ["standby", "status", topic], catch_exceptions=False).stdout
     assert "50 events" in table
     assert "wait in" in table
+
+
+def test_what_was_published_is_read_back_with_keys_headers_and_ids(topic: str) -> None:
+    line = json.dumps({"id": "order-7", "key": "k7", "value": {"id": 7}, "headers": {"from": "a test", "none": None}})
+    publish(topic, [line])
+    (event,) = consume(topic)
+    assert (event["id"], event["key"], event["value"]) == ("order-7", "k7", {"id": 7})
+    assert ["from", "a test"] in event["headers"]
+    assert ["none", None] in event["headers"]
+
+
+def test_looking_at_a_topic_leaves_no_trace_and_shows_what_can_not_be_decoded_as_it_is(topic: str) -> None:
+    publish(topic, [order(number) for number in range(5)])
+    producer = Producer(Config.load().cluster("local").client_config())
+    producer.produce(topic, b"raw \xff", b"\xff")
+    producer.flush(10)
+    assert len(consume(topic, "--max", "2")) == 2
+    first, second = consume(topic), consume(topic)
+    assert first == second
+    assert len(first) == 6
+    (odd,) = [event for event in first if "error" in event]
+    assert (odd["key"], odd["value"]) == ("\\xff", "raw \\xff")
+    assert "not a Confluent-framed Avro event" in odd["error"]
+
+
+def test_dead_letters_are_shown_as_the_values_that_were_given(topic: str) -> None:
+    publish(topic, [order("seven")])
+    letters = [event for event in consume("dlq.shop") if event["key"] == "kseven"]
+    assert letters
+    assert json.loads(letters[-1]["value"]) == {"id": "seven"}
+
+
+def test_a_group_goes_on_where_it_stopped(topic: str) -> None:
+    publish(topic, [order(number) for number in range(10)])
+    first = consume(topic, "--group", GROUP, "--max", "4")
+    rest = consume(topic, "--group", GROUP, "--idle", "1")
+    assert (len(first), len(rest)) == (4, 6)
+    assert {event["value"]["id"] for event in first + rest} == set(range(10))
