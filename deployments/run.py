@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 
 from redrive.cli.output import Json, note, out, show_json, show_table
 from redrive.errors import ConfigError
@@ -27,7 +28,7 @@ def _jobs() -> None:
 
 
 @app.command("standby-replay")
-def standby_replay(
+def standby_replay(  # noqa: PLR0917 (each is an option)
     mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would be done, or do it.")] = "run",
     topic: Annotated[list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Only topics of this cluster.")] = None,
@@ -39,8 +40,8 @@ def standby_replay(
 ) -> None:
     """Bring back into Kafka what producers stored during an outage.
 
-    Exit code 0: proved, counted, planned, or nothing to replay. 1: failed, paused or refused. 3: Prefect does not answer,
-    or no worker takes the run.
+    Exit code 0: proved, counted, planned, or nothing to replay. 1: failed, paused or refused. 3: Prefect does not
+    answer, or no worker takes the run.
     """
     given: dict[str, Any] = {
         "mode": mode, "topics": topic or [], "cluster": cluster, "rate": rate, "lanes": lanes, "verify": verify,
@@ -48,7 +49,7 @@ def standby_replay(
     _run("standby-replay", {"replay": given}, follow=follow, json=json)
 
 
-def pace(
+def pace(  # noqa: PLR0917
     job: Annotated[Literal["standby-replay"], typer.Argument(help="The job whose runs to steer.")],
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most.")] = None,
     full_speed: Annotated[bool, typer.Option("--full-speed", help="Take the limit away.")] = False,
@@ -143,7 +144,7 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
         facts = {name: _value(value) for name, value in end.facts.items()}
         show_json({"operation": str(run.id), "url": url, "state": end.state, "message": end.message, **facts})
     else:
-        out.print(f"[bold {'green' if end.good else 'red'}]{end.state}[/] {end.message}", highlight=False)
+        out.print(Text(end.message or end.state, style="bold green" if end.good else "bold red"))
     if not end.good:
         raise typer.Exit(1)
 

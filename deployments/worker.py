@@ -169,7 +169,12 @@ def _wait_online(url: str, worker: Worker) -> None:
         while True:
             if worker.identity.process() is None:
                 raise WorkerError("starting the worker", tail(worker.log), worker.log)
-            response = client.request("POST", f"/work_pools/{POOL}/workers/filter", json={})
+            response = client.request(
+                "POST",
+                "/work_pools/{work_pool_name}/workers/filter",
+                path_params={"work_pool_name": POOL},
+                json={},
+            )
             if any(each["status"] == "ONLINE" for each in response.json()):
                 return
             if time.monotonic() > deadline:
