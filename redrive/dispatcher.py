@@ -4,7 +4,7 @@ doubling or reordering any. The producer's half of the protocol in ``redrive/sta
 A lane is, for this producer, in one of three modes:
 
 - ``MAIN``: events go to Kafka.
-- ``SETTLING``: another producer has diverted the lane; what this one has in Kafka's queues is waited for, newer events wait.
+- ``SETTLING``: another producer has diverted the lane; what this one has in Kafka's queues is waited for first.
 - ``STANDBY``: events wait in the lane's queue and are stored from there, batch by batch, one batch at a time.
 """
 
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _WAITING = Progress.WAITING
 _ACKNOWLEDGED = Progress.ACKNOWLEDGED
+
+_HEAD_OF_LINE = 0.5
+"""Seconds that an unconfirmed event may keep confirmed ones behind it from being counted."""
 
 _REPORT_EVERY = 1_000
 """Events after which the publishing thread takes in delivery reports itself."""
@@ -113,6 +116,7 @@ class Dispatcher:
         producer: this instance's name, unique for ever.
         lanes: tells how many lanes a topic is to have if it has none yet.
         run: starts a call elsewhere (a thread pool's submit), or simply calls it.
+        look: the same for calls that must not wait behind those; None: ``run``.
         clock: time.
         changed: told whenever receipts are done.
         settings: see there.
@@ -128,6 +132,7 @@ class Dispatcher:
         producer: str,
         lanes: Callable[[str], int],
         run: Callable[[Callable[[], None]], object],
+        look: Callable[[Callable[[], None]], object] | None = None,
         clock: Clock,
         changed: threading.Condition,
         settings: DispatchSettings,
@@ -140,6 +145,7 @@ class Dispatcher:
         self._producer = producer
         self._lane_count = lanes
         self._run = run
+        self._look = look or run
         self._clock = clock
         self._changed = changed
         self._settings = settings
@@ -155,6 +161,7 @@ class Dispatcher:
         self._stored: deque[tuple[float, list[Receipt]]] = deque()
         self._open = 0
         self._since_tick = 0
+        self._sweep_due = 0.0
         self._last_accepted = 0
         self._any_lane_off_main = False
         self._down = False
@@ -290,6 +297,9 @@ class Dispatcher:
             self._collect()
             now = self._clock.monotonic()
             oldest = self._in_kafka[0].published if self._in_kafka else now
+            if now - oldest > _HEAD_OF_LINE and now >= self._sweep_due:
+                self._sweep_due = now + _HEAD_OF_LINE
+                self._sweep()
             patience = min(1.0, self._settings.divert_after) if self._main.all_down else self._settings.divert_after
             if now - oldest >= patience or self._main.fatal:
                 self._take_back()
@@ -301,7 +311,7 @@ class Dispatcher:
                 self._start_refresh()
             if self._down and not self._probing:
                 self._probing = True
-                self._run(self._probe)
+                self._look(self._probe)
             jobs = self._lanes_to_drain(now) if self._any_lane_off_main else []
         for lane in jobs:
             self._run(partial(self._drain, lane))
@@ -321,6 +331,12 @@ class Dispatcher:
         if done:
             self._main.all_down = False
         self._finish(done, "main")
+
+    def _sweep(self) -> None:
+        """Take what Kafka has confirmed behind an event that it has not, as of a partition without a leader."""
+        confirmed = [receipt for receipt in self._in_kafka if receipt.progress is _ACKNOWLEDGED]
+        self._in_kafka = deque(receipt for receipt in self._in_kafka if receipt.progress is not _ACKNOWLEDGED)
+        self._finish(confirmed, "main")
 
     def _finish(self, done: list[Receipt], path: str) -> None:
         """Count what is done, let waiting publishers on, and tell those who wait for a receipt."""
@@ -391,7 +407,7 @@ class Dispatcher:
         if not self._refreshing:
             self._refreshing = True
             self._refresh_due = self._clock.monotonic() + self._settings.gate_refresh / 2
-            self._run(self._refresh)
+            self._look(self._refresh)
 
     def _refresh(self) -> None:
         """Bring the view of the lanes up to date."""
@@ -498,35 +514,10 @@ class Dispatcher:
         return jobs
 
     def _drain(self, lane: _Lane) -> None:
-        """Store what waits in a lane, batch by batch, or take it back to Kafka if the lane is open."""
+        """Give a lane one turn. One batch a turn, so that many lanes share few threads."""
         delay = 0.0
         try:
-            while True:
-                with self._lock:
-                    if not lane.batch:
-                        lane.batch = self._next_batch(lane)
-                    if not lane.batch:
-                        return
-                    # Doubtful events lead the queue: what is taken back is older than all that waits.
-                    must_divert = self._down or lane.queue[0].doubtful
-                if not lane.writer.inside:
-                    entry = lane.writer.enter(must_divert=must_divert)
-                    with self._lock:
-                        lane.observe(lane.writer.state)
-                        if entry is Entry.SEALED:
-                            delay = 0.1
-                            return
-                        if entry is Entry.MAIN:
-                            lane.batch = []
-                            if lane.seen.is_main and not self._down:
-                                self._back_to_main(lane)
-                                return
-                            continue
-                if lane.writer.store(lane.batch):
-                    with self._lock:
-                        receipts = [lane.queue.popleft() for _ in lane.batch]
-                        lane.batch = []
-                        self._stored.append((lane.writer.acknowledge_at, receipts))
+            delay = self._turn(lane)
         except UnavailableError as error:
             self._store_error = str(error)
             delay = 0.5
@@ -538,6 +529,37 @@ class Dispatcher:
             with self._lock:
                 lane.retry_at = self._clock.monotonic() + delay
                 lane.busy = False
+
+    def _turn(self, lane: _Lane) -> float:
+        """Store one batch of what waits in a lane, or take all back to Kafka if the lane is open.
+
+        Returns:
+            seconds until the next turn makes sense.
+        """
+        with self._lock:
+            if not lane.batch:
+                lane.batch = self._next_batch(lane)
+            if not lane.batch:
+                return 0.0
+            # Doubtful events lead the queue: what is taken back is older than all that waits.
+            must_divert = self._down or lane.queue[0].doubtful
+        if not lane.writer.inside:
+            entry = lane.writer.enter(must_divert=must_divert)
+            with self._lock:
+                lane.observe(lane.writer.state)
+                if entry is Entry.SEALED:
+                    return 0.1
+                if entry is Entry.MAIN:
+                    lane.batch = []
+                    if lane.seen.is_main and not self._down:
+                        self._back_to_main(lane)
+                    return 0.0
+        if lane.writer.store(lane.batch):
+            with self._lock:
+                receipts = [lane.queue.popleft() for _ in lane.batch]
+                lane.batch = []
+                self._stored.append((lane.writer.acknowledge_at, receipts))
+        return 0.0
 
     def _next_batch(self, lane: _Lane) -> list[Stored]:
         batch: list[Stored] = []
@@ -556,7 +578,9 @@ class Dispatcher:
     def _back_to_main(self, lane: _Lane) -> None:
         """Send what waits in an open lane to Kafka, in order, and go on there."""
         while lane.queue:
-            self._send(lane.queue.popleft())
+            receipt = lane.queue.popleft()
+            if not receipt.done:  # else it was given up while it waited
+                self._send(receipt)
         self._set_mode(lane, Mode.MAIN)
 
     def _acknowledge_stored(self, now: float) -> None:
@@ -575,7 +599,7 @@ class Dispatcher:
         self._finish(due, "standby")
 
     def _give_up(self, now: float) -> None:
-        """Fail what neither path has taken in time. A batch that is being stored is left whole: it may be in already."""
+        """Fail what neither path has taken in time. A batch that is being stored stays whole: it may be in."""
         failed: list[Receipt] = []
         for topic in self._topics.values():
             for lane in topic.lanes:

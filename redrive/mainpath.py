@@ -1,10 +1,11 @@
 """The main path: an idempotent Kafka producer that never gives up a message by itself.
 
-librdkafka gets an infinite message timeout, since one that expired would let a later event of the same key through after
-an earlier one had failed. Instead, the dispatcher owns the deadline and takes everything back with one cut: a purge.
+librdkafka gets an infinite message timeout, since one that expired would let a later event of the same key through
+after an earlier one had failed. Instead, the dispatcher owns the deadline and takes everything back with one cut: a
+purge.
 
-A purged message may be in Kafka, whatever the report says: ``_PURGE_INFLIGHT`` obviously, but ``_PURGE_QUEUE`` as well,
-because a request whose answer was lost waits in the queue for its retry (librdkafka, ``rdkafka_broker.c``,
+A purged message may be in Kafka, whatever the report says: ``_PURGE_INFLIGHT`` obviously, but ``_PURGE_QUEUE`` as
+well, because a request whose answer was lost waits in the queue for its retry (librdkafka, ``rdkafka_broker.c``,
 ``rd_kafka_broker_handle_purge_queues``: the retry queue is purged with that code). So all of them count as doubtful.
 """
 

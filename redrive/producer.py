@@ -48,6 +48,9 @@ from redrive.standby.writer import SystemClock
 log = logging.getLogger(__name__)
 
 STORE_THREADS = 8
+"""Batches that are stored at once."""
+WATCH_THREADS = 2
+"""Looks at the gate and at Kafka at once; apart from the others, which may all wait for a slow table."""
 MAX_EVENT_BYTES = 1_000_000
 """The largest event if its topic sets no ``max.message.bytes`` (Kafka's own default, with room for its framing)."""
 
@@ -99,6 +102,7 @@ class EventProducer:
         self._clock = SystemClock()
         self._store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix=f"{name}-standby")
+        self._watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{name}-watch")
         self._dispatchers: dict[str, Dispatcher] = {}
         self._of_topic: dict[str, Dispatcher] = {}
         self._threads: list[threading.Thread] = []
@@ -209,7 +213,8 @@ class EventProducer:
         self._closing.set()
         for thread in self._threads:
             thread.join(10)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._watch):
+            pool.shutdown(wait=True, cancel_futures=True)
         for dispatcher in self._dispatchers.values():
             dispatcher.abandon(f"the producer {self.name} was closed before it was acknowledged")
 
@@ -245,6 +250,7 @@ class EventProducer:
                     producer=self.instance,
                     lanes=lambda name: self._config.topic(name).lanes,
                     run=self._pool.submit,
+                    look=self._watch.submit,
                     clock=self._clock,
                     changed=self._changed,
                     settings=self._settings,
@@ -294,6 +300,6 @@ class EventProducer:
 
 
 def _size(event: Event) -> int:
-    """Return about how many bytes an event takes as a Kafka record (KIP-98's format, with the longest length fields)."""
+    """Return about how many bytes an event takes as a Kafka record (KIP-98's format, lengths at their longest)."""
     headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in event.headers)
     return len(event.key or b"") + len(event.value or b"") + headers + 100
