@@ -130,8 +130,7 @@ def drain(
                 epochs.append(epoch)
     except GapError:
         # Another run that has taken over deletes what it has published: then the gap is no loss, and this says so.
-        if pump.outcome.cursor is not None:
-            sink.commit([], pump.outcome.cursor)
+        sink.commit([], pump.outcome.cursor or Checkpoint(operation=operation).encode())
         raise
     finally:
         sink.close()

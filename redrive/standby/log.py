@@ -30,24 +30,35 @@ class StreamLog:
         self.pk = pk
         self._store = store
         self._next = 1
+        self._unanswered = False
 
     def append(self, slot: Slot) -> int:
         """Write one entry and return its slot number.
 
         Calling again with the same `Slot` after an UnavailableError is right: a slot that was written after all is
-        found again by its token.
+        found again, by its token, or, if it was published and deleted meanwhile, by the seal after it.
 
         Raises:
             SealedError: someone has sealed the stream; the entry is not in it.
             UnavailableError: no answer; the entry may be in or not.
         """
-        there = self._store.put_new(self.pk, self._next, slot)
-        if there is not None:
-            if there.kind == SEAL:
-                raise SealedError
-            raise RuntimeError(f"{self.pk}: slot {self._next} has an entry of {there.token}; a stream has one writer")
+        if not (self._unanswered and self._is_sealed_behind()):
+            self._unanswered = True
+            there = self._store.put_new(self.pk, self._next, slot)
+            if there is not None:
+                if there.kind == SEAL:
+                    raise SealedError
+                raise RuntimeError(
+                    f"{self.pk}: slot {self._next} has an entry of {there.token}; a stream has one writer"
+                )
+        self._unanswered = False
         self._next += 1
         return self._next - 1
+
+    def _is_sealed_behind(self) -> bool:
+        """Tell whether the log ends behind the next slot: then that was written, by an append that got no answer."""
+        end = self._store.last(self.pk)
+        return end is not None and end[0] > self._next
 
 
 def seal(store: Store, pk: str, owner: str) -> int:

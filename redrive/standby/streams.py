@@ -34,7 +34,7 @@ class GapError(RedriveError):
         self.stream, self.after, self.found = stream, after, found
         super().__init__(
             f"{stream}: slots {after + 1} to {found - 1} are missing from the standby table; somebody or something "
-            "deleted events that were not replayed. Restore the table to a new one (point-in-time recovery) and compare."
+            "deleted events that were not replayed. Restore the table to a new one (point-in-time recovery), compare."
         )
 
 
@@ -109,7 +109,7 @@ class StreamReader:
     @staticmethod
     def doubtful(store: Store, pk: str, after: int) -> Iterator[tuple[int, list[Stored]]]:
         """Yield the batches with doubtful events right after slot ``after``, up to the first batch without."""
-        for number, slot, batch in unpack(store.read(pk, after)):
+        for number, slot, batch in unpack(_without_gaps(pk, after, store.read(pk, after))):
             if not slot.doubtful:
                 return
             yield number, batch
@@ -152,15 +152,20 @@ class StreamReader:
             self.position = Position(self._seal, ended=True)
 
     def _entries(self, after: int) -> Iterator[tuple[int, Slot]]:
-        last = after
-        for number, slot in self._store.read(self._pk, after):
-            if number != last + 1:
-                raise GapError(self._pk, last, number)
-            last = number
+        for number, slot in _without_gaps(self._pk, after, self._store.read(self._pk, after)):
             if slot.kind == SEAL:
                 self._seal = number
                 return
             yield number, slot
+
+
+def _without_gaps(pk: str, after: int, slots: Iterator[tuple[int, Slot]]) -> Iterator[tuple[int, Slot]]:
+    last = after
+    for number, slot in slots:
+        if number != last + 1:
+            raise GapError(pk, last, number)
+        last = number
+        yield number, slot
 
 
 def merge(readers: Sequence[StreamReader]) -> Iterator[list[Taken]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from redrive.dispatcher import Dispatcher, DispatchSettings
@@ -38,6 +40,10 @@ SETTINGS = DispatchSettings(
 )
 
 
+PATIENCE = 12
+"""Seconds that one producer waits for another's acknowledgement."""
+
+
 @dataclass(frozen=True)
 class Producer:
     """A producer and what it does.
@@ -45,8 +51,8 @@ class Producer:
     Attributes:
         name: its instance's name.
         script: a letter publishes an event with that key; ``.`` waits until all so far are acknowledged; ``-`` lets it tick
-            once; ``(Aa1)`` waits until event ``Aa1`` is acknowledged, or all other producers have ended. Events are named by
-            producer, key and number.
+            once; ``(Aa1)`` waits until event ``Aa1`` is acknowledged, at most `PATIENCE` seconds. Events are named by producer,
+            key and number.
         after: begin only once this process has ended.
         threads: True: publisher, ticker and workers interleave; False: one thread does all.
         ahead: milliseconds by which its calendar is ahead.
@@ -207,25 +213,26 @@ class Play:
                 oracle.failed.append(receipt.event_id)
             waiting.discard(receipt.event_id)
 
-        def turn() -> None:
+        def turn(until: Callable[[], bool]) -> None:
             if producer.threads:
                 before = world.time
-                world.step("turn", enabled=lambda: world.time > before or not waiting)
-                world.learned(len(waiting))
+                world.step("turn", enabled=lambda: world.time > before or until())
+                world.learned(until())
             else:
                 dispatcher.tick(1.0)
 
-        others = [p for p in world.processes if p is not process and p.name in {q.name for q in self.scenario.producers}]
         number = 0
         for what in re.findall(r"\(.*?\)|.", producer.script + "."):
             if what == ".":
                 while waiting:
-                    turn()
+                    turn(lambda: not waiting)
             elif what[0] == "(":
-                while what[1:-1] not in oracle.acknowledged and not all(p.ended for p in others):
-                    turn()
+                heard = partial(oracle.acknowledged.__contains__, what[1:-1])
+                late = world.time + PATIENCE
+                while not heard() and world.time < late:
+                    turn(heard)
             elif what == "-":
-                turn()
+                turn(lambda: False)
             else:
                 number += 1
                 event_id = f"{producer.name}{what}{number}"
@@ -240,7 +247,7 @@ class Play:
                         dispatcher.submit(receipt)
                         break
                     except UnavailableError:
-                        turn()
+                        turn(lambda: False)
         stopping = True
 
     # -- replays -------------------------------------------------------------------------------------------------------
@@ -292,7 +299,8 @@ class Play:
             except FencedError:
                 return
             except GapError:
-                if not sink.fenced:
+                with suppress(UnavailableError, FencedError):
+                    sink.commit([], pump.outcome.cursor or Checkpoint().encode())
                     raise
                 return
 

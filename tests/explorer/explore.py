@@ -165,7 +165,7 @@ def walk(
         try:
             Play(scenario, chooser, free_switch=free_switch).run()
         except ViolationError as error:
-            picks = shrink(scenario, chooser.picks, free_switch=free_switch)
+            picks = shrink(scenario, chooser.picks, str(error), free_switch=free_switch)
             report.found = Found(scenario, str(error), picks, report.runs, free_switch)
             break
         if time.perf_counter() - started > seconds:
@@ -184,14 +184,15 @@ def fails(scenario: Scenario, picks: dict[int, int], *, free_switch: bool = Fals
     return ""
 
 
-def shrink(scenario: Scenario, picks: dict[int, int], *, free_switch: bool = False) -> dict[int, int]:
-    """Leave out deviations that a violation does not need."""
+def shrink(scenario: Scenario, picks: dict[int, int], reason: str, *, free_switch: bool = False) -> dict[int, int]:
+    """Leave out deviations that a violation of this kind does not need."""
+    kind = reason.partition(":")[0]
     smaller = True
     while smaller:
         smaller = False
         for position in list(picks):
             fewer = {p: pick for p, pick in picks.items() if p != position}
-            if fails(scenario, fewer, free_switch=free_switch):
+            if fails(scenario, fewer, free_switch=free_switch).partition(":")[0] == kind:
                 picks, smaller = fewer, True
     return picks
 
