@@ -185,6 +185,8 @@ def _wait_online(url: str, worker: Worker) -> None:
 def main(owner: Identity, runs: int) -> None:
     """Be a worker, until its owner ends."""
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    # A shell that starts a program in the background has it ignore this signal, and Prefect ends a worker by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from prefect.cli import app
 
     name = f"redrive-{os.getpid()}"

@@ -48,6 +48,7 @@ class Replay(BaseModel):
         float | None,
         Field(
             gt=0,
+            allow_inf_nan=False,
             description="Events per second at most, over all lanes. None: full speed. It can be changed while the run "
             "works, by its pace variable or by `redrive pace standby-replay`.",
         ),

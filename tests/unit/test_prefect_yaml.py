@@ -1,0 +1,111 @@
+"""`prefect.yaml` says what it seems to say: Prefect drops keys that it does not know without a word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, RawScheduleConfig, WorkPoolConfig
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.workers.process import ProcessWorker
+from pydantic import BaseModel
+
+from flows.standby_replay import Replay
+
+ROOT = Path(__file__).parents[2]
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
+
+each_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+
+
+def keys_of(model: type[BaseModel]) -> set[str]:
+    """What the model takes, by the names that YAML uses."""
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def sections() -> Iterator[tuple[str, dict[str, Any], type[BaseModel]]]:
+    yield "prefect.yaml", FILE, PrefectYamlModel
+    for deployment in DEPLOYMENTS:
+        name = deployment["name"]
+        yield name, deployment, DeploymentConfig
+        yield f"{name}.work_pool", deployment["work_pool"], WorkPoolConfig
+        for schedule in deployment.get("schedules", []):
+            yield f"{name}.schedules.{schedule['slug']}", schedule, RawScheduleConfig
+        for trigger in deployment.get("triggers", []):
+            yield f"{name}.triggers.{trigger['name']}", trigger, DeploymentEventTrigger
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "model"), list(sections()), ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_every_key_is_one_that_prefect_knows(where: str, given: dict[str, Any], model: type[BaseModel]) -> None:
+    unknown = given.keys() - keys_of(model)
+    assert not unknown, f"{where}: Prefect would drop {', '.join(sorted(unknown))} silently"
+    model.model_validate(given)
+
+
+@each_deployment
+def test_its_flow_is_found_by_its_module(deployment: dict[str, Any]) -> None:
+    assert not re.search(r"[/:]|\.py$", deployment["entrypoint"])
+    flow = load_flow_from_entrypoint(deployment["entrypoint"])
+    assert isinstance(flow, Flow)
+    assert flow.name == deployment["name"]
+    assert flow.fn.__doc__, "the UI shows it"
+
+
+@each_deployment
+def test_it_goes_to_the_pool_that_the_worker_serves(deployment: dict[str, Any]) -> None:
+    assert deployment["work_pool"]["name"] == "redrive"
+    variables = ProcessWorker.get_default_base_job_template()["variables"]["properties"]
+    assert deployment["work_pool"].get("job_variables", {}).keys() <= variables.keys()
+
+
+@each_deployment
+def test_what_it_starts_by_itself_has_parameters_that_the_flow_takes(deployment: dict[str, Any]) -> None:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
+    started_by = [*deployment.get("schedules", []), *deployment.get("triggers", []), deployment]
+    for each in started_by:
+        flow.validate_parameters(each.get("parameters", {}))
+
+
+@each_deployment
+def test_prefect_checks_parameters_before_a_run_starts(deployment: dict[str, Any]) -> None:
+    assert deployment["enforce_parameter_schema"] is True
+
+
+def test_the_safety_net_runs_each_quarter_of_an_hour_and_does_the_work() -> None:
+    (schedule,) = DEPLOYMENTS[0]["schedules"]
+    assert (schedule["cron"], schedule.get("active", True)) == ("*/15 * * * *", True)
+    assert Replay.model_validate(schedule["parameters"]["replay"]).mode == "run"
+
+
+def test_by_hand_it_only_plans_unless_told_otherwise() -> None:
+    assert Replay().mode == "plan"
+
+
+def test_a_recovery_that_names_no_cluster_means_all() -> None:
+    assert Replay.model_validate({"mode": "run", "cluster": ""}).cluster is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mode": "try"}, {"rate": 0}, {"rate": -1}, {"rate": float("nan")}, {"rate": float("inf")}, {"lanes": 0}, {"lanes": 65},
+        {"verify": "no"}, {"settle": -1}, {"patience": 100_000}, {"protect": {"group": ""}}, {"topic": "typo"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_run_form_refuses_nonsense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        Replay.model_validate(wrong)
+
+
+def test_each_field_of_the_run_form_says_what_it_is() -> None:
+    undescribed = [name for name, field in Replay.model_fields.items() if not field.description]
+    assert not undescribed
