@@ -21,6 +21,8 @@ from deployments.local.errors import ChecksumError, DownloadError, on_disk_error
 
 THREADS = 6
 ATTEMPTS = 5
+# Seconds before the second attempt, doubled before each later one.
+FIRST_PAUSE = 1.0
 # Seconds to connect, and of silence in mid-file, before an attempt counts as broken.
 TIMEOUT = (10, 30)
 BLOCK = 1 << 18
@@ -47,7 +49,8 @@ def fetch(files: Sequence[Pinned], folder: Path, base_url: str) -> None:
         ChecksumError: a file is not the pinned one.
         DiskFullError: no room.
     """
-    missing = [file for file in files if not _is_there(folder / file.path, file.size)]
+    by_path = {file.path: file for file in files}
+    missing = [file for file in by_path.values() if not _is_there(folder / file.path, file.size)]
     if not missing:
         return
     stop = threading.Event()
@@ -96,7 +99,7 @@ def _receive(url: str, stream: BinaryIO, size: int, advance: Callable[[int], Non
     """Write the body to the stream, going on where a broken connection left off."""
     reason = ""
     for attempt in range(ATTEMPTS):
-        if attempt and stop.wait(2.0 ** (attempt - 1)):
+        if attempt and stop.wait(FIRST_PAUSE * 2 ** (attempt - 1)):
             raise DownloadError(url, "stopped")
         try:
             _receive_rest(url, stream, size, advance, stop)

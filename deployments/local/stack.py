@@ -98,11 +98,12 @@ class Stack:
 
     # Start and stop
 
-    def up(self, *, detached: bool = False, report: Callable[[str], None] = _silent) -> None:
+    def up(self, *, detached: bool = False, owner: int | None = None, report: Callable[[str], None] = _silent) -> None:
         """Start every node that does not run and wait until all serve.
 
         Args:
-            detached: let the stack outlive this process, from when it serves.
+            detached: let the stack outlive its owner, from when it serves.
+            owner: the process with whose end the stack ends; this one by default.
             report: called with a line when a node serves.
 
         Raises:
@@ -120,7 +121,7 @@ class Stack:
                 raise StackError(f"a local stack runs in {self.folder}; stop it with `redrive local down`")
             try:
                 if not state.detached:
-                    state.guard = self._start_guard()
+                    state.guard = self._start_guard(Identity.of(owner or os.getpid()))
                 missing = self._launch(state.ports, state, programs)
             except BaseException:
                 self._stop(state, patience=0)
@@ -263,8 +264,7 @@ class Stack:
                 raise StackError(f"{node} does not run; start it with `redrive local start {node}`")
         return [state.processes[node] for node in nodes]
 
-    def _start_guard(self) -> Identity:
-        owner = Identity.of(os.getpid())
+    def _start_guard(self, owner: Identity) -> Identity:
         # Found from any working folder.
         path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
         argv = [sys.executable, "-m", "deployments.local.guard", str(self.folder), str(owner.pid), str(owner.created)]

@@ -1,0 +1,87 @@
+"""The stacks that tests run against.
+
+``stack`` is one for the whole run, started when the first test asks for it and shared by the workers of xdist; its
+nodes are not to be stopped. ``fault_stack`` is a module's own, for tests that kill and freeze nodes.
+
+With ``REDRIVE_TEST_STACK`` set to the folder of a stack that runs (``.redrive/local`` after ``redrive local up``),
+tests use that one and leave it running.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.local.stack import Stack
+
+FOLDER = "REDRIVE_TEST_STACK"
+_our_own = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The process that the user has started names the folder; workers find the name in their environment.
+    if FOLDER not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="redrive-tests-"))
+        os.environ[FOLDER] = str(folder)
+        config.stash[_our_own] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(_our_own, None):
+        Stack(folder).down(wipe=True)
+        del os.environ[FOLDER]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The stack of this test run, all nodes serving."""
+    folder = Path(os.environ[FOLDER])
+    with (folder / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "stack.json").exists():
+            # It ends with the process that the user has started, not with the worker that is the first to need it.
+            in_worker = "PYTEST_XDIST_WORKER" in os.environ
+            Stack(folder, "free").up(owner=os.getppid() if in_worker else os.getpid())
+    return Stack.attach(folder)
+
+
+@pytest.fixture(autouse=True)
+def _pointed_at_the_stack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the environment of each test at the stack that it uses, and of no other test."""
+    for name in ("stack", "fault_stack"):
+        if name in request.fixturenames:
+            for variable, value in request.getfixturevalue(name).environment().items():
+                monkeypatch.setenv(variable, value)
+
+
+@pytest.fixture(scope="module")
+def _own_stack() -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="redrive-faults-"))
+    stack = Stack(folder, "free", prefect=False)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down(wipe=True)
+
+
+@pytest.fixture
+def fault_stack(_own_stack: Stack) -> Stack:
+    """A stack to break: three brokers, DynamoDB and registry, all serving when the test begins."""
+    _own_stack.resume(*(node.node for node in _own_stack.status() if node.state == "paused"))
+    _own_stack.start(*_own_stack.nodes)
+    return _own_stack
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """A beginning for names of topics, tables and groups that no other test has."""
+    test = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
+    return f"{test}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,133 @@
+"""The local stack's processes: found again, told from others, stopped for sure; and what it says when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.local import ports
+from deployments.local.errors import DiskFullError, PortTakenError, on_disk_errors
+from deployments.local.process import Identity, Launch, how_it_ended, spawn, stop, tail
+from deployments.local.state import State, StateFile
+
+SLEEP = Launch([sys.executable, "-c", "import time; time.sleep(60)"], {})
+STUBBORN = Launch(
+    [
+        sys.executable,
+        "-c",
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); time.sleep(60)",
+    ],
+    {},
+)
+
+
+def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stubborn = spawn(STUBBORN, log)
+    while "on" not in tail(log):
+        time.sleep(0.01)
+    stop([stubborn], patience=0.2)
+    assert stubborn.process() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("import sys; sys.exit(3)", "ended with exit code 3"), ("import os; os.abort()", "was ended by SIGABRT")],
+)
+def test_a_process_that_ended_says_how(code: str, said: str, tmp_path: Path) -> None:
+    identity = spawn(Launch([sys.executable, "-c", code], {}), tmp_path / "log")
+    while identity.process():
+        time.sleep(0.01)
+    assert how_it_ended(identity) == said
+
+
+def test_a_frozen_process_can_be_stopped(tmp_path: Path) -> None:
+    frozen = spawn(SLEEP, tmp_path / "log")
+    frozen.send(signal.SIGSTOP)
+    started = time.monotonic()
+    stop([frozen], patience=10)
+    assert frozen.process() is None
+    assert time.monotonic() - started < 5
+
+
+def test_a_later_process_with_the_same_number_is_left_alone(tmp_path: Path) -> None:
+    ours = spawn(SLEEP, tmp_path / "log")
+    earlier = Identity(ours.pid, ours.created - 3600)
+    assert earlier.process() is None
+    stop([earlier], patience=0)
+    assert ours.process()
+    stop([ours], patience=0)
+
+
+def test_a_log_ends_with_what_is_telling(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("starting\n\nException: no room\n\tat a.b.C(D.java:1)\n\tat e.f.G(H.java:2)\n\t... 4 more\n")
+    assert tail(log) == "starting | Exception: no room"
+    assert tail(tmp_path / "none") == "(nothing)"
+
+
+def test_a_taken_port_is_said_with_its_holder() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        with pytest.raises(PortTakenError, match=rf"registry needs port {port}, which process \d+ \(.*\) holds"):
+            ports.require_free("registry", port)
+
+
+def test_default_ports_are_the_well_known_ones() -> None:
+    assert ports.choose("default", ["kafka-1", "kafka-4", "registry"]) == {
+        "kafka-1": [29092, 29191],
+        "kafka-4": [29095],
+        "registry": [28081],
+    }
+
+
+def test_free_ports_differ() -> None:
+    chosen = ports.choose("free", ["kafka-1", "kafka-2", "kafka-3", "dynamodb", "registry", "prefect"])
+    all_of_them = [port for both in chosen.values() for port in both]
+    assert len(set(all_of_them)) == len(all_of_them) == 9
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_left_becomes_one_clear_line(number: int, tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match="make room"), on_disk_errors(tmp_path):
+        raise OSError(number, "no space")
+
+
+def test_other_errors_of_the_disk_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), on_disk_errors(tmp_path):
+        raise PermissionError(errno.EACCES, "no")
+
+
+def test_the_state_reads_back_as_written(tmp_path: Path) -> None:
+    file = StateFile(tmp_path)
+    assert file.load() is None
+    state = State("free", ports={"kafka-1": [1, 2]}, processes={"kafka-1": Identity(3, 4.5)}, cluster_id="x")
+    file.save(state)
+    assert file.load() == state
+
+
+def test_a_stack_dies_with_its_owner_even_by_kill_9(tmp_path: Path) -> None:
+    """The guard sees the end of a process that could not clean up, and ends what it had started."""
+    node = spawn(SLEEP, tmp_path / "log")
+    StateFile(tmp_path).save(State(processes={"dynamodb": node}))
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    created = psutil.Process(owner.pid).create_time()
+    guard = [sys.executable, "-m", "deployments.local.guard", str(tmp_path), str(owner.pid), str(created)]
+    with subprocess.Popen(guard) as watching:
+        time.sleep(0.5)
+        assert node.process()
+        owner.kill()
+        owner.wait()
+        assert watching.wait(timeout=20) == 0
+    assert node.process() is None
+    after = StateFile(tmp_path).load()
+    assert after is not None
+    assert after.processes == {}
