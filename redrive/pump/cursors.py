@@ -1,17 +1,21 @@
 """Where cursors are kept: a compacted topic on the cluster that is published to, one key for each unit.
 
 They go there in the same transaction as the events (see `redrive.pump.sink`), so that no cursor can disagree with what
-was published.
+was published. Each also names its owner: the sink that started last. A sink that finds itself fenced learns from it
+whether another has taken over, or whether it only stood still for longer than brokers keep a transaction.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
+from typing import cast
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
 from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
+from redrive.events import Headers
 from redrive.murmur2 import partition_of
 from redrive.pump.readback import ClientConfig, admin_client, cluster_name, end_offsets, partition_count, scan
 
@@ -19,6 +23,8 @@ CURSORS_TOPIC = "redrive.checkpoints"
 
 PARTITIONS = 12
 """A unit's partition is ``murmur2(unit) % 12``, however many there are: adding partitions must not lose a cursor."""
+
+OWNER_HEADER = "redrive-owner"
 
 _REPLICATION = 3
 _CONFIG = {
@@ -78,16 +84,38 @@ def read_cursor(
         UnknownTopicError: the cluster has no such topic.
         UnavailableError: the cluster does not answer in time.
     """
+    return read_saved(client_config, unit, topic, patience=patience).cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A unit's newest record.
+
+    Attributes:
+        cursor: None if it has none yet.
+        owner: the token of the sink that started last; None before the first.
+    """
+
+    cursor: bytes | None = None
+    owner: bytes | None = None
+
+
+def read_saved(client_config: ClientConfig, unit: str, topic: str, *, patience: float) -> Saved:
+    """Return the newest committed record of a unit. Raises as `read_cursor` does."""
     partition = cursor_partition(unit)
     ends = end_offsets(client_config, topic)
     _check(len(ends), topic)
     key = unit.encode()
-    cursor: bytes | None = None
+    newest = None
     for messages in scan(client_config, topic, end={partition: ends[partition]}, patience=patience):
         for message in messages:
             if message.key() == key:
-                cursor = message.value()
-    return cursor
+                newest = message
+    if newest is None:
+        return Saved()
+    owner = dict(cast(Headers, newest.headers() or [])).get(OWNER_HEADER)
+    # An owner that has started and not yet committed leaves an empty cursor.
+    return Saved(newest.value() or None, owner)
 
 
 def _check(partitions: int, topic: str) -> None:

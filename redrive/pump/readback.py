@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
@@ -33,6 +33,18 @@ _log = logging.getLogger("redrive.kafka")  # without one, librdkafka writes to s
 
 _TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
 _REQUEST_TIMEOUT = 10.0
+_ELECTION = 15.0
+_MOVING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError._TRANSPORT,
+}
+
+T = TypeVar("T")
 
 
 def cluster_name(client_config: ClientConfig) -> str:
@@ -243,32 +255,43 @@ def admin_client(client_config: ClientConfig) -> AdminClient:
 
 
 def _partition_count(admin: AdminClient, client_config: ClientConfig, topic: str, settle: float = 2.0) -> int:
-    deadline = time.monotonic() + settle
-    while True:
+    def describe() -> int:
         future = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT)[topic]
-        try:
-            return len(future.result().partitions)
-        except KafkaException as exception:
-            error = _typed(exception, client_config, topic)
-            if isinstance(error, UnavailableError) or time.monotonic() >= deadline:
-                raise error from exception
-        time.sleep(0.1)
+        return len(future.result().partitions)
+
+    return _settled(describe, client_config, topic, settle)
 
 
 def _offsets(client_config: ClientConfig, topic: str, spec: OffsetSpec) -> list[int]:
     admin = admin_client(client_config)
     count = _partition_count(admin, client_config, topic)
-    futures = admin.list_offsets(
-        {TopicPartition(topic, p): spec for p in range(count)},
-        # Committed or not: a read-committed answer stops at the first open transaction, and hides what lies behind.
-        isolation_level=IsolationLevel.READ_UNCOMMITTED,
-        request_timeout=_REQUEST_TIMEOUT,
-    )
-    try:
+
+    def ask() -> list[int]:
+        futures = admin.list_offsets(
+            {TopicPartition(topic, p): spec for p in range(count)},
+            # Committed or not: a read-committed answer stops at the first open transaction, and hides what lies behind.
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_REQUEST_TIMEOUT,
+        )
         offsets = {asked.partition: future.result().offset for asked, future in futures.items()}
-    except KafkaException as error:
-        raise _typed(error, client_config, topic) from error
-    return [offsets[p] for p in range(count)]
+        return [offsets[p] for p in range(count)]
+
+    return _settled(ask, client_config, topic, 2.0)
+
+
+def _settled(ask: Callable[[], T], client_config: ClientConfig, topic: str, unknown_for: float) -> T:
+    """Ask until brokers agree: on leaders, which take some seconds to elect, and on new topics."""
+    began = time.monotonic()
+    while True:
+        try:
+            return ask()
+        except KafkaException as exception:
+            error = _typed(exception, client_config, topic)
+            patience = unknown_for if isinstance(error, UnknownTopicError) else _ELECTION
+            moving = isinstance(error, UnknownTopicError) or exception.args[0].code() in _MOVING
+            if not moving or time.monotonic() - began >= patience:
+                raise error from exception
+        time.sleep(0.1)
 
 
 def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> UnavailableError | UnknownTopicError:

@@ -6,19 +6,20 @@ mistake or after a crash, fences the first, and there is always at most one that
 
 from __future__ import annotations
 
-import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from redrive.errors import ConfigError, FencedError, RefusedError, UnavailableError
+from redrive.errors import FencedError, RefusedError
 from redrive.events import Event
-from redrive.pump.cursors import CURSORS_TOPIC, cursor_partition, ensure_topic, read_cursor
+from redrive.pump.cursors import CURSORS_TOPIC, OWNER_HEADER, Saved, cursor_partition, ensure_topic, read_saved
 from redrive.pump.limits import Limits, limits_of, refusals
 from redrive.pump.readback import ClientConfig, cluster_name, end_offsets
+from redrive.pump.transactions import AbortError, StaleError, Transactions
 
 OPERATION_HEADER = "redrive-operation"
 SOURCE_HEADER = "redrive-source"
@@ -39,17 +40,9 @@ TUNING: Mapping[str, Any] = {
 
 _ONE_BY_ONE = {"batch.num.messages": 1, "linger.ms": 0}
 
-_SLICE = 1.0  # blocking calls return this often, so that signals are heard
 _ATTEMPTS = 5
 _SMALLEST_BATCH = 16_384
-_ABORT_PATIENCE = 5.0
 
-_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
-_FORBIDDEN = {
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-}
 # What a broker says about a record, not about itself: it would say so again.
 _REFUSALS = {
     KafkaError.MSG_SIZE_TOO_LARGE,
@@ -57,12 +50,6 @@ _REFUSALS = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError._UNKNOWN_PARTITION,
 }
-
-_log = logging.getLogger("redrive.kafka")
-
-
-class _AbortError(Exception):
-    """The transaction has to be aborted; then the chunk may be tried again."""
 
 
 class TransactionalSink:
@@ -96,21 +83,19 @@ class TransactionalSink:
         """
         self.unit = unit
         self._client = dict(client_config)
-        self._cluster = f"Kafka {cluster_name(client_config)}"
         self._operation = (OPERATION_HEADER, operation.encode())
         self._checkpoints = checkpoints
         self._transaction_timeout = transaction_timeout
         self._patience = patience
         self._tuning = {**TUNING, **(tuning or {})}
-        self._producer: Producer | None = None
-        self._in_transaction = False
-        self._one_by_one = False
-        self._cursor: bytes | None = None
+        self._batch_size = int(self._tuning["batch.size"])
+        self._transactions = Transactions(f"Kafka {cluster_name(client_config)}", unit)
+        self._owner = b""
         self._limits: dict[str, Limits] = {}
+        # What the chunk at hand was refused for: by a batch, or, event by event, by index.
         self._blame = ""
         self._refused: dict[int, str] = {}
-        self._client_error = ""
-        self._batch_size = int(self._tuning["batch.size"])
+        self._one_by_one = False
         self._batches_too_large = False
 
     def start(self) -> bytes | None:
@@ -122,10 +107,18 @@ class TransactionalSink:
         """
         self.close()
         self._limits.clear()
+        self._one_by_one = self._batches_too_large = False
         ensure_topic(self._client, self._checkpoints)
-        self._one_by_one = False
-        self._cursor = self._open()
-        return self._cursor
+        try:
+            cursor = self._open().cursor
+            self._owner = uuid.uuid4().bytes
+            self._commit((), cursor or b"")
+        except StaleError:
+            raise self._why_stale() from None
+        except BaseException:
+            self.close()
+            raise
+        return cursor
 
     def positions(self, topic: str) -> list[int]:
         """Say where each partition of a topic ends now.
@@ -146,65 +139,60 @@ class TransactionalSink:
             UnavailableError: the cluster did not confirm in time; what it has committed is told by `start`.
             UnknownTopicError: an event is for a topic that does not exist.
         """
-        if self._producer is None:
-            raise UnavailableError(self._cluster, f"the sink of {self.unit} is closed; start it first")
         topics = {event.topic for event in events}
         for topic in topics - self._limits.keys():
             self._limits[topic] = limits_of(self._client, topic)
         refused = refusals(events, self._limits, topics)
         if refused:
             raise RefusedError(refused)
+        try:
+            self._commit(events, cursor)
+        except StaleError:
+            raise self._why_stale() from None
+
+    def close(self) -> None:
+        """Give up the connection; an open transaction is aborted, within a few seconds."""
+        self._transactions.close()
+
+    def _commit(self, events: Sequence[Event], cursor: bytes) -> None:
+        """Try until the transaction is committed, or it is clear that it won't be."""
         deadline = time.monotonic() + self._patience
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._transact(events, cursor, deadline)
-            except _AbortError as error:
-                self._call(self._running().abort_transaction, _SLICE, deadline=deadline)
-                self._in_transaction = False
+                break
+            except AbortError as error:
+                self._transactions.abort(deadline)
                 if self._refused:
                     self._batches_too_large = False
                     raise RefusedError(self._refused) from None
-                if attempt == _ATTEMPTS or time.monotonic() > deadline:
-                    self.close()
-                    raise self._unavailable(f"{attempt} transactions were aborted, the last one by: {error}") from None
                 if self._blame and not self._one_by_one:
+                    # A broker answers for a whole batch: which event it means shows when each has one of its own.
                     self._batches_too_large = self._blame.startswith("MSG_SIZE_TOO_LARGE")
-                    # A broker answers for a whole batch: which event it means shows when each has a batch of its own.
-                    self._one_by_one = True
-                    self._reopen()
+                    self._reopen(one_by_one=True)
+                elif attempt == _ATTEMPTS or time.monotonic() > deadline:
+                    self.close()
+                    reason = f"{attempt} transactions were aborted, the last one by: {error}"
+                    raise self._transactions.unavailable(reason) from None
                 else:
                     time.sleep(min(0.1 * 2**attempt, 2.0))
-            else:
-                self._cursor = cursor
-                if self._one_by_one:
-                    self._leave_one_by_one()
-                return
-
-    def close(self) -> None:
-        """Give up the connection; an open transaction is aborted, within a few seconds."""
-        producer, self._producer = self._producer, None
-        if producer is not None and self._in_transaction:
-            self._in_transaction = False
-            try:
-                producer.abort_transaction(_ABORT_PATIENCE)
-            except KafkaException as exception:
-                _log.info("%s: the open transaction is left to time out: %s", self.unit, exception.args[0].str())
+        if self._one_by_one:
+            if self._batches_too_large:
+                self._batch_size = max(_SMALLEST_BATCH, self._batch_size // 4)
+            self._reopen(one_by_one=False)
 
     def _transact(self, events: Sequence[Event], cursor: bytes, deadline: float) -> None:
-        producer = self._running()
         self._blame = ""
         self._refused = {}
-        self._call(producer.begin_transaction, deadline=deadline)
-        self._in_transaction = True
-        self._produce(producer, events, deadline)
+        self._transactions.begin(deadline)
+        self._produce(events, deadline)
         if self._refused:
-            raise _AbortError
-        self._produce_cursor(producer, cursor, deadline)
-        # Flushes, and fails if a single event was not acknowledged.
-        self._call(producer.commit_transaction, _SLICE, deadline=deadline)
-        self._in_transaction = False
+            raise AbortError
+        self._produce_cursor(cursor)
+        self._transactions.commit(deadline)
 
-    def _produce(self, producer: Producer, events: Sequence[Event], deadline: float) -> None:
+    def _produce(self, events: Sequence[Event], deadline: float) -> None:
+        producer = self._transactions.producer
         produce = producer.produce
         operation = self._operation
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None
@@ -224,39 +212,32 @@ class TransactionalSink:
                         headers=[*event.headers, operation, (SOURCE_HEADER, event.origin)],
                     )
                 except BufferError:
-                    self._wait_for_room(producer, deadline)
+                    _wait_for_room(producer, deadline)
                     continue
                 except KafkaException as exception:
                     error = exception.args[0]
                     if error.code() not in _REFUSALS:
                         # Never go on to the commit from here: the chunk would go out without this event.
-                        raise _AbortError(error.str()) from None
+                        raise AbortError(error.str()) from None
                     self._refused[index] = f"{error.name()}: {error.str()}"
                 break
 
-    def _produce_cursor(self, producer: Producer, cursor: bytes, deadline: float) -> None:
-        while True:
-            try:
-                producer.produce(self._checkpoints, cursor, self.unit.encode(), cursor_partition(self.unit))
-                return
-            except BufferError:
-                self._wait_for_room(producer, deadline)
-            except KafkaException as exception:
-                raise _AbortError(f"the cursor: {exception.args[0].str()}") from None
-
-    def _wait_for_room(self, producer: Producer, deadline: float) -> None:
-        producer.poll(0.1)
-        if time.monotonic() > deadline:
-            raise _AbortError("the client's queue stays full")
+    def _produce_cursor(self, cursor: bytes) -> None:
+        unit = self.unit.encode()
+        try:
+            self._transactions.producer.produce(
+                self._checkpoints, cursor, unit, cursor_partition(self.unit), headers=[(OWNER_HEADER, self._owner)]
+            )
+        except (BufferError, KafkaException) as error:
+            raise AbortError(f"the cursor: {error}") from None
 
     def _on_failed(self, index: int | None, error: KafkaError | None, _message: Message) -> None:
         if error is not None and error.code() in _REFUSALS:
-            reason = f"{error.name()}: {error.str()}"
-            self._blame = reason
+            self._blame = f"{error.name()}: {error.str()}"
             if index is not None:
-                self._refused[index] = reason
+                self._refused[index] = self._blame
 
-    def _open(self) -> bytes | None:
+    def _open(self) -> Saved:
         """Connect, fence, and only then read the cursor: read before, it could still be moved by the fenced one."""
         config = {
             **self._client,
@@ -265,63 +246,34 @@ class TransactionalSink:
             **(_ONE_BY_ONE if self._one_by_one else {}),
             "transactional.id": f"redrive/{self.unit}",
             "transaction.timeout.ms": int(self._transaction_timeout * 1000),
+            # A commit fails if one record does, so only failures need a callback.
             "delivery.report.only.error": True,
             "on_delivery": partial(self._on_failed, None),
-            "error_cb": self._on_client_error,
         }
-        try:
-            self._producer = Producer(config, logger=_log)
-        except KafkaException as exception:
-            raise ConfigError("client_config", exception.args[0].str()) from exception
-        try:
-            self._call(self._producer.init_transactions, _SLICE, deadline=time.monotonic() + self._patience)
-            return read_cursor(self._client, self.unit, self._checkpoints, patience=self._patience)
-        except BaseException:
-            self.close()
-            raise
+        self._transactions.open(config, time.monotonic() + self._patience)
+        return self._saved()
 
-    def _reopen(self) -> None:
-        """Change the producer's settings. A copy of the unit that has started in between must win all the same."""
+    def _reopen(self, *, one_by_one: bool) -> None:
+        """Change how the producer batches. A copy of the unit that has started in between must win all the same."""
         self.close()
-        if self._open() != self._cursor:
+        self._one_by_one = one_by_one
+        if self._open().owner != self._owner:
             self.close()
             raise FencedError(self.unit)
 
-    def _leave_one_by_one(self) -> None:
-        if self._batches_too_large:
-            self._batch_size = max(_SMALLEST_BATCH, self._batch_size // 4)
-        self._one_by_one = self._batches_too_large = False
-        self._reopen()
+    def _saved(self) -> Saved:
+        return read_saved(self._client, self.unit, self._checkpoints, patience=self._patience)
 
-    def _running(self) -> Producer:
-        assert self._producer is not None
-        return self._producer
+    def _why_stale(self) -> Exception:
+        """Tell a successor from a transaction that timed out since this sink, or the cluster, stood still."""
+        if self._saved().owner == self._owner:
+            return self._transactions.unavailable(
+                f"the brokers gave up its transaction, which stood still for more than {self._transaction_timeout:g} s"
+            )
+        return FencedError(self.unit)
 
-    def _call(self, call: Callable[..., object], *args: object, deadline: float) -> None:
-        """Call the transactional API and sort its errors by what librdkafka says is to be done."""
-        while True:
-            try:
-                call(*args)
-                return
-            except KafkaException as exception:
-                error = exception.args[0]
-                if error.txn_requires_abort():
-                    raise _AbortError(error.str()) from None
-                if error.retriable() and time.monotonic() < deadline:
-                    time.sleep(0.02)  # the same call again: a commit that timed out has not failed
-                    continue
-                self.close()
-                if error.code() in _FENCED:
-                    raise FencedError(self.unit) from None
-                if error.code() in _FORBIDDEN:
-                    raise ConfigError(
-                        "client_config", f"this principal may not publish as {self.unit}: {error.str()}"
-                    ) from None
-                raise self._unavailable(error.str()) from None
 
-    def _unavailable(self, reason: str) -> UnavailableError:
-        heard = f" (client: {self._client_error})" if self._client_error else ""
-        return UnavailableError(self._cluster, f"{self.unit}: {reason}{heard}")
-
-    def _on_client_error(self, error: KafkaError) -> None:
-        self._client_error = error.str()
+def _wait_for_room(producer: Producer, deadline: float) -> None:
+    producer.poll(0.1)
+    if time.monotonic() > deadline:
+        raise AbortError("the client's queue stays full")

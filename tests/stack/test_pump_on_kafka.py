@@ -75,6 +75,27 @@ def test_of_two_copies_at_once_only_the_later_one_publishes(lab):
     assert_exactly_once_in_order(lab.read(), events)
 
 
+def test_a_transaction_that_timed_out_is_told_from_a_successor(lab, monkeypatch):
+    """As when the brokers were away for long in mid-transaction: the unit may be started again, and nothing is lost."""
+    sink = lab.sink(transaction_timeout=1.0)
+    sink.start()
+    sink.commit(lab.events(10), b"first")
+    produce = sink._produce
+
+    def sleepy(*args: Any) -> None:
+        produce(*args)
+        sink._transactions.producer.flush()
+        time.sleep(13)  # brokers look for expired transactions every 10 s
+
+    monkeypatch.setattr(sink, "_produce", sleepy)
+    with pytest.raises(UnavailableError, match="stood still for more than 1 s"):
+        sink.commit(lab.events(20)[10:], b"second")
+    monkeypatch.undo()
+    assert sink.start() == b"first"
+    sink.commit(lab.events(20)[10:], b"second")
+    assert_exactly_once_in_order(lab.read(), lab.events(20))
+
+
 def test_events_that_the_topic_refuses_are_parked_and_the_rest_goes_on(lab):
     events = lab.events(1000)
     noise = random.Random(1).randbytes(1_500_000)
@@ -141,7 +162,13 @@ def test_a_stop_in_mid_run_leaves_whole_transactions_and_a_clean_cursor(lab):
     governor = Governor(rate=20_000)
     sink = lab.sink()
     pump = lab.pump(events, sink, governor=governor, chunk_seconds=0.1)
-    threading.Timer(0.5, governor.stop).start()
+
+    def stop_later() -> None:
+        while not pump.outcome.published:
+            time.sleep(0.01)
+        governor.stop()
+
+    threading.Thread(target=stop_later).start()
     with pytest.raises(StoppedError):
         pump.run(sink.start())
     stopped_at = pump.outcome.published
