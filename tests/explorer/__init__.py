@@ -1,1 +1,1 @@
-"""A stateless model checker that runs the real protocol classes under chosen interleavings, crashes and lost answers."""
+"""A stateless model checker: runs the real protocol classes under chosen interleavings, crashes and lost answers."""

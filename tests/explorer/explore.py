@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.explorer.actors import Play, Scenario
+from tests.explorer.actors import Play
+from tests.explorer.patches import patched
+from tests.explorer.scenario import Scenario
 from tests.explorer.world import Option, PrunedError, ViolationError, World
 
 
@@ -119,72 +121,70 @@ class Walk:
 
 
 def exhaust(
-    scenario: Scenario, budget: int, *, seconds: float = 60.0, runs: int = 1_000_000, free_switch: bool = False
+    scenario: Scenario, budget: int, *, runs: int = 1_000_000, seconds: float = 3600.0, free_switch: bool = False
 ) -> Report:
-    """Run a scenario in every way that deviates at most ``budget`` times from the usual one.
+    """Run a scenario in every way with at most ``budget`` deviations from the usual one, until one breaks something.
 
     Args:
         scenario: which.
         budget: how many deviations: preemptions, naps, kills, faults.
-        seconds: stop after these.
         runs: stop after these.
+        seconds: stop after these.
         free_switch: True: who goes on after one that waits is no deviation but a choice of its own.
     """
     search = _Search(budget)
     report = Report(f"{scenario.name} ≤{budget}{' free' if free_switch else ''}")
     started = time.perf_counter()
-    while True:
-        report.runs += 1
-        try:
-            Play(scenario, search, free_switch=free_switch).run()
-        except PrunedError:
-            pass
-        except ViolationError as error:
-            picks = {i: pick for i, pick in enumerate(search.picks) if pick}
-            report.found = Found(scenario, str(error), picks, report.runs, free_switch)
-            break
-        if not search.next():
-            break
-        if report.runs >= runs or (report.runs % 16 == 0 and time.perf_counter() - started > seconds):
-            report.complete = False
-            break
+    with patched(scenario):
+        while True:
+            report.runs += 1
+            try:
+                Play(scenario, search, free_switch=free_switch).run()
+            except PrunedError:
+                pass
+            except ViolationError as error:
+                picks = {i: pick for i, pick in enumerate(search.picks) if pick}
+                report.found = Found(scenario, str(error), picks, report.runs, free_switch)
+                break
+            if not search.next():
+                break
+            if report.runs >= runs or time.perf_counter() - started > seconds:
+                report.complete = False
+                break
     report.states = len(search.visited)
     report.seconds = time.perf_counter() - started
     return report
 
 
-def walk(
-    scenario: Scenario, seed: int, *, runs: int, rate: float = 0.1, seconds: float = 60.0, free_switch: bool = False
-) -> Report:
-    """Run a scenario at random."""
-    report = Report(f"{scenario.name} walk {seed}")
+def walk(scenario: Scenario, seed: int, *, runs: int, rate: float = 0.1, free_switch: bool = False) -> Report:
+    """Run a scenario at random, until a run breaks something; ``rate`` of the choices are not the usual ones."""
+    report = Report(f"{scenario.name} walk {seed}", complete=False)
     started = time.perf_counter()
-    for i in range(runs):
-        report.runs += 1
-        chooser = Walk(random.Random(f"{seed}/{i}"), rate)
-        try:
-            Play(scenario, chooser, free_switch=free_switch).run()
-        except ViolationError as error:
-            picks = shrink(scenario, chooser.picks, str(error), free_switch=free_switch)
-            report.found = Found(scenario, str(error), picks, report.runs, free_switch)
-            break
-        if time.perf_counter() - started > seconds:
-            break
-    report.complete = False
+    with patched(scenario):
+        for i in range(runs):
+            report.runs += 1
+            chooser = Walk(random.Random(f"{seed}/{i}"), rate)
+            try:
+                Play(scenario, chooser, free_switch=free_switch).run()
+            except ViolationError as error:
+                picks = _shrink(scenario, chooser.picks, str(error), free_switch)
+                report.found = Found(scenario, str(error), picks, report.runs, free_switch)
+                break
     report.seconds = time.perf_counter() - started
     return report
 
 
-def fails(scenario: Scenario, picks: dict[int, int], *, free_switch: bool = False) -> str:
+def broken(scenario: Scenario, picks: dict[int, int], *, free_switch: bool = False) -> str:
     """Return what a run with these choices breaks, or nothing."""
-    try:
-        Play(scenario, Picks(picks), free_switch=free_switch).run()
-    except ViolationError as error:
-        return str(error)
+    with patched(scenario):
+        try:
+            Play(scenario, Picks(picks), free_switch=free_switch).run()
+        except ViolationError as error:
+            return str(error)
     return ""
 
 
-def shrink(scenario: Scenario, picks: dict[int, int], reason: str, *, free_switch: bool = False) -> dict[int, int]:
+def _shrink(scenario: Scenario, picks: dict[int, int], reason: str, free_switch: bool) -> dict[int, int]:
     """Leave out deviations that a violation of this kind does not need."""
     kind = reason.partition(":")[0]
     smaller = True
@@ -192,18 +192,19 @@ def shrink(scenario: Scenario, picks: dict[int, int], reason: str, *, free_switc
         smaller = False
         for position in list(picks):
             fewer = {p: pick for p, pick in picks.items() if p != position}
-            if fails(scenario, fewer, free_switch=free_switch).partition(":")[0] == kind:
+            if broken(scenario, fewer, free_switch=free_switch).partition(":")[0] == kind:
                 picks, smaller = fewer, True
     return picks
 
 
 def schedule(scenario: Scenario, picks: dict[int, int], *, free_switch: bool = False) -> list[str]:
     """Repeat a run and return what happened, line by line."""
-    play = Play(scenario, Picks(picks), record=True, free_switch=free_switch)
-    end = ""
-    try:
-        play.run()
-    except ViolationError as error:
-        end = f"==> {error}"
+    with patched(scenario):
+        play = Play(scenario, Picks(picks), record=True, free_switch=free_switch)
+        end = ""
+        try:
+            play.run()
+        except ViolationError as error:
+            end = f"==> {error}"
     lines = [what + (f" -> {result}" if result not in ("", None) else "") for what, result in play.world.trace]
     return [*lines, end]

@@ -15,6 +15,7 @@ import redrive.standby.batches
 import redrive.standby.log
 import redrive.standby.replay
 import redrive.standby.streams
+from tests.explorer.scenario import Scenario
 from tests.explorer.world import World
 
 
@@ -49,20 +50,15 @@ class _Log:
 
 
 @contextmanager
-def small_parts(*, batch_events: int = 1, item_bytes: int = 0) -> Iterator[None]:
-    """Have the protocol's classes work with tiny pieces.
-
-    Args:
-        batch_events: events in a batch.
-        item_bytes: bytes in an item; 0 leaves it as it is.
-    """
+def patched(scenario: Scenario) -> Iterator[None]:
+    """Have the protocol's classes work with pieces as small as a scenario wants them."""
     with pytest.MonkeyPatch.context() as patch:
         tokens: Any = _Tokens()
         patch.setattr(redrive.standby.log, "uuid", tokens)
         patch.setattr(redrive.dispatcher, "log", _Log())
-        patch.setattr(redrive.dispatcher, "BATCH_EVENTS", batch_events)
+        patch.setattr(redrive.dispatcher, "BATCH_EVENTS", scenario.batch_events)
         patch.setattr(redrive.standby.streams, "GROUP_EVENTS", 1)
         patch.setattr(redrive.standby.replay, "DELETE_SLOTS", 1)
-        if item_bytes:
-            patch.setattr(redrive.standby.batches, "ITEM_BYTES", item_bytes)
+        if scenario.item_bytes:
+            patch.setattr(redrive.standby.batches, "ITEM_BYTES", scenario.item_bytes)
         yield

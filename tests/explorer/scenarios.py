@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.explorer.actors import SETTINGS, Producer, Scenario
+from tests.explorer.scenario import SETTINGS, Producer, Scenario
 
 SCENARIOS = (
     Scenario(
@@ -78,6 +78,14 @@ SCENARIOS = (
         killable=("R1",),
     ),
     Scenario(
+        "the next epoch begins before the last one is published",
+        (Producer("A", "aa.---a.---a"), Producer("B", "(Aa4)a")),
+        outages=(("appended", 0, 4), ("commits", 1, 4), ("commits", 2, 5)),
+        small=100,
+        limits={"nap": 1, "kill": 1, "tick": 1},
+        killable=("R1",),
+    ),
+    Scenario(
         "a producer sleeps through seal, open and the next epoch",
         (Producer("A", "a.---a.a"), Producer("B", "a.(Aa2)a")),
         outages=(("appended", 0, 4),),
@@ -111,8 +119,24 @@ SCENARIOS = (
         killable=("A", "R1"),
     ),
     Scenario(
+        "batches cut in parts, stored in part",
+        (Producer("A", "aa.aa"), Producer("B", "a")),
+        replays=2,
+        outages=(("appended", 0, 4),),
+        batch_events=2,
+        item_bytes=28,
+        limits={"nap": 1, "kill": 1, "lose": 1},
+        killable=("A", "R1"),
+    ),
+    Scenario(
+        "clocks disagree",
+        (Producer("A", "a.a", ahead=3000), Producer("B", "a.a", ahead=-3000)),
+        limits={"nap": 1, "tick": 1},
+        across=False,
+    ),
+    Scenario(
         "two lanes",
-        (Producer("A", "abab"), Producer("B", "ab")),
+        (Producer("A", "adad"), Producer("B", "ad")),
         lanes=2,
         limits={"nap": 1, "unconfirmed": 1},
     ),
@@ -123,10 +147,26 @@ SCENARIOS = (
         limits={"nap": 1, "unconfirmed": 1},
     ),
     Scenario(
+        "a look at the lanes takes long while a thread beside it diverts one",
+        (Producer("B", "d"), Producer("A", "a----a", threads=True)),
+        lanes=2,
+        replays=0,
+        settings=replace(SETTINGS, gate_refresh=4.0),
+        limits={"nap": 1, "tick": 1},
+        nap=1,
+    ),
+    Scenario(
         "threads of two producers",
         (Producer("A", "a.a", threads=True), Producer("B", "a.a", threads=True)),
         limits={"nap": 1},
     ),
 )
+
+REQUEST_LANDS_LATE = Scenario(
+    "a request that was taken back lies in a socket and lands late",
+    (Producer("A", "aa.a"),),
+    limits={"late": 1, "nap": 1},
+)
+"""Beyond the guarantee: nothing on a client can recall it (see the design's "In-doubt events")."""
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

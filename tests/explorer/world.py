@@ -1,8 +1,8 @@
 """The world in which actors run: greenlets, logical time, and one place that decides what happens next.
 
-Direct-style code runs in greenlets. Every I/O primitive of the models calls `World.step` first: there the scheduler may let
-anybody else run, let time pass, let the network deliver, or kill the actor; then the operation happens at once. All decisions
-are taken by a *chooser*, so that a run is a function of its choices and can be repeated.
+Direct-style code runs in greenlets. Every I/O primitive of the models calls `World.step` first: there the scheduler may
+let anybody else run, let time pass, let the network deliver, or kill the actor; then the operation happens at once. All
+decisions are taken by a *chooser*, so that a run is a function of its choices and can be repeated.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Process:
     """What dies together and shares memory: one or more actors.
 
     Attributes:
-        history: a hash of all that its actors have learned from outside, in order; since they are deterministic, it stands
-            for their whole state.
+        history: a hash of all that its actors have learned from outside, in order; since they are deterministic, it
+            stands for their whole state.
     """
 
     def __init__(self, name: str) -> None:
@@ -108,15 +108,17 @@ class World:
 
     Attributes:
         time: seconds, moved on only by the scheduler.
-        limits: how often each kind of trouble may still happen: ``kill``, ``nap``, ``tick``, ``fail``, ``lose`` and whatever
-            the environment knows.
+        limits: how often each kind of trouble may still happen: ``kill``, ``nap``, ``tick``, ``fail``, ``lose`` and
+            whatever the environment knows.
         quiet: True in the end phase: only the usual things happen.
         trace: what happened, if ``record`` is on.
     """
 
     current: World
 
-    def __init__(self, chooser: Chooser, limits: dict[str, int], *, record: bool = False, free_switch: bool = False) -> None:
+    def __init__(
+        self, chooser: Chooser, limits: dict[str, int], *, record: bool = False, free_switch: bool = False
+    ) -> None:
         World.current = self
         self.time = 1
         self.ticks = 0
