@@ -109,7 +109,11 @@ class EventConsumer:
         self.counts = {"handled": 0, "duplicates": 0, "dead_lettered": 0, "retried": 0}
         self._settings = settings or ConsumerSettings()
         self._dead_letters = f"dlq.{group}"
-        self._box = DeadLetterBox(config.cluster_of(self._dead_letters).client_config(), self._dead_letters)
+        self._box = DeadLetterBox(
+            config.cluster_of(self._dead_letters).client_config(),
+            self._dead_letters,
+            timeout=self._settings.max_poll_interval / 2,
+        )
         by_cluster: dict[str, list[str]] = {}
         for topic in topics:
             by_cluster.setdefault(config.topic(topic).cluster, []).append(topic)

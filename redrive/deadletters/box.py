@@ -14,13 +14,12 @@ from redrive.events import Event
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 30.0
 _CONFIG = {
     "enable.idempotence": True,
     "acks": "all",
     "compression.type": "lz4",
     "partitioner": "murmur2_random",
-    "message.timeout.ms": int(_TIMEOUT * 1000),
+    "topic.metadata.propagation.max.ms": 10_000,  # a topic that does not exist by then does not exist
     # The topic decides how large a letter may be, not the client.
     "message.max.bytes": 100_000_000,
 }
@@ -33,10 +32,12 @@ class DeadLetterBox:
     Args:
         client_config: what confluent-kafka needs to connect.
         topic: the dead-letter topic, for errors.
+        timeout: seconds for which a letter is tried.
     """
 
-    def __init__(self, client_config: Mapping[str, Any], topic: str) -> None:
-        self._config, self._topic = _CONFIG | dict(client_config), topic
+    def __init__(self, client_config: Mapping[str, Any], topic: str, *, timeout: float) -> None:
+        self._config = _CONFIG | {"message.timeout.ms": int(timeout * 1000)} | dict(client_config)
+        self._topic = topic
         self._producer: Producer | None = None
         self._waiting = 0
         self._failure: KafkaError | None = None
@@ -78,15 +79,15 @@ class DeadLetterBox:
         """Return when all letters are on the dead-letter topic.
 
         Raises:
-            UnavailableError: they are not, and the offsets of their events must not be committed.
+            UnavailableError: one of them is not, now and in every later call: the offsets of their events must not
+                be committed.
         """
         if self._producer is None or not (self._waiting or self._failure):
             return
         while self._waiting:  # a letter that came back too large goes out once more
             self._producer.flush(1)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise self._unavailable(failure)
+        if self._failure is not None:  # for good: closing the consumer must not commit what this was about
+            raise self._unavailable(self._failure)
 
     def _unavailable(self, error: KafkaError) -> UnavailableError:
         reason = f"{error.str()}; the events stay uncommitted and come again"

@@ -41,9 +41,9 @@ class Platform:
     def __init__(
         self, stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch, registry: str = "", dlq: str = ""
     ) -> None:
-        for variable, value in stack.environment().items():
-            if variable.startswith("AWS_"):
-                monkeypatch.setenv(variable, value)
+        for variable in stack.environment():
+            if variable.startswith("REDRIVE_"):  # this platform's file says it all
+                monkeypatch.delenv(variable, raising=False)
         unique = uuid.uuid4().hex[:8]
         self.orders, self.refunds, self.group = f"orders-{unique}", f"refunds-{unique}", f"billing-{unique}"
         self.dead_letters = f"dlq.{self.group}"
