@@ -16,13 +16,14 @@ from redrive.pump.governor import Governor
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
 from tasks.drain import Draining, drain_lanes
+from tasks.earlier import Earlier, find_evidence, verify_all_earlier, without_verdict
 from tasks.live import Live
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.plan import JOB, Plan, make_plan
+from tasks.plan import JOB, Plan, TopicName, make_plan
 from tasks.plan_report import headline, report_plan
 from tasks.protection import Protect, protections
-from tasks.report import Ending, finish, finish_early, refused
+from tasks.report import Ending, cancelled, finish, finish_early, refused
 from tasks.survey import check_schemas, survey
 from tasks.verify import verify_lanes
 
@@ -117,18 +118,19 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008
     try:
         with operation(config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters) as run:
             plan = make_and_show_plan(run, config, replay, clusters)
-            if plan.is_empty:
-                return finish_early(run, "Nothing to replay", headline(plan), {"events": 0})
             if replay.mode == "plan":
-                return finish_early(run, "Planned", headline(plan), {"events": plan.events, "lanes": len(plan.lanes)})
-            return carry_out(run, config, replay, plan)
+                name = "Nothing to replay" if plan.is_empty else "Planned"
+                return finish_early(run, name, headline(plan), {"events": plan.events, "lanes": len(plan.lanes)})
+            unproved = without_verdict(run.earlier(), clusters, replay.topics)
+            if plan.is_empty and not unproved:
+                return finish_early(run, "Nothing to replay", headline(plan), {"events": 0, "lanes": 0})
+            return carry_out(run, config, replay, plan, unproved)
     except HeldError as error:
         return refused(run, str(error))
 
 
 def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[str]) -> Plan:
     """Survey, plan, and show the plan. Changes nothing but the report."""
-    log = get_run_logger()
     backlog = survey(config, clusters, replay.topics)
     waiting = [lane for lane in backlog if not lane.is_open]
     plan = make_plan(
@@ -141,40 +143,45 @@ def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[
     if not plan.is_empty:
         digest = run.keep_plan(plan.canonical())
         report_plan(run, plan, digest, replay.mode)
-    log.info("plan: %s", headline(plan))
+    get_run_logger().info("plan: %s", headline(plan))
     return plan
 
 
-def carry_out(run: Run, config: Config, replay: Replay, plan: Plan) -> State[Any]:
+def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: list[Earlier]) -> State[Any]:
     """Claim the topics, drain and reopen their lanes, verify, report."""
     log = get_run_logger()
-    topics, left_out = run.claim(plan.topics, all_or_none=bool(replay.topics))
+    wanted = sorted({*plan.topics, *(topic for earlier in unproved for topic in earlier.topics)})
+    topics, left_out = run.claim(wanted, all_or_none=bool(replay.topics))
     for words in left_out:
         log.warning("%s", words)
+    unproved = [earlier for earlier in unproved if set(earlier.topics) <= set(topics)]
+    if unproved:
+        unproved = find_evidence(config, unproved, plan.all_lanes)
+
     backlog = plan.of_topics(topics)
+    if not backlog and not unproved:
+        return finish_early(run, "Nothing to replay", headline(plan), {"events": 0, "lanes": 0})
     board = Board(backlog)
-
-    def give_up(reason: str) -> None:
-        governor.stop(reason)
-
-    governor = Governor(
-        replay.rate, protections(config, replay.protect, topics, patience=replay.patience, give_up=give_up)
-    )
-    with governor, Live(run, board, governor, replay.rate) as live:
+    began = time.monotonic()
+    with (
+        governed(config, replay, topics) as governor,
+        Live(run, board, governor, replay.rate) as live,
+    ):
         work = Draining(config, governor, board, operation=run.id, settle=replay.settle, patience=replay.patience)
-        began = time.monotonic()
-        ends = drain_lanes(work, backlog, parallel=replay.lanes, on_cancel=lambda: run.finish("cancelled"))
-        seconds = time.monotonic() - began
+        ends = drain_lanes(work, backlog, parallel=replay.lanes, on_cancel=lambda: cancelled(run, board))
+    seconds = time.monotonic() - began
     log.info("%d of %d lanes are open again, after %.1f s", sum(end.how == "open" for end in ends), len(ends), seconds)
 
-    unverified, proofs = "", {}
+    unverified, proofs, of_earlier = "", {}, []
     try:
         proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify)
+        of_earlier = verify_all_earlier(config, unproved, mode=replay.verify)
     except UnavailableError as error:
         unverified = str(error)
     ending = Ending(
         ends=ends,
         proofs=proofs,
+        earlier=of_earlier,
         unverified=unverified,
         drain_seconds=seconds,
         started_pace=str(Pace(rate=replay.rate)),
@@ -184,3 +191,14 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan) -> State[Any
     )
     log.info("%s", ending.headline)
     return finish(run, ending)
+
+
+def governed(config: Config, replay: Replay, topics: list[TopicName]) -> Governor:
+    """Make what decides the pace."""
+
+    def give_up(reason: str) -> None:
+        governor.stop(reason)
+
+    watch = protections(config, replay.protect, topics, patience=replay.patience, give_up=give_up)
+    governor = Governor(replay.rate, watch)
+    return governor

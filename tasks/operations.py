@@ -21,6 +21,7 @@ from redrive.config import Config
 from redrive.errors import FencedError, HeldError
 from redrive.ledger import Ledger, OperationRow, Status, Verdict
 from tasks.pace import forget
+from tasks.plan import TopicName
 
 WHO_LABEL = "redrive.who"
 """The label of a flow run that names who started it."""
@@ -67,7 +68,7 @@ class Run:
         """Add an entry about this run to the journal."""
         self._operation.note(kind, body)
 
-    def claim(self, topics: Sequence[tuple[str, str]], *, all_or_none: bool) -> tuple[list[tuple[str, str]], list[str]]:
+    def claim(self, topics: Sequence[TopicName], *, all_or_none: bool) -> tuple[list[TopicName], list[str]]:
         """Hold topics, so that no other job touches them while this one runs.
 
         What a dead run held is taken over, and its flow run, which nobody else ends, is ended.
@@ -172,7 +173,7 @@ def operation(
             yield run
 
 
-def _resource(topic: tuple[str, str]) -> str:
+def _resource(topic: TopicName) -> str:
     return "/".join(topic)
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from redrive.ledger import OperationRow
+from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from redrive.standby.survey import LaneBacklog
 
 JOB = "standby-replay"
+
+TopicName = tuple[str, str]
+"""Cluster and topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Plan:
 
     Attributes:
         lanes: the lanes that are not open, in order.
-        open_lanes: how many others there are.
+        open: the other lanes: nothing waits in them.
         rate: events a second that it may take at most; None is full speed.
         speed: events a second that earlier replays reached; None if there were none.
         schemas: the schema ids that were looked at.
@@ -27,7 +31,7 @@ class Plan:
     """
 
     lanes: tuple[LaneBacklog, ...]
-    open_lanes: int
+    open: tuple[Lane, ...]
     rate: float | None
     speed: float | None
     schemas: SchemaIds
@@ -59,7 +63,7 @@ class Plan:
         return min((lane.oldest for lane in self.lanes if lane.oldest is not None), default=None)
 
     @property
-    def topics(self) -> list[tuple[str, str]]:
+    def topics(self) -> list[TopicName]:
         """Cluster and name of each topic that has something to replay."""
         return sorted({(backlog.lane.cluster, backlog.lane.topic) for backlog in self.lanes})
 
@@ -69,7 +73,12 @@ class Plan:
         paces = [pace for pace in (self.rate, self.speed) if pace]
         return self.events / min(paces) if paces else None
 
-    def of_topics(self, topics: Iterable[tuple[str, str]]) -> list[LaneBacklog]:
+    @property
+    def all_lanes(self) -> list[Lane]:
+        """Every lane that was surveyed."""
+        return [*(backlog.lane for backlog in self.lanes), *self.open]
+
+    def of_topics(self, topics: Iterable[TopicName]) -> list[LaneBacklog]:
         """Give the lanes of some topics."""
         wanted = set(topics)
         return [backlog for backlog in self.lanes if (backlog.lane.cluster, backlog.lane.topic) in wanted]
@@ -120,7 +129,7 @@ def make_plan(
     latest = sorted(speeds[:3])
     return Plan(
         lanes=waiting,
-        open_lanes=len(backlog) - len(waiting),
+        open=tuple(lane.lane for lane in backlog if lane.is_open),
         rate=rate,
         speed=latest[len(latest) // 2] if latest else None,
         schemas=schemas,

@@ -64,7 +64,7 @@ def plan_text(plan: Plan, digest: str, mode: str) -> str:
             [
                 ["events", number(plan.events)],
                 ["packed size", size(plan.bytes)],
-                ["lanes to reopen", f"{len(plan.lanes)} (open already: {plan.open_lanes})"],
+                ["lanes to reopen", f"{len(plan.lanes)} (open already: {len(plan.open)})"],
                 ["oldest event", _age(plan.oldest, now)],
                 ["events that may be in Kafka already", f"{number(plan.doubtful)} (each is looked up first)"],
                 ["pace", "full speed" if plan.rate is None else f"at most {plan.rate:,g} events/s"],
@@ -152,4 +152,4 @@ def _short_age(oldest: int | None, now: int) -> str:
 
 
 def _all_open(plan: Plan) -> str:
-    return f"all {count(plan.open_lanes, 'lane')} are open" if plan.open_lanes else "no topic has any lane yet"
+    return f"all {count(len(plan.open), 'lane')} are open" if plan.open else "no topic has any lane yet"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from redrive.config import Config
 from redrive.errors import UnavailableError
 from redrive.pump.protections import ConsumerLag
+from tasks.plan import TopicName
 
 
 class Protect(BaseModel):
@@ -50,7 +51,7 @@ class PatientLag:
 def protections(
     config: Config,
     protect: Protect | None,
-    topics: Sequence[tuple[str, str]],
+    topics: Sequence[TopicName],
     *,
     patience: float,
     give_up: Callable[[str], None],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ from prefect.states import Cancelled, Completed, Failed
 from redrive.ledger import Status, Verdict
 from redrive.pump.proof import Proof
 from tasks import artifacts
+from tasks.board import Board
 from tasks.drain import LaneEnd
+from tasks.earlier import Earlier
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import curve
-from tasks.verify import TopicName
+from tasks.plan import TopicName
 from tasks.words import cell, count, duration, number, size, table
 
 REPORT_KEY = "standby-replay-report"
@@ -34,6 +36,7 @@ class Ending:
     Attributes:
         ends: how each lane has ended.
         proofs: what the read-back of each topic has found.
+        earlier: runs that had no time to prove what they did, and what the read-back of theirs has found.
         unverified: why there was no read-back, if there was none.
         drain_seconds: how long draining took.
         started_pace: the pace that the run began with.
@@ -44,6 +47,7 @@ class Ending:
 
     ends: Sequence[LaneEnd]
     proofs: Mapping[TopicName, Proof]
+    earlier: Sequence[tuple[Earlier, list[Proof]]]
     unverified: str
     drain_seconds: float
     started_pace: str
@@ -60,16 +64,22 @@ class Ending:
             "skipped": sum(sum(outcome.skipped.values()) for outcome in outcomes),
             "parked": sum(sum(outcome.parked.values()) for outcome in outcomes),
             "bytes": sum(outcome.size for outcome in outcomes),
-            "found": sum(sum(proof.counted.values()) for proof in self.proofs.values()),
+            "found": _found(self.proofs.values()),
+            "found_of_earlier_runs": sum(_found(proofs) for _, proofs in self.earlier),
             "lanes": len(self.ends),
             "opened": sum(end.how == "open" for end in self.ends),
         }
         object.__setattr__(self, "counts", counts)
 
     @property
+    def all_proofs(self) -> list[Proof]:
+        """Everything that was read back."""
+        return [*self.proofs.values(), *(proof for _, proofs in self.earlier for proof in proofs)]
+
+    @property
     def findings(self) -> list[str]:
         """What is wrong with the events, from the evidence."""
-        found = [finding for proof in self.proofs.values() for finding in proof.findings]
+        found = [finding for proof in self.all_proofs for finding in proof.findings]
         found += [
             f"{end.backlog.lane}: {number(end.result.outcome.read)} events were read, but published, skipped and "
             "parked ones do not add up to that"
@@ -97,7 +107,7 @@ class Ending:
             return "failed"
         if self.status != "done":
             return None
-        return "proved" if all(proof.verdict == "proved" for proof in self.proofs.values()) else "counted"
+        return "proved" if all(proof.verdict == "proved" for proof in self.all_proofs) else "counted"
 
     @property
     def speed(self) -> float | None:
@@ -122,8 +132,13 @@ class Ending:
         if self.unverified:
             return f"{back}, but they could not be verified: {self.unverified}"
         how = "each once, in order, unchanged" if self.verdict == "proved" else "each once and in order"
+        more = (
+            f"; of earlier runs, {number(counts['found_of_earlier_runs'])}" if counts["found_of_earlier_runs"] else ""
+        )
+        if not self.ends:
+            return f"{self.verdict}: nothing waited{more or ', nor had earlier runs left anything unproved'}"
         lanes = f"{count(counts['opened'], 'lane')} open again"
-        return f"{self.verdict}: {back}, {how}; {lanes}; {duration(self.drain_seconds)}"
+        return f"{self.verdict}: {back}, {how}{more}; {lanes}; {duration(self.drain_seconds)}"
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""
@@ -135,6 +150,7 @@ class Ending:
             "pace": self.started_pace,
             "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
             "left_out": list(self.left_out),
+            "earlier": {run.operation: _found(proofs) for run, proofs in self.earlier},
             "topics": [
                 {
                     "cluster": cluster,
@@ -175,6 +191,17 @@ def refused(run: Run, reason: str) -> State[Any]:
     return Cancelled(name="Refused", message=reason)
 
 
+def cancelled(run: Run, board: Board) -> None:
+    """End a run that was cancelled, at once: Prefect does not wait for long."""
+    totals = board.totals()
+    counts = {"read": totals.read, "published": totals.published, "skipped": totals.skipped, "parked": totals.parked}
+    headline = (
+        f"cancelled: {number(totals.read)} of {count(totals.total, 'event')} done; the next run goes on from there"
+    )
+    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled"})
+    close(run, "cancelled", None, headline=headline, text=f"## Cancelled\n\n{headline}", counts=counts)
+
+
 def close(
     run: Run, status: Status, verdict: Verdict | None, *, headline: str, text: str, counts: dict[str, int]
 ) -> None:
@@ -209,10 +236,11 @@ def report_text(run: Run, ending: Ending) -> str:
         ["published", f"{number(counts['published'])} ({size(counts['bytes'])})"],
         ["skipped", _with_reasons(ending, "skipped")],
         ["parked", _with_reasons(ending, "parked")],
-        ["found again in Kafka", _found(ending)],
+        ["found again in Kafka", _verified(ending)],
+        *([["found of earlier runs", _of_earlier(ending)]] if any(run.events for run, _ in ending.earlier) else []),
         ["lanes open again", f"{counts['opened']} of {counts['lanes']}"],
         ["time to drain", duration(ending.drain_seconds) + _pace_of(counts["read"], ending.drain_seconds)],
-        ["time to verify", duration(sum(proof.seconds for proof in ending.proofs.values()))],
+        ["time to verify", duration(sum(proof.seconds for proof in ending.all_proofs))],
         ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
         ["started by", run.who],
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
@@ -243,10 +271,22 @@ def _with_reasons(ending: Ending, what: str) -> str:
     return f"{number(reasons.total())}" + (f" ({words})" if words else "")
 
 
-def _found(ending: Ending) -> str:
+def _found(proofs: Iterable[Proof]) -> int:
+    return sum(sum(proof.counted.values()) for proof in proofs)
+
+
+def _verified(ending: Ending) -> str:
     if ending.unverified:
         return f"not verified: {ending.unverified}"
     return number(ending.counts["found"]) if ending.proofs else "not verified"
+
+
+def _of_earlier(ending: Ending) -> str:
+    return ", ".join(
+        f"{number(_found(proofs))} of {number(run.events)} that `{run.operation}` had published"
+        for run, proofs in ending.earlier
+        if run.events
+    )
 
 
 def _pace_of(read: int, seconds: float) -> str:

@@ -12,10 +12,8 @@ from redrive.config import Config
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.standby.drain import LaneResult
 from tasks.drain import LaneEnd
+from tasks.plan import TopicName
 from tasks.survey import if_unavailable
-
-TopicName = tuple[str, str]
-"""Cluster and topic."""
 
 
 @task(

