@@ -115,10 +115,15 @@ def loop(folder: Path, events: int = LOOP_EVENTS) -> float:
         for number, event in enumerate(stored_events(events, seed=99)):
             batch.put_item(
                 Item={
-                    "pk": f"events#{number % LANES}", "sk": number, "id": event.id, "key": event.key,
-                    "value": event.value, "headers": {name: value for name, value in event.headers}, "at": event.accepted,
+                    "pk": f"events#{number % LANES}",
+                    "sk": number,
+                    "id": event.id,
+                    "key": event.key,
+                    "value": event.value,
+                    "headers": dict(event.headers),
+                    "at": event.accepted,
                 }
-            )  # fmt: skip
+            )
     producer = Producer({**bench.client, "enable.idempotence": True, "compression.type": "lz4"})
     count = 0
     started = time.perf_counter()
