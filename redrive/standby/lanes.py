@@ -104,11 +104,12 @@ class LaneLog:
     def retire(self, last: LaneState, seals: dict[str, int]) -> None:
         """Let what led up to an ``open`` go, long after: entries up to ``last``, and the streams' seals (pk → slot)."""
         at = int(time.time()) + TOMBSTONE_SECONDS
-        done = [
-            number
-            for number, slot in self.entries()
-            if number <= last.slot and (slot.epoch == last.epoch or slot.kind == OPEN)
-        ]
+        done: list[int] = []
+        for number, slot in self.entries():
+            if slot.kind == OPEN and number < last.slot:
+                done.clear()  # what stands before it was let go when it was written
+            if number <= last.slot:
+                done.append(number)
         self._store.expire(self.lane.log, done, at)
         for pk, number in seals.items():
             self._store.expire(pk, [number], at)
