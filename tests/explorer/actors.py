@@ -21,7 +21,7 @@ from redrive.standby.store import Slot
 from redrive.standby.streams import GapError
 from tests.explorer.client import ModelMain
 from tests.explorer.oracle import Oracle
-from tests.explorer.scenario import PATIENCE, Producer, Scenario
+from tests.explorer.scenario import Producer, Scenario
 from tests.explorer.table import ModelStore
 from tests.explorer.threads import ModelClock, ModelCondition, ModelLock
 from tests.explorer.topic import ModelKafka, ModelSink, model_lookup
@@ -157,7 +157,7 @@ class Play:
                     turn(lambda: not waiting)
             elif what[0] == "(":
                 heard = partial(oracle.acknowledged.__contains__, what[1:-1])
-                late = world.time + PATIENCE
+                late = world.time + self.scenario.patience
                 while not heard() and world.time < late:
                     turn(heard)
             elif what == "-":

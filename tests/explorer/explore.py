@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,16 +122,16 @@ class Walk:
 
 
 def exhaust(
-    scenario: Scenario, budget: int, *, runs: int = 1_000_000, seconds: float = 3600.0, free_switch: bool = False
+    scenario: Scenario, budget: int, *, seconds: float = 3600.0, free_switch: bool = False, seek: str = ""
 ) -> Report:
     """Run a scenario in every way with at most ``budget`` deviations from the usual one, until one breaks something.
 
     Args:
         scenario: which.
         budget: how many deviations: preemptions, naps, kills, faults.
-        runs: stop after these.
         seconds: stop after these.
         free_switch: True: who goes on after one that waits is no deviation but a choice of its own.
+        seek: a regular expression: go on until something breaks of which the description matches.
     """
     search = _Search(budget)
     report = Report(f"{scenario.name} ≤{budget}{' free' if free_switch else ''}")
@@ -143,12 +144,13 @@ def exhaust(
             except PrunedError:
                 pass
             except ViolationError as error:
-                picks = {i: pick for i, pick in enumerate(search.picks) if pick}
-                report.found = Found(scenario, str(error), picks, report.runs, free_switch)
-                break
+                if re.search(seek, str(error)):
+                    picks = {i: pick for i, pick in enumerate(search.picks) if pick}
+                    report.found = Found(scenario, str(error), picks, report.runs, free_switch)
+                    break
             if not search.next():
                 break
-            if report.runs >= runs or time.perf_counter() - started > seconds:
+            if time.perf_counter() - started > seconds:
                 report.complete = False
                 break
     report.states = len(search.visited)

@@ -11,10 +11,6 @@ SETTINGS = DispatchSettings(
 )
 
 
-PATIENCE = 12
-"""Seconds that one producer waits for another's acknowledgement."""
-
-
 @dataclass(frozen=True)
 class Producer:
     """A producer and what it does.
@@ -22,8 +18,8 @@ class Producer:
     Attributes:
         name: its instance's name.
         script: a letter publishes an event with that key; ``.`` waits until all so far are acknowledged; ``-`` lets it
-            tick once; ``(Aa1)`` waits until event ``Aa1`` is acknowledged, at most `PATIENCE` seconds. Events are named by
-            producer, key and number.
+            tick once; ``(Aa1)`` waits until event ``Aa1`` is acknowledged, at most ``patience`` seconds. An event is
+            named by producer, key and number.
         after: begin only once this process has ended.
         threads: True: publisher, ticker and workers interleave; False: one thread does all.
         ahead: milliseconds by which its calendar is ahead.
@@ -53,6 +49,7 @@ class Scenario:
         small: `LaneReplay`'s.
         skew: `LaneReplay`'s.
         nap: seconds that one sleeps who is made to.
+        patience: seconds that a producer waits for another's acknowledgement.
         together: True: a transaction carries all there is; False: one event.
         batch_events: events in a batch.
         item_bytes: bytes of a batch that fit into a slot; 0: all.
@@ -72,6 +69,7 @@ class Scenario:
     small: int = 0
     skew: float = 0.0
     nap: int = 4
+    patience: int = 15
     together: bool = False
     batch_events: int = 1
     item_bytes: int = 0

@@ -25,6 +25,7 @@ SCENARIOS = (
         (Producer("B", "a.(Aa1)a"), Producer("A", "a.")),
         outages=(("appended", 1, 3),),
         replays=0,
+        settings=replace(SETTINGS, gate_refresh=10.0),
         limits={"nap": 1, "tick": 1},
     ),
     Scenario(
@@ -79,8 +80,8 @@ SCENARIOS = (
     ),
     Scenario(
         "the next epoch begins before the last one is published",
-        (Producer("A", "aa.---a.---a"), Producer("B", "(Aa4)a")),
-        outages=(("appended", 0, 4), ("commits", 1, 4), ("commits", 2, 5)),
+        (Producer("A", "aa.--a.-a"), Producer("B", "(Aa4)a")),
+        outages=(("appended", 0, 4), ("commits", 1, 4), ("commits", 2, 7)),
         small=100,
         limits={"nap": 1, "kill": 1, "tick": 1},
         killable=("R1",),

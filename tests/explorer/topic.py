@@ -97,8 +97,6 @@ class ModelKafka:
             options.append(Option(1, "the brokers go down", self._outage))
         if not self.up and world.may("up"):
             options.append(Option(1, "the brokers come back early", self._come_back))
-        if options and not busy and options[0].cost:
-            options.insert(0, Option(0, "time passes", world._tick))
         return options
 
     def _outage(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from greenlet import GreenletExit, getcurrent, greenlet
 
 STEP_LIMIT = 4_000
-TIME_LIMIT = 80
+TIME_LIMIT = 120
 
 
 class ViolationError(Exception):
@@ -262,6 +262,8 @@ class World:
                 option.act()
                 if me is not None and not me.process.alive:
                     raise GreenletExit
+                if me is None and all(actor.done for actor in self.actors):
+                    return
                 continue
             if chosen is me:
                 return
@@ -293,22 +295,34 @@ class World:
             options += [Option(1, f"switch to {actor.name}", actor=actor) for actor in others]
             if self.may("nap") and me.label[0] != "begin":
                 options.append(Option(1, f"{me.name} sleeps", self._nap(me)))
-            if self.may("kill") and me.process.name in self.killable:
-                options.append(Option(1, f"kill {me.process.name}", self._kill(me.process)))
+            options += self._kills([me])
         elif runnable:
             start = self.actors.index(me) if me is not None and me in self.actors else 0
             order = sorted(runnable, key=lambda actor: (self.actors.index(actor) - start) % len(self.actors))
             options += [Option(min(i, self._switch_cost), f"go on with {a.name}", actor=a) for i, a in enumerate(order)]
             if self.quiet:
                 return options
-        busy = 1 if options else 0
+            options += self._kills([me, *order] if me is not None else order)
+        elif me is not None:
+            options += self._kills([me])
+        busy = 1 if runnable else 0
         environment = self.environment.options(busy)
-        options += environment
-        if not options or (busy and self.may("tick")):
-            options.append(Option(busy, "time passes", self._tick if not busy else self._early_tick))
-        elif environment and not busy:
-            options.append(Option(1, "time passes", self._tick))
-        return options
+        if busy:
+            options += environment
+            if self.may("tick"):
+                options.append(Option(1, "time passes", self._early_tick))
+            return options
+        time_passes = Option(0, "time passes", self._tick)
+        if environment and not environment[0].cost:
+            time_passes.cost = 1
+            return [*environment, time_passes, *options]
+        return [time_passes, *environment, *options]
+
+    def _kills(self, actors: Sequence[Actor]) -> list[Option]:
+        if not self.may("kill"):
+            return []
+        processes = {actor.process.name: actor.process for actor in actors if actor.label[0] != "begin"}
+        return [Option(1, f"kill {n}", self._kill(p)) for n, p in processes.items() if n in self.killable and p.alive]
 
     def _tick(self) -> None:
         self.time += 1
@@ -346,10 +360,10 @@ class World:
                     self._discard(actor)
 
     def _discard(self, actor: Actor) -> None:
-        green = actor.green
+        green, me = actor.green, self.actor
         assert green is not None
-        parent, green.parent = green.parent, getcurrent()
+        green.parent, self.actor = getcurrent(), actor
         try:
             green.throw(GreenletExit)
         finally:
-            green.parent = parent
+            self.actor = me

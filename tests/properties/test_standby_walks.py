@@ -11,7 +11,7 @@ from redrive.dispatcher import DispatchSettings
 from tests.explorer.explore import broken, schedule
 from tests.explorer.scenario import Producer, Scenario
 
-EXAMPLES = 4_000 if os.environ.get("REDRIVE_EXPLORE") == "long" else 250
+EXAMPLES = 30_000 if os.environ.get("REDRIVE_EXPLORE") == "long" else 250
 
 TROUBLES = (
     *("nap", "kill", "tick", "fail", "lose", "outage", "up", "unconfirmed", "confirm", "fatal"),
@@ -52,6 +52,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             max_unacknowledged=2 if threads and draw(st.booleans()) else 100,
             block_timeout=1e9,
         ),
+        patience=4,
         small=draw(st.sampled_from((0, 100))),
         nap=draw(st.sampled_from((1, 2, 4, 8))),
         together=draw(st.booleans()),
