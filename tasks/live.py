@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -38,7 +40,9 @@ class Live:
         self._log = get_run_logger()
         self.pace = PaceControl(run.job, run.id, governor, rate, self._pace_changed)
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="live report", daemon=True)
+        # In the flow's context: Prefect keeps there which API it speaks to.
+        work = partial(copy_context().run, self._work)
+        self._thread = threading.Thread(target=work, name="live report", daemon=True)
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,206 @@
+"""The job `standby-replay` on a real backlog, as a flow run on a real Prefect server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from deployments.local.stack import Stack
+from flows.standby_replay import Replay, standby_replay
+from redrive.ledger import Ledger, OperationRow
+from tasks.pace import Pace, running, set_pace, variable_name
+from tasks.plan_report import PLAN_KEY
+from tasks.report import REPORT_KEY
+from tests.stack.backlog import Backlogs, by_key
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def platform(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backlogs]:
+    """A platform with two topics, on which flows run in this process."""
+    platform = Backlogs(stack, tmp_path, "orders", "refunds")
+    for name, value in platform.environment.items():
+        monkeypatch.setenv(name, value)
+    platform.create()
+    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(updates=settings):
+        yield platform
+
+
+def replay(**parameters: Any) -> State[Any]:
+    """Run the flow to its end."""
+    return standby_replay(Replay(settle=0, **parameters), return_state=True)
+
+
+def operations(platform: Backlogs) -> list[OperationRow]:
+    """The ledger's operations, newest first."""
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        return ledger.operations()
+
+
+def artifact(run_id: str, key: str) -> str:
+    """A report that a run made."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(limit=200)
+    texts = [str(each.data) for each in found if str(each.flow_run_id) == run_id and each.key == key]
+    assert texts, f"run {run_id} made no {key}"
+    return texts[-1]
+
+
+def test_what_waits_is_back_once_and_in_order_and_the_lanes_are_open_again(platform: Backlogs) -> None:
+    orders, refunds = platform.topics
+    ids = platform.fill(orders, 3_000)
+    more = platform.fill(refunds, 200)
+
+    state = replay(mode="run")
+
+    assert (state.name, state.is_completed()) == ("Proved", True)
+    assert platform.ids_by_key(orders) == by_key(ids)
+    assert platform.ids_by_key(refunds) == by_key(more)
+    assert platform.are_open(orders)
+    assert platform.are_open(refunds)
+    (operation,) = operations(platform)
+    assert (operation.status, operation.verdict) == ("done", "proved")
+    assert operation.counts is not None
+    assert operation.counts["published"] == operation.counts["found"] == 3_200
+    report = artifact(operation.id, REPORT_KEY)
+    assert report.startswith("## Proved: 3,200 events back in Kafka")
+
+
+def test_a_plan_shows_what_waits_and_leaves_no_trace(platform: Backlogs) -> None:
+    platform.fill(platform.topics[0], 1_000)
+    before = platform.traces()
+
+    state = replay(mode="plan", rate=100)
+
+    assert state.name == "Planned"
+    assert platform.traces() == before
+    (operation,) = operations(platform)
+    assert (operation.status, operation.verdict, operation.mode) == ("done", None, "plan")
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        assert ledger.held() == {}
+    plan = artifact(operation.id, PLAN_KEY)
+    assert plan.startswith("## 1,000 events to bring back")
+    assert str(operation.plan_digest) in plan
+    assert "10 s (by the rate)" in plan
+    assert "all known to the registry" in plan
+
+
+def test_the_same_backlog_has_the_same_digest_and_another_one_has_not(platform: Backlogs) -> None:
+    platform.fill(platform.topics[0], 100)
+    replay(mode="plan")
+    replay(mode="plan")
+    platform.fill(platform.topics[0], 1)
+    replay(mode="plan")
+
+    third, second, first = (operation.plan_digest for operation in operations(platform))
+    assert first == second != third
+
+
+def test_where_nothing_waits_it_ends_at_once(platform: Backlogs) -> None:
+    state = replay(mode="run")
+    assert (state.name, state.message) == ("Nothing to replay", "nothing to replay: no topic has any lane yet")
+    (operation,) = operations(platform)
+    assert (operation.status, operation.verdict) == ("done", None)
+
+
+def test_only_the_topics_that_were_named_are_touched(platform: Backlogs) -> None:
+    orders, refunds = platform.topics
+    platform.fill(orders, 100)
+    platform.fill(refunds, 100)
+
+    assert replay(mode="run", topics=[refunds], verify="counts").name == "Counted"
+
+    assert platform.are_open(refunds)
+    assert not platform.are_open(orders)
+    assert platform.ids_by_key(orders) == {}
+
+
+def test_a_topic_that_another_run_holds_is_refused_by_the_name_of_that_run(platform: Backlogs) -> None:
+    orders, refunds = platform.topics
+    platform.fill(orders, 100)
+    platform.fill(refunds, 100)
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        other = ledger.begin(
+            "dlq-correction", "run", cluster="main", resources=[f"main/{orders}"], who="anna", parameters={}
+        )
+        ledger.claim([f"main/{orders}"], other)
+        with other.keep_alive(every=0.3):
+            refused = replay(mode="run", topics=[orders, refunds])
+            others = replay(mode="run")
+
+    assert (refused.name, refused.is_completed()) == ("Refused", False)
+    assert f"main/{orders} is held by dlq-correction {other.id}" in str(refused.message)
+    # Nobody named the topics: then what is free is replayed all the same.
+    assert others.name == "Proved"
+    assert platform.are_open(refunds)
+    assert platform.ids_by_key(orders) == {}
+    assert [operation.status for operation in operations(platform)][:2] == ["done", "refused"]
+
+
+def test_its_pace_can_be_changed_while_it_works_and_the_next_run_knows_nothing_of_that(platform: Backlogs) -> None:
+    orders, _ = platform.topics
+    platform.fill(orders, 2_000)
+    states: list[State[Any]] = []
+
+    def run() -> None:
+        settings = {PREFECT_API_URL: api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        with temporary_settings(updates=settings):
+            states.append(replay(mode="run", rate=20))  # 100 s
+
+    api = PREFECT_API_URL.value()
+    began = time.monotonic()
+    thread = threading.Thread(target=run)
+    thread.start()
+    with get_client(sync_client=True) as client:
+        while not (names := [name for name in running(client, "standby-replay") if name in _own(platform)]):
+            time.sleep(0.2)
+        set_pace(client, names[0], Pace(paused=True))
+        time.sleep(3)
+        paused = len(platform.ids_by_key(orders))
+        time.sleep(1)
+        assert len(platform.ids_by_key(orders)) == paused
+        set_pace(client, names[0], Pace(rate=None))
+        thread.join(60)
+        assert client.read_variable_by_name(names[0]) is None
+    assert [state.name for state in states] == ["Proved"]
+    assert time.monotonic() - began < 60
+    (operation,) = operations(platform)
+    assert operation.evidence is not None
+    assert operation.evidence["pace"] == "at most 20 events/s"
+    assert [(change["rate"], change["paused"]) for change in operation.evidence["pace_changes"]] == [
+        (None, True),
+        (None, False),
+    ]
+    assert "at most 20 events/s, then paused, then full speed" in artifact(operation.id, REPORT_KEY)
+
+
+def _own(platform: Backlogs) -> list[str]:
+    return [variable_name("standby-replay", operation.id) for operation in operations(platform)]
+
+
+def test_events_whose_schema_the_registry_has_lost_are_reported_and_come_back_all_the_same(platform: Backlogs) -> None:
+    orders, _ = platform.topics
+    ids = platform.fill(orders, 100, schema_id=987_654)
+
+    assert replay(mode="plan").name == "Planned"
+    plan = artifact(operations(platform)[0].id, PLAN_KEY)
+    assert "The registry does not know schema id 987654." in plan
+
+    assert replay(mode="run").name == "Proved"
+    assert platform.ids_by_key(orders) == by_key(ids)
+
+
+def test_a_topic_that_is_not_in_the_settings_is_named(platform: Backlogs) -> None:
+    state = replay(mode="plan", topics=["ordres"])
+    assert state.is_failed()
+    assert "topics.ordres: there is no such topic" in str(state.message)
