@@ -1,0 +1,212 @@
+"""The job `standby-replay` in earnest: deployed, started by schedule, event or hand, in a process of a worker."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+from typer.testing import CliRunner
+
+from deployments.cli import app
+from deployments.follow import follow, start
+from deployments.local.stack import Stack
+from deployments.worker import Worker, start_worker
+from flows.standby_replay import Replay, standby_replay
+from redrive.errors import UnavailableError
+from redrive.ledger import Ledger, OperationRow
+from tasks.live import PROGRESS_KEY
+from tasks.pace import variable_name
+from tests.stack.backlog import Backlogs, by_key
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("worker")]
+
+Found = TypeVar("Found")
+SLOWLY = 100  # events a second
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Backlogs:
+    return Backlogs(stack, tmp_path_factory.mktemp("platform"), "recovered", "cancelled", "killed")
+
+
+@pytest.fixture(scope="module")
+def worker(stack: Stack, platform: Backlogs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with pytest.MonkeyPatch.context() as patch:
+        environment = stack.environment() | platform.environment
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        platform.create()
+        with start_worker(environment, tmp_path_factory.mktemp("logs") / "worker.log") as worker:
+            yield worker
+
+
+@pytest.fixture(autouse=True)
+def _environment(stack: Stack, platform: Backlogs, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in (stack.environment() | platform.environment).items():
+        monkeypatch.setenv(name, value)
+    with temporary_settings(updates={PREFECT_API_URL: stack.environment()["PREFECT_API_URL"]}):
+        yield
+
+
+@pytest.fixture
+def prefect() -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def deployment_of(prefect: SyncPrefectClient) -> DeploymentResponse:
+    return prefect.read_deployment_by_name("standby-replay/standby-replay")
+
+
+def runs_of(prefect: SyncPrefectClient) -> list[FlowRun]:
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_of(prefect).id]))
+    return prefect.read_flow_runs(deployment_filter=wanted)
+
+
+def wait_for(look: Callable[[], Found | None], seconds: float, what: str) -> Found:
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"after {seconds} s there is still no {what}"
+        time.sleep(0.3)
+    return found
+
+
+def end_of(prefect: SyncPrefectClient, run_id: UUID) -> FlowRun:
+    def look() -> FlowRun | None:
+        run = prefect.read_flow_run(run_id)
+        return run if run.state is not None and run.state.is_final() else None
+
+    return wait_for(look, 120, "end of the run")
+
+
+def operation(platform: Backlogs, run_id: UUID) -> OperationRow:
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        return ledger.operation(str(run_id))
+
+
+def start_slowly(prefect: SyncPrefectClient, topic: str) -> UUID:
+    """Start a run that takes long, and return when it has begun to publish."""
+    run = start(
+        prefect, "standby-replay", {"replay": {"mode": "run", "topics": [topic], "rate": SLOWLY, "settle": 0}}, "anna"
+    )
+
+    def publishes() -> bool | None:
+        for artifact in prefect.read_artifacts(limit=200):
+            if artifact.flow_run_id == run.id and artifact.key == PROGRESS_KEY:
+                return True if int((artifact.metadata_ or {}).get("read", 0)) > 0 else None
+        return None
+
+    wait_for(publishes, 120, "progress")
+    return run.id
+
+
+def test_the_schedule_makes_runs_each_quarter_of_an_hour(prefect: SyncPrefectClient) -> None:
+    # With SQLAlchemy 2.1, to name one, Prefect deploys as ever, and its scheduler never makes a run.
+    def scheduled() -> FlowRun | None:
+        found = [run for run in runs_of(prefect) if run.auto_scheduled and run.next_scheduled_start_time]
+        return min(found, key=lambda run: str(run.next_scheduled_start_time), default=None)
+
+    run = wait_for(scheduled, 90, "scheduled run")
+    assert run.next_scheduled_start_time is not None
+    assert run.next_scheduled_start_time.minute % 15 == 0
+    assert (run.next_scheduled_start_time - datetime.now(UTC)).total_seconds() <= 900
+    assert run.parameters == {"replay": {"mode": "run"}}
+    # From here on it would only get in the way of the other tests.
+    deployment = deployment_of(prefect)
+    for schedule in deployment.schedules:
+        prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+
+
+def test_a_recovered_cluster_starts_a_run_for_its_topics(prefect: SyncPrefectClient, platform: Backlogs) -> None:
+    topic = platform.topics[0]
+    ids = platform.fill(topic, 500)
+    before = {run.id for run in runs_of(prefect)}
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "redrive.cluster.recovered",
+        "resource": {"prefect.resource.id": "redrive.cluster.main"},
+        "payload": {"cluster": "main"},
+    }
+    prefect.request("POST", "/events", json=[event])
+
+    def started() -> FlowRun | None:
+        new = [run for run in runs_of(prefect) if run.id not in before and not run.auto_scheduled]
+        return new[0] if new else None
+
+    run = wait_for(started, 60, "run started by the event")
+    assert run.parameters["replay"] == {"mode": "run", "cluster": "main"}
+    end = end_of(prefect, run.id)
+    assert end.state is not None
+    assert end.state.name == "Proved", end.state.message
+    assert platform.ids_by_key(topic) == by_key(ids)
+    assert operation(platform, run.id).who.startswith("automation")
+
+
+def test_a_cancelled_run_leaves_a_clean_cursor_and_the_next_one_goes_on(
+    prefect: SyncPrefectClient, platform: Backlogs
+) -> None:
+    topic = platform.topics[1]
+    ids = platform.fill(topic, 4_000)
+    run_id = start_slowly(prefect, topic)
+    prefect.set_flow_run_state(run_id, Cancelling())  # as the UI does
+
+    end = end_of(prefect, run_id)
+
+    assert end.state is not None
+    assert end.state.is_cancelled()
+    cancelled = operation(platform, run_id)
+    assert (cancelled.status, cancelled.verdict, cancelled.who) == ("cancelled", None, "anna")
+    assert cancelled.counts is not None
+    assert 0 < cancelled.counts["published"] < 4_000
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        assert ledger.held() == {}
+    assert prefect.read_variable_by_name(variable_name("standby-replay", str(run_id))) is None
+
+    result = CliRunner().invoke(app, ["run", "standby-replay", "--topic", topic, "--json"], catch_exceptions=False)
+
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["state"], said["verdict"]) == ("Proved", "proved")
+    # It has proved, too, what the cancelled one had published.
+    assert said["found"] + said["found_of_earlier_runs"] == 4_000
+    assert platform.ids_by_key(topic) == by_key(ids)
+    assert platform.are_open(topic)
+
+
+def test_after_kill_9_of_the_worker_the_next_run_takes_over(
+    prefect: SyncPrefectClient, platform: Backlogs, worker: Worker
+) -> None:
+    topic = platform.topics[2]
+    ids = platform.fill(topic, 4_000)
+    run_id = start_slowly(prefect, topic)
+    worker.kill()
+
+    state = standby_replay(Replay(mode="run", topics=[topic], settle=0), return_state=True)
+
+    assert state.name == "Proved", state.message
+    assert platform.ids_by_key(topic) == by_key(ids)
+    dead = operation(platform, run_id)
+    assert dead.status == "failed"
+    assert dead.evidence is not None
+    assert "no heartbeat" in dead.evidence["reason"]
+    # Nobody else would ever end the dead one's flow run, nor take its variable away.
+    assert end_of(prefect, run_id).state.is_crashed()  # type: ignore[union-attr]
+    assert prefect.read_variable_by_name(variable_name("standby-replay", str(run_id))) is None
+
+    # And with no worker left, whoever starts a run by hand is told so.
+    waiting = start(prefect, "standby-replay", {"replay": {}}, "anna")
+    with pytest.raises(UnavailableError, match="prefect worker start --pool redrive"):
+        follow(prefect, waiting.id, lambda _: None, nobody=3)
