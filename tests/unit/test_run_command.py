@@ -1,0 +1,62 @@
+"""``redrive run`` and ``redrive pace`` without a Prefect to speak to, and with options that make no sense."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from typer.testing import CliRunner
+
+from deployments.cli import app
+from redrive.cli import exit_code
+from redrive.errors import RedriveError
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Run the program; gives its exit code and what it says was wrong."""
+    result = CliRunner().invoke(app, arguments)
+    if isinstance(result.exception, RedriveError):  # as deployments.cli.main does
+        return exit_code(result.exception), str(result.exception)
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The URL of an API where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
+        with temporary_settings(updates={PREFECT_API_URL: url}):
+            yield url
+
+
+def test_without_an_api_it_says_what_to_set_and_starts_no_server_of_its_own() -> None:
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        code, said = run("run", "standby-replay")
+    assert code == 2
+    assert "PREFECT_API_URL: is not set" in said
+
+
+@pytest.mark.parametrize("command", [["run", "standby-replay"], ["pace", "standby-replay", "--pause"]])
+def test_an_api_that_does_not_answer_is_named(nobody: str, command: list[str]) -> None:
+    code, said = run(*command)
+    assert code == 3
+    assert said.startswith(f"Prefect {nobody} is unavailable")
+
+
+@pytest.mark.parametrize("options", [[], ["--rate", "5", "--pause"], ["--pause", "--go-on"]], ids=str)
+def test_a_pace_is_one_thing_at_a_time(options: list[str]) -> None:
+    code, said = run("pace", "standby-replay", *options)
+    assert code == 2
+    assert "give one of --rate, --full-speed, --pause and --go-on" in said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["run", "standby-replay", "--mode", "try"], ["run", "standby-replay", "--rate", "0"], ["run", "standby-reply"]],
+    ids=" ".join,
+)
+def test_nonsense_is_refused_before_anything_is_asked(options: list[str]) -> None:
+    assert run(*options)[0] == 2
