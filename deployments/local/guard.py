@@ -6,9 +6,10 @@ An owner that ends in good order stops its stack and this process itself. This o
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
-from deployments.local.process import Identity, stop
+from deployments.local.process import Identity, belonging_to, stop
 from deployments.local.state import StateFile
 
 
@@ -22,6 +23,9 @@ def main(folder: Path, owner: Identity) -> None:
         if state is None or state.detached:
             return
         stop(state.processes.values(), patience=0)
+        # One that was being started when the owner went is not noted; it may even not be there yet.
+        time.sleep(0.5)
+        stop(belonging_to(folder), patience=0)
         state.processes = {}
         state.guard = None
         file.save(state)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from jgo.constants import MAVEN_CENTRAL_URL
 
+from deployments.local import warm
 from deployments.local.download import fetch
 from deployments.local.errors import on_disk_errors
 from redrive.errors import ConfigError
@@ -83,13 +84,13 @@ class Programs:
     """Where the Java programs are.
 
     Attributes:
-        kafka: class path of the brokers.
+        kafka: the Java runtime's arguments for the brokers: their class path, and an archive for quick starts.
         dynamodb: class path of DynamoDB Local.
         natives: folder of the native library that DynamoDB Local loads.
         registry: folder of the unpacked registry.
     """
 
-    kafka: str
+    kafka: tuple[str, ...]
     dynamodb: str
     natives: Path
     registry: Path
@@ -123,8 +124,10 @@ def ensure(base_url: str = MAVEN_CENTRAL_URL) -> Programs:
     natives = by_group.get(f"dynamodb@{here}")
     if not natives:
         raise ConfigError("jars.lock", f"DynamoDB Local has no native library for {here}; use Linux x86-64 or macOS")
+    kafka = _class_path(cache, by_group["kafka"])
+    archive_of_classes = warm.ensure_archive(kafka, cache)
     return Programs(
-        kafka=_class_path(cache, by_group["kafka"]),
+        kafka=(*([f"-XX:AOTCache={archive_of_classes}"] if archive_of_classes else []), "-cp", kafka),
         dynamodb=_class_path(cache, by_group["dynamodb"]),
         natives=(cache / natives[0].path).parent,
         registry=registry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -27,9 +27,11 @@ JVM = [
     "-XX:-UsePerfData",
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
-    "-Djava.awt.headless=true",
+    # An archive of classes that does not fit is passed over without a word.
+    "-Xlog:aot*=off",
 ]
 
+LOGGING_FILE = "log4j2.properties"
 LOGGING = """\
 status = error
 appender.out.type = Console
@@ -109,19 +111,27 @@ def configuration(node: int, port: int, controllers: Mapping[int, int], data: Pa
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
-def format_command(class_path: str, config: Path, cluster_id: str) -> Launch:
-    """The command that prepares a broker's empty folder."""
+def write_configuration(home: Path, node: int, port: int, controllers: Mapping[int, int]) -> Path:
+    """Write what a broker reads at its start into its folder; the path of its main file."""
+    config = home / "server.properties"
+    config.write_text(configuration(node, port, controllers, home))
+    (home / LOGGING_FILE).write_text(LOGGING)
+    return config
+
+
+def format_command(java: Sequence[str], config: Path, cluster_id: str) -> Launch:
+    """The command that prepares a broker's empty folder; ``java`` are the runtime's arguments with the class path."""
     tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), "--ignore-formatted"]
-    return Launch([*_java(class_path, config), *tool], {})
+    return Launch([*JVM, *java, _logging(config), *tool], {})
 
 
-def start_command(class_path: str, config: Path) -> Launch:
+def start_command(java: Sequence[str], config: Path) -> Launch:
     """The command that runs a broker."""
-    return Launch([*_java(class_path, config), "kafka.Kafka", str(config)], {})
+    return Launch([*JVM, *java, _logging(config), "kafka.Kafka", str(config)], {})
 
 
-def _java(class_path: str, config: Path) -> list[str]:
-    return [*JVM, f"-Dlog4j2.configurationFile={config.with_name('log4j2.properties')}", "-cp", class_path]
+def _logging(config: Path) -> str:
+    return f"-Dlog4j2.configurationFile={config.with_name(LOGGING_FILE)}"
 
 
 def why_not_ready(node: int, port: int) -> str:

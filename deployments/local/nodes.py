@@ -40,10 +40,8 @@ def prepare(node: str, folder: Path, state: State, programs: Programs) -> Launch
 
 def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -> Launch:
     home, log = folder / node, log_of(folder, node)
-    config = home / "server.properties"
     controllers = {number: state.ports[f"kafka-{number}"][1] for number in kafka.CONTROLLERS}
-    config.write_text(kafka.configuration(broker_id(node), state.ports[node][0], controllers, home))
-    (home / "log4j2.properties").write_text(kafka.LOGGING)
+    config = kafka.write_configuration(home, broker_id(node), state.ports[node][0], controllers)
     # Formatting writes this file last.
     if not (home / "log" / "meta.properties").exists():
         launch = kafka.format_command(programs.kafka, config, state.cluster_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from pathlib import Path
 import psutil
 
 TAIL_LINES = 4
+# Seconds by which the system may correct its clock, and with it the start times of processes.
+CLOCK_STEP = 10.0
+# The variable in a node's environment that names the folder of its stack.
+MARK = "REDRIVE_LOCAL_STACK"
 
 # Kept because a Popen that is collected while its process runs complains; and it knows the exit code.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -52,7 +57,7 @@ class Identity:
         """The process if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created) > 1 or process.status() == psutil.STATUS_ZOMBIE:
+            if abs(process.create_time() - self.created) > CLOCK_STEP or process.status() == psutil.STATUS_ZOMBIE:
                 return None
         except psutil.NoSuchProcess:
             return None
@@ -70,9 +75,16 @@ class Identity:
         return True
 
 
-def spawn(launch: Launch, log: Path) -> Identity:
-    """Start a process in a session of its own (a Ctrl-C in the terminal does not reach it), its output in the log."""
-    environment = {name: value for name, value in {**os.environ, **launch.environment}.items() if value}
+def spawn(launch: Launch, log: Path, owner: Path | None = None) -> Identity:
+    """Start a process in a session of its own (a Ctrl-C in the terminal does not reach it), its output in the log.
+
+    Args:
+        launch: what to start.
+        log: where its output goes.
+        owner: the folder of the stack that it belongs to, for ``belonging_to``.
+    """
+    mark = {MARK: str(owner)} if owner else {}
+    environment = {name: value for name, value in {**os.environ, **launch.environment, **mark}.items() if value}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -87,6 +99,16 @@ def spawn(launch: Launch, log: Path) -> Identity:
     return Identity.of(child.pid)
 
 
+def belonging_to(owner: Path) -> list[Identity]:
+    """The processes of a stack by the mark they were born with, noted in its state or not."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == str(owner):
+                found.append(Identity(process.pid, process.create_time()))
+    return found
+
+
 def how_it_ended(identity: Identity) -> str:
     """Say how a process ended, as far as this process can know."""
     child = _children.get(identity.pid)
@@ -98,20 +120,26 @@ def how_it_ended(identity: Identity) -> str:
 
 def stop(identities: Iterable[Identity], patience: float) -> None:
     """End processes: ask all at once, wait, then kill those that are left. Returns when none of them runs."""
-    left = [process for identity in identities if (process := identity.process())]
+    left = list(identities)
     if patience:
-        for process in left:
-            _quietly(process, signal.SIGTERM)
-            _quietly(process, signal.SIGCONT)
-        _, left = psutil.wait_procs(left, timeout=patience)
-    for process in left:
-        _quietly(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=10)
+        for identity in left:
+            identity.send(signal.SIGTERM)
+            identity.send(signal.SIGCONT)
+        left = _wait(left, patience)
+    for identity in left:
+        identity.send(signal.SIGKILL)
+    _wait(left, 10)
 
 
-def _quietly(process: psutil.Process, number: signal.Signals) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(number)
+def _wait(identities: list[Identity], seconds: float) -> list[Identity]:
+    """Wait for the end of processes; those that run on. A zombie has ended, whoever its parent is."""
+    deadline = time.monotonic() + seconds
+    while (left := [identity for identity in identities if identity.process()]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for identity in identities:
+        if child := _children.get(identity.pid):
+            child.poll()
+    return left
 
 
 def tail(log: Path) -> str:

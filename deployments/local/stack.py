@@ -281,7 +281,7 @@ class Stack:
         with ThreadPoolExecutor(len(CONTROLLERS)) as pool:
             launches = [pool.submit(prepare, node, self.folder, state, programs) for node in missing]
             for node, launch in zip(missing, launches, strict=True):
-                state.processes[node] = process.spawn(launch.result(), log_of(self.folder, node))
+                state.processes[node] = process.spawn(launch.result(), log_of(self.folder, node), self.folder)
                 self._file.save(state)
         return missing
 

@@ -36,6 +36,7 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> 
         time.sleep(0.01)
     stop([stubborn], patience=0.2)
     assert stubborn.process() is None
+    assert how_it_ended(stubborn) == "was ended by SIGKILL"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,8 @@ def test_the_state_reads_back_as_written(tmp_path: Path) -> None:
 
 def test_a_stack_dies_with_its_owner_even_by_kill_9(tmp_path: Path) -> None:
     """The guard sees the end of a process that could not clean up, and ends what it had started."""
-    node = spawn(SLEEP, tmp_path / "log")
+    node = spawn(SLEEP, tmp_path / "log", tmp_path)
+    not_noted_yet = spawn(SLEEP, tmp_path / "log", tmp_path)
     StateFile(tmp_path).save(State(processes={"dynamodb": node}))
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     created = psutil.Process(owner.pid).create_time()
@@ -128,6 +130,7 @@ def test_a_stack_dies_with_its_owner_even_by_kill_9(tmp_path: Path) -> None:
         owner.wait()
         assert watching.wait(timeout=20) == 0
     assert node.process() is None
+    assert not_noted_yet.process() is None
     after = StateFile(tmp_path).load()
     assert after is not None
     assert after.processes == {}
