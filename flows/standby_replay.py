@@ -35,56 +35,62 @@ class Replay(BaseModel):
 
     mode: Annotated[
         Literal["plan", "run"],
-        Field(description="plan: only show what would be done; changes nothing. run: do it."),
+        Field(title="Mode", description="plan: only show what would be done; changes nothing. run: do it."),
     ] = "plan"
     topics: Annotated[
         list[str],
-        Field(description="Topics to replay. None: all that have a backlog."),
+        Field(title="Topics", description="Topics to replay. Empty: all that have a backlog."),
     ] = []
     cluster: Annotated[
         str | None,
-        Field(description="Only topics of this cluster, by its name in redrive.toml. None: all clusters."),
+        Field(title="Cluster", description="Only topics of this cluster, by its name in the settings. None: all."),
     ] = None
     rate: Annotated[
         float | None,
         Field(
+            title="Rate (events per second)",
             gt=0,
             allow_inf_nan=False,
-            description="Events per second at most, over all lanes. None: full speed. It can be changed while the run "
+            description="At most so many, over all lanes. None: full speed. It can be changed while the run "
             "works, by its pace variable or by `redrive pace standby-replay`.",
         ),
     ] = None
     lanes: Annotated[
         int,
-        Field(ge=1, le=64, description="Lanes that are drained at the same time."),
+        Field(
+            title="Lanes at the same time", ge=1, le=64, description="1 to 64; one thread and one Kafka producer each."
+        ),
     ] = 4
     verify: Annotated[
         Literal["full", "counts"],
         Field(
+            title="Verify",
             description="What is read back from Kafka at the end. full: each event once, in order, with its key, "
-            "value, headers and time. counts: each event once and in order."
+            "value, headers and time. counts: each event once and in order.",
         ),
     ] = "full"
     protect: Annotated[
         Protect | None,
-        Field(description="Hold while a consumer group is too far behind. None: don't."),
+        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
     ] = None
     settle: Annotated[
         float,
         Field(
+            title="Settle (seconds)",
             ge=0,
             le=600,
-            description="Seconds that an event which may already be in Kafka is left alone before it is looked for "
-            "there: a broker that was only paused may still write it.",
+            description="How long an event that may be in Kafka already is left alone before it is looked for there: "
+            "a broker that was only paused may still write it.",
         ),
     ] = 5.0
     patience: Annotated[
         float,
         Field(
+            title="Patience (seconds)",
             ge=0,
             le=86_400,
-            description="Seconds that a lane keeps trying while its cluster or the standby store does not answer. Then "
-            "the run ends as paused, nothing is lost, and the next run goes on.",
+            description="How long a lane keeps trying while its cluster or the standby store does not answer. Then the "
+            "run ends as paused, nothing is lost, and the next run goes on.",
         ),
     ] = 120.0
 

@@ -17,12 +17,13 @@ from tasks.plan import TopicName
 class Protect(BaseModel):
     """Hold the replay while a consumer group is too far behind on the topics that are replayed."""
 
-    group: Annotated[str, Field(min_length=1, description="The consumer group to watch.")]
+    group: Annotated[str, Field(title="Consumer group", min_length=1, description="The group to watch.")]
     max_lag: Annotated[
         int,
         Field(
+            title="Largest lag (events)",
             ge=0,
-            description="Events, over all partitions: while more than these wait for the group, nothing is published.",
+            description="Over all partitions of the topics: while more wait for the group, nothing is published.",
         ),
     ] = 100_000
 
