@@ -1,47 +1,41 @@
-"""Reads ahead: the next pieces of a source come while the last ones are being committed."""
+"""Works ahead: the next transaction is read, transformed and summed up while the last one is being committed."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import TypeVar
 
-from redrive.pump.model import Chunk
+T = TypeVar("T")
 
 
-def prefetched(chunks: Iterator[Chunk], ahead: int) -> Iterator[Chunk]:
-    """Yield what ``chunks`` yields, read by a thread of its own, at most ``ahead`` pieces early.
+def prefetched(items: Generator[T, None, None], ahead: int) -> Generator[T, None, None]:
+    """Yield what ``items`` yields, made by a thread of its own; at most ``ahead`` are made or ready at any time.
 
-    What ``chunks`` raises is raised here, in its place. Closing the generator ends the thread at its next piece.
+    What ``items`` raises is raised here, in its place. Closing this generator closes ``items``, after the one it is at.
     """
-    pieces: queue.Queue[Chunk | BaseException | None] = queue.Queue(ahead)
+    ready: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    room = threading.Semaphore(ahead)
     given_up = threading.Event()
 
-    def put(item: Chunk | BaseException | None) -> bool:
-        while not given_up.is_set():
-            try:
-                pieces.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def read() -> None:
+    def work() -> None:
         try:
-            for chunk in chunks:
-                if not put(chunk):
-                    return
-        except BaseException as error:  # whatever it is, it belongs to whoever asked for the chunks
-            put(error)
-        else:
-            put(None)
+            while room.acquire() and not given_up.is_set():
+                ready.put((next(items),))
+            items.close()
+        except StopIteration:
+            ready.put(None)
+        except BaseException as error:  # whatever it is, it belongs to whoever asked for the items
+            ready.put(error)
 
-    thread = threading.Thread(target=read, name="prefetch", daemon=True)
-    thread.start()
+    threading.Thread(target=work, name="prefetch", daemon=True).start()
     try:
-        while (item := pieces.get()) is not None:
+        while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            yield item
+            room.release()
+            yield item[0]
     finally:
         given_up.set()
+        room.release()

@@ -8,7 +8,8 @@ read, transformed and summed up before a transaction begins, and how long one st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -30,10 +31,10 @@ from redrive.pump.prefetch import prefetched
 REASON_HEADER = "redrive-reason"
 TOPIC_HEADER = "redrive-topic"
 
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 8 << 20
 CHUNK_SECONDS = 1.0
 
-_FIRST_BYTES = 4 << 20  # the first transactions of a run show what the cluster takes
+_FIRST_BYTES = 2 << 20  # the first transactions of a run show what the cluster takes
 _LEAST_BYTES = 64 << 10
 _REPORT_EVERY = 1.0
 
@@ -141,9 +142,11 @@ class Pump:
             operation: totals and evidence are kept for it; another one starts counting anew, from the same cursor.
             transform: what happens to each event; None publishes it as it is.
             governor: the pace; None is full speed.
-            chunk_bytes: the most that goes into one transaction; a single larger piece of the source still does.
+            chunk_bytes: the most that goes into one transaction; a single larger piece of the source still does. It
+                takes about six times that in memory, in Python and in librdkafka.
             chunk_seconds: how long events may wait for their transaction, and the most it should stay open.
-            prefetch: how many pieces of the source to read ahead, in a thread; 0 reads them in between, in this thread.
+            prefetch: how many transactions to prepare ahead, in a thread that reads and transforms while this one waits
+                for brokers; 0 does all in this thread. Memory grows by so many chunks.
             positions: where each partition of a topic ends now (`TransactionalSink.positions`): kept as the place
                 where a read-back begins. None leaves that out.
             on_progress: called at most once a second, and at the end.
@@ -203,22 +206,20 @@ class Pump:
         self._cursor = cursor
         self._saved_at = self._clock()
         self._reported_read = self._state.read
-        pieces = self._source.chunks(self._state.source)
+        batches = self._batches(self._state.source)
         if self._prefetch:
-            pieces = prefetched(pieces, self._prefetch)
-        try:
-            self._pump(pieces)
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
+            batches = prefetched(batches, self._prefetch)
+        with closing(batches):
+            for batch in batches:
+                self._commit(batch)
         self._report(final=True)
         return self.outcome
 
-    def _pump(self, pieces: Iterator[Chunk]) -> None:
+    def _batches(self, cursor: bytes | None) -> Generator[_Batch, None, None]:
+        """Put the source's pieces together to transactions, transformed and summed up."""
         governor, clock = self._governor, self._clock
         batch = _Batch(since=clock())
-        for piece in pieces:
+        for piece in self._source.chunks(cursor):
             governor.check()
             if not batch.pieces:
                 batch.since = clock()
@@ -228,10 +229,10 @@ class Pump:
                 or clock() - batch.since >= self._chunk_seconds
                 or len(batch.events) >= governor.share(self._chunk_seconds)
             ):
-                self._commit(batch)
+                yield batch
                 batch = _Batch(since=clock())
         if batch.pieces:
-            self._commit(batch)
+            yield batch
 
     def _take(self, piece: Chunk, batch: _Batch) -> None:
         """Add a piece of the source to what the next transaction will carry."""

@@ -24,8 +24,8 @@ from redrive.standby.writer import SystemClock
 PARKING_TOPIC = "redrive.parked"
 """Where events go that Kafka refuses, one topic a cluster."""
 
-PREFETCH = 8
-"""Groups of events that are read from DynamoDB while the ones before are published."""
+PREFETCH = 1
+"""Transactions that are read from DynamoDB and made ready while the one before is published."""
 
 
 @dataclass(frozen=True, slots=True)
