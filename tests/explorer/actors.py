@@ -40,9 +40,10 @@ class Play:
         self.world = world = World(chooser, scenario.limits, record=record, free_switch=free_switch)
         world.killable = frozenset(scenario.killable)
         world.nap = scenario.nap
+        self._dispatchers: list[tuple[Process, Dispatcher]] = []
         self.oracle = Oracle(across=scenario.across)
         self.kafka = world.environment = ModelKafka(world, scenario.outages, scenario.lost, noticed=scenario.noticed)
-        self.store = ModelStore(world)
+        self.store = ModelStore(world, at_once=scenario.at_once)
         self.kafka.watch(lambda: (self.store.key(), self.oracle.key()))
         self.store.data[f"topics|{CLUSTER}"] = {1: Slot("topic", "setup", epoch=scenario.lanes, producer=TOPIC)}
         self.lanes = [Lane(CLUSTER, TOPIC, i) for i in range(scenario.lanes)]
@@ -81,6 +82,9 @@ class Play:
             log = self.store.data.get(lane.log, {})
             if log and log[max(log)].kind != "open":
                 fail(f"{lane} does not end open: {log[max(log)]}")
+        for process, dispatcher in self._dispatchers:
+            if process.alive and dispatcher.unacknowledged:
+                fail(f"{process.name} counts {dispatcher.unacknowledged} unacknowledged events at its end")
         left = self.store.backlog()
         if left:
             fail(f"slots left: {left}")
@@ -114,13 +118,14 @@ class Play:
             main,
             self.store,
             producer=producer.name,
-            lanes=lambda _: self.scenario.lanes,
+            lanes=lambda _: self.scenario.guess or self.scenario.lanes,
             run=run_job if producer.threads else lambda job: job(),
             clock=ModelClock(world, ahead=producer.ahead),
             changed=threading.Condition(),
             settings=self.scenario.settings,
             on_refused=lambda receipt: world.fail(f"{receipt.event_id} was refused"),
         )
+        self._dispatchers.append((process, dispatcher))
         inside: Any = dispatcher
         inside._lock = ModelLock(world, steps=producer.threads)
         inside._room = ModelCondition(world, inside._lock)
@@ -221,6 +226,7 @@ class Play:
                 sink,
                 parking_topic="parked",
                 chunk_bytes=1 << 20 if self.scenario.together else 1,
+                prefetch=self.scenario.prefetch,
                 clock=lambda: 0.0,
             )
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 import redrive.dispatcher
+import redrive.pump.pump
 import redrive.standby.batches
 import redrive.standby.log
 import redrive.standby.replay
 import redrive.standby.streams
+from redrive.pump.model import Chunk
 from tests.explorer.scenario import Scenario
 from tests.explorer.world import World
 
@@ -49,6 +52,16 @@ class _Log:
         pass
 
 
+def _read_ahead(chunks: Iterator[Chunk], ahead: int) -> Iterator[Chunk]:
+    """Stands in for the pump's thread that reads ahead: always as far as it may."""
+    pieces: deque[Chunk] = deque()
+    for chunk in chunks:
+        pieces.append(chunk)
+        if len(pieces) > ahead:
+            yield pieces.popleft()
+    yield from pieces
+
+
 @contextmanager
 def patched(scenario: Scenario) -> Iterator[None]:
     """Have the protocol's classes work with pieces as small as a scenario wants them."""
@@ -59,6 +72,7 @@ def patched(scenario: Scenario) -> Iterator[None]:
         patch.setattr(redrive.dispatcher, "BATCH_EVENTS", scenario.batch_events)
         patch.setattr(redrive.standby.streams, "GROUP_EVENTS", 1)
         patch.setattr(redrive.standby.replay, "DELETE_SLOTS", 1)
+        patch.setattr(redrive.pump.pump, "prefetched", _read_ahead)
         if scenario.item_bytes:
             patch.setattr(redrive.standby.batches, "ITEM_BYTES", scenario.item_bytes)
         yield

@@ -53,6 +53,9 @@ class Scenario:
         together: True: a transaction carries all there is; False: one event.
         batch_events: events in a batch.
         item_bytes: bytes of a batch that fit into a slot; 0: all.
+        prefetch: chunks that a replay reads ahead.
+        guess: lanes that the topic has by the producers' settings; 0: as many as it has in the table.
+        at_once: see `ModelStore`.
         across: whether order between producers is promised.
     """
 
@@ -74,6 +77,9 @@ class Scenario:
     batch_events: int = 1
     item_bytes: int = 0
     across: bool = True
+    prefetch: int = 0
+    guess: int = 0
+    at_once: str = "topics|"
 
     @property
     def may_give_up(self) -> bool:

@@ -29,7 +29,7 @@ class ModelStore:
 
     def _call(self, what: str, pk: str, effect: Callable[[], Any], *detail: Hashable, changes: bool = False) -> Any:
         world = self._world
-        if pk.startswith(self.at_once):
+        if self.at_once and pk.startswith(self.at_once):
             result = effect()
             world.learned(result)
             return result

@@ -55,6 +55,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         patience=4,
         small=draw(st.sampled_from((0, 100))),
         nap=draw(st.sampled_from((1, 2, 4, 8))),
+        prefetch=draw(st.integers(0, 2)),
         together=draw(st.booleans()),
         batch_events=batch_events,
         item_bytes=draw(st.sampled_from((0, 28))),
