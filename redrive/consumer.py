@@ -45,6 +45,7 @@ from redrive.schemas import Reader, SchemaRegistry
 from redrive.wire import schema_id_of
 
 _BATCH = 500
+_COMMIT_EVERY = 0.5  # seconds, while events come without a break
 _SLICE = 0.2  # seconds, shared by the clusters: how long a stop may take
 
 
@@ -155,7 +156,7 @@ class EventConsumer:
             RefusedByClusterError: the group may not read a topic, or not commit.
         """
         enough = self._settings.max_poll_interval / 2
-        quiet_since = time.monotonic()
+        quiet_since = committed = time.monotonic()
         while not self._stopping.is_set():
             fetched = self._fetch(_BATCH, _SLICE)
             started = time.monotonic()
@@ -164,11 +165,14 @@ class EventConsumer:
                     self._put_back(taken)
                 else:
                     self._handle(taken, handler)
-            self._commit()
             if fetched:
                 quiet_since = time.monotonic()
-            elif idle is not None and time.monotonic() - quiet_since > idle:
+            if not fetched or time.monotonic() - committed > _COMMIT_EVERY:
+                self._commit()
+                committed = time.monotonic()
+            if idle is not None and time.monotonic() - quiet_since > idle:
                 return
+        self._commit()
 
     def batches(
         self, max_events: int = _BATCH, max_wait: float = 0.1, *, idle: float | None = None
@@ -242,8 +246,8 @@ class EventConsumer:
             if wait <= 0:
                 break
             for taken in self._fetch(max_events - len(self._in_hand), wait):
-                event = None if self._is_dropped(taken) else self._open(taken)
-                if not self._is_dropped(taken):
+                event = None if taken.intake.is_dropped(taken) else self._open(taken)
+                if not taken.intake.is_dropped(taken):
                     self._in_hand.append((taken, event))
                     if event is not None:
                         self._ids_in_hand.add((event.topic, event.source, event.id))
@@ -253,12 +257,12 @@ class EventConsumer:
         return [event for taken, event in self._in_hand if event is not None and taken.intake.is_ours(taken)]
 
     def _handle(self, taken: Taken, handler: Callable[[ReceivedEvent], None]) -> None:
-        if self._is_dropped(taken):
+        if taken.intake.is_dropped(taken):
             return
         event = self._open(taken)
         if event is not None and not self._call(handler, taken, event):
             event = None
-        if not self._is_dropped(taken):
+        if not taken.intake.is_dropped(taken):
             self._finish(taken, event)
 
     def _call(self, handler: Callable[[ReceivedEvent], None], taken: Taken, event: ReceivedEvent) -> bool:
@@ -271,15 +275,11 @@ class EventConsumer:
         except InvalidEventError as error:
             self._bury(taken, "handler-failed", str(error), error.field)
         except Exception as error:
-            if taken.intake.failures(taken.message) < self._settings.retries:
+            if taken.intake.failures(taken) < self._settings.retries:
                 self._try_again(taken, failed=True)
             else:
                 self._bury(taken, "handler-failed", f"{type(error).__name__}: {error}")
         return False
-
-    def _is_dropped(self, taken: Taken) -> bool:
-        """Say whether a message in hand is for another consumer, or will come again."""
-        return not taken.intake.is_ours(taken) or taken.intake.is_put_back(taken.message)
 
     def _open(self, taken: Taken) -> ReceivedEvent | None:
         """Decode a message; None if it has been dead-lettered or put back, or is a duplicate."""
@@ -293,7 +293,7 @@ class EventConsumer:
         except WireFormatError as error:
             self._bury(taken, _reason(error), error.reason)
             return None
-        event = received(message, value, taken.intake.cluster)
+        event = received(taken, value)
         identity = (topic, event.source, event.id)
         if identity in self._window or identity in self._ids_in_hand:
             self.counts["duplicates"] += 1
@@ -302,7 +302,7 @@ class EventConsumer:
 
     def _finish(self, taken: Taken, event: ReceivedEvent | None) -> None:
         """Let a message be committed; an event that was handled shall not be handed over again."""
-        taken.intake.done(taken.message)
+        taken.intake.done(taken)
         if event is None:
             return
         self.counts["handled"] += 1
@@ -311,18 +311,18 @@ class EventConsumer:
             self._window.popitem(last=False)
 
     def _try_again(self, taken: Taken, *, failed: bool) -> None:
-        before = min(taken.intake.pauses(taken.message), 30)
+        before = min(taken.intake.pauses(taken), 30)
         longest = min(self._settings.longest_pause, self._settings.pause * 2**before)
-        taken.intake.hold(taken.message, longest * random.uniform(0.5, 1), failed=failed)
+        taken.intake.hold(taken, longest * random.uniform(0.5, 1), failed=failed)
         self.counts["retried"] += 1
 
     def _put_back(self, taken: Taken) -> None:
-        if not self._is_dropped(taken):
-            taken.intake.hold(taken.message, 0, failed=False)
+        if not taken.intake.is_dropped(taken):
+            taken.intake.hold(taken, 0, failed=False)
 
     def _bury(self, taken: Taken, reason: str, detail: str, field: str = "") -> None:
         message = taken.message
-        event, data = received(message, None, taken.intake.cluster), message.value()
+        event, data = received(taken, None), message.value()
         letter = letter_of_bytes(
             self._dead_letters,
             event_id=event.id,

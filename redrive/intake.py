@@ -74,11 +74,15 @@ class Taken:
     Attributes:
         intake: where it comes from.
         message: the message.
+        place: its topic and partition.
+        offset: its offset.
         losses: how often its partition had been taken away when it was fetched.
     """
 
     intake: Intake
     message: Message
+    place: Place
+    offset: int
     losses: int
 
 
@@ -131,46 +135,44 @@ class Intake:
             return []
         # A consume() with a timeout would wait for `limit` messages; without one it takes what has arrived.
         more = self._consumer.consume(limit - 1, 0) if limit > 1 else []
-        good = [message for message in (first, *more) if self._is_good(message)]
-        return [Taken(self, message, self._losses.get(_place(message), 0)) for message in good]
+        taken = [self._taken(message) for message in (first, *more)]
+        return [each for each in taken if each is not None]
 
-    def hold(self, message: Message, delay: float, *, failed: bool) -> None:
+    def hold(self, taken: Taken, delay: float, *, failed: bool) -> None:
         """Put a message back, and so all that comes after it in its partition, for ``delay`` seconds."""
-        place, offset = _place(message), message.offset() or 0
-        pauses, failures = self.pauses(message) + 1, self.failures(message) + failed
+        pauses, failures = self.pauses(taken) + 1, self.failures(taken) + failed
         try:
-            self._consumer.pause([TopicPartition(*place)])
+            self._consumer.pause([TopicPartition(*taken.place)])
         except KafkaException:  # it has been taken away; the next owner starts from what is committed
-            self._lose(place)
+            self._lose(taken.place)
             return
-        self._held[place] = _Held(offset, pauses, failures, time.monotonic() + delay)
+        self._held[taken.place] = _Held(taken.offset, pauses, failures, time.monotonic() + delay)
 
-    def pauses(self, message: Message) -> int:
+    def pauses(self, taken: Taken) -> int:
         """Return how often this message has been put back."""
-        held = self._held.get(_place(message))
-        return held.pauses if held and held.offset == message.offset() else 0
+        held = self._held.get(taken.place)
+        return held.pauses if held and held.offset == taken.offset else 0
 
-    def failures(self, message: Message) -> int:
+    def failures(self, taken: Taken) -> int:
         """Return how often this message has been put back because it failed."""
-        held = self._held.get(_place(message))
-        return held.failures if held and held.offset == message.offset() else 0
+        held = self._held.get(taken.place)
+        return held.failures if held and held.offset == taken.offset else 0
+
+    def is_dropped(self, taken: Taken) -> bool:
+        """Say whether a message in hand is not to be handled now: others own its partition, or it will come again."""
+        held = self._held.get(taken.place)
+        return (held is not None and held.expected and taken.offset >= held.offset) or not self.is_ours(taken)
 
     def is_ours(self, taken: Taken) -> bool:
         """Say whether a message's partition was ours all the time since it was fetched; else others handle it."""
-        return self._losses.get(_place(taken.message), 0) == taken.losses
+        return self._losses.get(taken.place, 0) == taken.losses
 
-    def is_put_back(self, message: Message) -> bool:
-        """Say whether a message in hand will come again, since it or one before it was put back."""
-        held = self._held.get(_place(message))
-        return held is not None and held.expected and (message.offset() or 0) >= held.offset
-
-    def done(self, message: Message) -> None:
+    def done(self, taken: Taken) -> None:
         """Take note that a message, and all before it in its partition, need not be read again."""
-        place, offset = _place(message), message.offset() or 0
-        self._done[place] = offset + 1
-        held = self._held.get(place)
-        if held is not None and held.offset <= offset:
-            del self._held[place]
+        self._done[taken.place] = taken.offset + 1
+        held = self._held.get(taken.place)
+        if held is not None and held.offset <= taken.offset:
+            del self._held[taken.place]
 
     def commit(self) -> None:
         """Commit what is done. If that fails, it is tried again with the next commit, or the messages come again.
@@ -201,18 +203,20 @@ class Intake:
         """Commit what is done and leave the group."""
         self._consumer.close()
 
-    def _is_good(self, message: Message) -> bool:
+    def _taken(self, message: Message) -> Taken | None:
         error = message.error()
         if error is not None:
             self._judge(message, error)
-            return False
-        held = self._held.get(_place(message))
-        if held is None or not held.expected:
-            return True
-        if held.paused or message.offset() != held.offset:  # read before it was put back
-            return False
-        held.expected = False
-        return True
+            return None
+        place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+        held = self._held.get(place)
+        if held is not None and held.expected:
+            # What was read before the pause is to be read again. The message put back may be gone by now, by
+            # retention or compaction; then the next one that is there comes in its place.
+            if held.paused or offset < held.offset:
+                return None
+            held.expected = False
+        return Taken(self, message, place, offset, self._losses.get(place, 0))
 
     def _judge(self, message: Message, error: KafkaError) -> None:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
@@ -260,7 +264,3 @@ class Intake:
         if time.monotonic() > self._complained:
             self._complained = time.monotonic() + 10
             log.warning("%s: %s: %s", self._named, what, error.str())
-
-
-def _place(message: Message) -> Place:
-    return (message.topic() or "", message.partition() or 0)

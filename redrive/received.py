@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import msgspec
-from confluent_kafka import Message
 
 from redrive import envelope
 from redrive.events import Headers
+from redrive.intake import Taken
 
 
 class ReceivedEvent(msgspec.Struct, gc=False):
@@ -39,15 +39,20 @@ class ReceivedEvent(msgspec.Struct, gc=False):
     cluster: str
 
 
-def received(message: Message, value: Any, cluster: str) -> ReceivedEvent:
-    """Make an event of a Kafka message and its decoded value."""
-    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+def received(taken: Taken, value: Any) -> ReceivedEvent:
+    """Make an event of a message in hand and its decoded value."""
+    (topic, partition), offset, message = taken.place, taken.offset, taken.message
     headers = cast(Headers, message.headers() or [])
     event_id, source = envelope.event_id(headers), ""
     if event_id is None:
         event_id = f"{topic}/{partition}/{offset}"
     else:
-        source = next((text.decode(errors="replace") for name, text in headers if name == "ce_source" and text), "")
+        for name, text in headers:
+            if name == "ce_source" and text:
+                source = text.decode(errors="replace")
+                break
     known, milliseconds = message.timestamp()
     timestamp = milliseconds if known else 0
-    return ReceivedEvent(event_id, topic, partition, offset, message.key(), value, headers, timestamp, source, cluster)
+    return ReceivedEvent(
+        event_id, topic, partition, offset, message.key(), value, headers, timestamp, source, taken.intake.cluster
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from deployments.local.stack import Stack
@@ -223,6 +223,22 @@ def test_a_handler_may_say_later_for_as_long_as_it_takes(platform: Platform) -> 
     counts = consume(platform, handled, until=lambda: 2 in handled.ids)
     assert handled.ids == [1, 2]
     assert (counts["retried"], counts["dead_lettered"]) == (7, 0)
+
+
+def test_a_partition_goes_on_when_the_event_put_back_has_been_deleted(platform: Platform) -> None:
+    platform.send(platform.orders, platform.orders_of(range(20)))
+
+    def fail(event: ReceivedEvent) -> None:
+        if event.value["id"] == 5:
+            deleted = admin.delete_records([TopicPartition(platform.orders, 0, 8)])
+            next(iter(deleted.values())).result(30)
+            raise RuntimeError("never")
+
+    admin = AdminClient({"bootstrap.servers": platform.bootstrap})
+    handled = Handled(fail)
+    consume(platform, handled, until=lambda: 19 in handled.ids)
+    assert handled.ids == [0, 1, 2, 3, 4, *range(8, 20)]
+    assert platform.committed(platform.orders) == 20
 
 
 def test_a_long_pause_does_not_cost_the_membership(platform: Platform) -> None:
