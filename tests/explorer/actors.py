@@ -43,7 +43,7 @@ class Play:
         self._dispatchers: list[tuple[Process, Dispatcher]] = []
         self.oracle = Oracle(across=scenario.across)
         self.kafka = world.environment = ModelKafka(world, scenario.outages, scenario.lost, noticed=scenario.noticed)
-        self.store = ModelStore(world, at_once=scenario.at_once)
+        self.store = ModelStore(world, at_once=scenario.at_once, away=scenario.table_away)
         self.kafka.watch(lambda: (self.store.key(), self.oracle.key()))
         self.store.data[f"topics|{CLUSTER}"] = {1: Slot("topic", "setup", epoch=scenario.lanes, producer=TOPIC)}
         self.lanes = [Lane(CLUSTER, TOPIC, i) for i in range(scenario.lanes)]

@@ -56,6 +56,7 @@ class Scenario:
         prefetch: chunks that a replay reads ahead.
         guess: lanes that the topic has by the producers' settings; 0: as many as it has in the table.
         at_once: see `ModelStore`.
+        table_away: see `ModelStore`.
         across: whether order between producers is promised.
     """
 
@@ -80,6 +81,7 @@ class Scenario:
     prefetch: int = 0
     guess: int = 0
     at_once: str = "topics|"
+    table_away: int = 0
 
     @property
     def may_give_up(self) -> bool:

@@ -116,6 +116,17 @@ SCENARIOS = (
         at_once="",
     ),
     Scenario(
+        "lanes are cut anew while Kafka has events of them",
+        (Producer("A", "a-------d-d"),),
+        outages=(("appended", 0, 5), ("time", 7, 13)),
+        settings=replace(SETTINGS, gate_strict=False, divert_after=4.0),
+        limits={"nap": 1, "unconfirmed": 1, "tick": 1},
+        replays=0,
+        guess=2,
+        at_once="",
+        table_away=9,
+    ),
+    Scenario(
         "a replay reads ahead",
         (Producer("A", "a.aa"), Producer("B", "a")),
         outages=(("appended", 0, 5),),

@@ -16,14 +16,16 @@ class ModelStore:
 
     Attributes:
         data: pk → slot number → slot.
+        away: until then, the table does not answer.
         at_once: a beginning of the ``pk`` of items whose access is no step, to keep runs short.
     """
 
-    def __init__(self, world: World, *, page: int = 2, at_once: str = "topics|") -> None:
+    def __init__(self, world: World, *, page: int = 2, at_once: str = "topics|", away: int = 0) -> None:
         self.data: dict[str, dict[int, Slot]] = {}
         self.versions: dict[str, int] = {}
         self.hash = 0
         self.at_once = at_once
+        self.away = away
         self._world = world
         self._page = page
 
@@ -34,6 +36,9 @@ class ModelStore:
             world.learned(result)
             return result
         world.step(what, pk, *detail)
+        if world.time < self.away:
+            world.learned("away")
+            raise UnavailableError("standby store", "it is away")
         outcome = "ok"
         if world.may("fail") or (changes and world.may("lose")):
             options = [Option(0, "ok")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from tests.explorer.world import World
 
@@ -80,9 +81,10 @@ class ModelCondition:
                 return False
             depth, lock._depth, lock.owner = lock._depth, 0, None
             told = self._told
-            world.step(
-                "wait", enabled=lambda told=told: lock.owner is None and (self._told != told or world.time >= until)
-            )
+            world.step("wait", enabled=partial(self._may_go_on, told, until))
             world.learned(world.time)
             lock.owner, lock._depth = world.actor, depth
         return True
+
+    def _may_go_on(self, told: int, until: int) -> bool:
+        return self._lock.owner is None and (self._told != told or self._world.time >= until)

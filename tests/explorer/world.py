@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
 STEP_LIMIT = 4_000
 TIME_LIMIT = 120
