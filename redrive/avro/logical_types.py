@@ -91,31 +91,15 @@ def time_of_day(units_a_second: int) -> Check:
 
 
 def decimal(precision: int, scale: int, size: int | None) -> Check:
-    """Check ``decimal``; ``size`` is the width in bytes when the underlying type is fixed."""
+    """Check ``decimal``; ``size`` is the width in bytes when the underlying type is fixed.
 
+    Whatever has few enough digits fits in it: schemas that promise more digits than bytes can hold are not parsed.
+    """
     limit = 10**precision
-
-    def unscaled(value: Decimal) -> int:
-        sign, digits, exponent = value.as_tuple()
-        if not isinstance(exponent, int):
-            raise Misfit(f"is {value}, which is not a number")
-        if exponent + scale < 0:
-            raise Misfit(f"has more than the {scale} decimal places of the schema; round it first")
-        whole = 0 if not any(digits) else len(digits) + exponent + scale
-        # Zeros are bounded as well: with a huge exponent fastavro computes 10**exponent before it multiplies.
-        if whole > precision or exponent > precision:
-            raise Misfit(f"needs more than the {precision} digits of the schema, {scale} of them decimal places")
-        if size is not None and sign and not whole:
-            raise Misfit("is minus zero, which a fixed decimal can't carry; write 0")
-        number: int = int("".join(map(str, digits))) * 10 ** (exponent + scale)
-        return -number if sign else number
 
     def check(value: Any) -> None:
         if isinstance(value, Decimal):
-            if size is not None and abs(unscaled(value)).bit_length() + 1 > size * 8:
-                raise Misfit(f"does not fit in the {size} bytes of the schema")
-            if size is None:
-                unscaled(value)
+            check_decimal(value)
         elif not isinstance(value, bytes | bytearray):
             raise Misfit(f"is {kind(value)}, not a Decimal or bytes")
         elif size is not None and len(value) != size:
@@ -124,6 +108,19 @@ def decimal(precision: int, scale: int, size: int | None) -> Check:
             raise Misfit("is empty, which is no number")
         elif abs(int.from_bytes(value, "big", signed=True)) >= limit:
             raise Misfit(f"needs more than the {precision} digits of the schema")
+
+    def check_decimal(value: Decimal) -> None:
+        sign, digits, exponent = value.as_tuple()
+        if not isinstance(exponent, int):
+            raise Misfit("is not a number" if value.is_nan() else "is infinite")
+        if exponent + scale < 0:
+            raise Misfit(f"has more than the {scale} decimal places of the schema; round it first")
+        used = len(digits) + exponent + scale if any(digits) else 0
+        # Zeros are bounded as well: with a huge exponent fastavro computes 10**exponent before it multiplies.
+        if used > precision or exponent > precision:
+            raise Misfit(f"needs more than the {precision} digits of the schema, {scale} of them decimal places")
+        if size is not None and sign and not used:
+            raise Misfit("is minus zero, which a fixed decimal can't carry; write 0")
 
     return check
 

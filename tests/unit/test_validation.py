@@ -66,6 +66,8 @@ def round_trip(schema: Any, value: Any) -> Any:
         ("double", 2**53 + 1, "more digits than double"),
         ("double", Fraction(1, 3), "more digits than double"),
         ("double", 10**400, "outside the range of double"),
+        ("float", 3.4028235677973366e38, "outside the range of float"),
+        ("float", -3.4028235677973366e38, "outside the range of float"),
         ("float", 1e39, "outside the range of float"),
         ("float", 2**24 + 1, "more digits than float"),
         ("float", 2**200, "outside the range of float"),
@@ -108,10 +110,13 @@ def round_trip(schema: Any, value: Any) -> Any:
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_reason(schema: Any, value: Any, reason: str) -> None:
-    with pytest.raises(Misfit) as caught:
-        encoder(schema).encode(value)
-    assert not caught.value.field
-    assert re.search(reason, caught.value.reason), caught.value.reason
+    """Alone and as a field of a record, which has code of its own."""
+    record = {"type": "record", "name": "R", "fields": [{"name": "f", "type": schema}]}
+    for encode, given, field in [(encoder(schema).encode, value, ""), (encoder(record).encode, {"f": value}, "f")]:
+        with pytest.raises(Misfit) as caught:
+            encode(given)
+        assert caught.value.field == field
+        assert re.search(reason, caught.value.reason), caught.value.reason
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,9 @@ def test_a_value_that_does_not_fit_is_refused_with_the_reason(schema: Any, value
     ],
 )
 def test_a_value_that_fits_comes_back(schema: Any, value: Any, back: Any) -> None:
+    record = {"type": "record", "name": "R", "fields": [{"name": "f", "type": schema}]}
     assert round_trip(schema, value) == back
+    assert round_trip(record, {"f": value}) == {"f": back}
 
 
 def test_nan_fits_a_double() -> None:
