@@ -37,6 +37,9 @@ _ACKNOWLEDGED = Progress.ACKNOWLEDGED
 _HEAD_OF_LINE = 0.5
 """Seconds that an unconfirmed event may keep confirmed ones behind it from being counted."""
 
+_FIRST_VIEW = 5.0
+"""Seconds without an answer after which a producer's first look at the lanes counts as failed; later it is its age."""
+
 _REPORT_EVERY = 1_000
 """Events after which the publishing thread takes in delivery reports itself."""
 
@@ -171,6 +174,7 @@ class Dispatcher:
         self._refreshing = False
         self._refresh_due = float("-inf")
         self._store_error = ""
+        self._answers = 0
 
     # -- accepting events --------------------------------------------------------------------------------------------
 
@@ -198,7 +202,7 @@ class Dispatcher:
             if self._open >= self._most_open:
                 self._wait_for_room()
             now = self._clock.monotonic()
-            if now - self._viewed_at >= self._oldest_view:
+            if now - self._viewed_at >= self._oldest_view and not (self._down or self._is_off_main(topic, event)):
                 self._wait_for_view()
                 now = self._clock.monotonic()
             receipt.published = now
@@ -219,6 +223,10 @@ class Dispatcher:
                         self._set_mode(lane, Mode.STANDBY)
                     return
             self._send(receipt)
+
+    def _is_off_main(self, topic: _Topic, event: Event) -> bool:
+        """Tell whether an event's lane is known to be diverted: then it waits for the store, however old the view."""
+        return self._any_lane_off_main and topic.lane_of(event).mode is not Mode.MAIN
 
     def _send(self, receipt: Receipt) -> None:
         while True:
@@ -242,13 +250,20 @@ class Dispatcher:
             return
         self._start_refresh()
         age = self._settings.gate_refresh
+        patience = max(age, _FIRST_VIEW) if self._viewed_at == float("-inf") else age
 
         def settled() -> bool:
             return self._clock.monotonic() - self._viewed_at < age or bool(self._store_error)
 
-        # No answer within a whole refresh is a failing store as well.
-        if not settled() and not self._room.wait_for(settled, age):
-            self._store_error = f"the standby store has not answered for {age} s"
+        # However long many lanes take to be looked at, a store that answers does not fail; one that is silent does.
+        until = self._clock.monotonic() + self._settings.block_timeout
+        while not settled():
+            answers = self._answers
+            if not self._room.wait_for(settled, patience) and self._answers == answers:
+                self._store_error = f"the standby store has not answered for {patience} s"
+            elif self._clock.monotonic() > until:
+                self._store_error = f"the lanes could not be looked at within {self._settings.block_timeout} s"
+            self._start_refresh()
         if self._store_error and self._settings.gate_strict:
             raise UnavailableError("standby store", f"{self._store_error} (gate_strict is on)")
 
@@ -296,7 +311,7 @@ class Dispatcher:
         with self._lock:
             self._collect()
             now = self._clock.monotonic()
-            oldest = self._in_kafka[0].published if self._in_kafka else now
+            oldest = max(self._in_kafka[0].published, self._in_kafka[0].sent) if self._in_kafka else now
             if now - oldest > _HEAD_OF_LINE and now >= self._sweep_due:
                 self._sweep_due = now + _HEAD_OF_LINE
                 self._sweep()
@@ -437,12 +452,14 @@ class Dispatcher:
         with self._lock:
             topics = dict(self._topics)
         version = self._gate.version()
+        self._answers += 1
         for name, topic in topics.items():
             if not topic.confirmed:
                 self._confirm(name, topic)
         if version != self._version:
             for lane in [lane for topic in topics.values() for lane in topic.lanes]:
                 state = LaneLog(self._store, lane.name).state()
+                self._answers += 1
                 with self._lock:
                     lane.observe(state)
                     self._follow(lane)
@@ -457,17 +474,21 @@ class Dispatcher:
     def _follow(self, lane: _Lane) -> None:
         """Bring the lane's mode in line with what was seen."""
         if not lane.seen.is_main and lane.mode is Mode.MAIN:
-            topic = self._topics[lane.name.topic]
-            lane.settling = [
-                receipt
-                for receipt in self._in_kafka
-                if receipt.progress is Progress.WAITING
-                and receipt.event.topic == lane.name.topic
-                and topic.lane_of(receipt.event) is lane
-            ]
-            self._set_mode(lane, Mode.SETTLING if lane.settling else Mode.STANDBY)
+            self._leave_main(lane)
         elif lane.seen.is_main and lane.mode is Mode.STANDBY and not (lane.queue or lane.busy):
             self._set_mode(lane, Mode.MAIN)
+
+    def _leave_main(self, lane: _Lane) -> None:
+        """Have a lane's newer events wait until those that Kafka still has are settled."""
+        topic = self._topics[lane.name.topic]
+        lane.settling = [
+            receipt
+            for receipt in self._in_kafka
+            if receipt.progress in (Progress.WAITING, Progress.TAKEN_BACK)
+            and receipt.event.topic == lane.name.topic
+            and topic.lane_of(receipt.event) is lane
+        ]
+        self._set_mode(lane, Mode.SETTLING if lane.settling else Mode.STANDBY)
 
     def _confirm(self, name: str, topic: _Topic) -> None:
         """Find out how many lanes a topic really has, now that the store answers."""
@@ -478,9 +499,11 @@ class Dispatcher:
                 waiting.sort(key=lambda receipt: receipt.published)
                 topic.lanes = [self._lane(name, i) for i in range(count)]
                 for receipt in waiting:
-                    lane = topic.lane_of(receipt.event)
-                    lane.queue.append(receipt)
-                    self._set_mode(lane, Mode.STANDBY)
+                    topic.lane_of(receipt.event).queue.append(receipt)
+                for lane in topic.lanes:
+                    if lane.queue:
+                        # Lanes are cut anew: what waited may now have company that Kafka has not confirmed.
+                        self._leave_main(lane)
             topic.confirmed = True
         self._version = -1
 
@@ -493,10 +516,11 @@ class Dispatcher:
     # -- the standby path --------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Let lanes go on to the store whose events in Kafka are all confirmed."""
+        """Let lanes go on to the store whose events in Kafka are all confirmed; one that came back has to lead them."""
+        unsettled = (Progress.WAITING, Progress.TAKEN_BACK)
         for topic in self._topics.values():
             for lane in topic.lanes:
-                if lane.mode is Mode.SETTLING and all(r.progress is not Progress.WAITING for r in lane.settling):
+                if lane.mode is Mode.SETTLING and all(r.progress not in unsettled for r in lane.settling):
                     lane.settling = []
                     self._set_mode(lane, Mode.STANDBY)
 
@@ -580,6 +604,7 @@ class Dispatcher:
         while lane.queue:
             receipt = lane.queue.popleft()
             if not receipt.done:  # else it was given up while it waited
+                receipt.sent = self._clock.monotonic()
                 self._send(receipt)
         self._set_mode(lane, Mode.MAIN)
 

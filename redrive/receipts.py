@@ -61,6 +61,8 @@ class Receipt:
     progress = Progress.WAITING
     doubtful = False
     published = 0.0
+    sent = 0.0
+    """When it went to Kafka, if it had to wait before: Kafka's time to confirm it begins only then."""
     is_plain = False
     """An event of its own, acknowledged by the main path: nothing is left to do but count, and call back."""
     callbacks: list[Callable[[Receipt], None]] | None = None

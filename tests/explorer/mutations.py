@@ -237,7 +237,7 @@ MUTATIONS = (
     Mutation("doubt of all that was purged", purge_drops, DOUBT, "twice"),
     Mutation("purge", no_purge, ONE, "order|twice"),
     Mutation("settling", no_settling, GATE, "order"),
-    Mutation("monotonic view", any_state, LOOK, "order"),
+    Mutation("monotonic view", any_state, LOOK, "order", budget=2),
     Mutation("gate", no_bump, YOUNG, "order"),
     Mutation("deletion after the commit", delete_first, LARGE, "GapError"),
     Mutation("end of a stream kept", delete_all, ONE, "no end"),

@@ -183,7 +183,7 @@ SCENARIOS = (
         lanes=2,
         replays=0,
         settings=replace(SETTINGS, gate_refresh=4.0),
-        limits={"nap": 1, "tick": 1},
+        limits={"nap": 1},
         nap=1,
     ),
     Scenario(
