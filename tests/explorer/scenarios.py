@@ -179,7 +179,7 @@ SCENARIOS = (
     ),
     Scenario(
         "a look at the lanes takes long while a thread beside it diverts one",
-        (Producer("B", "d"), Producer("A", "a----a", threads=True)),
+        (Producer("B", "d"), Producer("A", "-a---a", threads=True)),
         lanes=2,
         replays=0,
         settings=replace(SETTINGS, gate_refresh=4.0),
