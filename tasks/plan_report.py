@@ -108,7 +108,9 @@ def schemas_line(plan: Plan) -> str:
     if not schemas.looked_at:
         return "no event was looked at"
     share = "all" if schemas.looked_at >= plan.events else f"the first {number(schemas.looked_at)}"
-    found = ", ".join(f"{schema_id} ({number(events)})" for schema_id, events in sorted(schemas.ids.items())) or "none"
+    found = (
+        ", ".join(f"id {schema_id}: {number(events)}" for schema_id, events in sorted(schemas.ids.items())) or "none"
+    )
     without = f"; {number(schemas.without)} without one (tombstones or unframed)" if schemas.without else ""
     if schemas.not_asked:
         verdict = "**not checked**"

@@ -132,11 +132,10 @@ class Ending:
         if self.unverified:
             return f"{back}, but they could not be verified: {self.unverified}"
         how = "each once, in order, unchanged" if self.verdict == "proved" else "each once and in order"
-        more = (
-            f"; of earlier runs, {number(counts['found_of_earlier_runs'])}" if counts["found_of_earlier_runs"] else ""
-        )
+        theirs = counts["found_of_earlier_runs"]
+        more = f", with {number(theirs)} that earlier runs had brought back" if theirs else ""
         if not self.ends:
-            return f"{self.verdict}: nothing waited{more or ', nor had earlier runs left anything unproved'}"
+            return f"{self.verdict}: nothing waited{more or ', and earlier runs had left nothing unproved'}"
         lanes = f"{count(counts['opened'], 'lane')} open again"
         return f"{self.verdict}: {back}, {how}{more}; {lanes}; {duration(self.drain_seconds)}"
 
@@ -226,9 +225,12 @@ def close(
 def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     counts = ending.counts
-    heading = {"proved": "Proved", "counted": "Counted", "failed": "Failed"}.get(ending.verdict or "", "")
-    heading = heading or ("Paused" if ending.status == "paused" else "Failed")
-    parts = [f"## {heading}: {ending.headline.removeprefix(f'{ending.verdict}: ')}"]
+    heading = (ending.verdict or ("paused" if ending.status == "paused" else "failed")).capitalize()
+    words = ending.headline.removeprefix(f"{ending.verdict}: ")
+    parts = [
+        f"## {heading}: {count(counts['published'], 'event')} back in Kafka",
+        cell(words[:1].upper() + words[1:]) + ".",
+    ]
     if ending.findings:
         parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
     facts = [
@@ -254,9 +256,8 @@ def report_text(run: Run, ending: Ending) -> str:
         parts.append(
             table(["topic", "cluster", "verdict", "found", "records read", "seconds"], _proofs(ending), left=3)
         )
-    parts.append(
-        table(["lane", "end", "read", "published", "skipped", "parked", "epochs", "why"], _lanes(ending), left=2)
-    )
+    parts.append(table(["lane", "end", "read", "published", "skipped", "parked", "epochs"], _lanes(ending), left=2))
+    parts += [f"- **{end.backlog.lane}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
     if len(ending.ends) > MOST_ROWS:
         parts.append(f"… and {len(ending.ends) - MOST_ROWS} more lanes, which the totals include.")
     return "\n\n".join(parts)
@@ -304,12 +305,12 @@ def _lanes(ending: Ending) -> list[list[object]]:
     rows: list[list[object]] = []
     for end in ending.ends[:MOST_ROWS]:
         if end.result is None:
-            rows.append([end.backlog.lane, end.how, "", "", "", "", "", end.reason])
+            rows.append([end.backlog.lane, end.how, "", "", "", "", ""])
             continue
         outcome = end.result.outcome
         epochs = ", ".join(map(str, end.result.epochs))
         skipped, parked = sum(outcome.skipped.values()), sum(outcome.parked.values())
-        rows.append([end.backlog.lane, end.how, outcome.read, outcome.published, skipped, parked, epochs, ""])
+        rows.append([end.backlog.lane, end.how, outcome.read, outcome.published, skipped, parked, epochs])
     return rows
 
 
