@@ -48,7 +48,8 @@ def up(
             ("Kafka", endpoints.bootstrap),
             ("DynamoDB", endpoints.dynamodb),
             ("schema registry", endpoints.registry),
-            *([("Prefect API", endpoints.prefect_api), ("Prefect UI", endpoints.prefect_ui)] if prefect else []),
+            *([("Prefect API", endpoints.prefect_api)] if endpoints.prefect_api else []),
+            *([("Prefect UI", endpoints.prefect_ui)] if endpoints.prefect_ui else []),
         ],
     )
 

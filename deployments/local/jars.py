@@ -1,14 +1,12 @@
 """The Java programs of the local stack: which files, pinned in ``jars.lock``, and where they are on this machine.
 
 A line of the lock file is ``group sha256 bytes path``, where the path is below the root of Maven Central and the
-group says what needs the file: ``kafka``, ``dynamodb``, ``registry``, or ``dynamodb@linux-x86_64`` for a native
-library of one platform. ``python -m deployments.local.lock`` writes it.
+group says what needs the file: ``kafka``, ``dynamodb`` or ``registry``. ``python -m deployments.local.lock`` writes it.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import tarfile
 import tempfile
@@ -30,7 +28,7 @@ class Jar:
     """One line of the lock file.
 
     Attributes:
-        group: what needs it, with ``@platform`` for a native library.
+        group: what needs it.
         sha256: its checksum in hexadecimal.
         size: bytes.
         path: below the root of a Maven repository.
@@ -74,11 +72,6 @@ def cache_dir() -> Path:
     return Path(os.environ.get("REDRIVE_CACHE") or Path.home() / ".cache" / "redrive")
 
 
-def platform_name() -> str:
-    """This machine as ``system-machine``, such as ``linux-x86_64`` or ``darwin-arm64``."""
-    return f"{platform.system().lower()}-{platform.machine().lower()}"
-
-
 @dataclass(frozen=True, slots=True)
 class Programs:
     """Where the Java programs are.
@@ -86,13 +79,11 @@ class Programs:
     Attributes:
         kafka: the Java runtime's arguments for the brokers: their class path, and an archive for quick starts.
         dynamodb: class path of DynamoDB Local.
-        natives: folder of the native library that DynamoDB Local loads.
         registry: folder of the unpacked registry.
     """
 
     kafka: tuple[str, ...]
     dynamodb: str
-    natives: Path
     registry: Path
 
 
@@ -105,31 +96,20 @@ def ensure(base_url: str = MAVEN_CENTRAL_URL) -> Programs:
         DiskFullError: no room in the cache.
     """
     cache = cache_dir()
-    here = platform_name()
-    jars = [jar for jar in parse(LOCK_FILE.read_text()) if jar.group.partition("@")[2] in {"", here}]
-    by_group: dict[str, list[Jar]] = {}
-    for jar in jars:
-        by_group.setdefault(jar.group, []).append(jar)
-
-    (archive,) = by_group.pop("registry")
+    groups: dict[str, list[Jar]] = {}
+    for jar in parse(LOCK_FILE.read_text()):
+        groups.setdefault(jar.group, []).append(jar)
+    (archive,) = groups["registry"]
     registry = cache / f"registry-{archive.sha256[:16]}"
-    fetch(
-        [jar for group in by_group.values() for jar in group] + ([] if registry.exists() else [archive]),
-        cache,
-        base_url,
-    )
-    if not registry.exists():
+    unpacked = registry.exists()
+    fetch(groups["kafka"] + groups["dynamodb"] + ([] if unpacked else [archive]), cache, base_url)
+    if not unpacked:
         _unpack(cache / archive.path, registry)
-
-    natives = by_group.get(f"dynamodb@{here}")
-    if not natives:
-        raise ConfigError("jars.lock", f"DynamoDB Local has no native library for {here}; use Linux x86-64 or macOS")
-    kafka = _class_path(cache, by_group["kafka"])
-    archive_of_classes = warm.ensure_archive(kafka, cache)
+    kafka = _class_path(cache, groups["kafka"])
+    classes = warm.ensure_archive(kafka, cache)
     return Programs(
-        kafka=(*([f"-XX:AOTCache={archive_of_classes}"] if archive_of_classes else []), "-cp", kafka),
-        dynamodb=_class_path(cache, by_group["dynamodb"]),
-        natives=(cache / natives[0].path).parent,
+        kafka=(*([f"-XX:AOTCache={classes}"] if classes else []), "-cp", kafka),
+        dynamodb=_class_path(cache, groups["dynamodb"]),
         registry=registry,
     )
 

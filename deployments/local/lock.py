@@ -17,7 +17,6 @@ KAFKA = "4.3.1"
 DYNAMODB = "2.6.1"
 REGISTRY = "3.3.3"
 LOG4J = "2.25.4"
-SQLITE4JAVA = "1.0.392"
 
 ROOTS = {
     "kafka": f"org.apache.kafka:kafka_2.13:{KAFKA}",
@@ -33,13 +32,6 @@ KAFKA_EXTRAS = [
     # The command-line tools as classes, without Kafka Connect and its web server, which they would bring along.
     f"org.apache.kafka:kafka-tools:{KAFKA}",
 ]
-REGISTRY_ARCHIVE = ("io.apicurio", "apicurio-registry-app", REGISTRY, "all", "tar.gz")
-# DynamoDB Local's own dependencies know no Mac with an Apple processor.
-NATIVES = {
-    "linux-x86_64": ("com.almworks.sqlite4java", "libsqlite4java-linux-amd64", SQLITE4JAVA, "", "so"),
-    "darwin-x86_64": ("com.almworks.sqlite4java", "libsqlite4java-osx", SQLITE4JAVA, "", "dylib"),
-    "darwin-arm64": ("io.github.ganadist.sqlite4java", "libsqlite4java-osx-aarch64", SQLITE4JAVA, "", "dylib"),
-}
 
 
 def main() -> None:
@@ -48,14 +40,11 @@ def main() -> None:
     wanted: list[tuple[str, Artifact]] = []
     for group, root in ROOTS.items():
         inputs, transitive = maven.resolver.resolve([maven.create_dependency(root)])
+        # Native libraries are among them, too, but DynamoDB Local's own jar has those of more platforms.
         wanted += [(group, dependency.artifact) for dependency in inputs + transitive if dependency.type == "jar"]
     wanted += [("kafka", maven.create_dependency(extra).artifact) for extra in KAFKA_EXTRAS]
-    for group, (organisation, name, version, classifier, kind) in {
-        "registry": REGISTRY_ARCHIVE,
-        **{f"dynamodb@{machine}": native for machine, native in NATIVES.items()},
-    }.items():
-        component = maven.project(organisation, name).at_version(version)
-        wanted.append((group, component.artifact(classifier, kind)))
+    registry = maven.project("io.apicurio", "apicurio-registry-app").at_version(REGISTRY)
+    wanted.append(("registry", registry.artifact("all", "tar.gz")))
 
     def pin(item: tuple[str, Artifact]) -> Jar:
         group, artifact = item

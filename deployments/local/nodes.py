@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def prepare(node: str, folder: Path, state: State, programs: Programs) -> Launch
         if broker_id(node):
             return _prepare_broker(node, folder, state, programs)
     if node == "dynamodb":
+        shutil.rmtree(home / "tmp", ignore_errors=True)
+        (home / "tmp").mkdir()
         return services.dynamodb_command(programs, port, home)
     if node == "registry":
         return services.registry_command(programs, port, home)

@@ -57,7 +57,10 @@ class Identity:
         """The process if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created) > CLOCK_STEP or process.status() == psutil.STATUS_ZOMBIE:
+            if abs(process.create_time() - self.created) > CLOCK_STEP:
+                return None
+            # A killed program has ended, and left its ports and files, only with the last of its threads.
+            if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
                 return None
         except psutil.NoSuchProcess:
             return None
@@ -116,6 +119,13 @@ def how_it_ended(identity: Identity) -> str:
     if not code:
         return "has ended"
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def freeze(identity: Identity) -> None:
+    """Send SIGSTOP and wait until it has worked, as signals take their time on a busy machine."""
+    if identity.send(signal.SIGSTOP):
+        while (process := identity.process()) and process.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.005)
 
 
 def stop(identities: Iterable[Identity], patience: float) -> None:

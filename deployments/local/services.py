@@ -28,8 +28,9 @@ def dynamodb_command(programs: Programs, port: int, data: Path) -> Launch:
     """DynamoDB Local with its tables in a folder, the same ones for every region and key."""
     main = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
     options = ["-port", str(port), "-dbPath", str(data), "-sharedDb", "-disableTelemetry"]
-    natives = f"-Djava.library.path={programs.natives}"
-    return Launch([*SMALL_JVM, "-Xmx512m", natives, "-cp", programs.dynamodb, main, *options], CREDENTIALS)
+    # It unpacks SQLite for this platform there at every start.
+    scratch = f"-Djava.io.tmpdir={data / 'tmp'}"
+    return Launch([*SMALL_JVM, "-Xmx512m", scratch, "-cp", programs.dynamodb, main, *options], CREDENTIALS)
 
 
 def registry_command(programs: Programs, port: int, data: Path) -> Launch:

@@ -184,9 +184,9 @@ class Stack:
             self.wait_ready([node for node in nodes if quorum or not broker_id(node)])
 
     def pause(self, *nodes: str) -> None:
-        """Freeze nodes by SIGSTOP."""
+        """Freeze nodes by SIGSTOP; returns when they stand still."""
         for identity in self._identities(nodes):
-            identity.send(signal.SIGSTOP)
+            process.freeze(identity)
 
     def resume(self, *nodes: str) -> None:
         """Let frozen nodes go on."""

@@ -50,6 +50,27 @@ def test_a_process_that_ended_says_how(code: str, said: str, tmp_path: Path) -> 
     assert how_it_ended(identity) == said
 
 
+def test_a_killed_process_has_left_its_port_when_it_counts_as_ended(tmp_path: Path) -> None:
+    """Its first thread may be gone before the others that keep the port."""
+    code = """
+import ctypes, socket, threading, time
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=time.sleep, args=[60]).start()
+print("port", server.getsockname()[1], flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    log = tmp_path / "log"
+    server = spawn(Launch([sys.executable, "-c", code], {}), log)
+    while "port" not in tail(log):
+        time.sleep(0.01)
+    port = int(tail(log).split()[1])
+    time.sleep(0.3)
+    assert server.process()
+    stop([server], patience=0)
+    assert server.process() is None
+    assert ports.is_free(port)
+
+
 def test_a_frozen_process_can_be_stopped(tmp_path: Path) -> None:
     frozen = spawn(SLEEP, tmp_path / "log")
     frozen.send(signal.SIGSTOP)
