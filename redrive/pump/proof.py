@@ -19,7 +19,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from redrive.events import Headers
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
-from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
+from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan, start_offsets
 from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
 
 Verdict = Literal["proved", "counted", "failed"]
@@ -93,7 +93,7 @@ def prove(
         for messages in scan(client_config, topic, start, patience=patience):
             reading.add(messages)
             read += len(messages)
-        reading.compare()
+        reading.compare(_deleted(client_config, topic, expected.values()))
         for unit, found in reading.counts().items():
             counted[unit] += found
     verdict: Verdict = "failed" if findings.all else "proved" if mode == "full" else "counted"
@@ -107,6 +107,16 @@ def _start(client_config: ClientConfig, topic: str, expected: Iterable[Evidence]
     width = len(end_offsets(client_config, topic))
     # A partition that was added later, and evidence without positions, begin at 0.
     return [min(s[p] if p < len(s) else 0 for s in starts) for p in range(width)]
+
+
+def _deleted(client_config: ClientConfig, topic: str, expected: Iterable[Evidence]) -> str:
+    """Say whether the topic has lost its beginning: the likeliest reason, as events keep their times, old ones too."""
+    lows = start_offsets(client_config, topic)
+    gone = [p for e in expected for p, start in enumerate(e.start) if lows[p] > start]
+    if not gone:
+        return ""
+    low = lows[gone[0]]
+    return f" (partition {gone[0]} now begins at offset {low}: see the topic's retention, or who deleted records)"
 
 
 @dataclass(slots=True)
@@ -202,14 +212,15 @@ class _Reading:
                 if kind != TIMESTAMP_CREATE_TIME:
                     self._created = False
 
-    def compare(self) -> None:
+    def compare(self, deleted: str) -> None:
         for unit, expected in self._expected.items():
             found = self._found[unit]
             missing = expected.count - found.count
             if missing:
                 what = f"{missing} events are missing" if missing > 0 else f"{-missing} events too many are there"
+                why = deleted if missing > 0 else ""
                 self._findings.add(
-                    f"{self._topic}: {what} of unit {unit}: published {expected.count}, found {found.count}"
+                    f"{self._topic}: {what} of unit {unit}: published {expected.count}, found {found.count}{why}"
                 )
             elif self._full:
                 self._compare_content(unit, expected, found)

@@ -105,7 +105,9 @@ def test_finds_what_was_deleted_from_the_topic(lab):
         future.result()
     proof = proof_of(lab, outcome)
     assert proof.verdict == "failed"
-    assert any("5 events are missing" in f for f in proof.findings)
+    (finding,) = proof.findings
+    assert "5 events are missing" in finding
+    assert "partition 0 now begins at offset 5: see the topic's retention" in finding
 
 
 def test_finds_an_event_in_doubt_that_arrived_after_all(lab):
