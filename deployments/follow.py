@@ -93,9 +93,7 @@ def start(client: SyncPrefectClient, job: str, parameters: dict[str, Any], who: 
     except ObjectNotFound as error:
         reason = f"the job {job} is not deployed there; deploy it: prefect --no-prompt deploy --all"
         raise ConfigError("Prefect", reason) from error
-    return client.create_flow_run_from_deployment(
-        deployment.id, parameters=parameters, tags=["redrive"], labels={WHO_LABEL: who}
-    )
+    return client.create_flow_run_from_deployment(deployment.id, parameters=parameters, labels={WHO_LABEL: who})
 
 
 def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], None], *, nobody: float = NOBODY) -> End:

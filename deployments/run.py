@@ -77,8 +77,8 @@ def pace(  # noqa: PLR0917
             now = Pace.model_validate(variable.value) if variable else Pace()
             limit = rate if rate is not None else (None if full_speed else now.rate)
             new = Pace(rate=limit, paused=pause)
-            set_pace(client, name, new)
-            out.print(f"{name.rpartition('_')[2]}: {new}")
+            took = set_pace(client, name, new)
+            out.print(f"{name.rpartition('_')[2]}: {new if took else 'has ended'}")
 
 
 def up(

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 from redrive.pump.pump import Progress
@@ -116,10 +115,17 @@ class Board:
                 self._samples = self._samples[::2]
 
     def speeds(self) -> list[tuple[float, float]]:
-        """Give seconds since the beginning → events a second, over the whole run."""
+        """Give seconds since the beginning → events a second, over the whole run.
+
+        Each is over three samples: transactions come in bursts, and it is not they that are of interest.
+        """
         with self._lock:
-            samples = list(self._samples)
-        return [(at, (read - before) / (at - since)) for (since, before), (at, read) in pairwise(samples) if at > since]
+            samples = [self._samples[0]] * 2 + self._samples
+        return [(0.0, 0.0)] + [
+            (at, (read - before) / (at - since))
+            for (since, before), (at, read) in zip(samples, samples[3:], strict=False)
+            if at > since
+        ]
 
     def totals(self) -> Totals:
         """Sum up."""

@@ -163,7 +163,9 @@ def _row(view: LaneView) -> list[object]:
     if progress is None:
         return [view.lane, view.state, 0, view.total, 0, 0, 0, "", ""]
     moving = view.state == "draining"
-    left = duration(progress.seconds_left) if moving and progress.seconds_left is not None else ""
+    left = (
+        duration(progress.seconds_left).replace(" ", "\u00a0") if moving and progress.seconds_left is not None else ""
+    )
     return [
         view.lane, view.state, progress.read, view.total, progress.published, progress.skipped, progress.parked,
         number(progress.rate) if moving else "", left,

@@ -22,7 +22,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from redrive.pump.governor import Governor
@@ -137,9 +137,15 @@ def running(client: SyncPrefectClient, job: str) -> list[str]:
     return [name for name in names if client.read_variable_by_name(name) is not None]
 
 
-def set_pace(client: SyncPrefectClient, name: str, pace: Pace) -> None:
-    """Set the pace of a run that is under way."""
-    client.update_variable(VariableUpdate(name=name, value=pace.model_dump()))
+def set_pace(client: SyncPrefectClient, name: str, pace: Pace) -> bool:
+    """Set the pace of a run that is under way; False if it has ended meanwhile."""
+    try:
+        client.update_variable(VariableUpdate(name=name, value=pace.model_dump()))
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code == 404:
+            return False
+        raise
+    return True
 
 
 def forget(client: SyncPrefectClient, job: str, run_id: str) -> None:
