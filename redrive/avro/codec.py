@@ -13,7 +13,7 @@ from fastavro.read import SchemaResolutionError
 from redrive.avro.branches import compile_branches
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
-from redrive.avro.validation import Compiler, guarded
+from redrive.avro.validation import Compiler
 from redrive.errors import IncompatibleSchemaError, SchemaError, WireFormatError
 
 _SAFE_DEPTH = 500
@@ -29,7 +29,7 @@ class Encoder:
 
     def __init__(self, schema: AvroSchema) -> None:
         try:
-            self._check = guarded(Compiler(schema.named).check(schema.inner))
+            self._check = Compiler(schema.named).check(schema.inner)
             self._shape = compile_branches(schema.inner, schema.named)
         except (ValueError, KeyError) as error:
             raise SchemaError(schema.name, f"can't be used: {error}") from error
@@ -41,13 +41,17 @@ class Encoder:
         Raises:
             Misfit: the value does not fit the schema.
         """
-        self._check(value)
         stream = BytesIO()
         stream.write(prefix)
         try:
+            self._check(value)
             if self._shape is not None:
                 value = self._shape(value)
             fastavro.schemaless_writer(stream, self._record, {WRAPPED: value} if self._wrapped else value)
+        except Misfit:
+            raise
+        except RecursionError:
+            raise Misfit("is nested too deeply") from None
         except Exception as error:  # no valid value should come here; if one does, the others must still go on
             raise Misfit(f"passed the check but can't be encoded ({type(error).__name__})") from error
         return stream.getvalue()

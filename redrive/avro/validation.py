@@ -34,11 +34,7 @@ def compile_validator(schema: Schema) -> Check:
         ValueError: the schema uses something that is not Avro.
     """
     named = schema.get("__named_schemas", {}) if isinstance(schema, dict) else {}
-    return guarded(Compiler(named).check(schema))
-
-
-def guarded(check: Check) -> Check:
-    """Make a check answer also for values nested more deeply than Python recurses."""
+    check = Compiler(named).check(schema)
 
     def validate(value: Any) -> None:
         try:
