@@ -9,7 +9,6 @@ tests use that one and leave it running.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from deployments.local.stack import Stack
+from deployments.local.state import locked
 
 FOLDER = "REDRIVE_TEST_STACK"
 _our_own = pytest.StashKey[Path]()
@@ -43,8 +43,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def stack() -> Stack:
     """The stack of this test run, all nodes serving."""
     folder = Path(os.environ[FOLDER])
-    with (folder / "tests.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "tests.lock"):
         if not (folder / "stack.json").exists():
             # It ends with the process that the user has started, not with the worker that is the first to need it.
             in_worker = "PYTEST_XDIST_WORKER" in os.environ

@@ -18,6 +18,7 @@ from jgo.constants import MAVEN_CENTRAL_URL
 from deployments.local import warm
 from deployments.local.download import fetch
 from deployments.local.errors import on_disk_errors
+from deployments.local.state import locked
 from redrive.errors import ConfigError
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
@@ -101,12 +102,13 @@ def ensure(base_url: str = MAVEN_CENTRAL_URL) -> Programs:
         groups.setdefault(jar.group, []).append(jar)
     (archive,) = groups["registry"]
     registry = cache / f"registry-{archive.sha256[:16]}"
-    unpacked = registry.exists()
-    fetch(groups["kafka"] + groups["dynamodb"] + ([] if unpacked else [archive]), cache, base_url)
-    if not unpacked:
-        _unpack(cache / archive.path, registry)
     kafka = _class_path(cache, groups["kafka"])
-    classes = warm.ensure_archive(kafka, cache)
+    with locked(cache / "lock"):
+        unpacked = registry.exists()
+        fetch(groups["kafka"] + groups["dynamodb"] + ([] if unpacked else [archive]), cache, base_url)
+        if not unpacked:
+            _unpack(cache / archive.path, registry)
+        classes = warm.ensure_archive(kafka, cache)
     return Programs(
         kafka=(*([f"-XX:AOTCache={classes}"] if classes else []), "-cp", kafka),
         dynamodb=_class_path(cache, groups["dynamodb"]),
@@ -128,11 +130,7 @@ def _unpack(archive: Path, target: Path) -> None:
                 tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 tar.extractall(scratch)
             scratch.chmod(0o755)
-            try:
-                scratch.rename(target)
-            except OSError:
-                if not target.exists():  # otherwise another process was faster, with the same content
-                    raise
+            scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        archive.unlink(missing_ok=True)
+        archive.unlink()

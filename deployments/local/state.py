@@ -65,9 +65,16 @@ class StateFile:
     @contextmanager
     def exclusively(self) -> Iterator[None]:
         """Let one process at a time change the stack."""
-        with on_disk_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = (self._folder / "stack.lock").open("w")
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._folder / "stack.lock"):
             yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time into the block: the others wait, and the lock of one that dies is free."""
+    with on_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -6,7 +6,6 @@ later start; without it all works the same, only slower.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import subprocess
 import sys
@@ -33,11 +32,8 @@ def ensure_archive(class_path: str, cache: Path) -> Path | None:
     archive = cache / f"kafka-{key[:16]}.aot"
     with on_disk_errors(archive):
         if not archive.exists():
-            with (cache / "warm.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not archive.exists():
-                    print("preparing Kafka for quick starts (once)", file=sys.stderr, flush=True)
-                    _make(class_path, archive)
+            print("preparing Kafka for quick starts (once)", file=sys.stderr, flush=True)
+            _make(class_path, archive)
         # An empty file notes that it did not work, lest every start try anew.
         return archive if archive.stat().st_size else None
 
