@@ -21,13 +21,17 @@ from redrive.standby.store import Slot
 from redrive.standby.streams import GapError
 from tests.explorer.client import ModelMain
 from tests.explorer.oracle import Oracle
+from tests.explorer.parts import Chooser, Process
 from tests.explorer.scenario import Producer, Scenario
 from tests.explorer.table import ModelStore
 from tests.explorer.threads import ModelClock, ModelCondition, ModelLock
 from tests.explorer.topic import ModelKafka, ModelSink, model_lookup
-from tests.explorer.world import Chooser, Process, World
+from tests.explorer.world import World
 
 CLUSTER, TOPIC = "c", "t"
+
+Outcome = tuple[tuple[str, ...], tuple[str, ...]]
+"""The ids in the topic at the end, and those acknowledged, in order."""
 
 
 class Play:
@@ -53,8 +57,11 @@ class Play:
             for i in range(scenario.replays):
                 self._replay(f"R{i + 1}" + (f"/{lane.number}" if scenario.lanes > 1 else ""), lane)
 
-    def run(self) -> None:
+    def run(self) -> Outcome:
         """Run it to its end, drain what is left without any trouble, and judge.
+
+        Returns:
+            what became of it.
 
         Raises:
             ViolationError: a promise was broken.
@@ -70,6 +77,7 @@ class Play:
                 world.spawn("final", partial(self._drain, "final", lane))
             world.run()
             self._judge()
+            return tuple([event.id for event in self.kafka.log]), tuple(self.oracle.acknowledged)
         finally:
             world.close()
 

@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError
 
 from redrive.murmur2 import partition_of
 from redrive.receipts import Progress, Receipt
-from tests.explorer.world import Option, World
+from tests.explorer.parts import Option
+from tests.explorer.world import World
 
 if TYPE_CHECKING:
     from tests.explorer.topic import ModelKafka

@@ -6,12 +6,13 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tests.explorer.actors import Play
+from tests.explorer.actors import Outcome, Play
+from tests.explorer.parts import Option, PrunedError, ViolationError
 from tests.explorer.patches import patched
 from tests.explorer.scenario import Scenario
-from tests.explorer.world import Option, PrunedError, ViolationError, World
+from tests.explorer.world import World
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Report:
     complete: bool = True
     seconds: float = 0.0
     found: Found | None = None
+    outcomes: set[Outcome] = field(default_factory=set)
 
     def __str__(self) -> str:
         end = "all" if self.complete else "not all"
@@ -49,8 +51,9 @@ class Report:
 class _Search:
     """Depth-first: follows a prefix of choices, then takes the usual way."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, *, prune: bool) -> None:
         self.budget = budget
+        self.prune = prune
         self.prefix: list[int] = []
         self.picks: list[int] = []
         self.costs: list[tuple[int, ...]] = []
@@ -64,7 +67,7 @@ class _Search:
         else:
             left = self.budget - self.spent
             key = hash((world.key(), tuple([option.name for option in options])))
-            if self.visited.get(key, -1) >= left:
+            if self.prune and self.visited.get(key, -1) >= left:
                 world.stop(PrunedError())
             self.visited[key] = left
             pick = 0
@@ -122,7 +125,13 @@ class Walk:
 
 
 def exhaust(
-    scenario: Scenario, budget: int, *, seconds: float = 3600.0, free_switch: bool = False, seek: str = ""
+    scenario: Scenario,
+    budget: int,
+    *,
+    seconds: float = 3600.0,
+    free_switch: bool = False,
+    seek: str = "",
+    prune: bool = True,
 ) -> Report:
     """Run a scenario in every way with at most ``budget`` deviations from the usual one, until one breaks something.
 
@@ -132,15 +141,16 @@ def exhaust(
         seconds: stop after these.
         free_switch: True: who goes on after one that waits is no deviation but a choice of its own.
         seek: a regular expression: go on until something breaks of which the description matches.
+        prune: False: run on even from states that were seen before.
     """
-    search = _Search(budget)
+    search = _Search(budget, prune=prune)
     report = Report(f"{scenario.name} ≤{budget}{' free' if free_switch else ''}")
     started = time.perf_counter()
     with patched(scenario):
         while True:
             report.runs += 1
             try:
-                Play(scenario, search, free_switch=free_switch).run()
+                report.outcomes.add(Play(scenario, search, free_switch=free_switch).run())
             except PrunedError:
                 pass
             except ViolationError as error:

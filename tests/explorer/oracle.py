@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from redrive.events import Event
-from tests.explorer.world import ViolationError
+from tests.explorer.parts import ViolationError
 
 
 @dataclass(slots=True)

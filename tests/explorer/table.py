@@ -8,7 +8,8 @@ from typing import Any
 
 from redrive.errors import UnavailableError
 from redrive.standby.store import Slot
-from tests.explorer.world import Option, World
+from tests.explorer.parts import Option
+from tests.explorer.world import World
 
 
 class ModelStore:

@@ -14,6 +14,8 @@ LONG = os.environ.get("REDRIVE_EXPLORE") == "long"
 
 SEED = int(os.environ.get("REDRIVE_SEED", "1"))
 
+minutes_long = pytest.mark.skipif(not LONG, reason="minutes long: REDRIVE_EXPLORE=long")
+
 named = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 
 
@@ -40,7 +42,7 @@ def test_every_schedule_with_two_deviations_keeps_the_promise(name: str) -> None
     assert report.complete
 
 
-@pytest.mark.skipif(not LONG, reason="minutes long: REDRIVE_EXPLORE=long")
+@minutes_long
 @pytest.mark.timeout(900)
 @named
 def test_every_schedule_with_two_deviations_keeps_the_promise_in_every_scenario(scenario: Scenario) -> None:
@@ -49,7 +51,7 @@ def test_every_schedule_with_two_deviations_keeps_the_promise_in_every_scenario(
     assert report.found is None, str(report.found)
 
 
-@pytest.mark.skipif(not LONG, reason="minutes long: REDRIVE_EXPLORE=long")
+@minutes_long
 @pytest.mark.timeout(900)
 @named
 def test_whoever_goes_on_after_a_wait_the_promise_is_kept(scenario: Scenario) -> None:
@@ -66,6 +68,18 @@ def test_a_request_that_lands_after_the_look_up_is_the_only_way_to_a_duplicate()
     assert any("lands" in line and "given up" in line for line in schedule(found.scenario, found.picks))
     without = Scenario(REQUEST_LANDS_LATE.name, REQUEST_LANDS_LATE.producers, limits={"nap": 1})
     assert exhaust(without, 1).found is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "the table does not answer, or its answers are lost",
+        pytest.param("a divert is learned of from the gate, with events in flight", marks=minutes_long),
+        pytest.param("threads of one producer", marks=minutes_long),
+    ],
+)
+def test_passing_over_states_that_were_seen_before_misses_no_outcome(name: str) -> None:
+    assert exhaust(BY_NAME[name], 1).outcomes == exhaust(BY_NAME[name], 1, prune=False).outcomes
 
 
 def test_a_run_is_a_function_of_its_choices() -> None:

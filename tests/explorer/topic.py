@@ -9,7 +9,8 @@ from redrive.events import Event
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane
 from tests.explorer.client import ModelMain
-from tests.explorer.world import Option, World
+from tests.explorer.parts import Option
+from tests.explorer.world import World
 
 
 class ModelKafka:
