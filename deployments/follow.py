@@ -122,7 +122,7 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
             raise UnavailableError(
                 f"work pool {run.work_pool_name}", f"{reason}prefect worker start --pool {run.work_pool_name}"
             )
-        artifact = _artifacts(client, run_id).get(PROGRESS_KEY) if state.is_running() else None
+        artifact = artifacts_of(client, run_id).get(PROGRESS_KEY) if state.is_running() else None
         progress = float(artifact.data) if artifact and isinstance(artifact.data, int | float) else None
         tell(Moment(state, progress, (artifact.description or "") if artifact else ""))
         time.sleep(EVERY)
@@ -135,15 +135,15 @@ def run_url(run_id: UUID) -> str:
 
 
 def _end(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> End:
-    artifacts = _artifacts(client, run_id)
+    artifacts = artifacts_of(client, run_id)
     reports = (artifacts.get(key) for key in (PLAN_KEY, REPORT_KEY))
     facts = {name: value for report in reports if report for name, value in (report.metadata_ or {}).items()}
     return End(state.name or "", state.is_completed(), state.message or "", facts)
 
 
-def _artifacts(client: SyncPrefectClient, run_id: UUID) -> dict[str, Artifact]:
-    """Give the run's newest artifact of each key."""
-    found = client.read_artifacts(
+def artifacts_of(client: SyncPrefectClient, run_id: UUID) -> dict[str, Artifact]:
+    """Give a run's newest artifact of each key."""
+    found = client.readartifacts_of(
         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id])), limit=200
     )
     found.sort(key=lambda artifact: str(artifact.created))

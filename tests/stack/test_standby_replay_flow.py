@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
 from redrive.ledger import Ledger, OperationRow
@@ -50,10 +52,7 @@ def operations(platform: Backlogs) -> list[OperationRow]:
 def artifact(run_id: str, key: str) -> str:
     """A report that a run made."""
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(limit=200)
-    texts = [str(each.data) for each in found if str(each.flow_run_id) == run_id and each.key == key]
-    assert texts, f"run {run_id} made no {key}"
-    return texts[-1]
+        return str(artifacts_of(client, UUID(run_id))[key].data)
 
 
 def test_what_waits_is_back_once_and_in_order_and_the_lanes_are_open_again(platform: Backlogs) -> None:

@@ -20,7 +20,7 @@ from prefect.states import Cancelling
 from typer.testing import CliRunner
 
 from deployments.cli import app
-from deployments.follow import follow, start
+from deployments.follow import artifacts_of, follow, start
 from deployments.local.stack import Stack
 from deployments.worker import Worker, start_worker
 from flows.standby_replay import Replay, standby_replay
@@ -103,10 +103,8 @@ def start_slowly(prefect: SyncPrefectClient, topic: str) -> UUID:
     )
 
     def publishes() -> bool | None:
-        for artifact in prefect.read_artifacts(limit=200):
-            if artifact.flow_run_id == run.id and artifact.key == PROGRESS_KEY:
-                return True if int((artifact.metadata_ or {}).get("read", 0)) > 0 else None
-        return None
+        progress = artifacts_of(prefect, run.id).get(PROGRESS_KEY)
+        return True if progress and int((progress.metadata_ or {})["read"]) > 0 else None
 
     wait_for(publishes, 120, "progress")
     return run.id

@@ -17,9 +17,8 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import Artifact
 
-from deployments.follow import follow, start
+from deployments.follow import artifacts_of, follow, start
 from deployments.local.stack import Stack
 from deployments.worker import start_worker
 from tasks.live import LIVE_KEY
@@ -91,24 +90,24 @@ def shoot(client: SyncPrefectClient, platform: Backlogs, shot: Callable[[str, st
     platform.fill(payments, 15_000)
     plan = run(client, {"mode": "plan"})
     follow(client, plan, lambda _: None)
-    shot("2-plan", f"/artifacts/artifact/{artifact(client, plan, PLAN_KEY).id}", 1500)
+    shot("2-plan", f"/artifacts/artifact/{artifacts_of(client, plan)[PLAN_KEY].id}", 1500)
 
     at_work = run(client, {"mode": "run", "rate": 3_000, "settle": 0})
     deadline = time.monotonic() + PATIENCE
-    while not (lanes := artifacts(client, at_work, LIVE_KEY)) or (lanes[0].description or "").startswith("0 of"):
+    while (lanes := artifacts_of(client, at_work).get(LIVE_KEY)) is None or str(lanes.description).startswith("0 of"):
         if time.monotonic() > deadline:
             sys.exit("the run does not begin to publish")
         time.sleep(0.5)
     time.sleep(4)
     variable = variable_name(JOB, str(at_work))
     set_pace(client, variable, Pace(rate=300))
-    shot("3-at-work", f"/artifacts/artifact/{lanes[0].id}", 1100)
+    shot("3-at-work", f"/artifacts/artifact/{lanes.id}", 1100)
     shot("4-flow-run", f"/runs/flow-run/{at_work}", 1200)
     shot("5-flow-run-artifacts", f"/runs/flow-run/{at_work}?tab=Artifacts", 800)
     set_pace(client, variable, Pace())
     end = follow(client, at_work, lambda _: None)
     print(end.message)
-    shot("6-verdict", f"/artifacts/artifact/{artifact(client, at_work, REPORT_KEY).id}", 1600)
+    shot("6-verdict", f"/artifacts/artifact/{artifacts_of(client, at_work)[REPORT_KEY].id}", 1600)
     shot("7-runs", "/runs", 900)
     shot("8-deployment", f"/deployments/deployment/{deployment.id}", 1000)
 
@@ -116,16 +115,6 @@ def shoot(client: SyncPrefectClient, platform: Backlogs, shot: Callable[[str, st
 def run(client: SyncPrefectClient, parameters: dict[str, Any]) -> UUID:
     """Start a run."""
     return start(client, JOB, {"replay": parameters}, "anna").id
-
-
-def artifacts(client: SyncPrefectClient, run_id: UUID, key: str) -> list[Artifact]:
-    """Give a run's artifacts of one key."""
-    return [each for each in client.read_artifacts(limit=200) if each.flow_run_id == run_id and each.key == key]
-
-
-def artifact(client: SyncPrefectClient, run_id: UUID, key: str) -> Artifact:
-    """Give a run's artifact."""
-    return artifacts(client, run_id, key)[0]
 
 
 if __name__ == "__main__":
