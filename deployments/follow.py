@@ -143,7 +143,7 @@ def _end(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> End:
 
 def artifacts_of(client: SyncPrefectClient, run_id: UUID) -> dict[str, Artifact]:
     """Give a run's newest artifact of each key."""
-    found = client.readartifacts_of(
+    found = client.read_artifacts(
         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id])), limit=200
     )
     found.sort(key=lambda artifact: str(artifact.created))

@@ -18,7 +18,7 @@ from prefect.tasks import Task
 from redrive.config import Config
 from redrive.errors import FencedError, StoppedError, UnavailableError
 from redrive.pump.governor import Governor
-from redrive.standby.drain import LaneResult, drain
+from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane
 from redrive.standby.survey import LaneBacklog
 from tasks.board import Board
@@ -56,6 +56,7 @@ class Draining:
         self, config: Config, governor: Governor, board: Board, *, operation: str, settle: float, patience: float
     ) -> None:
         self.config, self.governor, self.board = config, governor, board
+        self.store = open_store(config)
         self.operation, self.settle, self.patience = operation, settle, patience
 
     def may_retry(self, lane: Lane) -> Callable[[Task[..., Any], TaskRun, State[Any]], bool]:
@@ -98,6 +99,7 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
             on_progress=partial(board.moved, lane),
             total=total,
             settle=work.settle,
+            store=work.store,
         )
     except UnavailableError as error:
         board.no_answer(lane, str(error))

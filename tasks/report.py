@@ -227,10 +227,9 @@ def report_text(run: Run, ending: Ending) -> str:
     counts = ending.counts
     heading = (ending.verdict or ("paused" if ending.status == "paused" else "failed")).capitalize()
     words = ending.headline.removeprefix(f"{ending.verdict}: ")
-    parts = [
-        f"## {heading}: {count(counts['published'], 'event')} back in Kafka",
-        cell(words[:1].upper() + words[1:]) + ".",
-    ]
+    back = f"{count(counts['published'], 'event')} back in Kafka"
+    words = words.removeprefix(f"{back}, ")
+    parts = [f"## {heading}: {back}", cell(words[:1].upper() + words[1:]) + "."]
     if ending.findings:
         parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
     facts = [
