@@ -40,6 +40,9 @@ _HEAD_OF_LINE = 0.5
 _FIRST_VIEW = 5.0
 """Seconds without an answer after which a producer's first look at the lanes counts as failed; later it is its age."""
 
+_STEP_BACK_MS = 60_000
+"""By how much less the clock may be set back and the times of events stand still for so long."""
+
 _REPORT_EVERY = 1_000
 """Events after which the publishing thread takes in delivery reports itself."""
 
@@ -206,8 +209,7 @@ class Dispatcher:
                 self._wait_for_view()
                 now = self._clock.monotonic()
             receipt.published = now
-            # Never falling, whatever the clock does: the order of a stream is the order of its acceptance times.
-            self._last_accepted = event.timestamp = max(self._last_accepted, self._clock.now_ms())
+            event.timestamp = self._accepted_now()
             self._open += 1
             self._since_tick += 1
             if self._since_tick % _REPORT_EVERY == 0:
@@ -223,6 +225,16 @@ class Dispatcher:
                         self._set_mode(lane, Mode.STANDBY)
                     return
             self._send(receipt)
+
+    def _accepted_now(self) -> int:
+        """Return the time for an event: never falling, since a stream is merged with others by it.
+
+        But if the clock is set back by much, it was wrong before: Kafka refuses times that are far ahead.
+        """
+        now = self._clock.now_ms()
+        if not 0 < self._last_accepted - now < _STEP_BACK_MS:
+            self._last_accepted = now
+        return self._last_accepted
 
     def _is_off_main(self, topic: _Topic, event: Event) -> bool:
         """Tell whether an event's lane is known to be diverted: then it waits for the store, however old the view."""

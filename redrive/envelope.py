@@ -44,6 +44,8 @@ def headers(event_id: str, *, source: str, type: str, time_ms: int) -> Headers:
     """
     try:
         identity = event_id.encode()
+    except AttributeError:
+        raise InvalidEventError(type, "event_id", f"is {event_id!r}, not a str") from None
     except UnicodeEncodeError:
         raise InvalidEventError(type, "event_id", "has half a surrogate pair, which UTF-8 can't carry") from None
     if not identity:

@@ -61,16 +61,17 @@ class KafkaMainPath:
     Args:
         config: the cluster's client settings.
         max_event_bytes: the largest event that is tried.
+        max_batch_bytes: the largest batch that every topic takes: brokers measure batches, not records.
     """
 
-    def __init__(self, config: dict[str, Any], *, max_event_bytes: int) -> None:
+    def __init__(self, config: dict[str, Any], *, max_event_bytes: int, max_batch_bytes: int = 1_000_000) -> None:
         self.fatal = False
         self.all_down = False
         self._config = {
             "compression.type": "lz4",
             "linger.ms": 5,
             "batch.num.messages": 20_000,
-            "batch.size": 1_000_000,
+            "batch.size": min(max_batch_bytes, 1_000_000),
             "reconnect.backoff.max.ms": 1_000,
             "retry.backoff.max.ms": 500,
             **config,

@@ -98,6 +98,7 @@ class EventProducer:
         self._writers: dict[str, Writer] = {topic: registry.writer(config.topic(topic).name) for topic in topics}
         self._registry = registry
         self._limits: dict[str, int] = {}
+        self._keyed: set[str] = set()
         self._changed = threading.Condition()
         self._clock = SystemClock()
         self._store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
@@ -137,18 +138,20 @@ class EventProducer:
         Raises:
             ConfigError: the topic is not in the settings, or has no schema.
             BackPressureError: too many events wait; nothing was accepted.
-            InvalidEventError: it is too large even for a dead letter; nothing was accepted.
+            InvalidEventError: its id, key or headers are nothing that Kafka could carry, or it is too large even for
+                a dead letter; nothing was accepted.
         """
         if self._closing.is_set():
             raise PublishError(event_id or "", topic, f"the producer {self.name} is closed")
         writer = self._writers.get(topic) or self._writer(topic)
         # Unique as the instance is, and counted on: a random id for each event would take an eighth of its time.
-        identity = event_id or f"{self._id_prefix}{next(self._numbers)}"
-        key = key.encode() if isinstance(key, str) else key
+        identity = f"{self._id_prefix}{next(self._numbers)}" if event_id is None else event_id
+        if key is not None and type(key) is not bytes:
+            key = _key(topic, key)
         now = time.time_ns() // 1_000_000
         own = envelope.headers(identity, source=self.name, type=topic, time_ms=now)
         if headers:
-            own += headers
+            own += _checked(topic, headers)
         try:
             body = None if value is None else writer.encode(value)
         except InvalidEventError as error:
@@ -171,7 +174,10 @@ class EventProducer:
             )
         event = Event(identity, topic, key, body, own, now)
         limit = self._limits[topic]
-        if body is not None and len(body) + 65_536 > limit and (size := _size(event)) > limit:
+        if key is None and topic in self._keyed:
+            return self._dead_letter_event(event, f"has no key, and {topic} is compacted", "refused")
+        about = len(body or b"") + len(key or b"") + 65_536
+        if (headers or about > limit) and (size := _size(event)) > limit:
             return self._dead_letter_event(event, f"is {size:,} bytes; {topic} takes {limit:,}", "too-large")
         receipt = Receipt(event, self._changed)
         self._of_topic[topic].submit(receipt)
@@ -238,14 +244,19 @@ class EventProducer:
         """Find or start what sends to the cluster of a topic."""
         given = self._config.topic(topic)
         self._limits[topic] = int(given.config.get("max.message.bytes", MAX_EVENT_BYTES))
+        if "compact" in given.config.get("cleanup.policy", ""):
+            self._keyed.add(topic)
         with self._starting:
             dispatcher = self._dispatchers.get(given.cluster)
             if dispatcher is None:
-                largest = max(int(t.config.get("max.message.bytes", MAX_EVENT_BYTES))
-                              for t in self._config.topics_of(given.cluster))  # fmt: skip
+                limits = [
+                    int(each.config.get("max.message.bytes", MAX_EVENT_BYTES))
+                    for each in self._config.topics_of(given.cluster)
+                ]
+                client = self._config.cluster(given.cluster).client_config()
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
                     given.cluster,
-                    KafkaMainPath(self._config.cluster(given.cluster).client_config(), max_event_bytes=largest),
+                    KafkaMainPath(client, max_event_bytes=max(limits), max_batch_bytes=min(limits)),
                     self._store,
                     producer=self.instance,
                     lanes=lambda name: self._config.topic(name).lanes,
@@ -297,6 +308,33 @@ class EventProducer:
         receipt.path = "dead_letter"
         receipt.progress = Progress.WAITING
         self._of_topic[self._dead_letters].submit(receipt)
+
+
+def _key(topic: str, key: object) -> bytes:
+    """Return a key as bytes."""
+    if isinstance(key, bytes):
+        return bytes(key)
+    if not isinstance(key, str):
+        raise InvalidEventError(topic, "key", f"is of type {type(key).__name__}, not bytes, str or None")
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise InvalidEventError(topic, "key", "has half a surrogate pair, which UTF-8 can't carry") from None
+
+
+def _checked(topic: str, headers: Headers) -> Headers:
+    """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late."""
+    for index, header in enumerate(headers):
+        match header:
+            case (str() as name, bytes() | None) if type(header) is tuple:
+                try:
+                    name.encode()
+                except UnicodeEncodeError:
+                    reason = "has half a surrogate pair in its name, which UTF-8 can't carry"
+                    raise InvalidEventError(topic, f"headers[{index}]", reason) from None
+            case _:
+                raise InvalidEventError(topic, f"headers[{index}]", "is not a tuple of a str and bytes or None")
+    return headers
 
 
 def _size(event: Event) -> int:

@@ -31,17 +31,16 @@ _ACKNOWLEDGED = Progress.ACKNOWLEDGED  # a global is found faster than an enum's
 
 _REFUSALS = frozenset(
     {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.INVALID_RECORD,
         KafkaError.TOPIC_EXCEPTION,
+        KafkaError.INVALID_TIMESTAMP,
         KafkaError._UNKNOWN_PARTITION,
     }
 )
+"""What Kafka says of each event alike: a topic that is closed to this producer, a clock that is days ahead. What it says
+of a record (too large, invalid, …) it says of the whole batch, and who is meant is unknown: that batch is taken back,
+and the replay, which can send one by one, parks the culprit only."""
 
 
 class Receipt:

@@ -7,17 +7,14 @@ whether another has taken over, or whether it only stood still for longer than b
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import cast
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import NewTopic
-
-from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
+from redrive.errors import ConfigError
 from redrive.events import Headers
 from redrive.murmur2 import partition_of
-from redrive.pump.readback import ClientConfig, admin_client, cluster_name, end_offsets, partition_count, scan
+from redrive.pump.own_topics import ensure
+from redrive.pump.readback import ClientConfig, end_offsets, scan
 
 CURSORS_TOPIC = "redrive.checkpoints"
 
@@ -26,7 +23,6 @@ PARTITIONS = 12
 
 OWNER_HEADER = "redrive-owner"
 
-_REPLICATION = 3
 _CONFIG = {
     "cleanup.policy": "compact",
     # A unit writes about one cursor a second; small segments let the cleaner keep what a start has to read short.
@@ -49,27 +45,7 @@ def ensure_topic(client_config: ClientConfig, topic: str = CURSORS_TOPIC) -> Non
         ConfigError: it has fewer than 12 partitions, or may not be created.
         UnavailableError: the cluster does not answer.
     """
-    with contextlib.suppress(UnknownTopicError):
-        _check(partition_count(client_config, topic, settle=0), topic)
-        return
-    admin = admin_client(client_config)
-    try:
-        brokers = len(admin.describe_cluster(request_timeout=15).result().nodes)
-        replicas = min(_REPLICATION, brokers)
-        config = {**_CONFIG, "min.insync.replicas": str(max(1, replicas - 1))}
-        admin.create_topics([NewTopic(topic, PARTITIONS, replicas, config=config)], request_timeout=30)[topic].result()
-        partition_count(client_config, topic, settle=15)
-    except KafkaException as error:
-        cause = error.args[0]
-        if cause.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was first
-            return
-        if cause.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
-            raise ConfigError(
-                "checkpoints",
-                f"this principal may not create topic {topic!r}: create it with {PARTITIONS} partitions and "
-                "cleanup.policy=compact, or allow it to be created",
-            ) from error
-        raise UnavailableError(f"Kafka {cluster_name(client_config)}", f"creating {topic}: {cause.str()}") from error
+    _check(ensure(client_config, topic, PARTITIONS, _CONFIG, "checkpoints"), topic)
 
 
 def read_cursor(

@@ -34,8 +34,8 @@ class Stored(msgspec.Struct, array_like=True, gc=False):
         key: its key.
         value: its bytes as they go to Kafka.
         headers: its headers, in order.
-        accepted: when its producer accepted it, milliseconds since 1970, never falling within a stream; also Kafka's
-            timestamp.
+        accepted: when its producer accepted it, milliseconds since 1970; also Kafka's timestamp. Within a stream it
+            falls only if the producer's clock was set back by much.
         partition: a fixed partition, or None.
         doubtful: True if it was handed to Kafka and taken back: it may be there already.
     """

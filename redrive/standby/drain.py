@@ -11,6 +11,7 @@ from redrive.config import Config
 from redrive.murmur2 import partition_of
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
+from redrive.pump.parking import PARKING_TOPIC, ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import find_ids, partition_count
 from redrive.pump.sink import TransactionalSink
@@ -20,9 +21,6 @@ from redrive.standby.replay import LaneReplay
 from redrive.standby.store import DynamoStore, Store
 from redrive.standby.streams import GapError
 from redrive.standby.writer import SystemClock
-
-PARKING_TOPIC = "redrive.parked"
-"""Where events go that Kafka refuses, one topic a cluster."""
 
 PREFETCH = 1
 """Transactions that are read from DynamoDB and made ready while the one before is published."""
@@ -120,6 +118,7 @@ def drain(
     epochs: list[int] = []
     try:
         cursor = sink.start()
+        ensure_parking(client)
         while True:
             epoch = replay.next_epoch(Checkpoint.decode(cursor).source)
             outcome = pump.run(cursor)

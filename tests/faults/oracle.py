@@ -111,28 +111,29 @@ def judge(
 
 def read_topic(bootstrap: str, topic: str) -> list[Message]:
     """Read all that is committed, each partition in order."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "oracle",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    config = {
+        "bootstrap.servers": bootstrap,
+        "group.id": "oracle",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+    }
+    # Committing a transaction returns before it shows everywhere: a read-committed reader may end too early.
+    asking = Consumer({**config, "isolation.level": "read_uncommitted"})
+    partitions = asking.list_topics(topic, timeout=30).topics[topic].partitions
+    ends = {p: asking.get_watermark_offsets(TopicPartition(topic, p), timeout=30, cached=False)[1] for p in partitions}
+    asking.close()
+    consumer = Consumer({**config, "isolation.level": "read_committed"})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     messages: list[Message] = []
-    ended: set[int] = set()
-    while len(ended) < len(partitions):
+    while ends:
         message = consumer.poll(60)
         assert message is not None, f"{topic} can't be read to its end: an open transaction?"
         error = message.error()
         if error is None:
             messages.append(message)
-        elif error.code() == KafkaError._PARTITION_EOF:
-            ended.add(message.partition() or 0)
+        elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends.get(message.partition(), 0):
+            ends.pop(message.partition(), None)
     consumer.close()
     return messages
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from prefect.client.schemas.objects import State
 
 from deployments.local.stack import Stack
 from redrive.config import Config
@@ -139,3 +140,8 @@ def by_key(ids: Iterable[str]) -> dict[bytes, list[str]]:
     for event_id in ids:
         expected.setdefault(b"key-%d" % (int(event_id.rpartition("-")[2]) % KEYS), []).append(event_id)
     return expected
+
+
+def word(state: State[Any]) -> str:
+    """Say how a flow run has ended, in its own word."""
+    return str(state.message).partition(":")[0]

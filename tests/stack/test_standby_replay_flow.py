@@ -21,7 +21,7 @@ from redrive.ledger import Ledger, OperationRow
 from tasks.pace import Pace, running, set_pace, variable_name
 from tasks.plan_report import PLAN_KEY
 from tasks.report import REPORT_KEY
-from tests.stack.backlog import Backlogs, by_key
+from tests.stack.backlog import Backlogs, by_key, word
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -62,7 +62,7 @@ def test_what_waits_is_back_once_and_in_order_and_the_lanes_are_open_again(platf
 
     state = replay(mode="run")
 
-    assert (state.name, state.is_completed()) == ("Proved", True)
+    assert (word(state), state.is_completed()) == ("proved", True)
     assert platform.ids_by_key(orders) == by_key(ids)
     assert platform.ids_by_key(refunds) == by_key(more)
     assert platform.are_open(orders)
@@ -81,7 +81,7 @@ def test_a_plan_shows_what_waits_and_leaves_no_trace(platform: Backlogs) -> None
 
     state = replay(mode="plan", rate=100)
 
-    assert state.name == "Planned"
+    assert word(state) == "planned"
     assert platform.traces() == before
     (operation,) = operations(platform)
     assert (operation.status, operation.verdict, operation.mode) == ("done", None, "plan")
@@ -107,7 +107,7 @@ def test_the_same_backlog_has_the_same_digest_and_another_one_has_not(platform: 
 
 def test_where_nothing_waits_it_ends_at_once(platform: Backlogs) -> None:
     state = replay(mode="run")
-    assert (state.name, state.message) == ("Nothing to replay", "nothing to replay: no topic has any lane yet")
+    assert (state.is_completed(), state.message) == (True, "nothing to replay: no topic has any lane yet")
     (operation,) = operations(platform)
     assert (operation.status, operation.verdict) == ("done", None)
 
@@ -117,7 +117,7 @@ def test_only_the_topics_that_were_named_are_touched(platform: Backlogs) -> None
     platform.fill(orders, 100)
     platform.fill(refunds, 100)
 
-    assert replay(mode="run", topics=[refunds], verify="counts").name == "Counted"
+    assert word(replay(mode="run", topics=[refunds], verify="counts")) == "counted"
 
     assert platform.are_open(refunds)
     assert not platform.are_open(orders)
@@ -137,10 +137,10 @@ def test_a_topic_that_another_run_holds_is_refused_by_the_name_of_that_run(platf
             refused = replay(mode="run", topics=[orders, refunds])
             others = replay(mode="run")
 
-    assert (refused.name, refused.is_completed()) == ("Refused", False)
+    assert (word(refused), refused.is_completed()) == ("refused", False)
     assert f"main/{orders} is held by dlq-correction {other.id}" in str(refused.message)
     # Nobody named the topics: then what is free is replayed all the same.
-    assert others.name == "Proved"
+    assert word(others) == "proved"
     assert platform.are_open(refunds)
     assert platform.ids_by_key(orders) == {}
     assert [operation.status for operation in operations(platform)][:2] == ["done", "refused"]
@@ -171,7 +171,7 @@ def test_its_pace_can_be_changed_while_it_works_and_the_next_run_knows_nothing_o
         set_pace(client, names[0], Pace(rate=None))
         thread.join(60)
         assert client.read_variable_by_name(names[0]) is None
-    assert [state.name for state in states] == ["Proved"]
+    assert [word(state) for state in states] == ["proved"]
     assert time.monotonic() - began < 60
     (operation,) = operations(platform)
     assert operation.evidence is not None
@@ -191,11 +191,11 @@ def test_events_whose_schema_the_registry_has_lost_are_reported_and_come_back_al
     orders, _ = platform.topics
     ids = platform.fill(orders, 100, schema_id=987_654)
 
-    assert replay(mode="plan").name == "Planned"
+    assert word(replay(mode="plan")) == "planned"
     plan = artifact(operations(platform)[0].id, PLAN_KEY)
     assert "The registry does not know schema id 987654." in plan
 
-    assert replay(mode="run").name == "Proved"
+    assert word(replay(mode="run")) == "proved"
     assert platform.ids_by_key(orders) == by_key(ids)
 
 
