@@ -38,9 +38,9 @@ _REFUSALS = frozenset(
         KafkaError._UNKNOWN_PARTITION,
     }
 )
-"""What Kafka says of each event alike: a topic that is closed to this producer, a clock that is days ahead. What it says
-of a record (too large, invalid, …) it says of the whole batch, and who is meant is unknown: that batch is taken back,
-and the replay, which can send one by one, parks the culprit only."""
+"""What Kafka says of each event alike: a topic closed to this producer, a clock that is days ahead. What it says of a
+record (too large, invalid, …) it says of the whole batch, and who is meant is unknown: that batch is taken back, and the
+replay, which can send one by one, parks the culprit only."""
 
 
 class Receipt:
