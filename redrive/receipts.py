@@ -39,8 +39,8 @@ _REFUSALS = frozenset(
     }
 )
 """What Kafka says of each event alike: a topic closed to this producer, a clock that is days ahead. What it says of a
-record (too large, invalid, …) it says of the whole batch, and who is meant is unknown: that batch is taken back, and the
-replay, which can send one by one, parks the culprit only."""
+record (too large, invalid, …) it says of the whole batch, and who is meant is unknown: that batch is taken back, and
+the replay, which can send one by one, parks the culprit only."""
 
 
 class Receipt:
