@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import httpx
@@ -20,7 +20,7 @@ from redrive.errors import ConfigError, UnavailableError
 from tasks.live import PROGRESS_KEY
 from tasks.operations import WHO_LABEL
 from tasks.plan_report import PLAN_KEY
-from tasks.report import REPORT_KEY
+from tasks.report import REPORT_KEY, Word
 
 EVERY = 0.5
 NOBODY = 60.0
@@ -47,13 +47,13 @@ class End:
     """How a run has ended.
 
     Attributes:
-        state: the name of its last state.
+        word: how, in one word, such as ``proved``, ``planned`` or ``refused``.
         good: whether it did what it was to do.
         message: the verdict in a line.
         facts: what its reports say, for programs.
     """
 
-    state: str
+    word: str
     good: bool
     message: str
     facts: dict[str, str]
@@ -138,7 +138,11 @@ def _end(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> End:
     artifacts = artifacts_of(client, run_id)
     reports = (artifacts.get(key) for key in (PLAN_KEY, REPORT_KEY))
     facts = {name: value for report in reports if report for name, value in (report.metadata_ or {}).items()}
-    return End(state.name or "", state.is_completed(), state.message or "", facts)
+    message = state.message or ""
+    word, colon, _ = message.partition(": ")
+    return End(
+        word if colon and word in get_args(Word) else str(state.name).lower(), state.is_completed(), message, facts
+    )
 
 
 def artifacts_of(client: SyncPrefectClient, run_id: UUID) -> dict[str, Artifact]:

@@ -142,9 +142,9 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
             raise typer.Exit(130) from None
     if json:
         facts = {name: _value(value) for name, value in end.facts.items()}
-        show_json({"operation": str(run.id), "url": url, "state": end.state, "message": end.message, **facts})
+        show_json({"operation": str(run.id), "url": url, "ended": end.word, "message": end.message, **facts})
     else:
-        out.print(Text(end.message or end.state, style="bold green" if end.good else "bold red"))
+        out.print(Text(end.message or end.word, style="bold green" if end.good else "bold red"))
     if not end.good:
         raise typer.Exit(1)
 

@@ -125,11 +125,10 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008
         with operation(config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters) as run:
             plan = make_and_show_plan(run, config, replay, clusters)
             if replay.mode == "plan":
-                name = "Nothing to replay" if plan.is_empty else "Planned"
-                return finish_early(run, name, headline(plan), {"events": plan.events, "lanes": len(plan.lanes)})
+                return finish_early(run, "nothing to replay" if plan.is_empty else "planned", plan)
             unproved = without_verdict(run.earlier(), clusters, replay.topics)
             if plan.is_empty and not unproved:
-                return finish_early(run, "Nothing to replay", headline(plan), {"events": 0, "lanes": 0})
+                return finish_early(run, "nothing to replay", plan)
             return carry_out(run, config, replay, plan, unproved)
     except HeldError as error:
         return refused(run, str(error))
@@ -166,7 +165,7 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
 
     backlog = plan.of_topics(topics)
     if not backlog and not unproved:
-        return finish_early(run, "Nothing to replay", headline(plan), {"events": 0, "lanes": 0})
+        return finish_early(run, "nothing to replay", plan)
     board = Board(backlog)
     began = time.monotonic()
     with (
@@ -195,7 +194,7 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
         left_out=left_out,
         speeds=board.speeds(),
     )
-    log.info("%s", ending.headline)
+    log.info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, TerminationSignal
@@ -121,6 +121,11 @@ class Run:
         except FencedError:
             # Another run went on with what this one held. What that one enters stands.
             get_run_logger().warning("the ledger has this operation as taken over by another run")
+
+    def tag(self, client: SyncPrefectClient, word: str, *, instead_of: Iterable[str]) -> None:
+        """Give the flow run a tag; those that an earlier attempt of it was given go."""
+        run = client.read_flow_run(UUID(self.id))
+        client.update_flow_run(run.id, tags=[*(tag for tag in run.tags if tag not in instead_of), word])
 
     @contextmanager
     def alive(self) -> Iterator[None]:

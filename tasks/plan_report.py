@@ -43,7 +43,7 @@ def _facts(plan: Plan, digest: str) -> dict[str, str]:
 def headline(plan: Plan) -> str:
     """Say the plan in one line."""
     if plan.is_empty:
-        return f"nothing to replay: {_all_open(plan)}"
+        return _all_open(plan)
     where = f"{count(len(plan.lanes), 'lane')} of {count(len(plan.topics), 'topic')}"
     return f"{count(plan.events, 'event')} in {where}, {size(plan.bytes)}; estimated time {duration(plan.seconds)}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -21,11 +21,15 @@ from tasks.earlier import Earlier
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import curve
-from tasks.plan import TopicName
+from tasks.plan import Plan, TopicName
+from tasks.plan_report import headline
 from tasks.words import cell, count, duration, number, size, table
 
 REPORT_KEY = "standby-replay-report"
 MOST_ROWS = 100
+Word = Literal["proved", "counted", "failed", "paused", "cancelled", "refused", "planned", "nothing to replay"]
+"""How a run ended, in one word."""
+
 _TELLING = 1_000  # fewer events say nothing about speed
 
 
@@ -117,12 +121,17 @@ class Ending:
         return None if held_back or read < _TELLING or not self.drain_seconds else read / self.drain_seconds
 
     @property
+    def word(self) -> Word:
+        """The end in one word."""
+        return self.verdict or ("paused" if self.status == "paused" else "failed")
+
+    @property
     def headline(self) -> str:
-        """The end in one line."""
+        """The end in one line, without that word."""
         counts = self.counts
         back = f"{count(counts['published'], 'event')} back in Kafka"
         if self.verdict == "failed":
-            return f"failed: {self.findings[0]}"
+            return self.findings[0]
         if self.unfinished:
             first = self.unfinished[0]
             return (
@@ -135,9 +144,9 @@ class Ending:
         theirs = counts["found_of_earlier_runs"]
         more = f", with {number(theirs)} that earlier runs had brought back" if theirs else ""
         if not self.ends:
-            return f"{self.verdict}: nothing waited{more or ', and earlier runs had left nothing unproved'}"
+            return f"nothing waited{more or ', and earlier runs had left nothing unproved'}"
         lanes = f"{count(counts['opened'], 'lane')} open again"
-        return f"{self.verdict}: {back}, {how}{more}; {lanes}; {duration(self.drain_seconds)}"
+        return f"{back}, {how}{more}; {lanes}; {duration(self.drain_seconds)}"
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""
@@ -169,67 +178,59 @@ def finish(run: Run, ending: Ending) -> State[Any]:
     """Enter the end in the ledger, show it, and give the flow run's last state."""
     run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
     text = report_text(run, ending)
-    close(run, ending.status, ending.verdict, headline=ending.headline, text=text, counts=ending.counts)
-    if ending.verdict == "failed" or ending.status == "failed":
-        return Failed(message=ending.headline)
-    if ending.status == "paused":
-        return Failed(name="Paused", message=ending.headline)
-    return Completed(name="Proved" if ending.verdict == "proved" else "Counted", message=ending.headline)
+    message = close(run, ending.word, ending.headline, ending.counts, text)
+    return Completed(message=message) if ending.status == "done" else Failed(message=message)
 
 
-def finish_early(run: Run, name: str, headline: str, counts: dict[str, int]) -> State[Any]:
-    """End a run that had nothing to do, or was only to plan."""
+def finish_early(run: Run, word: Literal["planned", "nothing to replay"], plan: Plan) -> State[Any]:
+    """End a run that was only to plan, or had nothing to do."""
+    counts = {"events": plan.events, "lanes": len(plan.lanes)}
     run.finish("done", counts=counts)
-    close(run, "done", None, headline=headline, text="", counts=counts)
-    return Completed(name=name, message=headline)
+    return Completed(message=close(run, word, headline(plan), counts))
 
 
 def refused(run: Run, reason: str) -> State[Any]:
     """End a run that another one leaves nothing to do. Neither a success nor a failure: so it is not red."""
-    close(run, "refused", None, headline=reason, text=f"## Refused\n\n{cell(reason)}", counts={})
-    return Cancelled(name="Refused", message=reason)
+    return Cancelled(message=close(run, "refused", reason, {}, f"## Refused\n\n{cell(reason)}"))
 
 
 def cancelled(run: Run, board: Board) -> None:
     """End a run that was cancelled, at once: Prefect does not wait for long."""
     totals = board.totals()
     counts = {"read": totals.read, "published": totals.published, "skipped": totals.skipped, "parked": totals.parked}
-    headline = (
-        f"cancelled: {number(totals.read)} of {count(totals.total, 'event')} done; the next run goes on from there"
-    )
+    words = f"{number(totals.read)} of {count(totals.total, 'event')} done; the next run goes on from there"
     run.finish("cancelled", counts=counts, evidence={"reason": "cancelled"})
-    close(run, "cancelled", None, headline=headline, text=f"## Cancelled\n\n{headline}", counts=counts)
+    close(run, "cancelled", words, counts, f"## Cancelled\n\n{words}")
 
 
-def close(
-    run: Run, status: Status, verdict: Verdict | None, *, headline: str, text: str, counts: dict[str, int]
-) -> None:
-    """Show how a run ended, and tell whoever listens."""
-    facts = {
-        "operation": run.id, "status": status, "verdict": verdict or "", "headline": headline,
-        **{name: str(value) for name, value in counts.items()},
-    }  # fmt: skip
-    if text:
-        with get_client(sync_client=True) as client:
+def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = "") -> str:
+    """Show how a run ended, and tell whoever listens; give the message of its last state.
+
+    The word becomes a tag of the flow run, which every list shows. It is not the state's name: pages of Prefect's UI
+    leave out runs in states whose names they do not know.
+    """
+    facts = {"operation": run.id, "ended": word, **{name: str(value) for name, value in counts.items()}}
+    with get_client(sync_client=True) as client:
+        if text:
             artifacts.create(
-                client, run.id, key=REPORT_KEY, kind="markdown", data=text, description=headline, facts=facts
+                client, run.id, key=REPORT_KEY, kind="markdown", data=text, description=f"{word}: {words}", facts=facts
             )
+        run.tag(client, word, instead_of=get_args(Word))
     emit_event(
         "redrive.replay.finished",
         {"prefect.resource.id": f"redrive.operation.{run.id}", "prefect.resource.name": run.job},
         related=[{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}],
-        payload=facts,
+        payload={**facts, "message": words},
     )
+    return f"{word}: {words}"
 
 
 def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     counts = ending.counts
-    heading = (ending.verdict or ("paused" if ending.status == "paused" else "failed")).capitalize()
-    words = ending.headline.removeprefix(f"{ending.verdict}: ")
     back = f"{count(counts['published'], 'event')} back in Kafka"
-    words = words.removeprefix(f"{back}, ")
-    parts = [f"## {heading}: {back}", cell(words[:1].upper() + words[1:]) + "."]
+    words = ending.headline.removeprefix(f"{back}, ")
+    parts = [f"## {ending.word.capitalize()}: {back}", cell(words[:1].upper() + words[1:]) + "."]
     if ending.findings:
         parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
     facts = [

@@ -70,6 +70,12 @@ def deployment_of(prefect: SyncPrefectClient) -> DeploymentResponse:
     return prefect.read_deployment_by_name("standby-replay/standby-replay")
 
 
+def pause_schedules(prefect: SyncPrefectClient, *, paused: bool) -> None:
+    deployment = deployment_of(prefect)
+    for schedule in deployment.schedules:
+        prefect.update_deployment_schedule(deployment.id, schedule.id, active=not paused)
+
+
 def runs_of(prefect: SyncPrefectClient) -> list[FlowRun]:
     wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_of(prefect).id]))
     return prefect.read_flow_runs(deployment_filter=wanted)
@@ -116,15 +122,14 @@ def test_the_schedule_makes_runs_each_quarter_of_an_hour(prefect: SyncPrefectCli
         found = [run for run in runs_of(prefect) if run.auto_scheduled and run.next_scheduled_start_time]
         return min(found, key=lambda run: str(run.next_scheduled_start_time), default=None)
 
+    pause_schedules(prefect, paused=False)  # an earlier test run on the same stack may have left them so
     run = wait_for(scheduled, 90, "scheduled run")
     assert run.next_scheduled_start_time is not None
     assert run.next_scheduled_start_time.minute % 15 == 0
     assert (run.next_scheduled_start_time - datetime.now(UTC)).total_seconds() <= 900
     assert run.parameters == {"replay": {"mode": "run"}}
     # From here on it would only get in the way of the other tests.
-    deployment = deployment_of(prefect)
-    for schedule in deployment.schedules:
-        prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    pause_schedules(prefect, paused=True)
 
 
 def test_a_recovered_cluster_starts_a_run_for_its_topics(prefect: SyncPrefectClient, platform: Backlogs) -> None:
