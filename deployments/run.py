@@ -86,6 +86,7 @@ def up(
 ) -> None:
     """Start the local stack, make its topics, deploy the jobs, and run them until Ctrl-C."""
     import os
+    import signal
 
     from deployments.local.stack import Stack
     from deployments.worker import start_worker
@@ -93,6 +94,8 @@ def up(
     from redrive.standby.drain import open_store
     from redrive.topics import apply_topics
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     stack = Stack(data)
     stack.up(report=note)
     try:
