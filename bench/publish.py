@@ -16,7 +16,7 @@ from bench.measure import Row, compare
 from bench.platform import SCHEMA, Bench
 from deployments.demo.flights import flights
 from redrive.config import Config
-from redrive.dispatcher import DispatchSettings
+from redrive.dispatch import DispatchSettings
 from redrive.producer import EventProducer
 from redrive.topics import apply_topics
 

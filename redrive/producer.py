@@ -36,10 +36,10 @@ from typing import Any
 from redrive import envelope
 from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
-from redrive.dispatcher import Dispatcher, DispatchSettings
+from redrive.dispatch import Dispatcher, DispatchSettings
+from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
-from redrive.mainpath import KafkaMainPath
 from redrive.receipts import Progress, Receipt
 from redrive.schemas import SchemaRegistry, Writer
 from redrive.standby.store import DynamoStore

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redrive.dispatcher import Dispatcher
+from redrive.dispatch import Dispatcher
 from redrive.errors import FencedError, UnavailableError
 from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from tests.explorer.oracle import Oracle
 from tests.explorer.parts import Chooser, Process
 from tests.explorer.scenario import Producer, Scenario
 from tests.explorer.table import ModelStore
-from tests.explorer.threads import ModelClock, ModelCondition, ModelLock
+from tests.explorer.threads import ModelClock, ModelMonitor
 from tests.explorer.topic import ModelKafka, ModelSink, model_lookup
 from tests.explorer.world import World
 
@@ -121,6 +121,8 @@ class Play:
             process.jobs += 1
             world.spawn(f"{producer.name}.job{process.jobs}", job, process)
 
+        changed = threading.Condition()
+        monitor: Any = ModelMonitor(world, steps=producer.threads)
         dispatcher = Dispatcher(
             CLUSTER,
             main,
@@ -129,14 +131,12 @@ class Play:
             lanes=lambda _: self.scenario.guess or self.scenario.lanes,
             run=run_job if producer.threads else lambda job: job(),
             clock=ModelClock(world, ahead=producer.ahead),
-            changed=threading.Condition(),
+            changed=changed,
             settings=self.scenario.settings,
             on_refused=lambda receipt: world.fail(f"{receipt.event_id} was refused"),
+            monitor=monitor,
         )
         self._dispatchers.append((process, dispatcher))
-        inside: Any = dispatcher
-        inside._lock = ModelLock(world, steps=producer.threads)
-        inside._room = ModelCondition(world, inside._lock)
         waiting: set[str] = set()
         stopping = False
 
@@ -181,7 +181,7 @@ class Play:
                 world.step("publish", event_id)
                 oracle.publish(event_id, producer.name, what)
                 world.tell(f"publishes {event_id}")
-                receipt = Receipt(Event(event_id, TOPIC, what.encode(), b"", [], 0), inside._changed)
+                receipt = Receipt(Event(event_id, TOPIC, what.encode(), b"", [], 0), changed)
                 waiting.add(event_id)
                 receipt.add_done_callback(done)
                 while True:

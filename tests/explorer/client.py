@@ -31,11 +31,15 @@ _MESSAGE: Any = _Message()
 
 
 class ModelMain:
-    """A producer's client: `redrive.mainpath.MainPath`, with its queues and the network behind it.
+    """A producer's client: `redrive.dispatch.mainpath.MainPath`, with its queues and the network behind it.
 
     Attributes:
+        gapless: whether a message that is refused ends the client, as with ``enable.gapless.guarantee``; else those
+            behind it go on.
         queues: partition → messages sent and not yet reported; the first ``landed`` of them are in the log.
     """
+
+    gapless = True
 
     def __init__(self, world: World, kafka: ModelKafka, name: str, *, partitions: int = 1) -> None:
         self.fatal = False
@@ -76,6 +80,8 @@ class ModelMain:
         if landed or event_id in self._kafka.lost:  # Kafka confirms in order: no answer before one that is missing
             return [Option(busy, f"{event_id} lands, unconfirmed", silent)]
         options = [Option(busy, f"{event_id} lands and is confirmed", partial(self._land, partition, True))]
+        if self._world.may("refuse"):
+            options.append(Option(1, f"{event_id} is refused", partial(self._refuse, partition)))
         if self._world.may("unconfirmed"):
             options.append(Option(1, f"{event_id} lands, unconfirmed", silent))
         return options
@@ -100,6 +106,11 @@ class ModelMain:
     def _break(self) -> None:
         self._world.take("fatal")
         self.fatal = True
+
+    def _refuse(self, partition: int) -> None:
+        self._world.take("refuse")
+        self.reports.append((self.queues[partition].pop(0), Progress.TAKEN_BACK))
+        self.fatal = self.gapless
 
     def _late(self) -> None:
         self._world.take("late")

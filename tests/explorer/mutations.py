@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 import redrive.standby.replay
-from redrive.dispatcher import Dispatcher, _Lane
+from redrive.dispatch.inflight import InFlight
+from redrive.dispatch.lanes import LaneQueue, Lanes
 from redrive.events import Event
 from redrive.pump.model import Chunk
+from redrive.receipts import Receipt
 from redrive.standby.lanes import OPEN, Gate, LaneLog, LaneState
 from redrive.standby.replay import LaneReplay, _decode
 from redrive.standby.streams import Position
@@ -118,42 +121,43 @@ def no_look_up(patch: Patch) -> None:
 def no_purge(patch: Patch) -> None:
     """Only the oldest event is taken back from Kafka's queue; the rest stays there and may be delivered."""
 
-    def take_back(self: Dispatcher) -> None:
+    def take_back(self: InFlight) -> tuple[list[Receipt], list[Receipt]]:
         main: Any = self._main
-        rest = list(self._in_kafka)[1:]
+        rest = list(self._sent)[1:]
         keep = set(map(id, rest))
-        self._in_kafka.__init__([r for r in self._in_kafka if id(r) not in keep])  # type: ignore[misc]
+        self._sent = deque([r for r in self._sent if id(r) not in keep])
         kept = [[r for r in queue if id(r) in keep] for queue in main.queues]
         for queue in main.queues:
             queue[:] = [r for r in queue if id(r) not in keep]
-        cut(self)
+        taken = cut(self)
         for queue, mine in zip(main.queues, kept, strict=True):
             queue.extend(mine)
-        self._in_kafka.extend(rest)
+        self._sent.extend(rest)
+        return taken
 
-    cut = Dispatcher._take_back
-    patch.setattr(Dispatcher, "_take_back", take_back)
+    cut = InFlight.take_back
+    patch.setattr(InFlight, "take_back", take_back)
 
 
 def no_settling(patch: Patch) -> None:
     """A producer that learns of a divert stores newer events at once, whatever it has in flight."""
-    follow = Dispatcher._follow
+    follow = Lanes.follow
 
-    def hasty(self: Dispatcher, lane: _Lane) -> None:
+    def hasty(self: Lanes, lane: LaneQueue) -> None:
         follow(self, lane)
         lane.settling = []
-        self._settle()
+        self.settle()
 
-    patch.setattr(Dispatcher, "_follow", hasty)
+    patch.setattr(Lanes, "follow", hasty)
 
 
 def any_state(patch: Patch) -> None:
     """The state of a lane that was read last counts, even if it is older."""
 
-    def observe(self: _Lane, state: LaneState) -> None:
+    def observe(self: LaneQueue, state: LaneState) -> None:
         self.seen = state
 
-    patch.setattr(_Lane, "observe", observe)
+    patch.setattr(LaneQueue, "observe", observe)
 
 
 def delete_first(patch: Patch) -> None:
@@ -201,16 +205,15 @@ def no_bump(patch: Patch) -> None:
 
 def purge_drops(patch: Patch) -> None:
     """What was purged counts as surely not in Kafka."""
-    take_back = Dispatcher._take_back
+    take_back = InFlight.take_back
 
-    def sure(self: Dispatcher) -> None:
-        take_back(self)
-        for topic in self._topics.values():
-            for lane in topic.lanes:
-                for receipt in lane.queue:
-                    receipt.doubtful = False
+    def sure(self: InFlight) -> tuple[list[Receipt], list[Receipt]]:
+        taken, settled = take_back(self)
+        for receipt in taken:
+            receipt.doubtful = False
+        return taken, settled
 
-    patch.setattr(Dispatcher, "_take_back", sure)
+    patch.setattr(InFlight, "take_back", sure)
 
 
 ONE = "one producer through an outage and back"

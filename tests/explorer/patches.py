@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-import redrive.dispatcher
+import redrive.dispatch.dispatcher
+import redrive.dispatch.inflight
+import redrive.dispatch.standby
+import redrive.dispatch.view
 import redrive.pump.pump
 import redrive.standby.batches
 import redrive.standby.log
@@ -37,7 +40,7 @@ class _Tokens:
 
 
 class _Log:
-    """Stands in for the dispatcher's log: what it would only log is a failed run here."""
+    """Stands in for the dispatcher's logs: what it would only log is a failed run here."""
 
     def exception(self, message: str, *args: object) -> None:
         error = sys.exc_info()[1]
@@ -68,8 +71,9 @@ def patched(scenario: Scenario) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         tokens: Any = _Tokens()
         patch.setattr(redrive.standby.log, "uuid", tokens)
-        patch.setattr(redrive.dispatcher, "log", _Log())
-        patch.setattr(redrive.dispatcher, "BATCH_EVENTS", scenario.batch_events)
+        for module in ("dispatcher", "inflight", "standby", "view"):
+            patch.setattr(getattr(redrive.dispatch, module), "log", _Log())
+        patch.setattr(redrive.dispatch.standby, "BATCH_EVENTS", scenario.batch_events)
         patch.setattr(redrive.standby.streams, "GROUP_EVENTS", 1)
         patch.setattr(redrive.standby.replay, "DELETE_SLOTS", 1)
         patch.setattr(redrive.pump.pump, "prefetched", _read_ahead)

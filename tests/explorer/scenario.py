@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from redrive.dispatcher import DispatchSettings
+from redrive.dispatch import DispatchSettings
 
 SETTINGS = DispatchSettings(
     divert_after=2.0, gate_refresh=1.0, gate_strict=True, seal_wait=2.0, publish_timeout=1e9, block_timeout=1e9

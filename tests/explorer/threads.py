@@ -88,3 +88,11 @@ class ModelCondition:
 
     def _may_go_on(self, told: int, until: int) -> bool:
         return self._lock.owner is None and (self._told != told or self._world.time >= until)
+
+
+class ModelMonitor:
+    """A dispatcher's lock and condition: `redrive.dispatch.monitor.Monitor`."""
+
+    def __init__(self, world: World, *, steps: bool) -> None:
+        self.lock = ModelLock(world, steps=steps)
+        self.room = ModelCondition(world, self.lock)

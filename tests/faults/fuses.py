@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from redrive.mainpath import KafkaMainPath
+from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.pump.sink import TransactionalSink
 from redrive.pump.transactions import Transactions
 from redrive.standby.store import DynamoStore, Slot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from redrive.dispatcher import DispatchSettings
+from redrive.dispatch import DispatchSettings
 from tests.faults.fuses import PRODUCER_CALLS, REPLAYER_CALLS
 from tests.faults.proxy import DOWN, NONE, Faults
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redrive.producer
 from redrive.config import Config
-from redrive.dispatcher import DispatchSettings
+from redrive.dispatch import DispatchSettings
 from redrive.errors import BackPressureError, RedriveError, UnavailableError
 from redrive.producer import EventProducer
 from redrive.receipts import Receipt

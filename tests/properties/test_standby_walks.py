@@ -7,7 +7,7 @@ import os
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from redrive.dispatcher import DispatchSettings
+from redrive.dispatch import DispatchSettings
 from tests.explorer.explore import broken, schedule
 from tests.explorer.scenario import Producer, Scenario
 

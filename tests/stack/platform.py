@@ -122,9 +122,12 @@ replication = 1
         consumer.close()
         return max(offset, 0)
 
+    def client(self) -> SchemaRegistryClient:
+        """Return a registry client of confluent-kafka's own; by default it would wait for ever."""
+        return SchemaRegistryClient({"url": self.registry_url, "timeout": 20})
+
     def register(self, subject: str, schema: Any, references: Any = ()) -> int:
-        client = SchemaRegistryClient({"url": self.registry_url})
-        return int(client.register_schema(subject, Schema(json.dumps(schema), "AVRO", list(references))))
+        return int(self.client().register_schema(subject, Schema(json.dumps(schema), "AVRO", list(references))))
 
 
 class Gatekeeper:

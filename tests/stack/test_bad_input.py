@@ -21,7 +21,7 @@ import redrive.producer
 from deployments.local.stack import Stack
 from redrive.config import Config
 from redrive.deadletters.letter import Letter, read_letter
-from redrive.dispatcher import DispatchSettings
+from redrive.dispatch import DispatchSettings
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.producer import EventProducer
 from redrive.pump.parking import PARKING_TOPIC

@@ -1,0 +1,181 @@
+"""The standby path: a lane's waiting events into the store, batch by batch, and back to Kafka once the lane is open."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from redrive.dispatch.inflight import InFlight
+from redrive.dispatch.lanes import LaneQueue, Lanes, Mode
+from redrive.dispatch.monitor import Monitor
+from redrive.dispatch.view import View
+from redrive.errors import UnavailableError
+from redrive.receipts import Progress, Receipt
+from redrive.standby.batches import BATCH_BYTES, BATCH_EVENTS, Stored
+from redrive.standby.writer import Clock, Entry
+
+log = logging.getLogger(__name__)
+
+
+class StandbyPath:
+    """Stores what waits in lanes. Called under the dispatcher's lock; the storing itself is done elsewhere, without it.
+
+    Args:
+        lanes: where events wait.
+        in_flight: the way back to Kafka.
+        view: hears when the store fails.
+        monitor: the dispatcher's.
+        clock: time.
+        run: starts a call elsewhere, or simply calls it.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        in_flight: InFlight,
+        view: View,
+        monitor: Monitor,
+        *,
+        clock: Clock,
+        run: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._lanes = lanes
+        self._in_flight = in_flight
+        self._view = view
+        self._lock = monitor.lock
+        self._clock = clock
+        self._run = run
+        self._stored: deque[tuple[float, list[Receipt]]] = deque()
+
+    @property
+    def waits_for_grace(self) -> bool:
+        """Tell whether anything is stored that may not be acknowledged yet."""
+        return bool(self._stored)
+
+    def jobs(self, now: float) -> list[Callable[[], object]]:
+        """Return one call for each lane that has something to store and nobody who does it; call them without the lock.
+
+        One batch a call, so that many lanes share few threads.
+        """
+        idle = [
+            lane
+            for topic in self._lanes.topics.values()
+            if topic.confirmed
+            for lane in topic.lanes
+            if lane.queue and lane.mode is Mode.STANDBY and not lane.busy and now >= lane.retry_at
+        ]
+        for lane in idle:
+            lane.busy = True
+        return [partial(self._run, partial(self._give_turn, lane)) for lane in idle]
+
+    def acknowledged(self, now: float) -> list[Receipt]:
+        """Take what is stored and whose grace is over, acknowledged."""
+        due: list[Receipt] = []
+        later: deque[tuple[float, list[Receipt]]] = deque()
+        for at, receipts in self._stored:
+            if at <= now:
+                due += receipts
+            else:
+                later.append((at, receipts))
+        self._stored = later
+        due = [receipt for receipt in due if receipt.progress is Progress.WAITING]
+        for receipt in due:
+            receipt.acknowledge("standby")
+        return due
+
+    def given_up(self, published_before: float, why: str) -> list[Receipt]:
+        """Take what neither path has taken in time, failed. A batch that is being stored stays whole: it may be in."""
+        failed: list[Receipt] = []
+        for lane in self._lanes:
+            expired = itertools.takewhile(lambda receipt: receipt.published < published_before, lane.queue)
+            late = [receipt for receipt in expired if receipt.progress is Progress.WAITING]
+            held = len(lane.batch)
+            for receipt in late:
+                receipt.fail(f"neither Kafka nor the standby store took it: {why}")
+            while len(lane.queue) > held and lane.queue[held].done:
+                del lane.queue[held]
+            failed += late
+        return failed
+
+    def clear(self) -> list[Receipt]:
+        """Let go of everything."""
+        left = [receipt for _, receipts in self._stored for receipt in receipts]
+        self._stored.clear()
+        for lane in self._lanes:
+            left += lane.queue
+            lane.queue.clear()
+        return left
+
+    def _give_turn(self, lane: LaneQueue) -> None:
+        delay = 0.0
+        try:
+            delay = self._turn(lane)
+        except UnavailableError as error:
+            self._view.error = str(error)
+            delay = 0.5
+        except Exception as error:
+            self._view.error = str(error)
+            log.exception("storing events of lane %s failed", lane.name)
+            delay = 1.0
+        finally:
+            with self._lock:
+                lane.retry_at = self._clock.monotonic() + delay
+                lane.busy = False
+
+    def _turn(self, lane: LaneQueue) -> float:
+        """Store one batch of what waits in a lane, or take all back to Kafka if the lane is open.
+
+        Returns:
+            seconds until the next turn makes sense.
+        """
+        with self._lock:
+            if not lane.batch:
+                lane.batch = _next_batch(lane)
+            if not lane.batch:
+                return 0.0
+            # Doubtful events lead the queue: what is taken back is older than all that waits.
+            must_divert = self._in_flight.down or lane.queue[0].doubtful
+        if not lane.writer.inside:
+            entry = lane.writer.enter(must_divert=must_divert)
+            with self._lock:
+                lane.observe(lane.writer.state)
+                if entry is Entry.SEALED:
+                    return 0.1
+                if entry is Entry.MAIN:
+                    lane.batch = []
+                    if lane.seen.is_main and not self._in_flight.down:
+                        self._back_to_main(lane)
+                    return 0.0
+        if lane.writer.store(lane.batch):
+            with self._lock:
+                receipts = [lane.queue.popleft() for _ in lane.batch]
+                lane.batch = []
+                self._stored.append((lane.writer.acknowledge_at, receipts))
+        return 0.0
+
+    def _back_to_main(self, lane: LaneQueue) -> None:
+        """Send what waits in an open lane to Kafka, in order, and go on there."""
+        while lane.queue:
+            receipt = lane.queue.popleft()
+            if not receipt.done:  # else it was given up while it waited
+                receipt.sent = self._clock.monotonic()
+                self._in_flight.send(receipt)
+        self._lanes.set_mode(lane, Mode.MAIN)
+
+
+def _next_batch(lane: LaneQueue) -> list[Stored]:
+    batch: list[Stored] = []
+    size = 0
+    for receipt in itertools.islice(lane.queue, BATCH_EVENTS):
+        event = receipt.event
+        stored = Stored(
+            event.id, event.key, event.value, event.headers, event.timestamp, event.partition, receipt.doubtful
+        )
+        size += stored.size()
+        if batch and size > BATCH_BYTES:
+            break
+        batch.append(stored)
+    return batch
