@@ -7,6 +7,10 @@ purge.
 A purged message may be in Kafka, whatever the report says: ``_PURGE_INFLIGHT`` obviously, but ``_PURGE_QUEUE`` as
 well, because a request whose answer was lost waits in the queue for its retry (librdkafka, ``rdkafka_broker.c``,
 ``rd_kafka_broker_handle_purge_queues``: the retry queue is purged with that code). So all of them count as doubtful.
+
+A batch that brokers refuse would leave a gap: librdkafka goes on behind it with a new epoch
+(``rd_kafka_handle_Produce_error``), newer events of its keys first. ``enable.gapless.guarantee`` makes that an end of
+the client instead, and so a cut through everything.
 """
 
 from __future__ import annotations
@@ -78,6 +82,7 @@ class KafkaMainPath:
             # Connection errors reach `_hear`; as log lines they would come several a second through an outage.
             "log_level": 2,
             "enable.idempotence": True,
+            "enable.gapless.guarantee": True,
             "message.timeout.ms": 0,
             "message.max.bytes": max(max_event_bytes + 4096, 1_000_000),
             # The dispatcher bounds what is unacknowledged; these only must not be hit first.
@@ -103,7 +108,8 @@ class KafkaMainPath:
             )
         except KafkaException as error:
             what = error.args[0]
-            if isinstance(what, KafkaError) and what.fatal():
+            # Once the client has failed for good, its refusal to take more does not itself count as fatal.
+            if isinstance(what, KafkaError) and (what.fatal() or what.code() == KafkaError._FATAL):
                 self.fatal = True
                 receipt.progress = Progress.TAKEN_BACK
             else:

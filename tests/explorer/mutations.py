@@ -19,6 +19,7 @@ from redrive.standby.lanes import OPEN, Gate, LaneLog, LaneState
 from redrive.standby.replay import LaneReplay, _decode
 from redrive.standby.streams import Position
 from redrive.standby.writer import LaneWriter
+from tests.explorer.client import ModelMain
 from tests.explorer.topic import ModelSink
 
 Patch = pytest.MonkeyPatch
@@ -216,6 +217,11 @@ def purge_drops(patch: Patch) -> None:
     patch.setattr(InFlight, "take_back", sure)
 
 
+def with_gaps(patch: Patch) -> None:
+    """Kafka's client goes on behind an event that was refused."""
+    patch.setattr(ModelMain, "gapless", False)
+
+
 ONE = "one producer through an outage and back"
 YOUNG = "an event is stored and acknowledged while another producer's view is young"
 STREAMS = "events are stored in two streams while a round reads them"
@@ -226,6 +232,7 @@ LARGE = "a replay of large transactions is killed at each step and started again
 NEXT = "the next epoch begins before the last one is published"
 ASLEEP = "a producer sleeps through seal, open and the next epoch"
 DOUBT = "events in doubt that landed, and some that did not"
+REFUSED = "Kafka refuses one of several events under way"
 LOOK = "a look at the lanes takes long while a thread beside it diverts one"
 
 MUTATIONS = (
@@ -239,6 +246,7 @@ MUTATIONS = (
     Mutation("look-up", no_look_up, DOUBT, "twice"),
     Mutation("doubt of all that was purged", purge_drops, DOUBT, "twice"),
     Mutation("purge", no_purge, ONE, "order|twice"),
+    Mutation("no gaps", with_gaps, REFUSED, "order", budget=2),
     Mutation("settling", no_settling, GATE, "order"),
     Mutation("monotonic view", any_state, LOOK, "order", budget=2),
     Mutation("gate", no_bump, YOUNG, "order"),

@@ -150,6 +150,13 @@ SCENARIOS = (
         killable=("A", "R1"),
     ),
     Scenario(
+        "Kafka refuses one of several events under way",
+        (Producer("A", "aaa.a"), Producer("B", "a")),
+        outages=(),
+        limits={"refuse": 1, "nap": 1, "kill": 1},
+        killable=("A", "R1"),
+    ),
+    Scenario(
         "batches cut in parts, stored in part",
         (Producer("A", "aa.aa"), Producer("B", "a")),
         replays=2,

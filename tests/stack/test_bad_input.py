@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 import redrive.producer
 from deployments.local.stack import Stack
@@ -112,6 +112,12 @@ config = {{"max.message.bytes" = 2000000}}
         admin.delete_topics([topic])[topic].result()
         while topic in admin.list_topics(timeout=10).topics:
             time.sleep(0.1)
+
+    def configure(self, topic: str, setting: str, value: str) -> None:
+        entry = ConfigEntry(setting, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        admin.incremental_alter_configs([resource])[resource].result()
 
     def replay(self, *, waiting: bool | None = True) -> list[LaneResult]:
         """Replay what waits; afterwards every lane is open, and nothing is left in the table."""
@@ -307,6 +313,25 @@ def test_an_event_that_a_compacted_topic_refuses_stops_no_other(shop: Shop):
     shop.replay()
     assert sorted(shop.read(shop.compacted)) == sorted([ids[0], ids[2]])
     assert shop.letters()[ids[1]].reason == "refused"
+
+
+@pytest.mark.parametrize("shop", ["main"], indirect=True)
+def test_events_behind_one_that_brokers_refuse_do_not_overtake_those_refused_with_it(shop: Shop):
+    """The topic takes less than the settings say. A whole batch is refused for one event, while later ones go out."""
+    shop.configure(shop.large, "max.message.bytes", "100000")
+    producer = shop.producer()
+    large = {2_000, 9_000}
+    receipts = [
+        producer.publish(shop.large, f"k{number % 7}", order(number, os.urandom(200_000) if number in large else b""))
+        for number in range(15_000)
+    ]
+    ids = [receipt.result(60).event_id for receipt in receipts]
+    shop.replay(waiting=None)
+    there = shop.read(shop.large)
+    for key in range(7):
+        good = [i for number, i in enumerate(ids) if number % 7 == key and number not in large]
+        assert [i for i, message in there.items() if message.key() == b"k%d" % key] == good
+    assert {ids[number] for number in large} <= shop.read(PARKING_TOPIC).keys()
 
 
 @pytest.mark.parametrize("by", [-7 * 86_400_000, -5_000, 5_000])

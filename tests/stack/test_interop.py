@@ -60,8 +60,8 @@ VALUE = {
 }
 
 
-# By default Confluent's clients first ask for associations of the topic. Apicurio has none of that interface, and once in
-# some thousand times it leaves such a request without an answer.
+# By default Confluent's clients first ask for associations of the topic. Apicurio has nothing of that interface, and
+# once in some thousand times it leaves such a request without an answer.
 STRATEGY = {"subject.name.strategy": topic_subject_name_strategy}
 
 
