@@ -67,6 +67,7 @@ class TransactionalSink:
         checkpoints: str = CURSORS_TOPIC,
         transaction_timeout: float = 30.0,
         patience: float = 60.0,
+        check: Callable[[], None] = lambda: None,
         tuning: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare a sink; nothing connects before `start`.
@@ -79,6 +80,8 @@ class TransactionalSink:
             transaction_timeout: seconds after which brokers abort a transaction whose owner is gone: so long a
                 crashed unit that nobody starts again holds back the readers of its partitions.
             patience: seconds that one call may take while brokers are away.
+            check: called about once a second while they are waited for (`Governor.check`); what it raises ends the
+                wait. What has been committed by then is told by `start`.
             tuning: librdkafka properties over `TUNING`.
         """
         self.unit = unit
@@ -87,9 +90,10 @@ class TransactionalSink:
         self._checkpoints = checkpoints
         self._transaction_timeout = transaction_timeout
         self._patience = patience
+        self._check = check
         self._tuning = {**TUNING, **(tuning or {})}
         self._batch_size = int(self._tuning["batch.size"])
-        self._transactions = Transactions(f"Kafka {cluster_name(client_config)}", unit)
+        self._transactions = Transactions(f"Kafka {cluster_name(client_config)}", unit, check)
         self._owner = b""
         self._limits: dict[str, Limits] = {}
         # What the chunk at hand was refused for: by a batch, or, event by event, by index.
@@ -212,7 +216,7 @@ class TransactionalSink:
                         headers=[*event.headers, operation, (SOURCE_HEADER, event.origin)],
                     )
                 except BufferError:
-                    _wait_for_room(producer, deadline)
+                    self._wait_for_room(producer, deadline)
                     continue
                 except KafkaException as exception:
                     error = exception.args[0]
@@ -272,8 +276,8 @@ class TransactionalSink:
             )
         return FencedError(self.unit)
 
-
-def _wait_for_room(producer: Producer, deadline: float) -> None:
-    producer.poll(0.1)
-    if time.monotonic() > deadline:
-        raise AbortError("the client's queue stays full")
+    def _wait_for_room(self, producer: Producer, deadline: float) -> None:
+        producer.poll(0.1)
+        self._check()
+        if time.monotonic() > deadline:
+            raise AbortError("the client's queue stays full")

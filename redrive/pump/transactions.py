@@ -3,7 +3,7 @@
 ==================== ====================================================================
 librdkafka says      what happens here
 ==================== ====================================================================
-retriable            the same call again, until the deadline; a commit that timed out has not failed
+retriable            the same call again, until the deadline or a request to stop; a late commit has not failed
 requires abort       `AbortError`: the caller aborts, and may try the chunk again
 fenced               `StaleError`: the client is closed; somebody else, or a time-out, ended its time
 forbidden            ConfigError
@@ -44,10 +44,16 @@ class StaleError(Exception):
 
 
 class Transactions:
-    """One client with a transactional id; from `open` to `close`."""
+    """One client with a transactional id; from `open` to `close`.
 
-    def __init__(self, cluster: str, unit: str) -> None:
-        self._cluster, self._unit = cluster, unit
+    Args:
+        cluster: its name, for errors.
+        unit: likewise.
+        check: called about once a second while brokers are waited for; what it raises ends the wait, and the client.
+    """
+
+    def __init__(self, cluster: str, unit: str, check: Callable[[], None]) -> None:
+        self._cluster, self._unit, self._check = cluster, unit, check
         self._producer: Producer | None = None
         self._in_transaction = False
         self._heard = ""
@@ -116,6 +122,7 @@ class Transactions:
                 if error.txn_requires_abort():
                     raise AbortError(error.str()) from None
                 if error.retriable() and time.monotonic() < deadline:
+                    self._check_or_close()
                     time.sleep(0.02)
                     continue
                 self.close()
@@ -125,6 +132,13 @@ class Transactions:
                     reason = f"this principal may not publish as {self._unit}: {error.str()}"
                     raise ConfigError("client_config", reason) from None
                 raise self.unavailable(error.str()) from None
+
+    def _check_or_close(self) -> None:
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
 
     def _on_error(self, error: KafkaError) -> None:
         self._heard = error.str()

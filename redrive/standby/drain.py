@@ -103,7 +103,8 @@ def drain(
         settle=settle,
         skew=skew,
     )
-    sink = TransactionalSink(client, lane.unit, operation=operation)
+    governor = governor or Governor()
+    sink = TransactionalSink(client, lane.unit, operation=operation, check=governor.check)
     pump = Pump(
         replay,
         sink,

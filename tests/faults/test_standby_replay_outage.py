@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
+from redrive.errors import StoppedError
 from redrive.ledger import Ledger
+from redrive.pump.governor import Governor
+from redrive.standby.drain import drain
+from redrive.standby.survey import survey
 from tests.stack.backlog import Backlogs, by_key, word
 
 pytestmark = pytest.mark.timeout(500)
@@ -111,3 +116,29 @@ def test_a_cluster_that_is_back_in_time_costs_the_run_nothing_but_time(
     assert word(slowly.end()) == "proved"
     assert platform.ids_by_key(topic) == by_key(ids)
     assert platform.are_open(topic)
+
+
+def test_a_replay_that_waits_for_brokers_stops_when_it_is_asked_to(fault_stack: Stack, platform: Backlogs) -> None:
+    """Well before Prefect kills what it cancels, which is after 30 s."""
+    (topic,) = platform.topics
+    ids = platform.fill(topic, 3_000)
+    governor = Governor(rate=100)
+    (lane, *_) = [each.lane for each in survey(platform.store, "main", [topic]) if not each.is_open]
+    with ThreadPoolExecutor(1) as pool:
+        replaying = pool.submit(drain, platform.config, lane, operation="op", governor=governor, settle=0.0)
+        deadline = time.monotonic() + 60
+        while not platform.ids_by_key(topic):
+            assert time.monotonic() < deadline, "the replay publishes nothing"
+            time.sleep(0.5)
+        fault_stack.kill(*brokers(fault_stack))
+        governor.rate = None  # it goes on to a transaction that can't end
+        time.sleep(3)
+        assert not replaying.done()
+        governor.stop("cancelled")
+        stopped = time.monotonic()
+        assert isinstance(replaying.exception(60), StoppedError)
+        assert time.monotonic() - stopped < 15
+
+    fault_stack.start(*brokers(fault_stack))
+    assert word(replay()) == "proved"
+    assert platform.ids_by_key(topic) == by_key(ids)
