@@ -1,4 +1,4 @@
-"""Encoding and decoding one value at a time: fastavro between our strict checks."""
+"""Encoding and decoding one value at a time: fastavro between our strict checks, or generated code that does both."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastavro.read import SchemaResolutionError
 
 from redrive.avro.branches import compile_branches
 from redrive.avro.misfit import Misfit
+from redrive.avro.quick import compile_quick
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
 from redrive.avro.validation import Compiler
 from redrive.errors import IncompatibleSchemaError, SchemaError, WireFormatError
@@ -31,6 +32,7 @@ class Encoder:
         try:
             self._check = Compiler(schema.named).check(schema.inner)
             self._shape = compile_branches(schema.inner, schema.named)
+            self._quick = compile_quick(schema)
         except (ValueError, KeyError) as error:
             raise SchemaError(schema.name, f"can't be used: {error}") from error
         self._record, self._wrapped = schema.record, schema.wrapped
@@ -41,8 +43,13 @@ class Encoder:
         Raises:
             Misfit: the value does not fit the schema.
         """
+        try:
+            return prefix + self._quick(value)
+        except Exception:  # a value that is unusual; the check says whether it is good
+            return prefix + self._encode(value)
+
+    def _encode(self, value: Any) -> bytes:
         stream = BytesIO()
-        stream.write(prefix)
         try:
             self._check(value)
             if self._shape is not None:

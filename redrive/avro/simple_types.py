@@ -1,33 +1,21 @@
-"""Checks of Avro's simple types, and the expressions by which a record's generated code recognises them at once."""
+"""Strict checks of Avro's simple types."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, isnan
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 from redrive.avro.misfit import Misfit, kind
 
 Check = Callable[[Any], None]
 """Raises `Misfit` for a value that does not fit; returns None for one that does."""
 
-_INT = (-(2**31), 2**31 - 1)
-_LONG = (-(2**63), 2**63 - 1)
+INT = (-(2**31), 2**31 - 1)
+LONG = (-(2**63), 2**63 - 1)
 # From here on a double rounds to infinity in 32 bits: the largest float and half a unit of its last place.
-_FLOAT_LIMIT = 2.0**128 - 2.0**103
-
-
-class Quick(NamedTuple):
-    """An expression that is true only for good values of one simple type.
-
-    Attributes:
-        test: Python with ``{v}`` for the value and ``{uses}`` for an object it needs.
-        uses: that object.
-    """
-
-    test: str
-    uses: object = None
+FLOAT_LIMIT = 2.0**128 - 2.0**103
 
 
 def _null(value: Any) -> None:
@@ -116,21 +104,10 @@ def enum(symbols: list[str]) -> Check:
 PRIMITIVES: dict[str, Check] = {
     "null": _null,
     "boolean": _boolean,
-    "int": _integer("int", *_INT),
-    "long": _integer("long", *_LONG),
-    "float": _floating("float", _FLOAT_LIMIT, 24),
+    "int": _integer("int", *INT),
+    "long": _integer("long", *LONG),
+    "float": _floating("float", FLOAT_LIMIT, 24),
     "double": _floating("double", inf, 53),
     "string": string,
     "bytes": octets,
-}
-
-QUICK = {
-    "null": Quick("{v} is None"),
-    "boolean": Quick("({v} is True or {v} is False)"),
-    "int": Quick(f"type({{v}}) is int and {_INT[0]} <= {{v}} <= {_INT[1]}"),
-    "long": Quick(f"type({{v}}) is int and {_LONG[0]} <= {{v}} <= {_LONG[1]}"),
-    "float": Quick(f"type({{v}}) is float and {-_FLOAT_LIMIT!r} < {{v}} < {_FLOAT_LIMIT!r}"),
-    "double": Quick("type({v}) is float"),
-    "string": Quick("type({v}) is str and {v}.isascii()"),
-    "bytes": Quick("type({v}) is bytes"),
 }

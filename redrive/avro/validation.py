@@ -4,21 +4,15 @@ fastavro writes 1.5 or True as a long, 2**40 as an int, infinity for a float out
 the schema does not have. This validator refuses all that. What it accepts, fastavro writes and reads back as an
 equal value, save that floats are rounded to the schema's 32 bits, that times finer than the schema's unit are cut
 off, that logical types may be given raw (see `redrive.avro.logical_types`), and that defaults fill missing fields.
-
-It has two layers. Each type has a *check*, a function that raises `Misfit`; the checks alone decide. A record
-also gets generated code that looks at its simple fields in one expression. If that says yes, the fields are good; if
-it says no, the record's check looks again, field by field, and either finds the misfit or a good value of a rarer
-type (a subclass, say).
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from redrive.avro.logical_types import instant_range, logical_check
+from redrive.avro.logical_types import logical_check
 from redrive.avro.misfit import Misfit, kind, shown
-from redrive.avro.simple_types import PRIMITIVES, QUICK, Check, Quick, enum, fixed, string
+from redrive.avro.simple_types import PRIMITIVES, Check, enum, fixed, string
 
 Schema = Any
 """A schema as fastavro parses it: a string, a dict, or a list for a union."""
@@ -128,9 +122,7 @@ class Compiler:
             for field in schema["fields"]
             if "default" in field and fits(checks[field["name"]], field["default"])
         }
-        slow = _record(checks, optional)
-        quick = {field["name"]: self._quick(field["type"]) for field in schema["fields"]}
-        self._checks[name] = _fast_record(checks, quick, slow) if checks else slow
+        self._checks[name] = _record(checks, optional)
         return self._checks[name]
 
     def _union(self, branches: list[Schema]) -> Check:
@@ -139,26 +131,6 @@ class Compiler:
         if len(real) == 1:
             return _nullable(real[0]) if len(branches) > 1 else real[0]
         return _union(checks, ", ".join(branch_name(branch) for branch in branches))
-
-    def _quick(self, schema: Schema) -> Quick | None:  # noqa: PLR0911
-        if isinstance(schema, list):
-            real = [branch for branch in schema if branch != "null"]
-            inner = self._quick(real[0]) if len(real) == 1 and len(schema) == 2 else None
-            return Quick(f"({{v}} is None or {inner.test})", inner.uses) if inner else None
-        if isinstance(schema, str):
-            return QUICK[schema] if schema in QUICK else self._quick(self._named[schema])
-        units = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}.get(schema.get("logicalType", ""))
-        if units and schema["type"] == "long":
-            low, high = instant_range(units)
-            raw = f"type({{v}}) is int and {low} <= {{v}} <= {high}"
-            return Quick(f"({raw} or type({{v}}) is datetime and {{v}}.tzinfo is UTC)")
-        if schema["type"] in ("record", "error", "array", "map") or logical_check(schema):
-            return None
-        if schema["type"] == "enum":
-            return Quick("type({v}) is str and {v} in {uses}", frozenset(schema["symbols"]))
-        if schema["type"] == "fixed":
-            return Quick(f"type({{v}}) is bytes and len({{v}}) == {int(schema['size'])}")
-        return self._quick(schema["type"])
 
 
 def _nullable(check: Check) -> Check:
@@ -236,43 +208,4 @@ def _record(checks: dict[str, Check], optional: set[str]) -> Check:
             extra = next(name for name in value if name not in checks)
             raise Misfit("is not in the schema", shown(extra).strip("'"))
 
-    return check_record
-
-
-def _fast_record(checks: dict[str, Check], quick: dict[str, Quick | None], slow: Check) -> Check:
-    """Generate a record's code: one expression over its simple fields, then a call for each of the others.
-
-    Field names and symbols get into the code only as objects of its name space, never as text.
-    """
-    space: dict[str, Any] = {"slow": slow, "Misfit": Misfit, "datetime": datetime, "UTC": UTC}
-    reads, tests, calls = [], [], []
-    for number, (name, check) in enumerate(checks.items()):
-        space |= {f"name{number}": name, f"check{number}": check}
-        reads.append(f"            v{number} = value[name{number}]")
-        simple = quick[name]
-        if simple:
-            space[f"uses{number}"] = simple.uses
-            tests.append("(" + simple.test.format(v=f"v{number}", uses=f"uses{number}") + ")")
-        else:
-            calls += [
-                "    try:",
-                f"        check{number}(v{number})",
-                "    except Misfit as misfit:",
-                f"        raise misfit.inside(name{number}) from None",
-            ]
-    code = [
-        "def check_record(value):",
-        "    try:",
-        f"        good = type(value) is dict and len(value) == {len(checks)}",
-        "        if good:",
-        *reads,
-        f"            good = {' and '.join(tests) or 'True'}",
-        "    except KeyError:",
-        "        good = False",
-        "    if not good:",
-        "        return slow(value)",
-        *calls,
-    ]
-    exec("\n".join(code), space)
-    check_record: Check = space["check_record"]
     return check_record
