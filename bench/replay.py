@@ -15,15 +15,16 @@ from confluent_kafka import Producer
 from bench.measure import Row, compare
 from bench.platform import LANES, Bench, stored_events
 from redrive.events import Event
+from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.pump import Pump
 from redrive.pump.sink import TUNING
 from redrive.standby.drain import PREFETCH, drain
 from redrive.standby.replay import LaneReplay
 from redrive.standby.writer import SystemClock
 
-EVENTS = 240_000
+EVENTS = 600_000
 LOOP_EVENTS = 12_000
-PARALLEL = 2
+PARALLEL = 4  # as the job does unless told otherwise
 
 
 def rows(folder: Path) -> list[Row]:
@@ -84,7 +85,7 @@ class _PlainSink:
 
 
 def replay_without_transactions(folder: Path, events: int = EVENTS) -> float:
-    """Return events a second of the same pump into an idempotent producer: no cursor, no exactly once."""
+    """Return events a second of the same pump into an idempotent producer: no cursor in Kafka, no exactly once."""
     bench = Bench(folder)
     bench.fill(events)
 
@@ -95,6 +96,7 @@ def replay_without_transactions(folder: Path, events: int = EVENTS) -> float:
         sink = _PlainSink(bench.client)
         outcome = Pump(source, sink, parking_topic="unused", prefetch=PREFETCH).run(None)
         sink.close()
+        assert source.open(Checkpoint.decode(outcome.cursor).source)
         return outcome.published
 
     started = time.perf_counter()
