@@ -10,7 +10,8 @@ well, because a request whose answer was lost waits in the queue for its retry (
 
 A batch that brokers refuse would leave a gap: librdkafka goes on behind it with a new epoch
 (``rd_kafka_handle_Produce_error``), newer events of its keys first. ``enable.gapless.guarantee`` makes that an end of
-the client instead, and so a cut through everything.
+the client instead, and so a cut through everything. A purge of what is in flight is such an end, too: after a cut goes
+a new client on.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from redrive.receipts import Progress, Receipt
 
 log = logging.getLogger(__name__)
 
+_SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
+"""librdkafka calls it an emergency that a purged client can't go on; what matters is heard by other ways."""
+
 
 class MainPath(Protocol):
     """What the dispatcher needs of Kafka."""
 
     fatal: bool
-    """The producer can't go on and wants `renew`."""
+    """The client can't go on and wants `renew`: it has failed for good, or was purged."""
 
     all_down: bool
     """The client has said that no broker is connected; whoever sees a confirmation resets it."""
@@ -55,7 +59,7 @@ class MainPath(Protocol):
         ...
 
     def renew(self) -> None:
-        """Replace a producer that failed for good; nothing must be under way in it."""
+        """Replace the client; nothing must be under way in it."""
         ...
 
 
@@ -79,8 +83,7 @@ class KafkaMainPath:
             "reconnect.backoff.max.ms": 1_000,
             "retry.backoff.max.ms": 500,
             **config,
-            # Connection errors reach `_hear`; as log lines they would come several a second through an outage.
-            "log_level": 2,
+            "log_level": 0,
             "enable.idempotence": True,
             "enable.gapless.guarantee": True,
             "message.timeout.ms": 0,
@@ -91,7 +94,7 @@ class KafkaMainPath:
             "partitioner": "murmur2_random",
             "error_cb": self._hear,
         }
-        self._client = Producer(self._config, logger=log)
+        self._client = Producer(self._config, logger=_SILENT)
 
     def send(self, receipt: Receipt) -> None:
         """See `MainPath.send`."""
@@ -118,10 +121,19 @@ class KafkaMainPath:
 
     def poll(self, timeout: float) -> None:
         """See `MainPath.poll`."""
-        self._client.poll(timeout)
+        try:
+            self._client.poll(timeout)
+        except KafkaException as error:
+            # An end of the client comes as an exception, whatever `error_cb` is there; reports go on after it.
+            if not error.args[0].fatal():
+                raise
+            if not self.fatal:
+                log.warning("the Kafka client is replaced, since it can't go on: %s", error.args[0].str())
+            self.fatal = True
 
     def purge(self) -> None:
         """See `MainPath.purge`."""
+        self.fatal = True
         self._client.purge(in_queue=True, in_flight=True, blocking=True)
 
     def reachable(self) -> bool:
@@ -133,12 +145,9 @@ class KafkaMainPath:
 
     def renew(self) -> None:
         """See `MainPath.renew`."""
-        self._client = Producer(self._config, logger=log)
+        self._client = Producer(self._config, logger=_SILENT)
         self.fatal = False
 
     def _hear(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() == KafkaError._FATAL:
-            log.error("the Kafka producer failed for good and is replaced: %s", error.str())
-            self.fatal = True
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.all_down = True
