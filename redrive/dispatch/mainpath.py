@@ -121,12 +121,15 @@ class KafkaMainPath:
 
     def poll(self, timeout: float) -> None:
         """See `MainPath.poll`."""
+        client = self._client
         try:
-            self._client.poll(timeout)
+            client.poll(timeout)
         except KafkaException as error:
             # An end of the client comes as an exception, whatever `error_cb` is there; reports go on after it.
             if not error.args[0].fatal():
                 raise
+            if client is not self._client:
+                return  # another thread has replaced it meanwhile
             if not self.fatal:
                 log.warning("the Kafka client is replaced, since it can't go on: %s", error.args[0].str())
             self.fatal = True
