@@ -1,12 +1,14 @@
 """The ledger: who did what to which topic, when, by which plan, and with what verdict.
 
 One row an operation (one run of a job), and a journal of entries chained by hash, so that tampering shows. Nothing
-is written here per event. SQLite by default, PostgreSQL by URL.
+is written here per event, but for dead letters: one row a letter, one row for each of its fates, never a payload.
+SQLite by default, PostgreSQL by URL.
 """
 
 from redrive.ledger.chain import Finding, digest
 from redrive.ledger.ledger import Ledger
+from redrive.ledger.letters import Letters
 from redrive.ledger.models import EntryRow, OperationRow, Status, Verdict
 from redrive.ledger.operation import Operation
 
-__all__ = ["EntryRow", "Finding", "Ledger", "Operation", "OperationRow", "Status", "Verdict", "digest"]
+__all__ = ["EntryRow", "Finding", "Ledger", "Letters", "Operation", "OperationRow", "Status", "Verdict", "digest"]

@@ -23,6 +23,10 @@ FIRST = "0" * 64
 BEGUN, PLANNED, ENDED, TAKEN_OVER = "begun", "planned", "ended", "taken over"
 CHANGES = frozenset({BEGUN, PLANNED, ENDED, TAKEN_OVER})
 """Kinds of entries whose body is the columns of the operation that they set."""
+LETTERS, FATES = "letters", "fates"
+"""Kinds of entries that stand for rows of other tables, by a digest: see `redrive.ledger.letter_audit`."""
+OWN = CHANGES | {LETTERS, FATES}
+"""Kinds that are for the ledger alone to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ def as_json(value: Any) -> Any:
     return msgspec.json.decode(_canonical(value))
 
 
-def append(session: Session, operation_id: str, kind: str, body: dict[str, Any], at: datetime) -> None:
-    """Add an entry. The caller's transaction must be the only one that writes (see `Database.writing`)."""
+def append(session: Session, operation_id: str, kind: str, body: dict[str, Any], at: datetime) -> int:
+    """Add an entry; give its id. The caller's transaction must be the only one that writes (see `Database.writing`)."""
     last = session.execute(select(EntryRow.id, EntryRow.hash).order_by(EntryRow.id.desc()).limit(1)).first()
     entry = EntryRow(
         id=last.id + 1 if last else 1,
@@ -62,6 +66,7 @@ def append(session: Session, operation_id: str, kind: str, body: dict[str, Any],
     entry.hash = _hash(entry)
     session.add(entry)
     session.flush()
+    return entry.id
 
 
 def change(session: Session, row: OperationRow, kind: str, columns: dict[str, Any], at: datetime) -> None:

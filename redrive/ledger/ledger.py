@@ -12,17 +12,23 @@ from sqlalchemy import select
 from sqlalchemy.engine import URL
 
 from redrive.errors import UnknownOperationError
-from redrive.ledger import chain, holds
+from redrive.ledger import chain, holds, letter_audit
 from redrive.ledger.database import Database
+from redrive.ledger.letters import Letters
 from redrive.ledger.models import EntryRow, OperationRow
 from redrive.ledger.operation import Operation
 
 
 class Ledger:
-    """The record of all operations. Safe to use from several threads, processes and machines at once."""
+    """The record of all operations. Safe to use from several threads, processes and machines at once.
+
+    Attributes:
+        letters: the dead letters, and what became of them.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.letters = Letters(database)
 
     @classmethod
     def open(cls, url: URL | str) -> Ledger:
@@ -155,6 +161,6 @@ class Ledger:
             return session.scalar(query) or chain.FIRST
 
     def verify_chain(self) -> list[chain.Finding]:
-        """Read the whole journal and give each place where it, or an operation, was tampered with."""
+        """Read all of the ledger; give each place where the journal, or what it is about, was tampered with."""
         with self._database.reading() as session:
-            return list(chain.verify(session))
+            return [*chain.verify(session), *letter_audit.verify(session)]

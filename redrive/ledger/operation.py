@@ -90,7 +90,7 @@ class Operation:
         Raises:
             ValueError: ``kind`` is one of the ledger's own.
         """
-        if kind in chain.CHANGES:
+        if kind in chain.OWN:
             raise ValueError(f"{kind!r} is the ledger's own kind of entry; choose another word")
         with self._database.writing() as session:
             chain.append(session, self.id, kind, body, datetime.now(UTC))

@@ -1,0 +1,93 @@
+"""Which dead letters: one model for run forms, the command line and plans."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from redrive.deadletters.dialects import Dialect
+from redrive.deadletters.fate import OPEN, FateName
+from redrive.deadletters.letter_id import LetterId
+
+MOST = 1_000
+"""Entries of one list; each is a parameter of a query, and databases have limits of those."""
+
+
+def _key(text: str) -> str:
+    key_bytes(text)
+    return text
+
+
+def _letter_id(text: str) -> str:
+    LetterId.parse(text)
+    return text
+
+
+def key_bytes(text: str) -> bytes:
+    """Give the key that is written as UTF-8 text, or as ``hex:`` and hexadecimal digits.
+
+    Raises:
+        ValueError: what follows ``hex:`` is not that.
+    """
+    if not text.startswith("hex:"):
+        return text.encode()
+    try:
+        return bytes.fromhex(text.removeprefix("hex:"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not hex: and hexadecimal digits, two a byte") from None
+
+
+Text = Annotated[str, Field(max_length=260, pattern="^[^\\x00]*$")]
+Key = Annotated[str, Field(max_length=10_000), AfterValidator(_key)]
+Id = Annotated[str, Field(max_length=400), AfterValidator(_letter_id)]
+
+
+class Selection(BaseModel):
+    """Dead letters that meet *all* of these; of a list, any one entry. What is left empty selects everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reasons: list[Text] = Field(
+        default=[], max_length=MOST, description="Why they are dead letters: codes such as invalid-value."
+    )
+    producers: list[Text] = Field(
+        default=[], max_length=MOST, description="Who wrote them: producers, consumer groups or connectors."
+    )
+    topics: list[Text] = Field(
+        default=[],
+        max_length=MOST,
+        description="Main topics: where their events were meant to go, or came from. Those of letters that do not say "
+        "it have the empty name.",
+    )
+    dead_letter_topics: list[Text] = Field(default=[], max_length=MOST, description="Topics in which they stand.")
+    clusters: list[Text] = Field(default=[], max_length=MOST, description="Clusters on which they stand.")
+    since: AwareDatetime | None = Field(
+        default=None, description="Letters of this time or later, by the letter's own timestamp; with a time zone."
+    )
+    until: AwareDatetime | None = Field(default=None, description="Letters of before this time; with a time zone.")
+    keys: list[Key] = Field(
+        default=[],
+        max_length=MOST,
+        description="Keys of their events, as UTF-8 text, or in hexadecimal as hex:00ff.",
+    )
+    schema_ids: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        default=[], max_length=MOST, description="Ids of the schemas of their values in the registry."
+    )
+    dialects: list[Dialect] = Field(default=[], max_length=MOST, description="Which system's dead letters.")
+    ids: list[Id] = Field(
+        default=[],
+        max_length=MOST,
+        description="Letters by id, such as dlq.flights/2/4711, or east:dlq.flights/2/4711 to name the cluster.",
+    )
+    fates: list[Literal["none"] | FateName] = Field(
+        default=list(OPEN),
+        max_length=MOST,
+        description="What became of them last. None and held are the open ones; empty means any.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Selection:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError(f"since ({self.since}) is not before until ({self.until}): this selects nothing")
+        return self

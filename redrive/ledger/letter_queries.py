@@ -1,0 +1,209 @@
+"""Questions about dead letters: a selection as SQL, and what is asked of those that it selects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from redrive.deadletters.dialects import Sighting
+from redrive.deadletters.fate import Fate, FateName
+from redrive.deadletters.letter_id import LetterId, Place
+from redrive.deadletters.selection import Selection, key_bytes
+from redrive.ledger import letter_audit
+from redrive.ledger.letter_tables import dead_letters, fates
+from redrive.ledger.models import EntryRow
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
+_SIGHTING = [dead_letters.c[name] for name in Sighting.__struct_fields__]
+
+
+_ORDER = [dead_letters.c[name] for name in Place._fields[:-1]]
+
+
+class KnownLetter(msgspec.Struct, frozen=True):
+    """A letter as the ledger has it.
+
+    Attributes:
+        fate: the last one's name, or ``none``.
+    """
+
+    sighting: Sighting
+    fate: Literal["none"] | FateName
+
+    @property
+    def id(self) -> LetterId:
+        """The letter's id, with its cluster."""
+        return self.place.id
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the order of lists."""
+        return Place(*(getattr(self.sighting, name) for name in Place._fields))
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A fate, and which operation has given it to the letter, and when."""
+
+    fate: Fate
+    operation_id: str
+    at: datetime
+
+
+class Story(msgspec.Struct, frozen=True):
+    """A letter and all of its fates, oldest first."""
+
+    letter: KnownLetter
+    decisions: tuple[Decision, ...]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Letters of one reason, producer and main topic.
+
+    Attributes:
+        letters: how many.
+        correctable: how many of them have all of their value.
+        oldest: the earliest of their timestamps; likewise ``newest``.
+        attempts: the most that one of them has.
+    """
+
+    reason: str
+    producer: str
+    topic: str
+    letters: int
+    correctable: int
+    oldest: datetime
+    newest: datetime
+    attempts: int
+
+
+def condition(selection: Selection) -> ColumnElement[bool]:
+    """Give a selection as a condition on the table of dead letters."""
+    column = dead_letters.c
+    lists: list[tuple[ColumnElement[Any], Sequence[Any]]] = [
+        (column.reason, selection.reasons),
+        (column.producer, selection.producers),
+        (column.main_topic, selection.topics),
+        (column.topic, selection.dead_letter_topics),
+        (column.cluster, selection.clusters),
+        (column.key, [key_bytes(key) for key in selection.keys]),
+        (column.schema_id, selection.schema_ids),
+        (column.dialect, selection.dialects),
+        (column.fate, selection.fates),
+    ]
+    all_of: list[ColumnElement[bool]] = [element.in_(entries) for element, entries in lists if entries]
+    if selection.since is not None:
+        all_of.append(column.timestamp >= _milliseconds(selection.since))
+    if selection.until is not None:
+        all_of.append(column.timestamp < _milliseconds(selection.until))
+    if selection.ids:
+        all_of.append(_among([LetterId.parse(text) for text in selection.ids]))
+    return and_(True, *all_of)
+
+
+def count(session: Session, selection: Selection) -> int:
+    """See `redrive.ledger.letters.Letters.count`."""
+    return session.scalar(select(func.count()).select_from(dead_letters).where(condition(selection))) or 0
+
+
+def groups(session: Session, selection: Selection) -> list[Group]:
+    """See `redrive.ledger.letters.Letters.groups`."""
+    column = dead_letters.c
+    by = (column.reason, column.producer, column.main_topic)
+    number = func.count()
+    correctable = number.filter(column.correctable)
+    oldest, newest = func.min(column.timestamp), func.max(column.timestamp)
+    query = select(*by, number, correctable, oldest, newest, func.max(column.attempts))
+    rows = session.execute(query.where(condition(selection)).group_by(*by).order_by(number.desc(), *by))
+    return [
+        Group(reason, producer, topic, letters, whole, _moment(first), _moment(last), attempts)
+        for reason, producer, topic, letters, whole, first, last, attempts in rows
+    ]
+
+
+def places(session: Session, selection: Selection, after: Place | None, limit: int) -> list[Place]:
+    """Give one page of `redrive.ledger.letters.Letters.places`."""
+    query = select(*_ORDER, dead_letters.c.timestamp)
+    return [Place(*row) for row in session.execute(_page(query, selection, after, limit))]
+
+
+def letters(session: Session, selection: Selection, after: Place | None, limit: int) -> list[KnownLetter]:
+    """See `redrive.ledger.letters.Letters.find`."""
+    query = select(*_SIGHTING, dead_letters.c.fate)
+    return [_letter(row) for row in session.execute(_page(query, selection, after, limit))]
+
+
+def stories(session: Session, which: ColumnElement[bool]) -> list[Story]:
+    """Give the letters that meet a condition, each with its fates; by main topic and attempt."""
+    column = dead_letters.c
+    order = (column.main_topic, column.attempts, column.timestamp, *_ORDER)
+    query = select(*_SIGHTING, column.fate).where(which).order_by(*order)
+    found = [_letter(row) for row in session.execute(query)]
+    return [Story(letter, tuple(_decisions(session, letter.id))) for letter in found]
+
+
+def trend(session: Session, selection: Selection, unit: Literal["hour", "day"]) -> list[tuple[datetime, int]]:
+    """See `redrive.ledger.letters.Letters.trend`."""
+    size = _MILLISECONDS[unit]
+    bucket = (dead_letters.c.timestamp // size).label("bucket")
+    rows = session.execute(select(bucket, func.count()).where(condition(selection)).group_by(bucket).order_by(bucket))
+    return [(_moment(number * size), letters) for number, letters in rows]
+
+
+def by_event(event_id: str) -> ColumnElement[bool]:
+    """Give the condition for the letters of one event."""
+    return dead_letters.c.event_id == event_id
+
+
+def by_id(letter: LetterId) -> ColumnElement[bool]:
+    """Give the condition for the letter of one id, or those, if it leaves the cluster open."""
+    return _among([letter])
+
+
+def _page(query: Select[Any], selection: Selection, after: Place | None, limit: int) -> Select[Any]:
+    query = query.where(condition(selection)).order_by(*_ORDER).limit(limit)
+    if after is None:
+        return query
+    last = (literal(value, column.type) for column, value in zip(_ORDER, after[:-1], strict=True))
+    return query.where(tuple_(*_ORDER) > tuple_(*last))
+
+
+def _letter(row: Row[Any]) -> KnownLetter:
+    *seen, fate = row
+    return KnownLetter(Sighting(**dict(zip(Sighting.__struct_fields__, seen, strict=True))), fate)
+
+
+def _decisions(session: Session, letter: LetterId) -> list[Decision]:
+    columns = letter_audit.digested(fates)
+    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, letter, strict=True)]
+    query = select(*columns, EntryRow.operation_id, EntryRow.at).join(EntryRow, EntryRow.id == fates.c.entry)
+    return [
+        Decision(Fate(LetterId(*place), name, reason, tuple(rules), topic, partition, offset), operation_id, at)
+        for *place, name, reason, rules, topic, partition, offset, operation_id, at in session.execute(
+            query.where(*here).order_by(fates.c.entry)
+        )
+    ]
+
+
+def _among(ids: list[LetterId]) -> ColumnElement[bool]:
+    place = [dead_letters.c[name] for name in letter_audit.PLACE]
+    full = [tuple(letter) for letter in ids if letter.cluster is not None]
+    short = [tuple(letter[1:]) for letter in ids if letter.cluster is None]
+    return or_(
+        *([tuple_(*place).in_(full)] if full else []),
+        *([tuple_(*place[1:]).in_(short)] if short else []),
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Give the first millisecond since 1970 that is not before the moment."""
+    return -((_EPOCH - moment) // timedelta(milliseconds=1))
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

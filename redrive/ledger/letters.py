@@ -1,0 +1,136 @@
+"""`Letters`: what the ledger knows of dead letters, how far triage has read, and what became of each letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from redrive.deadletters.dialects import Sighting
+from redrive.deadletters.dialects.reading import text
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.letter_id import LetterId, Place
+from redrive.deadletters.selection import Selection
+from redrive.errors import UnknownLetterError
+from redrive.ledger import letter_queries, letter_writes
+from redrive.ledger.database import Database
+from redrive.ledger.letter_queries import Group, KnownLetter, Story
+from redrive.ledger.letter_tables import triage_positions
+from redrive.ledger.letter_writes import Partition, Reach
+from redrive.ledger.operation import Operation
+
+PAGE = 5_000
+"""Letters of one page of `Letters.places`; a good size for batches to record, too."""
+
+
+class Letters:
+    """The ledger's dead letters; get it as `Ledger.letters`. Safe to use as the ledger is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def positions(self, cluster: str) -> dict[Partition, int]:
+        """Give for each partition that triage has read: the first offset that it has not."""
+        query = select(triage_positions).where(triage_positions.c.cluster == cluster)
+        with self._database.reading() as session:
+            return {(name, topic, partition): at for name, topic, partition, at in session.execute(query)}
+
+    def record(self, operation: Operation, letters: Iterable[Sighting], reached: Mapping[Partition, Reach]) -> int:
+        """Record a batch of letters and how far it reaches, both or nothing; give how many letters are new.
+
+        To be repeated or killed at any time, or run twice at once: a batch is taken only if it begins where the
+        ledger's position is. Letters that the ledger has already stay as they are.
+
+        Args:
+            operation: who records them.
+            letters: of the partitions in ``reached``; some thousands (see `PAGE`), since all are held in memory.
+            reached: every partition that was read, also those without letters. ``begin`` is the position that
+                `positions` gave, or that the batch before has reached, wherever the first record then was.
+
+        Raises:
+            StaleTriageError: another triage has read further; ask for the positions again.
+            FencedError: ``operation`` is no longer this process's.
+        """
+        with self._database.writing() as session:
+            operation.own(session)
+            return letter_writes.record(session, operation.id, letters, reached)
+
+    def record_fates(self, operation: Operation, fates: Sequence[Fate]) -> int:
+        """Record what an operation has made of letters, all or nothing, for ever; give how many fates are new.
+
+        A fate that is the last which this operation has given to the letter is not recorded again: so a batch may
+        be repeated. What was recorded last is the letter's fate.
+
+        Raises:
+            UnknownLetterError: one of the letters was never recorded.
+            FencedError: ``operation`` is no longer this process's.
+            ValueError: a letter is in the batch twice.
+        """
+        try:
+            with self._database.writing() as session:
+                operation.own(session)
+                return letter_writes.record_fates(session, operation.id, fates)
+        except IntegrityError as error:
+            with self._database.reading() as session:
+                for fate in fates:
+                    if not letter_queries.stories(session, letter_queries.by_id(fate.letter)):
+                        raise UnknownLetterError(str(fate.letter)) from error
+            raise
+
+    def count(self, selection: Selection) -> int:
+        """Give the number of selected letters."""
+        with self._database.reading() as session:
+            return letter_queries.count(session, selection)
+
+    def groups(self, selection: Selection) -> list[Group]:
+        """Give the selected letters by reason, producer and main topic; the largest group first."""
+        with self._database.reading() as session:
+            return letter_queries.groups(session, selection)
+
+    def trend(self, selection: Selection, unit: Literal["hour", "day"]) -> list[tuple[datetime, int]]:
+        """Give how many of the selected letters have their timestamp in each hour, or day in UTC; none: left out.
+
+        A letter of Kafka Connect has the timestamp of its event.
+        """
+        with self._database.reading() as session:
+            return letter_queries.trend(session, selection, unit)
+
+    def find(self, selection: Selection, *, after: Place | None = None, limit: int = 50) -> list[KnownLetter]:
+        """Give the selected letters in the order of `places`, at most so many; go on with the last one's place."""
+        with self._database.reading() as session:
+            return letter_queries.letters(session, selection, after, limit)
+
+    def places(self, selection: Selection, *, page: int = PAGE) -> Iterator[Place]:
+        """Give all selected letters' places: by cluster, main topic, dead-letter topic, partition and offset.
+
+        Reads page by page, so that memory and transactions stay small. A letter whose fate changes meanwhile is
+        given or not by what its page finds.
+        """
+        after: Place | None = None
+        while True:
+            with self._database.reading() as session:
+                found = letter_queries.places(session, selection, after, page)
+            yield from found
+            if len(found) < page:
+                return
+            after = found[-1]
+
+    def story(self, letter: LetterId) -> Story:
+        """Give one letter with all of its fates.
+
+        Raises:
+            UnknownLetterError: there is none, or one on each of several clusters.
+        """
+        with self._database.reading() as session:
+            found = letter_queries.stories(session, letter_queries.by_id(letter))
+        if len(found) != 1:
+            raise UnknownLetterError(str(letter), tuple(story.letter.sighting.cluster for story in found))
+        return found[0]
+
+    def history(self, event_id: str) -> list[Story]:
+        """Give all letters that an event has become, each with its fates: by main topic, then by attempt."""
+        with self._database.reading() as session:
+            return letter_queries.stories(session, letter_queries.by_event(text(event_id.encode(errors="replace"))))
