@@ -17,10 +17,9 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from redrive.errors import ConfigError, UnavailableError
+from tasks.ending import PLAN, REPORT, Word
 from tasks.live import PROGRESS_KEY
 from tasks.operations import WHO_LABEL
-from tasks.plan_report import PLAN_KEY
-from tasks.report import REPORT_KEY, Word
 
 EVERY = 0.5
 NOBODY = 60.0
@@ -136,8 +135,8 @@ def run_url(run_id: UUID) -> str:
 
 def _end(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> End:
     artifacts = artifacts_of(client, run_id)
-    reports = (artifacts.get(key) for key in (PLAN_KEY, REPORT_KEY))
-    facts = {name: value for report in reports if report for name, value in (report.metadata_ or {}).items()}
+    reports = [artifacts[key] for ending in (PLAN, REPORT) for key in artifacts if key.endswith(ending)]
+    facts = {name: value for report in reports for name, value in (report.metadata_ or {}).items()}
     message = state.message or ""
     word, colon, _ = message.partition(": ")
     return End(

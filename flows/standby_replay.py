@@ -17,13 +17,14 @@ from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
 from tasks.drain import Draining, drain_lanes
 from tasks.earlier import Earlier, find_evidence, verify_all_earlier, without_verdict
+from tasks.ending import refused
 from tasks.live import Live
 from tasks.operations import Run, operation
 from tasks.pace import Pace
 from tasks.plan import JOB, Plan, TopicName, make_plan
 from tasks.plan_report import headline, report_plan
 from tasks.protection import Protect, protections
-from tasks.report import Ending, cancelled, finish, finish_early, refused
+from tasks.report import Ending, cancelled, finish, finish_early
 from tasks.survey import check_schemas, survey
 from tasks.verify import verify_lanes
 

@@ -35,6 +35,7 @@ class Run:
         job: the job's name.
         url: where people look at the flow run; empty if there is no such place.
         who: the person, schedule or automation that started it.
+        operation: the ledger's handle of it; there once the run has begun.
         lost: set when another run has taken over what this one held; then this one has to stop.
     """
 
@@ -49,7 +50,7 @@ class Run:
 
     def begin(self, mode: str, cluster: str, resources: Sequence[str], parameters: dict[str, Any]) -> None:
         """Enter the operation in the ledger, or go on with it if this flow run is being retried."""
-        self._operation = self.ledger.begin(
+        self.operation = self.ledger.begin(
             self.job,
             mode,
             cluster=cluster,
@@ -62,11 +63,11 @@ class Run:
 
     def keep_plan(self, plan: dict[str, Any]) -> str:
         """Keep the plan in the ledger; give its digest."""
-        return self._operation.plan(plan)
+        return self.operation.plan(plan)
 
     def note(self, kind: str, body: dict[str, Any]) -> None:
         """Add an entry about this run to the journal."""
-        self._operation.note(kind, body)
+        self.operation.note(kind, body)
 
     def claim(self, topics: Sequence[TopicName], *, all_or_none: bool) -> tuple[list[TopicName], list[str]]:
         """Hold topics, so that no other job touches them while this one runs.
@@ -84,7 +85,7 @@ class Run:
             HeldError: another run holds one of them, or, without ``all_or_none``, every one.
         """
         try:
-            self.ledger.claim([_resource(topic) for topic in topics], self._operation)
+            self.ledger.claim([_resource(topic) for topic in topics], self.operation)
             claimed, refusals = list(topics), list[HeldError]()
         except HeldError as refused:
             if all_or_none or len(topics) == 1:
@@ -92,7 +93,7 @@ class Run:
             claimed, refusals = [], []
             for topic in topics:
                 try:
-                    self.ledger.claim([_resource(topic)], self._operation)
+                    self.ledger.claim([_resource(topic)], self.operation)
                     claimed.append(topic)
                 except HeldError as error:
                     refusals.append(error)
@@ -117,7 +118,7 @@ class Run:
             return
         self._ended = True
         try:
-            self._operation.finish(status, verdict, counts, evidence)
+            self.operation.finish(status, verdict, counts, evidence)
         except FencedError:
             # Another run went on with what this one held. What that one enters stands.
             get_run_logger().warning("the ledger has this operation as taken over by another run")
@@ -130,7 +131,7 @@ class Run:
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Show signs of life while the block runs; end the operation by how the block ends, if it did not itself."""
-        with self._operation.keep_alive() as lost:
+        with self.operation.keep_alive() as lost:
             self.lost = lost
             try:
                 yield

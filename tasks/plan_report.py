@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect.client.orchestration import get_client
 
 from tasks import artifacts
+from tasks.ending import plan_key
 from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.plan import Plan
 from tasks.words import count, duration, moment, number, size, table
 
-PLAN_KEY = "standby-replay-plan"
 MOST_ROWS = 100
 
 
@@ -21,7 +21,7 @@ def report_plan(run: Run, plan: Plan, digest: str, mode: str) -> None:
         artifacts.create(
             client,
             run.id,
-            key=PLAN_KEY,
+            key=plan_key(run.job),
             kind="markdown",
             data=text,
             description=headline(plan),

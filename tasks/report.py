@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 
 from redrive.ledger import Status, Verdict
 from redrive.pump.proof import Proof
-from tasks import artifacts
 from tasks.board import Board
 from tasks.drain import LaneEnd
 from tasks.earlier import Earlier
+from tasks.ending import Word, close
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import curve
@@ -25,10 +23,7 @@ from tasks.plan import Plan, TopicName
 from tasks.plan_report import headline
 from tasks.words import cell, count, duration, number, size, table
 
-REPORT_KEY = "standby-replay-report"
 MOST_ROWS = 100
-Word = Literal["proved", "counted", "failed", "paused", "cancelled", "refused", "planned", "nothing to replay"]
-"""How a run ended, in one word."""
 
 _TELLING = 1_000  # fewer events say nothing about speed
 
@@ -189,11 +184,6 @@ def finish_early(run: Run, word: Literal["planned", "nothing to replay"], plan: 
     return Completed(message=close(run, word, headline(plan), counts))
 
 
-def refused(run: Run, reason: str) -> State[Any]:
-    """End a run that another one leaves nothing to do. Neither a success nor a failure: so it is not red."""
-    return Cancelled(message=close(run, "refused", reason, {}, f"## Refused\n\n{cell(reason)}"))
-
-
 def cancelled(run: Run, board: Board) -> None:
     """End a run that was cancelled, at once: Prefect does not wait for long."""
     totals = board.totals()
@@ -201,28 +191,6 @@ def cancelled(run: Run, board: Board) -> None:
     words = f"{number(totals.read)} of {count(totals.total, 'event')} done; the next run goes on from there"
     run.finish("cancelled", counts=counts, evidence={"reason": "cancelled"})
     close(run, "cancelled", words, counts, f"## Cancelled\n\n{words}")
-
-
-def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = "") -> str:
-    """Show how a run ended, and tell whoever listens; give the message of its last state.
-
-    The word becomes a tag of the flow run, which every list shows. It is not the state's name: pages of Prefect's UI
-    leave out runs in states whose names they do not know.
-    """
-    facts = {"operation": run.id, "ended": word, **{name: str(value) for name, value in counts.items()}}
-    with get_client(sync_client=True) as client:
-        if text:
-            artifacts.create(
-                client, run.id, key=REPORT_KEY, kind="markdown", data=text, description=f"{word}: {words}", facts=facts
-            )
-        run.tag(client, word, instead_of=get_args(Word))
-    emit_event(
-        "redrive.replay.finished",
-        {"prefect.resource.id": f"redrive.operation.{run.id}", "prefect.resource.name": run.job},
-        related=[{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}],
-        payload={**facts, "message": words},
-    )
-    return f"{word}: {words}"
 
 
 def report_text(run: Run, ending: Ending) -> str:

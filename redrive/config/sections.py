@@ -166,6 +166,7 @@ class TopicConfig(Section):
     Attributes:
         lanes: units of order, diversion and parallel replay in an outage; as many as partitions if not given.
         schema_file: path of the ``.avsc`` that its values must fit (``schema`` in the file).
+        dead_letters: it holds dead letters, of whichever system. Topics called ``dlq.…`` do without saying so.
         config: Kafka's own topic settings, such as ``{"retention.ms" = 86400000}``.
     """
 
@@ -174,4 +175,5 @@ class TopicConfig(Section):
     replication: Annotated[int, Field(ge=1, le=15)] = 3
     lanes: Annotated[int, Field(ge=1, le=1_000)] | None = None
     schema_file: Path | None = Field(None, alias="schema")
+    dead_letters: bool | None = None
     config: dict[str, str | int | float | bool] = Field(default_factory=dict)

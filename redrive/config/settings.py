@@ -40,6 +40,7 @@ class Topic:
     replication: int
     lanes: int
     schema: Path | None = None
+    dead_letters: bool = False
     config: dict[str, str] = field(default_factory=dict)
 
 
@@ -143,6 +144,7 @@ class Config(BaseSettings):
             replication=given.replication,
             lanes=given.lanes or given.partitions,
             schema=self.folder / given.schema_file if given.schema_file else None,
+            dead_letters=name.startswith("dlq.") if given.dead_letters is None else given.dead_letters,
             config={key: _as_kafka_writes(value) for key, value in given.config.items()},
         )
 

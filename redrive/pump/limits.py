@@ -31,6 +31,7 @@ class Limits:
         ahead: milliseconds that it may lie in the future.
         keyed: whether each record needs a key, since the topic is compacted.
         partitions: how many there are.
+        retention_ms: how long it keeps its records; negative: for ever, as far as time goes.
     """
 
     size: int = _FOREVER
@@ -38,6 +39,7 @@ class Limits:
     ahead: int = _FOREVER
     keyed: bool = False
     partitions: int = _FOREVER
+    retention_ms: int = -1
 
     def refusal(self, event: Event, now: int) -> str | None:
         """Say why the topic will not take an event; None if it may.
@@ -88,6 +90,7 @@ def limits_of(client_config: ClientConfig, topic: str) -> Limits:
         ahead=_FOREVER if stamped_by_broker else int(value.get("message.timestamp.after.max.ms", _FOREVER)),
         keyed="compact" in value.get("cleanup.policy", ""),
         partitions=partitions,
+        retention_ms=int(value.get("retention.ms", -1)) if "delete" in value.get("cleanup.policy", "delete") else -1,
     )
 
 

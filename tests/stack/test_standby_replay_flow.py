@@ -18,9 +18,8 @@ from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
 from redrive.ledger import Ledger, OperationRow
+from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
-from tasks.plan_report import PLAN_KEY
-from tasks.report import REPORT_KEY
 from tests.stack.backlog import Backlogs, by_key, word
 
 pytestmark = pytest.mark.timeout(180)
@@ -71,7 +70,7 @@ def test_what_waits_is_back_once_and_in_order_and_the_lanes_are_open_again(platf
     assert (operation.status, operation.verdict) == ("done", "proved")
     assert operation.counts is not None
     assert operation.counts["published"] == operation.counts["found"] == 3_200
-    report = artifact(operation.id, REPORT_KEY)
+    report = artifact(operation.id, report_key("standby-replay"))
     assert report.startswith("## Proved: 3,200 events back in Kafka")
 
 
@@ -87,7 +86,7 @@ def test_a_plan_shows_what_waits_and_leaves_no_trace(platform: Backlogs) -> None
     assert (operation.status, operation.verdict, operation.mode) == ("done", None, "plan")
     with Ledger.open(platform.config.ledger_url()) as ledger:
         assert ledger.held() == {}
-    plan = artifact(operation.id, PLAN_KEY)
+    plan = artifact(operation.id, plan_key("standby-replay"))
     assert plan.startswith("## 1,000 events to bring back")
     assert str(operation.plan_digest) in plan
     assert "10 s (by the rate)" in plan
@@ -180,7 +179,7 @@ def test_its_pace_can_be_changed_while_it_works_and_the_next_run_knows_nothing_o
         (None, True),
         (None, False),
     ]
-    assert "at most 20 events/s, then paused, then full speed" in artifact(operation.id, REPORT_KEY)
+    assert "at most 20 events/s, then paused, then full speed" in artifact(operation.id, report_key("standby-replay"))
 
 
 def _own(platform: Backlogs) -> list[str]:
@@ -192,7 +191,7 @@ def test_events_whose_schema_the_registry_has_lost_are_reported_and_come_back_al
     ids = platform.fill(orders, 100, schema_id=987_654)
 
     assert word(replay(mode="plan")) == "planned"
-    plan = artifact(operations(platform)[0].id, PLAN_KEY)
+    plan = artifact(operations(platform)[0].id, plan_key("standby-replay"))
     assert "The registry does not know schema id 987654." in plan
 
     assert word(replay(mode="run")) == "proved"

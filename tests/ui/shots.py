@@ -21,10 +21,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from deployments.follow import artifacts_of, follow, start
 from deployments.local.stack import Stack
 from deployments.worker import start_worker
+from tasks.ending import plan_key, report_key
 from tasks.live import LIVE_KEY
 from tasks.pace import Pace, set_pace, variable_name
-from tasks.plan_report import PLAN_KEY
-from tasks.report import REPORT_KEY
 from tests.stack.backlog import Backlogs
 
 OUT = Path("build/shots")
@@ -34,6 +33,9 @@ BROWSER = [
 ]  # fmt: skip
 JOB = "standby-replay"
 PATIENCE = 180.0
+
+
+PLAN, REPORT = plan_key("standby-replay"), report_key("standby-replay")
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def shoot(client: SyncPrefectClient, platform: Backlogs, shot: Callable[[str, st
     platform.fill(payments, 15_000)
     plan = run(client, {"mode": "plan"})
     follow(client, plan, lambda _: None)
-    shot("2-plan", f"/artifacts/artifact/{artifacts_of(client, plan)[PLAN_KEY].id}", 1500)
+    shot("2-plan", f"/artifacts/artifact/{artifacts_of(client, plan)[plan_key('standby-replay')].id}", 1500)
 
     at_work = run(client, {"mode": "run", "rate": 3_000, "settle": 0})
     deadline = time.monotonic() + PATIENCE
@@ -107,7 +109,7 @@ def shoot(client: SyncPrefectClient, platform: Backlogs, shot: Callable[[str, st
     set_pace(client, variable, Pace())
     end = follow(client, at_work, lambda _: None)
     print(end.message)
-    shot("6-verdict", f"/artifacts/artifact/{artifacts_of(client, at_work)[REPORT_KEY].id}", 1600)
+    shot("6-verdict", f"/artifacts/artifact/{artifacts_of(client, at_work)[report_key('standby-replay')].id}", 1600)
     shot("7-runs", "/runs", 900)
     shot("8-deployment", f"/deployments/deployment/{deployment.id}", 1000)
 

@@ -1,0 +1,69 @@
+"""The job `dlq-triage`: what came to the dead-letter topics, why, and how long it will be there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from pydantic import BaseModel, ConfigDict, Field
+
+from redrive.config import Config
+from tasks.operations import operation
+from tasks.triage import Reading, dead_letter_topics, look, triage_topics
+from tasks.triage_report import finish_triage
+
+JOB = "dlq-triage"
+
+
+class Triage(BaseModel):
+    """Which dead letters to look at."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Literal["plan", "run"],
+        Field(
+            title="Mode",
+            description="run: enter new letters in the ledger. plan: only say how many there are, and what the ledger "
+            "has. Neither changes anything in Kafka.",
+        ),
+    ] = "run"
+    topics: Annotated[
+        list[str],
+        Field(
+            title="Dead-letter topics",
+            description="Topics to read. Empty: all that the settings have, whichever system writes to them.",
+        ),
+    ] = []
+    cluster: Annotated[
+        str | None,
+        Field(title="Cluster", description="Only topics of this cluster, by its name in the settings. None: all."),
+    ] = None
+
+
+def _run_name() -> str:
+    triage = Triage.model_validate(runtime.parameters["triage"])
+    return f"{triage.mode} {', '.join(triage.topics) or triage.cluster or 'all'}"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False)
+def dlq_triage(triage: Triage = Triage()) -> State[Any]:  # noqa: B008
+    """Enter new dead letters in the ledger, whoever wrote them, and report what is open.
+
+    Reads each dead-letter topic from where the last triage stopped. Keeps who, why, where and when of each letter,
+    never its value. It may be cancelled or killed at any time, and run twice at once: each letter is entered once.
+
+    Args:
+        triage: Which dead letters to look at.
+    """
+    config = Config.load()
+    topics = dead_letter_topics(config, triage.topics, triage.cluster)
+    clusters = ", ".join(sorted({topic.cluster for topic in topics}))
+    resources = [f"{topic.cluster}/{topic.name}" for topic in topics]
+    parameters = triage.model_dump(mode="json")
+    with operation(config, JOB, triage.mode, cluster=clusters, resources=resources, parameters=parameters) as run:
+        reading = Reading(config, run, record=triage.mode == "run")
+        done, failed = triage_topics(reading, topics)
+        return finish_triage(run, triage.mode, done, failed, look(reading, topics))

@@ -1,0 +1,143 @@
+"""Triage: what came to a dead-letter topic since the last one is sighted and entered in the ledger. Never a payload.
+
+A batch of letters and the positions that it reaches are recorded in one transaction: so it may be repeated, killed
+anywhere, and run twice at once, and each letter is in the ledger once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from redrive.deadletters.dialects import Sighting, sight
+from redrive.deadletters.reading import read_records
+from redrive.ledger.letter_writes import Partition, Reach
+from redrive.ledger.letters import PAGE, Letters
+from redrive.ledger.operation import Operation
+from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Triaged:
+    """What a triage of one topic has found.
+
+    Attributes:
+        cluster: the cluster's name.
+        topic: the dead-letter topic.
+        read: letters that were read.
+        new: how many of them the ledger did not have.
+        missed: offsets that were deleted before any triage had read them: at most so many letters.
+        made_anew: partitions that end before the ledger's position: the topic was deleted and made again. They are
+            left alone, since their letters would have ids that others have already.
+    """
+
+    cluster: str
+    topic: str
+    read: int = 0
+    new: int = 0
+    missed: int = 0
+    made_anew: tuple[int, ...] = ()
+
+
+def unread(client_config: ClientConfig, cluster: str, topic: str, letters: Letters) -> Triaged:
+    """Tell what a triage of a topic would read, without reading it: ``read`` counts offsets, at most so many letters.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster or the ledger does not answer.
+    """
+    return _Span(client_config, cluster, topic, letters).triaged()
+
+
+def triage(
+    client_config: ClientConfig,
+    cluster: str,
+    topic: str,
+    letters: Letters,
+    operation: Operation,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _read, _total: None,
+    page: int = PAGE,
+) -> Triaged:
+    """Enter in the ledger what came to a dead-letter topic since the last triage, to where it ends now.
+
+    Args:
+        client_config: the cluster.
+        cluster: its name.
+        topic: the dead-letter topic.
+        letters: the ledger's.
+        operation: who does this.
+        on_progress: hears how many letters were read, and about how many there are to read, after each batch.
+        page: letters of one batch; all are held in memory.
+
+    Raises:
+        StaleTriageError: another triage has read further meanwhile; begin again.
+        FencedError: ``operation`` was taken over.
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster or the ledger does not answer; begin again later.
+    """
+    span = _Span(client_config, cluster, topic, letters)
+    batch = _Batch(letters, operation, cluster, topic, span.known)
+    for records in read_records(client_config, cluster, topic, span.start, span.end):
+        batch.add([sight(record) for record in records])
+        if len(batch) >= page:
+            batch.record()
+            on_progress(batch.read, span.total)
+    batch.reach(span.end)
+    batch.record()
+    on_progress(batch.read, batch.read)
+    return replace(span.triaged(), read=batch.read, new=batch.new)
+
+
+class _Span:
+    """What there is to read of a topic: from the ledger's positions to where it ends now."""
+
+    def __init__(self, client_config: ClientConfig, cluster: str, topic: str, letters: Letters) -> None:
+        self._cluster, self._topic = cluster, topic
+        self.known = {place[2]: at for place, at in letters.positions(cluster).items() if place[1] == topic}
+        ends, self._lows = end_offsets(client_config, topic), start_offsets(client_config, topic)
+        # A position beyond the end is one of a topic of the same name that is gone.
+        self._made_anew = tuple(
+            partition for partition, at in sorted(self.known.items()) if partition >= len(ends) or at > ends[partition]
+        )
+        self.end = {partition: offset for partition, offset in enumerate(ends) if partition not in self._made_anew}
+        self.start = {partition: self.known.get(partition, 0) for partition in self.end}
+        self.total = sum(max(0, end - max(self.start[p], self._lows[p])) for p, end in self.end.items())
+
+    def triaged(self) -> Triaged:
+        missed = sum(max(0, self._lows[p] - self.start[p]) for p in self.end if p in self.known)
+        return Triaged(self._cluster, self._topic, self.total, 0, missed, self._made_anew)
+
+
+class _Batch:
+    """Letters that were read and are not recorded yet."""
+
+    def __init__(self, letters: Letters, operation: Operation, cluster: str, topic: str, known: dict[int, int]) -> None:
+        self.read = self.new = 0
+        self._letters, self._operation = letters, operation
+        self._cluster, self._topic = cluster, topic
+        self._recorded: dict[int, int] = dict(known)
+        self._next: dict[int, int] = {}
+        self._sightings: list[Sighting] = []
+
+    def __len__(self) -> int:
+        return len(self._sightings)
+
+    def add(self, sightings: list[Sighting]) -> None:
+        self._sightings += sightings
+        self.read += len(sightings)
+        self._next.update((sighting.partition, sighting.offset + 1) for sighting in sightings)
+
+    def reach(self, end: dict[int, int]) -> None:
+        """Go on to the ends: behind the last letter may stand what is no letter, such as a transaction's marker."""
+        self._next.update(end)
+
+    def record(self) -> None:
+        reached: dict[Partition, Reach] = {
+            (self._cluster, self._topic, partition): Reach(self._recorded.get(partition), at)
+            for partition, at in self._next.items()
+        }
+        self.new += self._letters.record(self._operation, self._sightings, reached)
+        self._recorded.update(self._next)
+        self._next.clear()
+        self._sightings.clear()

@@ -1,0 +1,186 @@
+"""Steps of triage: read what came to dead-letter topics, and look at what the ledger has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from redrive.config import Config
+from redrive.config.settings import Topic
+from redrive.deadletters.retention import Keeps, Loss, losses
+from redrive.deadletters.selection import Selection
+from redrive.deadletters.triage import Triaged, triage, unread
+from redrive.errors import ConfigError, RedriveError, StaleTriageError, UnavailableError, UnknownTopicError
+from redrive.ledger.letter_queries import Group
+from redrive.ledger.letters import Letters
+from redrive.pump.limits import limits_of
+from redrive.pump.readback import ClientConfig, start_offsets
+from tasks.operations import Run
+from tasks.survey import if_unavailable
+from tasks.words import count, number
+
+HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+"""The report says how many letters retention may take within each of these."""
+
+TREND_DAYS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the ledger has of open letters, and what will become of them.
+
+    Attributes:
+        groups: by reason, producer and main topic; the largest first.
+        trend: day → letters of that day, of whatever fate; days without any are left out.
+        losses: by partition, what retention takes.
+        at: when this was looked up.
+    """
+
+    groups: Sequence[Group]
+    trend: Sequence[tuple[datetime, int]]
+    losses: Sequence[Loss]
+    at: datetime
+
+    @property
+    def open(self) -> int:
+        """How many letters are open."""
+        return sum(group.letters for group in self.groups)
+
+    @property
+    def lost(self) -> int:
+        """How many of them are gone from their topics."""
+        return sum(loss.lost for loss in self.losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A topic that could not be triaged, and why."""
+
+    cluster: str
+    topic: str
+    reason: str
+
+
+def dead_letter_topics(config: Config, topics: Sequence[str], cluster: str | None) -> list[Topic]:
+    """Give the dead-letter topics that are asked for; none named: all.
+
+    Raises:
+        ConfigError: one is not in the settings, or holds no dead letters by them.
+    """
+    if cluster is not None:
+        config.cluster(cluster)
+    for name in topics:
+        if not config.topic(name).dead_letters:
+            raise ConfigError(
+                f"topics.{name}", "holds no dead letters by the settings; if it does, dead_letters = true"
+            )
+    every = [config.topic(name) for name in sorted(topics or config.topics)]
+    return [topic for topic in every if topic.dead_letters and cluster in (None, topic.cluster)]
+
+
+def _may_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    another = isinstance(state.result(raise_on_failure=False), StaleTriageError)
+    return another or if_unavailable(task, run, state)
+
+
+class Reading:
+    """What the tasks of one run share. Not one of the types that Prefect looks into when it is handed to a task."""
+
+    def __init__(self, config: Config, run: Run, *, record: bool) -> None:
+        self.config, self.run, self.record = config, run, record
+
+    @property
+    def letters(self) -> Letters:
+        """The ledger's dead letters."""
+        return self.run.ledger.letters
+
+    def client(self, cluster: str) -> ClientConfig:
+        """Give what a client of a cluster needs."""
+        return self.config.cluster(cluster).client_config()
+
+
+@task(
+    name="triage topic",
+    task_run_name="triage {topic}",
+    description="Enters in the ledger what came to a dead-letter topic since the last triage. A retry goes on from there.",
+    retries=5,
+    retry_delay_seconds=[1, 3, 5, 10],
+    retry_condition_fn=_may_retry,
+    cache_policy=NO_CACHE,
+)
+def triage_topic(topic: str, cluster: str, reading: Reading) -> Triaged:
+    """Triage one topic; or only count what is new, if nothing is to be recorded.
+
+    Raises:
+        RedriveError: see `redrive.deadletters.triage.triage`.
+    """
+    client, log = reading.client(cluster), get_run_logger()
+    if not reading.record:
+        return unread(client, cluster, topic, reading.letters)
+    done = triage(client, cluster, topic, reading.letters, reading.run.operation)
+    log.info("%s: %s read, %s new", topic, count(done.read, "letter"), number(done.new))
+    return done
+
+
+def triage_topics(reading: Reading, topics: Iterable[Topic]) -> tuple[list[Triaged], list[Failure]]:
+    """Triage topics one after the other; one that fails stops no other."""
+    done: list[Triaged] = []
+    failed: list[Failure] = []
+    for topic in topics:
+        end = triage_topic(topic.name, topic.cluster, reading, return_state=True).result(raise_on_failure=False)
+        if isinstance(end, Triaged):
+            done.append(end)
+        elif isinstance(end, RedriveError):
+            failed.append(Failure(topic.cluster, topic.name, str(end)))
+        else:
+            raise end
+    return done, failed
+
+
+@task(
+    name="look at the letters",
+    description="Asks the ledger what is open, and each dead-letter topic how long it keeps what it has.",
+    retries=3,
+    retry_delay_seconds=[1, 3, 5],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
+    """Look at the open letters of these topics.
+
+    Raises:
+        UnavailableError: the ledger does not answer. (A cluster that does not is left out of what will be lost.)
+    """
+    now = datetime.now(UTC)
+    of_topics = Selection(dead_letter_topics=[topic.name for topic in topics])
+    since = (now - timedelta(days=TREND_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
+    every = Selection(dead_letter_topics=of_topics.dead_letter_topics, fates=[], since=since)
+    keeps = _keeps(reading, topics)
+    known = {partition[:2] for partition in keeps}
+    places = (place for place in reading.letters.places(of_topics) if (place.cluster, place.topic) in known)
+    return Overview(
+        reading.letters.groups(of_topics),
+        reading.letters.trend(every, "day"),
+        losses(places, keeps, now, HORIZONS),
+        now,
+    )
+
+
+def _keeps(reading: Reading, topics: Sequence[Topic]) -> Mapping[tuple[str, str, int], Keeps]:
+    keeps: dict[tuple[str, str, int], Keeps] = {}
+    for topic in topics:
+        client = reading.client(topic.cluster)
+        try:
+            retention, starts = limits_of(client, topic.name).retention_ms, start_offsets(client, topic.name)
+        except (UnavailableError, UnknownTopicError) as error:
+            get_run_logger().warning("%s: how long it keeps its letters could not be looked up: %s", topic.name, error)
+            continue
+        keeps |= {(topic.cluster, topic.name, number): Keeps(start, retention) for number, start in enumerate(starts)}
+    return keeps

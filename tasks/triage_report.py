@@ -1,0 +1,193 @@
+"""What people read about dead letters: how many, why, of whom, since when, and which will be lost before when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from redrive.deadletters.triage import Triaged
+from tasks.ending import Word, close
+from tasks.operations import Run
+from tasks.pictures import bars
+from tasks.triage import Failure, Overview
+from tasks.words import cell, count, duration, number, table
+
+MOST_ROWS = 100
+
+
+def finish_triage(
+    run: Run, mode: str, done: Sequence[Triaged], failed: Sequence[Failure], overview: Overview
+) -> State[object]:
+    """Enter the end in the ledger, show it, tell whoever listens, and give the flow run's last state."""
+    new = sum(triaged.new for triaged in done)
+    counts = {
+        "topics": len(done),
+        "read": sum(triaged.read for triaged in done),
+        "new": new,
+        "open": overview.open,
+        "lost": overview.lost,
+        "missed": sum(triaged.missed for triaged in done),
+    }
+    reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
+    run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons})
+    if mode == "run":
+        _tell(run, done, overview)
+    word: Word = "failed" if failed else "planned" if mode == "plan" else "triaged"
+    message = close(
+        run, word, headline(mode, counts, overview, failed), counts, report_text(mode, done, failed, overview)
+    )
+    return Failed(message=message) if failed else Completed(message=message)
+
+
+def _tell(run: Run, done: Sequence[Triaged], overview: Overview) -> None:
+    """Tell of each cluster whose dead letters have become more."""
+    new: defaultdict[str, int] = defaultdict(int)
+    for triaged in done:
+        new[triaged.cluster] += triaged.new
+    for cluster, letters in new.items():
+        if letters:
+            emit_event(
+                "redrive.dead_letters.growing",
+                {"prefect.resource.id": f"redrive.cluster.{cluster}", "prefect.resource.name": cluster},
+                related=[{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}],
+                payload={
+                    "cluster": cluster,
+                    "new": letters,
+                    "open": overview.open,
+                    "groups": [
+                        {
+                            "reason": group.reason,
+                            "producer": group.producer,
+                            "topic": group.topic,
+                            "letters": group.letters,
+                        }
+                        for group in overview.groups[:10]
+                    ],
+                },
+            )
+
+
+def headline(mode: str, counts: dict[str, int], overview: Overview, failed: Sequence[Failure]) -> str:
+    """Say the end in one line."""
+    if failed:
+        others = f"; and {len(failed) - 1} more topics" if len(failed) > 1 else ""
+        return f"{failed[0].topic} could not be triaged: {failed[0].reason}{others}"
+    if mode == "plan":
+        return f"about {count(counts['read'], 'letter')} in {count(counts['topics'], 'topic')} to triage"
+    line = f"{count(counts['open'], 'open letter')}, {number(counts['new'])} of them new"
+    oldest = min((group.oldest for group in overview.groups), default=None)
+    if oldest is not None:
+        line += f"; the oldest {duration((overview.at - oldest).total_seconds())} old"
+    soon = sum(loss.due[1] for loss in overview.losses)
+    if soon:
+        line += f"; {number(soon)} may be deleted within a day"
+    return line
+
+
+def report_text(mode: str, done: Sequence[Triaged], failed: Sequence[Failure], overview: Overview) -> str:
+    """Write the report as Markdown: what is open first, then what to hurry for."""
+    parts = [f"## {count(overview.open, 'open dead letter')}"]
+    if mode == "plan":
+        parts.append("Nothing was recorded: this is what a triage would read, and what the ledger has by now.")
+    parts += [
+        f"> **{failure.topic}** ({failure.cluster}) could not be triaged: {cell(failure.reason)}" for failure in failed
+    ]
+    parts += _warnings(done, overview)
+    if overview.groups:
+        parts += [
+            "### Why, and whose",
+            bars(
+                "Open letters by reason and producer",
+                [(f"{reason} · {who or 'unknown'}", letters, 0, number(letters)) for reason, who, letters in _by_reason(overview)],
+            ),
+            table(
+                ["reason", "producer", "topic", "letters", "correctable", "attempts", "oldest", "newest"],
+                [
+                    [
+                        group.reason, group.producer or "–", group.topic or "–", group.letters, group.correctable,
+                        group.attempts, _ago(group.oldest, overview), _ago(group.newest, overview),
+                    ]
+                    for group in overview.groups[:MOST_ROWS]
+                ],
+                left=3,
+            ),
+        ]  # fmt: skip
+        if len(overview.groups) > MOST_ROWS:
+            parts.append(f"… and {len(overview.groups) - MOST_ROWS} more groups, which the totals include.")
+    if len(overview.trend) > 1:
+        days = [(f"{day:%a %d %b}", letters, 0, number(letters)) for day, letters in overview.trend]
+        parts += ["### When they came", bars("Letters a day, whatever has become of them", days)]
+    if overview.losses:
+        parts += ["### How long they will be there", _losses(overview)]
+    parts += ["### What was read", _topics(mode, done)]
+    return "\n\n".join(parts)
+
+
+def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
+    lines = []
+    day = sum(loss.due[1] for loss in overview.losses)
+    if day:
+        lines.append(
+            f"> **{count(day, 'letter')} may be deleted within a day** by the retention of their topics. Correct or "
+            "discard them before, or raise `retention.ms`."
+        )
+    if overview.lost:
+        lines.append(
+            f"> {count(overview.lost, 'open letter')} of the ledger are gone from their topics: nobody can correct "
+            "them any more."
+        )
+    for triaged in done:
+        if triaged.missed:
+            lines.append(
+                f"> {triaged.topic}: up to {count(triaged.missed, 'letter')} were deleted before any triage read them. "
+                "Run triage more often than the topic's retention."
+            )
+        if triaged.made_anew:
+            partitions = ", ".join(map(str, triaged.made_anew))
+            lines.append(
+                f"> {triaged.topic}, partition {partitions}: ends before the place that triage had reached. The topic "
+                "was deleted and made again under the same name; its letters are left alone. Use a new name."
+            )
+    return lines
+
+
+def _by_reason(overview: Overview) -> list[tuple[str, str, int]]:
+    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for group in overview.groups:
+        sums[group.reason, group.producer] += group.letters
+    return [(reason, producer, letters) for (reason, producer), letters in sorted(sums.items(), key=lambda i: -i[1])]
+
+
+def _losses(overview: Overview) -> str:
+    rows = [
+        [
+            f"{loss.topic} [{loss.partition}]", loss.cluster, loss.letters, loss.lost, *loss.due,
+            "never" if loss.first_at is None else f"{loss.first_at:%Y-%m-%d %H:%M} UTC",
+        ]
+        for loss in overview.losses[:MOST_ROWS]
+    ]  # fmt: skip
+    head = [
+        "partition",
+        "cluster",
+        "letters",
+        "gone",
+        "within an hour",
+        "within a day",
+        "within a week",
+        "the first at",
+    ]
+    return table(head, rows, left=2)
+
+
+def _topics(mode: str, done: Sequence[Triaged]) -> str:
+    head = ["topic", "cluster", "to read" if mode == "plan" else "read", "new"]
+    return table(head, [[each.topic, each.cluster, each.read, each.new] for each in done], left=2)
+
+
+def _ago(moment: datetime, overview: Overview) -> str:
+    return f"{duration(max(0.0, (overview.at - moment).total_seconds()))} ago".replace(" ", "\u00a0")
