@@ -78,9 +78,8 @@ def dead_letter_topics(config: Config, topics: Sequence[str], cluster: str | Non
         config.cluster(cluster)
     for name in topics:
         if not config.topic(name).dead_letters:
-            raise ConfigError(
-                f"topics.{name}", "holds no dead letters by the settings; if it does, dead_letters = true"
-            )
+            reason = "holds no dead letters, by the settings; if it does, say so: dead_letters = true"
+            raise ConfigError(f"topics.{name}", reason)
     every = [config.topic(name) for name in sorted(topics or config.topics)]
     return [topic for topic in every if topic.dead_letters and cluster in (None, topic.cluster)]
 
@@ -109,7 +108,7 @@ class Reading:
 @task(
     name="triage topic",
     task_run_name="triage {topic}",
-    description="Enters in the ledger what came to a dead-letter topic since the last triage. A retry goes on from there.",
+    description="Enters in the ledger what came to a dead-letter topic since the last triage; a retry goes on there.",
     retries=5,
     retry_delay_seconds=[1, 3, 5, 10],
     retry_condition_fn=_may_retry,

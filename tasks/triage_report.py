@@ -99,12 +99,10 @@ def report_text(mode: str, done: Sequence[Triaged], failed: Sequence[Failure], o
     ]
     parts += _warnings(done, overview)
     if overview.groups:
+        rows = [(name, letters, 0, number(letters)) for name, letters in _by_reason(overview)]
         parts += [
             "### Why, and whose",
-            bars(
-                "Open letters by reason and producer",
-                [(f"{reason} · {who or 'unknown'}", letters, 0, number(letters)) for reason, who, letters in _by_reason(overview)],
-            ),
+            bars("Open letters by reason and producer", rows),
             table(
                 ["reason", "producer", "topic", "letters", "correctable", "attempts", "oldest", "newest"],
                 [
@@ -156,11 +154,11 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
     return lines
 
 
-def _by_reason(overview: Overview) -> list[tuple[str, str, int]]:
-    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
+def _by_reason(overview: Overview) -> list[tuple[str, int]]:
+    sums: defaultdict[str, int] = defaultdict(int)
     for group in overview.groups:
-        sums[group.reason, group.producer] += group.letters
-    return [(reason, producer, letters) for (reason, producer), letters in sorted(sums.items(), key=lambda i: -i[1])]
+        sums[f"{group.reason} · {group.producer or 'unknown'}"] += group.letters
+    return sorted(sums.items(), key=lambda each: -each[1])
 
 
 def _losses(overview: Overview) -> str:
@@ -171,17 +169,8 @@ def _losses(overview: Overview) -> str:
         ]
         for loss in overview.losses[:MOST_ROWS]
     ]  # fmt: skip
-    head = [
-        "partition",
-        "cluster",
-        "letters",
-        "gone",
-        "within an hour",
-        "within a day",
-        "within a week",
-        "the first at",
-    ]
-    return table(head, rows, left=2)
+    within = ["within an hour", "within a day", "within a week"]
+    return table(["partition", "cluster", "letters", "gone", *within, "the first at"], rows, left=2)
 
 
 def _topics(mode: str, done: Sequence[Triaged]) -> str:
