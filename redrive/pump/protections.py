@@ -5,17 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import ConfigResource, ResourceType
 
 from redrive.errors import UnavailableError
-from redrive.pump.readback import ClientConfig, admin_client, cluster_name
+from redrive.pump.readback import LATEST, ClientConfig, admin_client, ask_leaders, cluster_name, offset_reader
 
 _TIMEOUT = 10.0
 
@@ -32,7 +26,9 @@ class ConsumerLag:
             topics: the topics to count.
             limit: hold while more events than this wait for the group, over all partitions it has committed for.
         """
+        self._client = client_config
         self._admin = admin_client(client_config)
+        self._reader = offset_reader(client_config, committed=True)
         self._cluster = f"Kafka {cluster_name(client_config)}"
         self._group, self._topics, self._limit = group, frozenset(topics), limit
 
@@ -63,13 +59,10 @@ class ConsumerLag:
             }
             if not committed:
                 return 0
-            ends = self._admin.list_offsets(
-                {TopicPartition(topic, p): OffsetSpec.latest() for topic, p in committed},
-                isolation_level=IsolationLevel.READ_COMMITTED,
-                request_timeout=_TIMEOUT,
-            )
-            return sum(max(0, end.result().offset - committed[tp.topic, tp.partition]) for tp, end in ends.items())
+            ends = ask_leaders(self._reader, [TopicPartition(*place, LATEST) for place in committed], _TIMEOUT)
+            return sum(max(0, end - committed[place]) for place, end in ends.items())
         except KafkaException as error:
+            self._reader = offset_reader(self._client, committed=True)  # one that asks anew who leads
             raise UnavailableError(self._cluster, f"lag of {self._group}: {error.args[0].str()}") from error
 
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.events import Headers
@@ -33,7 +32,11 @@ _log = logging.getLogger("redrive.kafka")  # without one, librdkafka writes to s
 
 _TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
 _REQUEST_TIMEOUT = 10.0
+_LEADER_TIMEOUT = 5.0
 _ELECTION = 15.0
+
+LATEST, EARLIEST = -1, -2
+"""What Kafka takes for a time in its ListOffsets request: the end, and the beginning."""
 _MOVING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -42,6 +45,7 @@ _MOVING = {
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.KAFKA_STORAGE_ERROR,
     KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
 }
 
 T = TypeVar("T")
@@ -74,7 +78,7 @@ def end_offsets(client_config: ClientConfig, topic: str) -> list[int]:
         UnknownTopicError: there is no such topic.
         UnavailableError: the cluster does not answer.
     """
-    return _offsets(client_config, topic, OffsetSpec.latest())
+    return _offsets(client_config, topic, LATEST)
 
 
 def start_offsets(client_config: ClientConfig, topic: str) -> list[int]:
@@ -84,7 +88,7 @@ def start_offsets(client_config: ClientConfig, topic: str) -> list[int]:
         UnknownTopicError: there is no such topic.
         UnavailableError: the cluster does not answer.
     """
-    return _offsets(client_config, topic, OffsetSpec.earliest())
+    return _offsets(client_config, topic, EARLIEST)
 
 
 def offsets_for_time(client_config: ClientConfig, topic: str, since_ms: int) -> list[int]:
@@ -95,7 +99,7 @@ def offsets_for_time(client_config: ClientConfig, topic: str, since_ms: int) -> 
         UnavailableError: the cluster does not answer.
     """
     ends = end_offsets(client_config, topic)
-    found = _offsets(client_config, topic, OffsetSpec.for_timestamp(since_ms))
+    found = _offsets(client_config, topic, since_ms)
     # -1: nothing that young. The ends were taken before, so what arrives in between is after them.
     return [offset if offset >= 0 else end for offset, end in zip(found, ends, strict=True)]
 
@@ -262,21 +266,56 @@ def _partition_count(admin: AdminClient, client_config: ClientConfig, topic: str
     return _settled(describe, client_config, topic, settle)
 
 
-def _offsets(client_config: ClientConfig, topic: str, spec: OffsetSpec) -> list[int]:
-    admin = admin_client(client_config)
-    count = _partition_count(admin, client_config, topic)
+def _offsets(client_config: ClientConfig, topic: str, when: int) -> list[int]:
+    count = partition_count(client_config, topic)
+    wanted = [TopicPartition(topic, partition, when) for partition in range(count)]
 
     def ask() -> list[int]:
-        futures = admin.list_offsets(
-            {TopicPartition(topic, p): spec for p in range(count)},
-            # Committed or not: a read-committed answer stops at the first open transaction, and hides what lies behind.
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=_REQUEST_TIMEOUT,
-        )
-        offsets = {asked.partition: future.result().offset for asked, future in futures.items()}
-        return [offsets[p] for p in range(count)]
+        # A new client each time: it asks anew who leads.
+        found = ask_leaders(offset_reader(client_config), wanted)
+        return [found[topic, partition] for partition in range(count)]
 
     return _settled(ask, client_config, topic, 2.0)
+
+
+def offset_reader(client_config: ClientConfig, *, committed: bool = False) -> Consumer:
+    """Connect for `ask_leaders`.
+
+    Args:
+        client_config: the cluster.
+        committed: whether ends are those of what is committed. A read-committed answer stops at the first open
+            transaction, and hides what lies behind it.
+    """
+    isolation = "read_committed" if committed else "read_uncommitted"
+    return Consumer({**_reader_config(client_config), "isolation.level": isolation}, logger=_log)
+
+
+def ask_leaders(
+    reader: Consumer, wanted: Sequence[TopicPartition], timeout: float = _LEADER_TIMEOUT
+) -> dict[tuple[str, int], int]:
+    """Ask partitions' leaders for offsets: by topic and number; -1 only where there is nothing as young as asked for.
+
+    Not by `AdminClient.list_offsets`: while a leader is away, that tries to connect to it thousands of times a second,
+    and then answers for its partitions with -1001, without an error (confluent-kafka 2.16).
+
+    Args:
+        reader: made by `offset_reader`.
+        wanted: partitions with a time in milliseconds since 1970 as their offset, or `LATEST`, or `EARLIEST`.
+        timeout: seconds.
+
+    Raises:
+        KafkaException: a leader does not answer, or there is none.
+    """
+    least = {(asked.topic, asked.partition): 0 if asked.offset < 0 else -1 for asked in wanted}
+    found: dict[tuple[str, int], int] = {}
+    for answer in reader.offsets_for_times(list(wanted), timeout=timeout):
+        place = (answer.topic, answer.partition)
+        if answer.error is not None:
+            raise KafkaException(answer.error)
+        if answer.offset < least[place]:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        found[place] = answer.offset
+    return found
 
 
 def _settled(ask: Callable[[], T], client_config: ClientConfig, topic: str, unknown_for: float) -> T:
