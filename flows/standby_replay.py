@@ -80,8 +80,8 @@ class Replay(BaseModel):
             title="Settle (seconds)",
             ge=0,
             le=600,
-            description="How long an event that may be in Kafka already is left alone before it is looked for there: "
-            "a broker that was only paused may still write it.",
+            description="How long events that may be in Kafka already are left alone, once the cluster is well again, "
+            "before they are looked for there: a broker that was only paused may still write them.",
         ),
     ] = 5.0
     patience: Annotated[

@@ -175,14 +175,15 @@ class BackPressureError(RedriveError):
 
     Attributes:
         events: how many it holds.
+        bytes: how many bytes of keys and values they are.
         waited: seconds that the call waited for room.
     """
 
-    def __init__(self, events: int, waited: float) -> None:
-        self.events, self.waited = events, waited
+    def __init__(self, events: int, bytes: int, waited: float) -> None:
+        self.events, self.bytes, self.waited = events, bytes, waited
         super().__init__(
-            f"no room for another event after {waited:.1f} s: {events} events wait for Kafka or the standby store; "
-            "slow down, or raise max_unacknowledged"
+            f"no room for another event after {waited:.1f} s: {events:,} events ({bytes:,} bytes) wait for Kafka or "
+            "the standby store; slow down, or raise max_unacknowledged or max_unacknowledged_bytes"
         )
 
 

@@ -14,8 +14,8 @@ What is not guaranteed
 - An event that is *not* acknowledged (a `PublishError`, a killed process) may be there or not; at most once.
 - Consumers that read *uncommitted* also see what an aborted transaction of a replay wrote; the event's id tells them.
 - A produce request that lay in the socket of a paused broker and is read after the replay's look-up (which waits for
-  ``settle`` seconds) puts an event there twice. The replay's proof finds and reports it; the event's id lets consumers
-  drop it.
+  ``settle`` seconds after the cluster is well again) puts an event there twice. The replay's proof finds and reports
+  it; the event's id lets consumers drop it.
 - A producer that can't read the gate goes on with Kafka (unless ``gate_strict``); then order between producers can
   suffer.
 - Order between producers in one outage is by their clocks, as far as these agree (``skew``).
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 STORE_THREADS = 8
 """Batches that are stored at once."""
 WATCH_THREADS = 2
-"""Looks at the gate and at Kafka at once; apart from the others, which may all wait for a slow table."""
+"""Looks at the gate and at Kafka at once, for each cluster; apart from those others, which may all wait for a table."""
 MAX_EVENT_BYTES = 1_000_000
 """The largest event if its topic sets no ``max.message.bytes`` (Kafka's own default, with room for its framing)."""
 
@@ -85,7 +85,7 @@ class EventProducer:
         settings: DispatchSettings | None = None,
     ) -> None:
         self.name = name
-        self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
+        self.instance = f"{name}-{uuid.uuid4().hex}"
         self._id_prefix = f"{uuid.uuid4()}-"
         self._numbers = itertools.count(1)
         self._config = config
@@ -103,7 +103,7 @@ class EventProducer:
         self._clock = SystemClock()
         self._store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix=f"{name}-standby")
-        self._watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{name}-watch")
+        self._watches: list[ThreadPoolExecutor] = []
         self._dispatchers: dict[str, Dispatcher] = {}
         self._of_topic: dict[str, Dispatcher] = {}
         self._threads: list[threading.Thread] = []
@@ -135,9 +135,17 @@ class EventProducer:
             event_id: unique for ever; None makes one. Give your own to let consumers drop a repetition of yours.
             headers: go along, after the event's own.
 
+        It may wait: for a topic's schema and lanes when it is first used, for the view of the lanes when that is too
+        old, and for room when too much is unacknowledged (``block_timeout``).
+
         Raises:
-            ConfigError: the topic is not in the settings, or has no schema.
-            BackPressureError: too many events wait; nothing was accepted.
+            ConfigError: the topic is not in the settings, or has no schema; or the standby table refuses this
+                principal.
+            SchemaError: the topic's schema, asked for now, can't be used.
+            UnavailableError: the registry does not answer, for a topic that was not named at the start; or the gate
+                can't be read and ``gate_strict`` is on.
+            PublishError: the producer is closed.
+            BackPressureError: too much waits; nothing was accepted.
             InvalidEventError: its id, key or headers are nothing that Kafka could carry, or it is too large even for
                 a dead letter; nothing was accepted.
         """
@@ -146,6 +154,8 @@ class EventProducer:
         writer = self._writers.get(topic) or self._writer(topic)
         # Unique as the instance is, and counted on: a random id for each event would take an eighth of its time.
         identity = f"{self._id_prefix}{next(self._numbers)}" if event_id is None else event_id
+        if type(identity) is not str and isinstance(identity, str):
+            identity = str.__str__(identity)
         if key is not None and type(key) is not bytes:
             key = _key(topic, key)
         now = time.time_ns() // 1_000_000
@@ -190,7 +200,7 @@ class EventProducer:
             timeout: seconds; None waits until each event has been given up by itself.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self.unacknowledged == 0, timeout)
+            self._changed.wait_for(lambda: self.unacknowledged <= 0, timeout)
         return self.unacknowledged
 
     @property
@@ -219,10 +229,10 @@ class EventProducer:
         self._closing.set()
         for thread in self._threads:
             thread.join(10)
-        for pool in (self._pool, self._watch):
-            pool.shutdown(wait=True, cancel_futures=True)
         for dispatcher in self._dispatchers.values():
             dispatcher.abandon(f"the producer {self.name} was closed before it was acknowledged")
+        for pool in (self._pool, *self._watches):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> EventProducer:
         return self
@@ -254,6 +264,8 @@ class EventProducer:
                     for each in self._config.topics_of(given.cluster)
                 ]
                 client = self._config.cluster(given.cluster).client_config()
+                watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
+                self._watches.append(watch)
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
                     given.cluster,
                     KafkaMainPath(client, max_event_bytes=max(limits), max_batch_bytes=min(limits)),
@@ -261,7 +273,7 @@ class EventProducer:
                     producer=self.instance,
                     lanes=lambda name: self._config.topic(name).lanes,
                     run=self._pool.submit,
-                    look=self._watch.submit,
+                    look=watch.submit,
                     clock=self._clock,
                     changed=self._changed,
                     settings=self._settings,
@@ -307,7 +319,7 @@ class EventProducer:
         )
         receipt.path = "dead_letter"
         receipt.progress = Progress.WAITING
-        self._of_topic[self._dead_letters].submit(receipt)
+        self._of_topic[self._dead_letters].submit(receipt, crowded=True)
 
 
 def _key(topic: str, key: object) -> bytes:
@@ -324,17 +336,20 @@ def _key(topic: str, key: object) -> bytes:
 
 def _checked(topic: str, headers: Headers) -> Headers:
     """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late."""
+    plain: Headers = []
     for index, header in enumerate(headers):
         match header:
-            case (str() as name, bytes() | None) if type(header) is tuple:
+            case (str() as name, bytes() | None as value) if type(header) is tuple:
                 try:
                     name.encode()
                 except UnicodeEncodeError:
                     reason = "has half a surrogate pair in its name, which UTF-8 can't carry"
                     raise InvalidEventError(topic, f"headers[{index}]", reason) from None
+                # Of subclasses, MessagePack knows nothing.
+                plain.append((str.__str__(name), None if value is None else bytes(value)))
             case _:
                 raise InvalidEventError(topic, f"headers[{index}]", "is not a tuple of a str and bytes or None")
-    return headers
+    return plain
 
 
 def _size(event: Event) -> int:

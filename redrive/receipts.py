@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from enum import IntEnum
@@ -11,6 +12,8 @@ from confluent_kafka import KafkaError, Message
 
 from redrive.errors import PublishError
 from redrive.events import Event
+
+log = logging.getLogger(__name__)
 
 Path = Literal["main", "standby", "dead_letter"]
 
@@ -62,6 +65,8 @@ class Receipt:
     published = 0.0
     sent = 0.0
     """When it went to Kafka, if it had to wait before: Kafka's time to confirm it begins only then."""
+    weight = 0
+    """Bytes of its key and value, while it counts as unacknowledged."""
     is_plain = False
     """An event of its own, acknowledged by the main path: nothing is left to do but count, and call back."""
     callbacks: list[Callable[[Receipt], None]] | None = None
@@ -103,7 +108,10 @@ class Receipt:
         return self
 
     def add_done_callback(self, call: Callable[[Receipt], None]) -> None:
-        """Call ``call(receipt)`` once it is done, from a thread of the producer; at once if it is done already."""
+        """Call ``call(receipt)`` once it is done, from a thread of the producer; at once if it is done already.
+
+        It holds up the producer's work: let it be quick. It may publish, but not wait for an acknowledgement.
+        """
         with self._changed:
             self.callbacks = [*(self.callbacks or ()), call]
         # It may have been done before the line above: then whoever did it saw nobody to call.
@@ -141,4 +149,7 @@ class Receipt:
         with self._changed:
             calls, self.callbacks = self.callbacks, None
         for call in calls or ():
-            call(self)
+            try:
+                call(self)
+            except Exception:
+                log.exception("a callback of event %s failed", self.event.id)

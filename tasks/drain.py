@@ -58,6 +58,7 @@ class Draining:
         self.config, self.governor, self.board = config, governor, board
         self.store = open_store(config)
         self.operation, self.settle, self.patience = operation, settle, patience
+        self.well: dict[str, float] = {}
 
     def may_retry(self, lane: Lane) -> Callable[[Task[..., Any], TaskRun, State[Any]], bool]:
         """Retry while a system does not answer, for as long as patience lasts; it starts anew when events move."""
@@ -99,6 +100,7 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
             on_progress=partial(board.moved, lane),
             total=total,
             settle=work.settle,
+            well=work.well,
             store=work.store,
         )
     except UnavailableError as error:

@@ -32,7 +32,8 @@ class Encoder:
         try:
             self._check = Compiler(schema.named).check(schema.inner)
             self._shape = compile_branches(schema.inner, schema.named)
-            self._quick = compile_quick(schema)
+            # How deeply a value of a recursive type may be nested is for the check to say.
+            self._quick = self._encode if schema.recursive else compile_quick(schema)
         except (ValueError, KeyError) as error:
             raise SchemaError(schema.name, f"can't be used: {error}") from error
         self._record, self._wrapped = schema.record, schema.wrapped

@@ -171,13 +171,14 @@ class _Quick:
         kind = schema["type"]
         if kind in ("record", "error"):
             return _call(self._record(schema))
-        units = _UNITS.get(schema.get("logicalType", ""))
+        logical = schema.get("logicalType")
+        units = _UNITS.get(logical) if isinstance(logical, str) else None
         if units and kind == "long":
             low, high = instant_range(units)
             raw = f"type({{v}}) is int and {low} <= {{v}} <= {high}"
             given = "type({v}) is datetime and {v}.tzinfo is UTC"
             return _Code(f"({given} or {raw})", "(long({v}) if type({v}) is int else {uses}({v}))", _instant(units))
-        if schema.get("logicalType") == "date" and kind == "int":
+        if logical == "date" and kind == "int":
             return _Code("type({v}) is date", f"long({{v}}.toordinal() - {_EPOCH_DAY})")
         if logical_check(schema):
             return _call(self._slow(schema))

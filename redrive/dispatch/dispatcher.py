@@ -13,7 +13,7 @@ from redrive.dispatch.monitor import Monitor
 from redrive.dispatch.settings import DispatchSettings
 from redrive.dispatch.standby import StandbyPath
 from redrive.dispatch.view import View
-from redrive.errors import BackPressureError
+from redrive.errors import BackPressureError, PublishError, RedriveError
 from redrive.receipts import Progress, Receipt
 from redrive.standby.lanes import Lane
 from redrive.standby.store import Store
@@ -85,13 +85,19 @@ class Dispatcher:
         self._changed = changed
         self._settings = settings
         self._on_refused = on_refused
-        self._most_open = settings.max_unacknowledged
+        self._most_open, self._most_bytes = settings.max_unacknowledged, settings.max_unacknowledged_bytes
         self._lock, self._room = monitor.lock, monitor.room
         self._in_flight = InFlight(main, clock)
         self._lanes = Lanes(self._in_flight, writer)
         self._view = View(store, cluster, self._lanes, monitor, wanted=lanes, clock=clock, settings=settings, look=look)
-        self._standby = StandbyPath(self._lanes, self._in_flight, self._view, monitor, clock=clock, run=run)
+        self._standby = StandbyPath(
+            self._lanes, self._in_flight, monitor, clock=clock, fresh=settings.gate_refresh, run=run
+        )
+        self._refused: list[Receipt] = []
+        self._to_tell: list[Receipt] = []
+        self._ended = ""
         self._open = 0
+        self._open_bytes = 0
         self._since_tick = 0
         self._sweep_due = 0.0
         self._last_accepted = 0
@@ -106,28 +112,35 @@ class Dispatcher:
     def why_waiting(self) -> str:
         """Return what keeps events from being acknowledged, for messages."""
         kafka = "Kafka does not confirm" if self._in_flight.down else "Kafka is being waited for"
-        return f"{kafka}; {self._view.error or 'the standby store is being waited for'}"
+        return f"{kafka}; {self._standby.error or self._view.error or 'the standby store is being waited for'}"
 
-    def submit(self, receipt: Receipt) -> None:
+    def submit(self, receipt: Receipt, *, crowded: bool = False) -> None:
         """Accept an event: from here on, its place in the order of its lane is fixed.
 
+        Args:
+            receipt: the event's.
+            crowded: accept it however much waits; for one that takes the place of another.
+
         Raises:
-            BackPressureError: too many events wait; this one was not accepted.
+            BackPressureError: too much waits; this one was not accepted.
             UnavailableError: the gate can't be read, and ``gate_strict`` is on.
+            PublishError: the producer has ended.
         """
         event = receipt.event
+        receipt.weight = len(event.value or b"") + len(event.key or b"")
         lanes, in_flight = self._lanes, self._in_flight
         topic = lanes.topics.get(event.topic) or self._view.learn(event.topic)
         with self._lock:
-            if self._open >= self._most_open:
+            if (self._open >= self._most_open or self._open_bytes >= self._most_bytes) and not crowded:
                 self._wait_for_room()
             now = self._clock.monotonic()
             if now >= self._view.old_at and not (in_flight.down or lanes.is_off_main(topic, event)):
                 self._view.wait()
                 now = self._clock.monotonic()
+            if self._ended:
+                raise PublishError(event.id, event.topic, self._ended)
             receipt.published = now
             event.timestamp = self._accepted_now()
-            self._open += 1
             self._since_tick += 1
             if self._since_tick % _REPORT_EVERY == 0:
                 # Reports are taken in by the thread that publishes while it does so fast: two threads that hand each
@@ -138,9 +151,13 @@ class Dispatcher:
                 lane = topic.lane_of(event)
                 if lane.mode is not Mode.MAIN or in_flight.down:
                     lane.queue.append(receipt)
+                    self._open += 1
+                    self._open_bytes += receipt.weight
                     if lane.mode is Mode.MAIN:
                         lanes.set_mode(lane, Mode.STANDBY)
                     return
+            self._open += 1
+            self._open_bytes += receipt.weight
             in_flight.send(receipt)
 
     def tick(self, wait: float) -> None:
@@ -166,25 +183,33 @@ class Dispatcher:
                 self._finish(self._standby.acknowledged(now), "standby")
             self._view.refresh_if_due(now)
             if self._in_flight.down and not self._probing:
-                self._probing = True
-                self._look(self._probe)
+                self._start_probe()
             jobs = self._standby.jobs(now) if self._lanes.any_off_main else []
+        self._tell()
         for start in jobs:
             start()
 
     def abandon(self, reason: str) -> None:
         """Fail all that is not acknowledged: the end of the producer."""
+        self._view.close()
         with self._lock:
+            self._ended = reason
+            self._finish(self._in_flight.confirmed(), "main")
             left = [receipt for receipt in (*self._in_flight.clear(), *self._standby.clear()) if not receipt.done]
             for receipt in left:
                 receipt.fail(reason)
             self._finish(left, "failed")
+        self._tell()
 
     def _wait_for_room(self) -> None:
         started = self._clock.monotonic()
         limit = self._settings.block_timeout
-        if not self._room.wait_for(lambda: self._open < self._most_open, limit):
-            raise BackPressureError(self._open, self._clock.monotonic() - started)
+
+        def has_room() -> bool:
+            return bool(self._ended) or (self._open < self._most_open and self._open_bytes < self._most_bytes)
+
+        if not self._room.wait_for(has_room, limit):
+            raise BackPressureError(self._open, self._open_bytes, self._clock.monotonic() - started)
 
     def _accepted_now(self) -> int:
         """Return the time for an event: never falling, since a stream is merged with others by it.
@@ -218,6 +243,14 @@ class Dispatcher:
             )
         self._finish(settled, "main")
 
+    def _start_probe(self) -> None:
+        self._probing = True
+        try:
+            self._look(self._probe)
+        except BaseException:
+            self._probing = False
+            raise
+
     def _probe(self) -> None:
         """Find out whether Kafka answers again."""
         reachable = self._main.reachable()
@@ -227,23 +260,57 @@ class Dispatcher:
                 self._in_flight.down = False
 
     def _finish(self, done: list[Receipt], path: str) -> None:
-        """Count what is done, let waiting publishers on, and tell those who wait for a receipt."""
+        """Count what is done, let waiting publishers on, and note who is to be told of it."""
         if not done:
             return
-        self._open -= len(done)
         special = [receipt for receipt in done if not receipt.is_plain or receipt.callbacks]
+        refused = [receipt for receipt in special if receipt.progress is Progress.REFUSED]
+        if refused:
+            # Each counts as unacknowledged until its dead letter does.
+            self._refused += refused
+            done, special = _without(refused, done), _without(refused, special)
+        self._open -= len(done)
+        self._open_bytes -= sum([receipt.weight for receipt in done])
         self.counts[path] += len(done) - len(special)
         for receipt in special:
-            if receipt.progress is Progress.REFUSED:
-                # Its dead letter is submitted in its place, or it fails.
-                self._on_refused(receipt)
             if receipt.progress is Progress.ACKNOWLEDGED:
                 self.counts["dead_letter" if receipt.path == "dead_letter" else path] += 1
             elif receipt.progress is Progress.FAILED:
                 self.counts["failed"] += 1
+            self._to_tell.append(receipt)
         self._room.notify_all()
         with self._changed:
             self._changed.notify_all()
-        for receipt in special:
-            if receipt.done:
+
+    def _tell(self) -> None:
+        """Have dead letters made of what Kafka refuses, and call back; without the lock: others' code runs here."""
+        while self._refused or self._to_tell:
+            with self._lock:
+                refused, self._refused = self._refused, []
+                told, self._to_tell = self._to_tell, []
+            for receipt in refused:
+                self._bury(receipt)
+            for receipt in told:
                 receipt.call_back()
+
+    def _bury(self, receipt: Receipt) -> None:
+        """Have the dead letter of an event submitted in its place; or it fails."""
+        weight = receipt.weight
+        try:
+            self._on_refused(receipt)
+        except RedriveError as error:
+            receipt.fail(f"Kafka refuses it ({receipt.refusal}), and its dead letter could not be published: {error}")
+        with self._lock:
+            self._open -= 1
+            self._open_bytes -= weight
+            if receipt.progress is Progress.FAILED:
+                self.counts["failed"] += 1
+                self._to_tell.append(receipt)
+            self._room.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+def _without(some: list[Receipt], receipts: list[Receipt]) -> list[Receipt]:
+    out = set(map(id, some))
+    return [receipt for receipt in receipts if id(receipt) not in out]

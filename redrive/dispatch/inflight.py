@@ -16,6 +16,9 @@ _WAITING = Progress.WAITING
 _ACKNOWLEDGED = Progress.ACKNOWLEDGED
 _UNCONFIRMED = (Progress.WAITING, Progress.TAKEN_BACK)
 
+_FULL_PATIENCE = 1.0
+"""Seconds that an event may wait for room in librdkafka's queue, which is larger than what may be unacknowledged."""
+
 _PURGE_PATIENCE = 30.0
 """Seconds that librdkafka gets to report on what was purged."""
 
@@ -38,14 +41,19 @@ class InFlight:
 
     def send(self, receipt: Receipt) -> None:
         """Hand one event to Kafka's client."""
+        # It counts as sent before it is: whatever interrupts this, it is confirmed, or taken back.
+        self._sent.append(receipt)
         while True:
             try:
                 self._main.send(receipt)
-            except BufferError:
-                self._main.poll(0.05)
-            else:
-                self._sent.append(receipt)
                 return
+            except BufferError:
+                if self.waiting_for(self._clock.monotonic()) > _FULL_PATIENCE:
+                    # Nobody waits any longer for a client whose queue stays full: all of it is taken back.
+                    receipt.progress = Progress.TAKEN_BACK
+                    self._main.fatal = True
+                    return
+                self._main.poll(0.05)
 
     def waiting_for(self, now: float) -> float:
         """Return for how many seconds the oldest event has been waiting to be confirmed; 0 if there is none."""
@@ -95,9 +103,9 @@ class InFlight:
             self._main.poll(0.01)
         taken = [receipt for receipt in self._sent if receipt.progress in _UNCONFIRMED]
         settled = [receipt for receipt in self._sent if receipt.progress not in _UNCONFIRMED]
-        self._sent.clear()
         if self._main.fatal:
-            self._main.renew()
+            self._main.renew()  # before anything is let go: it may fail, and be tried again
+        self._sent.clear()
         for receipt in taken:
             receipt.progress = _WAITING
             receipt.doubtful = True

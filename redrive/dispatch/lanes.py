@@ -113,12 +113,16 @@ class Lanes:
         """Tell whether an event's lane is known to be diverted: then it waits for the store, however old the view."""
         return self.any_off_main and topic.lane_of(event).mode is not Mode.MAIN
 
-    def follow(self, lane: LaneQueue) -> None:
-        """Bring a lane's mode in line with what was seen of it."""
-        if not lane.seen.is_main and lane.mode is Mode.MAIN:
-            self._leave_main(lane)
-        elif lane.seen.is_main and lane.mode is Mode.STANDBY and not (lane.queue or lane.busy):
-            self.set_mode(lane, Mode.MAIN)
+    def follow(self, seen: Sequence[tuple[LaneQueue, LaneState]]) -> None:
+        """Take note of what was seen of lanes, and bring their modes in line with it."""
+        leaving: list[LaneQueue] = []
+        for lane, state in seen:
+            lane.observe(state)
+            if not lane.seen.is_main and lane.mode is Mode.MAIN:
+                leaving.append(lane)
+            elif lane.seen.is_main and lane.mode is Mode.STANDBY and not (lane.queue or lane.busy):
+                self.set_mode(lane, Mode.MAIN)
+        self._leave_main(leaving)
 
     def settle(self) -> None:
         """Let lanes go on to the store whose events in Kafka are all confirmed; one that came back has to lead them."""
@@ -141,28 +145,28 @@ class Lanes:
         """Give a topic another number of lanes, before anything of it was stored."""
         topic = self.topics[name]
         waiting = [receipt for lane in topic.lanes for receipt in lane.queue]
-        waiting.sort(key=lambda receipt: receipt.published)
+        # What came back from Kafka leads its lane, so that whoever stores it sees it first.
+        waiting.sort(key=lambda receipt: (not receipt.doubtful, receipt.published))
         topic.lanes = self.make(name, count)
         for receipt in waiting:
             topic.lane_of(receipt.event).queue.append(receipt)
-        for lane in topic.lanes:
-            if lane.queue:
-                # What waited may now have company that Kafka has not confirmed.
-                self._leave_main(lane)
+        # What waited may now have company that Kafka has not confirmed.
+        self._leave_main([lane for lane in topic.lanes if lane.queue])
 
     def set_mode(self, lane: LaneQueue, mode: Mode) -> None:
         """Change a lane's mode."""
         lane.mode = mode
         self.any_off_main = mode is not Mode.MAIN or any(other.mode is not Mode.MAIN for other in self)
 
-    def _leave_main(self, lane: LaneQueue) -> None:
-        """Have a lane's newer events wait until those that Kafka still has are settled."""
-        topic = self.topics[lane.name.topic]
-        lane.settling = [
-            receipt
-            for receipt in self._in_flight
-            if receipt.progress in _UNSETTLED
-            and receipt.event.topic == lane.name.topic
-            and topic.lane_of(receipt.event) is lane
-        ]
-        self.set_mode(lane, Mode.SETTLING if lane.settling else Mode.STANDBY)
+    def _leave_main(self, leaving: Sequence[LaneQueue]) -> None:
+        """Have newer events of lanes wait until those that Kafka still has are settled."""
+        topics = {lane.name.topic for lane in leaving}
+        settling: dict[LaneQueue, list[Receipt]] = {lane: [] for lane in leaving}
+        for receipt in self._in_flight if leaving else ():
+            if receipt.event.topic in topics and receipt.progress in _UNSETTLED:
+                lane = self.topics[receipt.event.topic].lane_of(receipt.event)
+                if lane in settling:
+                    settling[lane].append(receipt)
+        for lane, receipts in settling.items():
+            lane.settling = receipts
+            self.set_mode(lane, Mode.SETTLING if receipts else Mode.STANDBY)

@@ -13,12 +13,13 @@ class DispatchSettings:
         divert_after: how long the oldest event may stay unconfirmed by Kafka before all is taken back and stored.
         gate_refresh: how old the view of who has diverted may be; also how long the first acknowledgement after a
             divert waits, so that everybody's view shows it. So it must be the same for all producers of a platform.
-        gate_strict: when the gate can't be read: True holds events back, False (the default) goes on with Kafka, so
-            that the store is no dependency of the healthy path; then order *between* producers may suffer, if both
-            the store fails for some of them and the cluster for others.
+        gate_strict: when the gate can't be read: True refuses events with an `UnavailableError`; False (the default)
+            goes on with Kafka, so that the store is no dependency of the healthy path. Then order *between* producers
+            may suffer, if both the store fails for some of them and the cluster for others.
         seal_wait: how long to wait for a sealed lane to open before starting the next epoch.
         publish_timeout: after it, an event that neither path has taken is given up with a `PublishError`.
-        max_unacknowledged: events that may wait at once; publishing beyond that waits.
+        max_unacknowledged: events that may be unacknowledged at once; publishing beyond that waits.
+        max_unacknowledged_bytes: likewise, in bytes of their keys and values; memory takes about four times that.
         block_timeout: how long it waits before it raises a `BackPressureError`.
     """
 
@@ -28,4 +29,5 @@ class DispatchSettings:
     seal_wait: float = 5.0
     publish_timeout: float = 120.0
     max_unacknowledged: int = 100_000
+    max_unacknowledged_bytes: int = 256 << 20
     block_timeout: float = 60.0

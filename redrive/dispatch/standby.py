@@ -11,7 +11,6 @@ from functools import partial
 from redrive.dispatch.inflight import InFlight
 from redrive.dispatch.lanes import LaneQueue, Lanes, Mode
 from redrive.dispatch.monitor import Monitor
-from redrive.dispatch.view import View
 from redrive.errors import UnavailableError
 from redrive.receipts import Progress, Receipt
 from redrive.standby.batches import BATCH_BYTES, BATCH_EVENTS, Stored
@@ -26,25 +25,29 @@ class StandbyPath:
     Args:
         lanes: where events wait.
         in_flight: the way back to Kafka.
-        view: hears when the store fails.
         monitor: the dispatcher's.
         clock: time.
+        fresh: seconds for which what was read of a lane may be relied on (``gate_refresh``).
         run: starts a call elsewhere, or simply calls it.
+
+    Attributes:
+        error: what storing last failed with; empty if it goes well.
     """
 
     def __init__(
         self,
         lanes: Lanes,
         in_flight: InFlight,
-        view: View,
         monitor: Monitor,
         *,
         clock: Clock,
+        fresh: float,
         run: Callable[[Callable[[], None]], object],
     ) -> None:
+        self.error = ""
         self._lanes = lanes
         self._in_flight = in_flight
-        self._view = view
+        self._fresh = fresh
         self._lock = monitor.lock
         self._clock = clock
         self._run = run
@@ -69,7 +72,7 @@ class StandbyPath:
         ]
         for lane in idle:
             lane.busy = True
-        return [partial(self._run, partial(self._give_turn, lane)) for lane in idle]
+        return [partial(self._start, lane) for lane in idle]
 
     def acknowledged(self, now: float) -> list[Receipt]:
         """Take what is stored and whose grace is over, acknowledged."""
@@ -109,15 +112,23 @@ class StandbyPath:
             lane.queue.clear()
         return left
 
+    def _start(self, lane: LaneQueue) -> None:
+        try:
+            self._run(partial(self._give_turn, lane))
+        except RuntimeError:  # no thread is to be had; the next tick tries again
+            log.exception("storing events of lane %s could not be started", lane.name)
+            lane.busy = False
+
     def _give_turn(self, lane: LaneQueue) -> None:
         delay = 0.0
         try:
             delay = self._turn(lane)
+            self.error = ""
         except UnavailableError as error:
-            self._view.error = str(error)
+            self.error = str(error)
             delay = 0.5
         except Exception as error:
-            self._view.error = str(error)
+            self.error = str(error)
             log.exception("storing events of lane %s failed", lane.name)
             delay = 1.0
         finally:
@@ -139,6 +150,7 @@ class StandbyPath:
             # Doubtful events lead the queue: what is taken back is older than all that waits.
             must_divert = self._in_flight.down or lane.queue[0].doubtful
         if not lane.writer.inside:
+            began = self._clock.monotonic()
             entry = lane.writer.enter(must_divert=must_divert)
             with self._lock:
                 lane.observe(lane.writer.state)
@@ -146,7 +158,10 @@ class StandbyPath:
                     return 0.1
                 if entry is Entry.MAIN:
                     lane.batch = []
-                    if lane.seen.is_main and not self._in_flight.down:
+                    # An answer that was long on its way says nothing: somebody may have diverted the lane since, and
+                    # have waited until nobody relies on such an answer any more.
+                    young = self._clock.monotonic() < began + self._fresh
+                    if young and lane.seen.is_main and not self._in_flight.down:
                         self._back_to_main(lane)
                     return 0.0
         if lane.writer.store(lane.batch):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from redrive.dispatch.lanes import Lanes, TopicLanes
+from redrive.dispatch.lanes import LaneQueue, Lanes, TopicLanes
 from redrive.dispatch.monitor import Monitor
 from redrive.dispatch.settings import DispatchSettings
 from redrive.errors import UnavailableError
-from redrive.standby.lanes import Gate, LaneLog, Topics
+from redrive.standby.lanes import Gate, LaneLog, LaneState, Topics
 from redrive.standby.store import Store
 from redrive.standby.writer import Clock
 
@@ -40,7 +40,7 @@ class View:
 
     Attributes:
         old_at: the monotonic time from which the view is too old to send events to Kafka under it.
-        error: what the store last failed with; empty if it answers.
+        error: what reading the view last failed with; empty if that goes well.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class View:
         self._refreshing = False
         self._refresh_due = _NEVER
         self._answers = 0
+        self._closed = False
 
     def learn(self, name: str) -> TopicLanes:
         """Get to know a topic: how many lanes it has.
@@ -130,7 +131,15 @@ class View:
         if not self._refreshing:
             self._refreshing = True
             self._refresh_due = self._clock.monotonic() + self._settings.gate_refresh / 2
-            self._look(self._renew)
+            try:
+                self._look(self._renew)
+            except BaseException:
+                self._refreshing = False
+                raise
+
+    def close(self) -> None:
+        """End a reading that is under way, soon."""
+        self._closed = True
 
     def _renew(self) -> None:
         try:
@@ -163,14 +172,15 @@ class View:
         for name, topic in topics.items():
             if not topic.confirmed:
                 self._confirm(name, topic)
+        seen: list[tuple[LaneQueue, LaneState]] = []
         if version != self._version:
             for lane in [lane for topic in topics.values() for lane in topic.lanes]:
-                state = LaneLog(self._store, lane.name).state()
+                if self._closed:
+                    return True
+                seen.append((lane, LaneLog(self._store, lane.name).state()))
                 self._answers += 1
-                with self._lock:
-                    lane.observe(state)
-                    self._lanes.follow(lane)
         with self._lock:
+            self._lanes.follow(seen)
             if len(topics) != len(self._lanes.topics):
                 return False
             self._version = version

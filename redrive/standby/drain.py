@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from redrive.config import Config
+from redrive.errors import UnavailableError
 from redrive.murmur2 import partition_of
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
@@ -57,6 +59,7 @@ def drain(
     on_progress: Callable[[Progress], None] | None = None,
     total: int | None = None,
     settle: float = 5.0,
+    well: dict[str, float] | None = None,
     skew: float = 1.0,
     store: Store | None = None,
 ) -> LaneResult:
@@ -69,7 +72,10 @@ def drain(
         governor: the pace, shared by all lanes of a run.
         on_progress: called about once a second.
         total: how many events wait, if known; for the time left.
-        settle: seconds that events in doubt are left alone before the topic is searched for them.
+        settle: seconds that events in doubt are left alone, once the cluster is well again, before the topic is
+            searched for them.
+        well: cluster → since when it has answered, by `time.monotonic`; shared by the lanes of a run, so that only the
+            first one has to wait. Kept up to date here.
         skew: seconds by which the clocks of producers may differ.
         store: the standby table; None connects to the one in the settings.
 
@@ -94,43 +100,54 @@ def drain(
             client, lane.topic, {event.id for event in doubtful}, since, partitions=None if anywhere else partitions
         )
 
-    replay = LaneReplay(
-        store or open_store(config),
-        lane,
-        lookup,
-        clock=SystemClock(),
-        owner=f"replay-{socket.gethostname()}-{os.getpid()}",
-        settle=settle,
-        skew=skew,
-    )
     governor = governor or Governor()
+    well = {} if well is None else well
     sink = TransactionalSink(client, lane.unit, operation=operation, check=governor.check)
-    pump = Pump(
-        replay,
-        sink,
-        parking_topic=PARKING_TOPIC,
-        operation=operation,
-        governor=governor,
-        prefetch=PREFETCH,
-        positions=sink.positions,
-        on_progress=on_progress,
-        total=total,
-    )
-    epochs: list[int] = []
     try:
         cursor = sink.start()
         ensure_parking(client)
-        while True:
-            epoch = replay.next_epoch(Checkpoint.decode(cursor).source)
-            outcome = pump.run(cursor)
-            cursor = outcome.cursor
-            if epoch is None:
-                return LaneResult(lane, outcome, tuple(epochs), frozenset(replay.doubtful))
-            if replay.open(Checkpoint.decode(cursor).source):
-                epochs.append(epoch)
-    except GapError:
-        # Another run that has taken over deletes what it has published: then the gap is no loss, and this says so.
-        sink.commit([], pump.outcome.cursor or Checkpoint(operation=operation).encode())
+        replay = LaneReplay(
+            store or open_store(config),
+            lane,
+            lookup,
+            clock=SystemClock(),
+            owner=f"replay-{socket.gethostname()}-{os.getpid()}",
+            settle=settle,
+            skew=skew,
+            well_since=well.setdefault(lane.cluster, time.monotonic()),
+            check=governor.check,
+        )
+        pump = Pump(
+            replay,
+            sink,
+            parking_topic=PARKING_TOPIC,
+            operation=operation,
+            governor=governor,
+            prefetch=PREFETCH,
+            positions=sink.positions,
+            on_progress=on_progress,
+            total=total,
+        )
+        try:
+            return _replay(lane, replay, pump, cursor)
+        except GapError:
+            # Another run that has taken over deletes what it has published: then the gap is no loss, and this says so.
+            sink.commit([], pump.outcome.cursor or Checkpoint(operation=operation).encode())
+            raise
+    except UnavailableError:
+        well.pop(lane.cluster, None)
         raise
     finally:
         sink.close()
+
+
+def _replay(lane: Lane, replay: LaneReplay, pump: Pump, cursor: bytes | None) -> LaneResult:
+    epochs: list[int] = []
+    while True:
+        epoch = replay.next_epoch(Checkpoint.decode(cursor).source)
+        outcome = pump.run(cursor)
+        cursor = outcome.cursor
+        if epoch is None:
+            return LaneResult(lane, outcome, tuple(epochs), frozenset(replay.doubtful))
+        if replay.open(Checkpoint.decode(cursor).source):
+            epochs.append(epoch)

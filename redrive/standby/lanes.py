@@ -146,8 +146,9 @@ class Topics:
     def all(self) -> dict[str, int]:
         """Return topic → number of lanes."""
         for number, slot in self._store.read(self._pk, self._read):
-            self._read = number
+            # In this order: a thread beside this one must not pass over an entry that is not known yet.
             self._known.setdefault(slot.producer, slot.epoch)
+            self._read = number
         return dict(self._known)
 
     def lanes(self, topic: str, wanted: int) -> int:

@@ -46,6 +46,7 @@ class StreamLog:
             self._unanswered = True
             there = self._store.put_new(self.pk, self._next, slot)
             if there is not None:
+                self._unanswered = False
                 if there.kind == SEAL:
                     raise SealedError
                 raise RuntimeError(

@@ -59,8 +59,10 @@ class LaneReplay:
         clock: time.
         owner: who seals and opens, for the log.
         skew: seconds by which clocks of producers and replays may differ.
-        settle: seconds that a doubtful event is left alone after it was accepted, for a produce request that still lies
-            in the socket of a broker that was paused.
+        settle: seconds for which doubtful events are left alone once the cluster is well again, and after they were
+            accepted: for a produce request that still lies in the socket of a broker that was paused.
+        well_since: since when the cluster has answered, by the clock's monotonic time; None: since now.
+        check: called about once a second while that is waited for; what it raises ends the wait.
         small: events in a round at or below which the lane is sealed.
 
     Attributes:
@@ -78,6 +80,8 @@ class LaneReplay:
         skew: float = 1.0,
         settle: float = 5.0,
         small: int = 5_000,
+        well_since: float | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.lane = lane
         self.doubtful: set[str] = set()
@@ -88,7 +92,9 @@ class LaneReplay:
         self._clock = clock
         self._owner = owner
         self._skew_ms = int(skew * 1000)
-        self._settle_ms = int(settle * 1000)
+        self._settle = settle
+        self._well_since = clock.monotonic() if well_since is None else well_since
+        self._check = check
         self._small = small
         self._cursor = Cursor()
         self._deleted: dict[str, int] = {}
@@ -255,11 +261,19 @@ class LaneReplay:
                 doubtful += [stored for stored in batch if stored.doubtful]
                 self._checked[producer] = number
         if doubtful:
-            wait = max(stored.accepted for stored in doubtful) + self._settle_ms - self._clock.now_ms()
-            if wait > 0:
-                self._clock.sleep(min(wait, self._settle_ms) / 1000)
+            self._let_settle(max(stored.accepted for stored in doubtful))
             self._present |= self._lookup(self.lane, doubtful)
             self.doubtful |= {stored.id for stored in doubtful}
+
+    def _let_settle(self, accepted: int) -> None:
+        """Wait until what a broker had in its sockets when it came back, or was sent there last, is in the topic."""
+        since_well = self._clock.monotonic() - self._well_since
+        since_accepted = (self._clock.now_ms() - accepted) / 1000
+        left = self._settle - max(0.0, min(since_well, since_accepted))
+        while left > 0:
+            self._check()
+            self._clock.sleep(min(left, 1.0))
+            left -= 1.0
 
 
 def _decode(cursor: bytes | None) -> Cursor:

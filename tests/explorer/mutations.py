@@ -144,9 +144,10 @@ def no_settling(patch: Patch) -> None:
     """A producer that learns of a divert stores newer events at once, whatever it has in flight."""
     follow = Lanes.follow
 
-    def hasty(self: Lanes, lane: LaneQueue) -> None:
-        follow(self, lane)
-        lane.settling = []
+    def hasty(self: Lanes, seen: Sequence[tuple[LaneQueue, LaneState]]) -> None:
+        follow(self, seen)
+        for lane, _ in seen:
+            lane.settling = []
         self.settle()
 
     patch.setattr(Lanes, "follow", hasty)

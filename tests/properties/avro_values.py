@@ -270,4 +270,7 @@ def same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, datetime) and isinstance(other, datetime) and one.tzinfo and other.tzinfo:
+        # In a time zone's odd hours, Python takes no two times of different zones for equal.
+        return one.astimezone(UTC) == other.astimezone(UTC)
     return bool(one == other or (one != one and other != other))  # noqa: PLR0124
