@@ -11,9 +11,10 @@ from redrive.deadletters.letter_id import LetterId
 
 FateName = Literal["published", "held", "skipped", "parked", "rejected", "discarded"]
 FATES: tuple[FateName, ...] = get_args(FateName)
-NONE: Literal["none"] = "none"
+FateOrNone = Literal["none", FateName]
+NONE: FateOrNone = "none"
 """Stands for the fate of a letter that has none yet."""
-OPEN: tuple[Literal["none"] | FateName, ...] = (NONE, "held")
+OPEN: tuple[FateOrNone, ...] = (NONE, "held")
 """A letter of such a fate still waits for something to be done."""
 
 _REASON = re.compile(r"[a-z0-9-]{0,64}")

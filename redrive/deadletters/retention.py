@@ -85,13 +85,7 @@ def losses(
         for at, end in enumerate(ends):
             tally.due[at] += goes < end
     return [
-        Loss(
-            *partition,
-            tally.letters,
-            tally.lost,
-            _moment(epoch, tally.first),
-            tuple(tally.due),
-        )
+        Loss(*partition, tally.letters, tally.lost, _moment(epoch, tally.first), tuple(tally.due))
         for partition, tally in sorted(tallies.items())
     ]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from redrive.deadletters.dialects import Dialect
-from redrive.deadletters.fate import OPEN, FateName
+from redrive.deadletters.fate import OPEN, FateOrNone
 from redrive.deadletters.letter_id import LetterId
 
 MOST = 1_000
@@ -80,7 +80,7 @@ class Selection(BaseModel):
         max_length=MOST,
         description="Letters by id, such as dlq.flights/2/4711, or east:dlq.flights/2/4711 to name the cluster.",
     )
-    fates: list[Literal["none"] | FateName] = Field(
+    fates: list[FateOrNone] = Field(
         default=list(OPEN),
         max_length=MOST,
         description="What became of them last. None and held are the open ones; empty means any.",

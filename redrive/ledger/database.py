@@ -47,6 +47,14 @@ class Database:
             yield session
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Give a session as `reading` does, but all that it reads is of one moment, whoever writes meanwhile."""
+        with self.reading() as session:
+            if not self._sqlite:  # whose transactions are so by themselves
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give a session in a transaction that no other writer runs beside; it is committed at the end.
 

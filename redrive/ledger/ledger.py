@@ -162,5 +162,5 @@ class Ledger:
 
     def verify_chain(self) -> list[chain.Finding]:
         """Read all of the ledger; give each place where the journal, or what it is about, was tampered with."""
-        with self._database.reading() as session:
+        with self._database.snapshot() as session:
             return [*chain.verify(session), *letter_audit.verify(session)]

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, sel
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.dialects import Sighting
-from redrive.deadletters.fate import Fate, FateName
+from redrive.deadletters.fate import Fate, FateOrNone
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection, key_bytes
 from redrive.ledger import letter_audit
@@ -34,7 +34,7 @@ class KnownLetter(msgspec.Struct, frozen=True):
     """
 
     sighting: Sighting
-    fate: Literal["none"] | FateName
+    fate: FateOrNone
 
     @property
     def id(self) -> LetterId:

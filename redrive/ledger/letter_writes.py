@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, insert, select, tuple_, update
+from sqlalchemy import and_, exists, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import NONE, Fate
-from redrive.errors import StaleTriageError
+from redrive.deadletters.letter_id import LetterId
+from redrive.errors import StaleTriageError, UnknownLetterError
 from redrive.ledger import chain, letter_audit
 from redrive.ledger.letter_tables import dead_letters, fates, triage_positions
 from redrive.ledger.models import EntryRow
@@ -86,6 +87,10 @@ def record_fates(session: Session, operation_id: str, given: Sequence[Fate]) -> 
     session.execute(insert(fates), [dict(zip(columns, row, strict=True)) | {"entry": entry} for row in ordered])
     same_letter = [dead_letters.c[name] == fates.c[name] for name in letter_audit.PLACE]
     session.execute(update(dead_letters).where(fates.c.entry == entry, *same_letter).values(fate=fates.c.fate))
+    places = [fates.c[name] for name in letter_audit.PLACE]
+    unknown = select(*places).where(fates.c.entry == entry, ~exists().where(*same_letter)).order_by(*places).limit(1)
+    if row := session.execute(unknown).first():
+        raise UnknownLetterError(str(LetterId(*row)))
     return len(ordered)
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.dialects.reading import text
@@ -69,16 +68,9 @@ class Letters:
             FencedError: ``operation`` is no longer this process's.
             ValueError: a letter is in the batch twice.
         """
-        try:
-            with self._database.writing() as session:
-                operation.own(session)
-                return letter_writes.record_fates(session, operation.id, fates)
-        except IntegrityError as error:
-            with self._database.reading() as session:
-                for fate in fates:
-                    if not letter_queries.stories(session, letter_queries.by_id(fate.letter)):
-                        raise UnknownLetterError(str(fate.letter)) from error
-            raise
+        with self._database.writing() as session:
+            operation.own(session)
+            return letter_writes.record_fates(session, operation.id, fates)
 
     def count(self, selection: Selection) -> int:
         """Give the number of selected letters."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -105,6 +107,24 @@ def test_of_two_triages_at_once_the_slower_one_is_refused_and_leaves_no_trace(le
         ledger.letters.record(second, [sighting(5)], reach(None, 6))
     assert offsets(ledger) == [0, 1, 2]
     assert ledger.letters.positions("local") == {("local", "dlq.flights", 0): 3}
+
+
+def test_triages_that_run_at_once_record_each_letter_once_and_leave_nothing_out(ledger: Ledger) -> None:
+    here = ("local", "dlq.flights", 0)
+
+    def triage() -> int:
+        operation, recorded = begin(ledger), 0
+        while (at := ledger.letters.positions("local").get(here)) is None or at < 200:
+            batch = [sighting(offset) for offset in range(at or 0, (at or 0) + 10)]
+            with contextlib.suppress(StaleTriageError):
+                recorded += ledger.letters.record(operation, batch, reach(at, (at or 0) + 10))
+        return recorded
+
+    with ThreadPoolExecutor(3) as threads:
+        recorded = [future.result() for future in [threads.submit(triage) for _ in range(3)]]
+    assert sum(recorded) == 200
+    assert offsets(ledger) == list(range(200))
+    assert ledger.verify_chain() == []
 
 
 def test_a_batch_of_which_one_partition_is_stale_is_refused_as_a_whole(ledger: Ledger) -> None:
@@ -326,6 +346,16 @@ def test_the_trend_counts_letters_by_hour_or_day(ledger: Ledger) -> None:
         (day + 3 * hour, 1),
     ]
     assert ledger.letters.trend(Selection(), "day") == [(day - timedelta(days=1), 1), (day, 4)]
+
+
+def test_a_ledger_is_verified_as_of_one_moment_whoever_writes_meanwhile(ledger: Ledger, url: str) -> None:
+    count = text("SELECT count(*) FROM dead_letters")
+    with Database(url).snapshot() as session:
+        before = session.scalar(count)
+        fill(ledger, [sighting(0)])
+        assert session.scalar(count) == before == 0
+    with Database(url).reading() as session:
+        assert session.scalar(count) == 1
 
 
 def test_the_journal_has_one_entry_a_batch(ledger: Ledger) -> None:

@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("key", sa.LargeBinary()),
         sa.Column("size", sa.BigInteger()),
         sa.Column("correctable", sa.Boolean(), nullable=False),
-        sa.Column("entry", sa.Integer(), sa.ForeignKey("entries.id"), nullable=False),
+        sa.Column("entry", sa.Integer(), nullable=False),
         sa.Column("fate", sa.String(), nullable=False),
     )
     op.create_index("ix_dead_letters_order", "dead_letters", ["cluster", "main_topic", "topic", "partition", "offset"])
@@ -48,17 +48,11 @@ def upgrade() -> None:
         "fates",
         *_place(),
         sa.Column("offset", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column(
-            "entry", sa.Integer(), sa.ForeignKey("entries.id"), primary_key=True, autoincrement=False, index=True
-        ),
+        sa.Column("entry", sa.Integer(), primary_key=True, autoincrement=False, index=True),
         sa.Column("fate", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("rules", sa.JSON(), nullable=False),
         sa.Column("to_topic", sa.String()),
         sa.Column("to_partition", sa.Integer()),
         sa.Column("to_offset", sa.BigInteger()),
-        sa.ForeignKeyConstraint(
-            ["cluster", "topic", "partition", "offset"],
-            ["dead_letters.cluster", "dead_letters.topic", "dead_letters.partition", "dead_letters.offset"],
-        ),
     )
