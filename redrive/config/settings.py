@@ -40,8 +40,8 @@ class Topic:
     replication: int
     lanes: int
     schema: Path | None = None
-    dead_letters: bool = False
     config: dict[str, str] = field(default_factory=dict)
+    dead_letters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
