@@ -49,6 +49,25 @@ def standby_replay(  # noqa: PLR0917 (each is an option)
     _run("standby-replay", {"replay": given}, follow=follow, json=json)
 
 
+@app.command("dlq-triage")
+def dlq_triage(
+    mode: Annotated[Literal["plan", "run"], typer.Option(help="Only say what there is to read, or read it.")] = "run",
+    topic: Annotated[
+        list[str] | None, typer.Option("--topic", help="Only this dead-letter topic; may be repeated.")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="Only topics of this cluster.")] = None,
+    follow: Annotated[bool, typer.Option(help="Wait for the report.")] = True,
+    json: Json = False,
+) -> None:
+    """Enter new dead letters in the ledger, and report what is open.
+
+    Exit code 0: triaged, or planned. 1: a topic could not be triaged. 3: Prefect does not answer, or no worker takes
+    the run.
+    """
+    given: dict[str, Any] = {"mode": mode, "topics": topic or [], "cluster": cluster}
+    _run("dlq-triage", {"triage": given}, follow=follow, json=json)
+
+
 def pace(  # noqa: PLR0917
     job: Annotated[Literal["standby-replay"], typer.Argument(help="The job whose runs to steer.")],
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most.")] = None,

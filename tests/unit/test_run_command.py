@@ -39,7 +39,9 @@ def test_without_an_api_it_says_what_to_set_and_starts_no_server_of_its_own() ->
     assert "PREFECT_API_URL: is not set" in said
 
 
-@pytest.mark.parametrize("command", [["run", "standby-replay"], ["pace", "standby-replay", "--pause"]])
+@pytest.mark.parametrize(
+    "command", [["run", "standby-replay"], ["run", "dlq-triage"], ["pace", "standby-replay", "--pause"]], ids=" ".join
+)
 def test_an_api_that_does_not_answer_is_named(nobody: str, command: list[str]) -> None:
     code, said = run(*command)
     assert code == 3
