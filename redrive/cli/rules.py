@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Correction rules for dead letters.", no_args_is_help=True)
 
 
-@app.command()
-def test(file: Annotated[Path, typer.Argument(help="The rules, in YAML.")], json: Json = False) -> None:
+@app.command("test")
+def run_examples(file: Annotated[Path, typer.Argument(help="The rules, in YAML.")], json: Json = False) -> None:
     """Run the examples in a file of rules, and show what came out.
 
     Exit code 1 if one came out otherwise than expected, 2 if the file has mistakes.

@@ -71,7 +71,7 @@ def _receiver(texts: list[str], end: int) -> int:
             at = _opening(texts, at)
         # A call, an index or a message's fields belong to the operand in front of them.
         before = texts[at - 1] if at else ""
-        if bracketed and (_NAME.fullmatch(before) and before != "in" or (texts[at] == "[" and _ends_operand(before))):
+        if bracketed and ((_NAME.fullmatch(before) and before != "in") or (texts[at] == "[" and _ends_operand(before))):
             at -= 1
             continue
         if texts[at - 1 : at] == ["?"] and texts[at - 2 : at - 1] == ["."]:

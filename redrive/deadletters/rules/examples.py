@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from redrive.deadletters.letter import JSON, Letter
 from redrive.deadletters.rules import model
 from redrive.deadletters.rules.draft import same
-from redrive.deadletters.rules.operations import constant
 from redrive.deadletters.rules.ruleset import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched
 
 
@@ -70,7 +69,7 @@ def _complaint(expect: model.Expect, outcome: Outcome) -> str:
             return "" if re.search(pattern, outcome.reason) else f"expected a reason that matches {pattern!r}"
     if not isinstance(outcome, Corrected):
         return "expected a corrected value"
-    wanted = constant(expect.value)
+    wanted = model.constant(expect.value)
     return "" if same(outcome.value, wanted) else f"expected {difference(wanted, outcome.value)}"
 
 
@@ -95,7 +94,7 @@ def _letter(example: model.ExampleLetter) -> Letter:
     return Letter(
         id=None,
         key=None if example.key is None else example.key.encode(),
-        value=constant(example.value),
+        value=model.constant(example.value),
         headers=[(name, text.encode()) for name, text in example.headers.items()],
         reason=example.reason,
         detail=example.detail,

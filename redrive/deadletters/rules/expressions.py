@@ -70,13 +70,15 @@ def compile_condition(text: str) -> Expression | list[Mistake]:
     type_ = compiled.return_type()
     if type_ not in (_T.BOOL, _T.DYN):
         return [Mistake(1, 1, f"gives {type_.name().lower()}, not true or false")]
-    evaluate = _evaluation(text, compiled)
+    evaluate, checked = _evaluation(text, compiled)
 
     def condition(letter: Letter, value: Any) -> bool:
-        outcome = evaluate(letter, value).value()
-        if outcome is True or outcome is False:
-            return outcome
-        raise Refusal(f"gives {kind(outcome)}, not true or false")
+        outcome = evaluate(letter, value)
+        answer = outcome.value()
+        if answer is True or answer is False:
+            return answer
+        checked(outcome)
+        raise Refusal(f"gives {kind(answer)}, not true or false")
 
     return condition
 
@@ -86,11 +88,11 @@ def compile_expression(text: str) -> Expression | list[Mistake]:
     compiled = _compile(text)
     if isinstance(compiled, list):
         return compiled
-    evaluate = _evaluation(text, compiled)
+    evaluate, checked = _evaluation(text, compiled)
 
     def expression(letter: Letter, value: Any) -> Any:
         try:
-            outcome = evaluate(letter, value).plain_value()
+            outcome = checked(evaluate(letter, value)).plain_value()
         except TypeError:  # an optional
             raise Refusal("gives what is no value; end an optional with .orValue(…)") from None
         return _plain(outcome)
@@ -113,21 +115,25 @@ def _compile(text: str) -> cel.Expression | list[Mistake]:
         return [Mistake(1, 1, _OF_A_MAP)]
 
 
+_NOISE = re.compile(r"\[INVALID_ARGUMENT\]$|\(in container ''\)| expecting \{.*")
 _ERROR = re.compile(r"^ERROR: <input>:(\d+):(\d+): (.*)$", re.MULTILINE)
 
 
 def _mistakes(message: str) -> list[Mistake]:
     found = [
-        Mistake(
-            int(line), int(column), reason.removesuffix("[INVALID_ARGUMENT]").replace("(in container '')", "").strip()
-        )
+        Mistake(int(line), int(column), _NOISE.sub("", reason).strip())
         for line, column, reason in _ERROR.findall(message.replace("INVALID_ARGUMENT: ERROR", "ERROR"))
     ]
     return found or [Mistake(1, 1, "is not CEL")]
 
 
-def _evaluation(text: str, compiled: cel.Expression) -> Callable[[Letter, Any], cel.Value]:
-    """Bind only what the expression uses: turning a value into CEL's costs more than evaluating it."""
+def _evaluation(
+    text: str, compiled: cel.Expression
+) -> tuple[Callable[[Letter, Any], cel.Value], Callable[[cel.Value], cel.Value]]:
+    """Return what evaluates an expression, and what raises a `Refusal` if the outcome is an error.
+
+    Only what the expression uses is bound: turning a value into CEL's costs more than evaluating it.
+    """
     fields = fields_of_value(text)
     bindings = [(name, _OF_LETTER[name]) for name in _OF_LETTER if name.partition(".")[2] in text]
     words = frozenset(re.findall(r"\w+", text))
@@ -142,14 +148,16 @@ def _evaluation(text: str, compiled: cel.Expression) -> Callable[[Letter, Any], 
         for name, take in bindings:
             data[name] = take(letter)
         try:
-            outcome = evaluate(data=data)
+            return evaluate(data=data)
         except Exception as error:
             raise Refusal(_reason(str(error), words)) from None
+
+    def checked(outcome: cel.Value) -> cel.Value:
         if outcome.type() == error_type:
             raise Refusal(_reason(outcome.value(), words))
         return outcome
 
-    return evaluation
+    return evaluation, checked
 
 
 _OF_LETTER: dict[str, Callable[[Letter], Any]] = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from redrive.deadletters import tagged_json
 from redrive.deadletters.rules.draft import parse_pointer
 
 
@@ -23,6 +25,23 @@ def _regular_expression(text: str) -> str:
     return text
 
 
+def constant(value: Any) -> Any:
+    """Return a value as dead letters keep it, ``{$bytes: …}`` and the like included, as the value itself.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return tagged_json.decode(json.dumps(value).encode())
+
+
+def _checked_constant(value: Any) -> Any:
+    try:
+        constant(value)
+    except ValueError:
+        raise ValueError("is not written as dead letters keep values; see redrive.deadletters.tagged_json") from None
+    return value
+
+
 Pointer = Annotated[
     str,
     AfterValidator(_pointer),
@@ -33,10 +52,12 @@ Pattern = Annotated[
 ]
 Cel = Annotated[str, Field(min_length=1, description="CEL over `value` and `letter.…`; see https://cel.dev.")]
 Constant = Annotated[
-    Any, Field(description="A value; what JSON lacks is written as dead letters keep it: {$bytes: …}.")
+    Any,
+    AfterValidator(_checked_constant),
+    Field(description="A value; what JSON lacks is written as dead letters keep it: {$bytes: …}."),
 ]
 OneOrMore = str | Annotated[list[str], Field(min_length=1)]
-Table = dict[str, Any]
+Table = dict[str, Constant]
 
 
 class _Part(BaseModel):
@@ -47,25 +68,18 @@ def _exactly_one(*names: str) -> dict[str, Any]:
     return {"oneOf": [{"required": [name]} for name in names]}
 
 
-class _ByNames(_Part):
-    def _one_of(self, *names: str) -> None:
-        given = [name for name in names if name in self.model_fields_set]
-        if len(given) != 1:
-            said = "none" if not given else " and ".join(given)
-            raise ValueError(f"needs exactly one of {', '.join(names)}; it has {said}")
+# Of these, exactly one must be given; `reading` sees to it, so that no other mistake hides this one.
+VALUE = "value", "expression"
+ACTION = "do", "function", "skip"
+OUTCOME = "value", "unmatched", "rejected", "skipped"
 
 
-class _WithValue(_ByNames):
-    model_config = ConfigDict(json_schema_extra=_exactly_one("value", "expression"))
+class _WithValue(_Part):
+    model_config = ConfigDict(json_schema_extra=_exactly_one(*VALUE))
 
     path: Pointer
     value: Constant = None
     expression: Cel | None = None
-
-    @model_validator(mode="after")
-    def _one_value(self) -> _WithValue:
-        self._one_of("value", "expression")
-        return self
 
 
 class Add(_WithValue):
@@ -147,7 +161,7 @@ class Convert(_Part):
     ]
 
 
-class Map(_ByNames):
+class Map(_Part):
     """Look up in a table: by the text itself, or by what JSON writes for a number, true, false or null.
 
     What is missing stays so, and null too unless the table has it. What the table lacks is rejected, unless
@@ -200,10 +214,10 @@ class Match(_Part):
     when: Cel | None = Field(None, description="CEL that must be true; asked only of letters for which the rest holds.")
 
 
-class Rule(_ByNames):
+class Rule(_Part):
     """What is done to which letters."""
 
-    model_config = ConfigDict(json_schema_extra=_exactly_one("do", "function", "skip"))
+    model_config = ConfigDict(json_schema_extra=_exactly_one(*ACTION))
 
     name: str = Field(min_length=1, description="Shown in plans and kept in the ledger.")
     match: Match
@@ -214,11 +228,6 @@ class Rule(_ByNames):
         description="module:name of a Python function (value, letter) → value, which may raise Skip or Reject.",
     )
     skip: str | None = Field(None, min_length=1, description="Why these letters need not go on.")
-
-    @model_validator(mode="after")
-    def _one_action(self) -> Rule:
-        self._one_of("do", "function", "skip")
-        return self
 
 
 class ExampleLetter(_Part):
@@ -236,21 +245,16 @@ class ExampleLetter(_Part):
     headers: dict[str, str] = {}
 
 
-class Expect(_ByNames):
+class Expect(_Part):
     """What must come out."""
 
-    model_config = ConfigDict(json_schema_extra=_exactly_one("value", "unmatched", "rejected", "skipped"))
+    model_config = ConfigDict(json_schema_extra=_exactly_one(*OUTCOME))
 
     value: Constant = None
     unmatched: Literal[True] | None = None
     rejected: Pattern | None = None
     skipped: Pattern | None = None
     rules: list[str] | None = Field(None, description="The rules that must have done it, in this order.")
-
-    @model_validator(mode="after")
-    def _one_outcome(self) -> Expect:
-        self._one_of("value", "unmatched", "rejected", "skipped")
-        return self
 
 
 class Example(_Part):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from redrive.avro.misfit import kind
-from redrive.deadletters import tagged_json
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.rules import model
 from redrive.deadletters.rules.conversions import converter
@@ -45,17 +44,12 @@ def compile_operation(operation: model.Operation, tables: Tables) -> Change:  # 
             return _split(parse_pointer(operation.path), operation.separator, into)
 
 
-def constant(value: Any) -> Any:
-    """Return a value as dead letters keep it, ``{$bytes: …}`` and the like included, as the value itself."""
-    return tagged_json.decode(json.dumps(value).encode())
-
-
 _Value = Callable[[Draft, Letter], Any]
 
 
 def _value_of(operation: Any) -> _Value:
     if operation.expression is None:
-        value = constant(operation.value)
+        value = model.constant(operation.value)
         return lambda draft, letter: value
     evaluate = compile_expression(operation.expression)
     assert not isinstance(evaluate, list)
@@ -154,9 +148,9 @@ def _convert(steps: Steps, to: str) -> Change:
 def _map(operation: model.Map, tables: Tables) -> Change:
     steps = parse_pointer(operation.path)
     given = tables[operation.table] if isinstance(operation.table, str) else operation.table
-    table = {key: constant(value) for key, value in given.items()}
+    table = {key: model.constant(value) for key, value in given.items()}
     keep, has_otherwise = operation.others == "keep", "otherwise" in operation.model_fields_set
-    otherwise = constant(operation.otherwise)
+    otherwise = model.constant(operation.otherwise)
 
     def look_up(draft: Draft, letter: Letter) -> None:
         found = draft.get(steps)

@@ -62,7 +62,7 @@ def _misfits(document: Document, error: ValidationError) -> Iterator[_Found]:
         elif kind.startswith("union_tag"):
             yield document.place((*path, "op")), (*path, "op"), f"must be one of {', '.join(model.OPERATIONS)}"
         else:
-            yield document.place(path), path, _words(message)
+            yield document.place(path), path, "must be a mapping" if kind == "model_type" else _words(message)
 
 
 def _path_in(value: Any, loc: tuple[int | str, ...]) -> tuple[_At, _At]:
@@ -91,6 +91,7 @@ def _between(document: Document) -> Iterator[_Found]:
     names: dict[str, int] = {}
     for number, rule in _dicts(whole.get("rules")):
         at: _At = ("rules", number)
+        yield from _exactly_one(document, at, rule, model.ACTION)
         name = rule.get("name")
         if isinstance(name, str) and names.setdefault(name, number) != number:
             yield document.place((*at, "name")), (*at, "name"), f"is the name of rule {names[name] + 1}, too"
@@ -99,17 +100,28 @@ def _between(document: Document) -> Iterator[_Found]:
         for count, operation in _dicts(rule.get("do")):
             here = (*at, "do", count)
             yield from _cel(document, here, operation, "expression", expressions.compile_expression)
+            if operation.get("op") in ("add", "replace", "test", "default"):
+                yield from _exactly_one(document, here, operation, model.VALUE)
             table = operation.get("table")
             if isinstance(table, str) and table not in (tables if isinstance(tables, dict) else {}):
                 known = ", ".join(tables) if isinstance(tables, dict) and tables else "none"
                 yield document.place((*here, "table")), (*here, "table"), f"is no table of this file; it has {known}"
     for number, example in _dicts(whole.get("examples")):
         expect = example.get("expect")
+        if isinstance(expect, dict):
+            yield from _exactly_one(document, ("examples", number, "expect"), expect, model.OUTCOME)
         expected = expect.get("rules") if isinstance(expect, dict) else None
         for count, name in enumerate(expected if isinstance(expected, list) else []):
             if isinstance(name, str) and name not in names:
                 at = ("examples", number, "expect", "rules", count)
                 yield document.place(at), at, "is no rule of this file"
+
+
+def _exactly_one(document: Document, at: _At, holder: dict[str, Any], names: tuple[str, ...]) -> Iterator[_Found]:
+    given = [name for name in names if name in holder and (name == "value" or holder[name] is not None)]
+    if len(given) != 1:
+        has = " and ".join(given) or "none"
+        yield document.place(at), at, f"needs exactly one of {', '.join(names)}; it has {has}"
 
 
 def _cel(document: Document, at: _At, holder: Any, name: str, compile_: Any) -> Iterator[_Found]:
