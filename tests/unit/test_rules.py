@@ -348,7 +348,7 @@ def test_the_digest_names_what_runs(load: Load, tmp_path: Path, monkeypatch: pyt
         (tmp_path / f"{name}.py").write_text(code)
     text = RULES.replace("FUNCTIONS", "functions_1")
     digest = load(text).digest
-    layout = text.replace("[a, b]", "\n      - b\n      - a # comment").replace("k: 1", '"k": 1')
+    layout = text.replace("[a, b]", "[b, # a comment\n      a]").replace("k: 1", '"k": 1')
     examples = "examples: [{name: e, letter: {reason: r, topic: t, value: 1}, expect: {unmatched: true}}]"
     assert load(layout + examples).digest == digest
     others = [
