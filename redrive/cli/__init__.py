@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from redrive.cli import config, operations, standby, topics
+from redrive.cli import config, operations, rules, standby, topics
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.publish import publish
@@ -39,4 +39,5 @@ app.add_typer(topics.app, name="topics")
 app.command()(publish)
 app.command()(consume)
 app.add_typer(standby.app, name="standby")
+app.add_typer(rules.app, name="rules")
 app.add_typer(operations.app, name="operations")

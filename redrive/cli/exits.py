@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from redrive.errors import ConfigError, RedriveError, UnavailableError, UnknownOperationError, UnknownTopicError
+from redrive.errors import (
+    ConfigError,
+    RedriveError,
+    RulesError,
+    UnavailableError,
+    UnknownOperationError,
+    UnknownTopicError,
+)
 
 GOOD = 0
 BAD = 1  # something failed, or the verdict is bad
@@ -13,7 +20,7 @@ UNAVAILABLE = 3  # a system does not answer; trying again later is right
 def exit_code(error: RedriveError) -> int:
     """Say which code the program ends with after ``error``."""
     match error:
-        case ConfigError() | UnknownOperationError() | UnknownTopicError():
+        case ConfigError() | RulesError() | UnknownOperationError() | UnknownTopicError():
             return WRONG
         case UnavailableError():
             return UNAVAILABLE

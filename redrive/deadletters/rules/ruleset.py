@@ -1,0 +1,225 @@
+"""Rules at work: which of them is for a letter, and what becomes of its value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from redrive.deadletters.letter import Letter
+from redrive.deadletters.rules import model
+from redrive.deadletters.rules.draft import Draft, clone
+from redrive.deadletters.rules.expressions import Expression, compile_condition
+from redrive.deadletters.rules.functions import Function, Reject, Skip, find_function
+from redrive.deadletters.rules.operations import compile_operation
+from redrive.deadletters.rules.refusal import Refusal
+
+_VERSION = "redrive rules 1"  # to be raised when the same rules come to mean something else
+_CACHED = 10_000
+
+
+class Corrected(msgspec.Struct, frozen=True):
+    """A corrected value.
+
+    Attributes:
+        value: the new one; it shares with the old one what did not change.
+        rules: names of the rules that were applied, in order.
+    """
+
+    value: Any
+    rules: tuple[str, ...]
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A rule says that the letter need not go on.
+
+    Attributes:
+        rule: its name.
+        reason: why.
+    """
+
+    rule: str
+    reason: str
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A rule is for this letter, and can't be applied to it.
+
+    Attributes:
+        rule: its name.
+        reason: why; quotes nothing of the value.
+    """
+
+    rule: str
+    reason: str
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """No rule is for this letter."""
+
+
+Outcome = Corrected | Skipped | Rejected | Unmatched
+
+_UNMATCHED = Unmatched()
+
+
+class _SkippedError(Exception):
+    """Ends the work on a letter with `Skipped`."""
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    name: str
+    is_for: Callable[[Letter], bool]
+    condition: Expression | None
+    act: Callable[[Any, Letter], Any]
+
+
+class RuleSet:
+    """The rules of a file, compiled.
+
+    Attributes:
+        digest: SHA-256, in hexadecimal, of all that decides what the rules do, the source of their functions
+            included; comments, layout and examples don't change it.
+        names: the rules' names, in order.
+    """
+
+    def __init__(self, file: model.RuleFile) -> None:
+        functions = {rule.function: find_function(rule.function) for rule in file.rules if rule.function}
+        self.digest = _digest(file, functions)
+        self.names = tuple(rule.name for rule in file.rules)
+        self._first = file.match == "first"
+        self._rules = [_compile(rule, file.tables, functions) for rule in file.rules]
+        # The rules that are for letters alike in all that can be told without looking at their value.
+        self._candidates: dict[tuple[str, str, str, str], list[_Rule]] = {}
+
+    def apply(self, letter: Letter, value: Any) -> Outcome:
+        """Correct a letter's value.
+
+        Deterministic, changes neither argument, and never raises, whatever the value is.
+
+        Args:
+            letter: what the rules match on.
+            value: the letter's value, decoded.
+        """
+        kind = (letter.reason, letter.topic, letter.producer, letter.field)
+        candidates = self._candidates.get(kind)
+        if candidates is None:
+            if len(self._candidates) >= _CACHED:
+                self._candidates.clear()
+            candidates = self._candidates[kind] = [rule for rule in self._rules if rule.is_for(letter)]
+        applied: tuple[str, ...] = ()
+        for rule in candidates:
+            try:
+                if rule.condition is not None and not _holds(rule.condition, letter, value):
+                    continue
+                value = rule.act(value, letter)
+            except _SkippedError as skipped:
+                return Skipped(rule.name, str(skipped))
+            except Refusal as refusal:
+                return Rejected(rule.name, refusal.reason)
+            except RecursionError:
+                return Rejected(rule.name, "the value is nested too deeply")
+            except Exception as error:  # whatever happens to one letter must not stop the others
+                return Rejected(rule.name, f"it raised {type(error).__name__}")
+            applied += (rule.name,)
+            if self._first:
+                break
+        return Corrected(value, applied) if applied else _UNMATCHED
+
+
+def _holds(condition: Expression, letter: Letter, value: Any) -> bool:
+    try:
+        return bool(condition(letter, value))
+    except Refusal as refusal:
+        raise Refusal(f"its condition {refusal.reason}") from None
+
+
+def _digest(file: model.RuleFile, functions: dict[str, Function]) -> str:
+    rules = file.model_dump(mode="python", by_alias=True, exclude={"examples"}, exclude_unset=True)
+    for rule in rules["rules"]:
+        for name, given in rule["match"].items():
+            if name != "when" and given is not None:
+                rule["match"][name] = sorted(_several(given))
+    whole = [_VERSION, rules, {reference: function.digest for reference, function in functions.items()}]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def _compile(rule: model.Rule, tables: dict[str, model.Table], functions: dict[str, Function]) -> _Rule:
+    condition = compile_condition(rule.match.when) if rule.match.when is not None else None
+    assert not isinstance(condition, list)
+    if rule.function is not None:
+        act = _call(functions[rule.function].call)
+    elif rule.skip is not None:
+        act = _skip(rule.skip)
+    else:
+        act = _operate(rule.do or [], tables)
+    return _Rule(rule.name, _matcher(rule.match), condition, act)
+
+
+def _matcher(match: model.Match) -> Callable[[Letter], bool]:
+    reasons, topics, producers = (_given(one) for one in (match.reason, match.topic, match.producer))
+    fields = None if match.field is None else re.compile("|".join(map(_field, _several(match.field))))
+
+    def is_for(letter: Letter) -> bool:
+        return (
+            (reasons is None or letter.reason in reasons)
+            and (topics is None or letter.topic in topics)
+            and (producers is None or letter.producer in producers)
+            and (fields is None or fields.fullmatch(letter.field) is not None)
+        )
+
+    return is_for
+
+
+def _given(one_or_more: model.OneOrMore | None) -> frozenset[str] | None:
+    return None if one_or_more is None else frozenset(_several(one_or_more))
+
+
+def _several(one_or_more: model.OneOrMore) -> list[str]:
+    return [one_or_more] if isinstance(one_or_more, str) else one_or_more
+
+
+def _field(path: str) -> str:
+    """Return the regular expression of a field's path, in which ``[*]`` is an item's number or a quoted key."""
+    return r"\[(?:[0-9]+|'.*'|\".*\")\]".join(re.escape(part) for part in path.split("[*]"))
+
+
+def _operate(operations: list[model.Operation], tables: dict[str, model.Table]) -> Callable[[Any, Letter], Any]:
+    changes = [compile_operation(operation, tables) for operation in operations]
+
+    def act(value: Any, letter: Letter) -> Any:
+        draft = Draft(value)
+        done = 0
+        try:
+            for change in changes:
+                change(draft, letter)
+                done += 1
+        except Refusal as refusal:
+            operation = operations[done]
+            raise Refusal(f"operation {done + 1}, {operation.op} {operation.path}: {refusal.reason}") from None
+        return draft.root
+
+    return act
+
+
+def _skip(reason: str) -> Callable[[Any, Letter], Any]:
+    def act(value: Any, letter: Letter) -> Any:
+        raise _SkippedError(reason)
+
+    return act
+
+
+def _call(function: Callable[[Any, Letter], Any]) -> Callable[[Any, Letter], Any]:
+    def act(value: Any, letter: Letter) -> Any:
+        try:
+            return function(clone(value), letter)
+        except Skip as skip:
+            raise _SkippedError(str(skip)) from None
+        except Reject as reject:
+            raise Refusal(str(reject)) from None
+
+    return act

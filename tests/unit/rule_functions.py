@@ -1,0 +1,29 @@
+"""Functions that the rules of tests name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redrive.deadletters.letter import Letter
+from redrive.deadletters.rules import Reject, Skip
+
+
+def spoil(value: Any, letter: Letter) -> Any:
+    value["inner"]["list"].append(letter.topic)
+    return value
+
+
+def skip(value: Any, letter: Letter) -> Any:
+    raise Skip("not needed")
+
+
+def reject(value: Any, letter: Letter) -> Any:
+    raise Reject("not possible")
+
+
+def fail(value: Any, letter: Letter) -> Any:
+    return value["secret"]["nothing"]
+
+
+def one_argument(value: Any) -> Any:
+    return value
