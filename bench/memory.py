@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +46,13 @@ def _replay(settings: str, topic: str) -> None:
     config = Config.load(settings)
     for number in range(6):
         drain(config, Lane("local", topic, number), operation="memory")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(_peak())
+
+
+def _peak() -> float:
+    """Return this process's peak resident memory in MB. Linux alone tells it of a program, not of who started it."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":
