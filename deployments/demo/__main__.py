@@ -30,8 +30,8 @@ from redrive.topics import apply_topics
 FOLDER = Path(".redrive/demo")
 RESULT = Path("build/demo.json")
 DEAD_LETTERS = "dlq.flights"
-RATE = 4_000
-"""Events a second, all producers together: the year takes about a minute, so that the outage comes in mid-stream."""
+RATE = 3_000
+"""Events a second, all producers together: the year takes two minutes, so that outage and return come in mid-stream."""
 BROKERS = ["kafka-1", "kafka-2", "kafka-3"]
 OUTAGE_SECONDS = 8
 PATIENCE = 240

@@ -258,6 +258,8 @@ class Dispatcher:
             self._probing = False
             if reachable:
                 self._in_flight.down = False
+                # Or else what is sent now would be given less time: a client that comes back needs some itself.
+                self._main.all_down = False
 
     def _finish(self, done: list[Receipt], path: str) -> None:
         """Count what is done, let waiting publishers on, and note who is to be told of it."""

@@ -149,7 +149,7 @@ class KafkaMainPath:
     def renew(self) -> None:
         """See `MainPath.renew`."""
         self._client = Producer(self._config, logger=_SILENT)
-        self.fatal = False
+        self.fatal = self.all_down = False
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:

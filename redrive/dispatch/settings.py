@@ -26,7 +26,7 @@ class DispatchSettings:
     divert_after: float = 5.0
     gate_refresh: float = 1.0
     gate_strict: bool = False
-    seal_wait: float = 5.0
+    seal_wait: float = 15.0
     publish_timeout: float = 120.0
     max_unacknowledged: int = 100_000
     max_unacknowledged_bytes: int = 256 << 20

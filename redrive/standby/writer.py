@@ -145,6 +145,7 @@ class LaneWriter:
         if not self._log.extend(state, DIVERT, epoch, self.producer):
             return False
         self.state = LaneState(state.slot + 1, DIVERT, epoch)
+        self._sealed_since = None  # the next seal gets all of its time again, or the lane would never open
         self._gate.bump()
         self.acknowledge_at = self._clock.monotonic() + self._grace
         self._stream = StreamLog(self._store, self.lane.stream(epoch, self.producer))

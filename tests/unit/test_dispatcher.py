@@ -17,8 +17,11 @@ from redrive.errors import BackPressureError, PublishError, UnavailableError
 from redrive.events import Event
 from redrive.producer import _checked
 from redrive.receipts import Progress, Receipt
+from redrive.standby.batches import Stored
+from redrive.standby.lanes import Lane, LaneLog
+from redrive.standby.log import SEAL, seal
 from redrive.standby.store import Slot
-from redrive.standby.writer import SystemClock
+from redrive.standby.writer import Entry, LaneWriter, SystemClock
 
 
 class Table:
@@ -274,6 +277,29 @@ def test_headers_of_subclasses_become_plain_ones() -> None:
 
     ((name, value), *_) = _checked("t", [(Name("n"), Raw(b"v"))])
     assert (type(name), type(value)) == (str, bytes)
+
+
+def test_each_seal_is_waited_for_anew() -> None:
+    """A lane whose producers are busy would never open again, if one seal that took too long spoilt all that follow."""
+
+    class Clock(SystemClock):
+        time = 0.0
+
+        def monotonic(self) -> float:
+            return self.time
+
+    table, clock, lane = Table(), Clock(), Lane("c", "t", 0)
+    writer = LaneWriter(table, lane, "A", clock=clock, grace=0.0, seal_wait=5.0)
+    log = LaneLog(table, lane)
+    for epoch in (1, 2, 3):
+        assert writer.enter(must_divert=epoch == 1) is Entry.STANDBY
+        assert log.extend(log.state(), SEAL, epoch, "replay")
+        seal(table, lane.stream(epoch, "A"), "replay")
+        assert not writer.store([Stored("x", b"k", b"v", [], 0)])
+        assert writer.enter(must_divert=False) is Entry.SEALED
+        clock.time += 4.0
+        assert writer.enter(must_divert=False) is Entry.SEALED
+        clock.time += 2.0
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 5) -> None:
