@@ -30,8 +30,8 @@ from redrive.topics import apply_topics
 FOLDER = Path(".redrive/demo")
 RESULT = Path("build/demo.json")
 DEAD_LETTERS = "dlq.flights"
-RATE = 3_000
-"""Events a second, all producers together: the year takes two minutes, so that outage and return come in mid-stream."""
+RATE = 5_000
+"""Events a second, all producers together: the year takes about a minute, so that the outage comes in mid-stream."""
 BROKERS = ["kafka-1", "kafka-2", "kafka-3"]
 OUTAGE_SECONDS = 8
 PATIENCE = 240
@@ -70,7 +70,7 @@ def _story(stack: Stack) -> int:
     with worker, publishing(FOLDER, RATE) as producers, Ledger.open(config.ledger_url()) as ledger:
         started = time.monotonic()
         say("the replay job is deployed; three producers publish the flights of 2013, keyed by tail number")
-        _follow(producers, lambda told: told.published > FLIGHTS * 0.1)
+        _follow(producers, lambda told: told.published > FLIGHTS * 0.2)
         for broker in BROKERS:
             stack.kill(broker)
         outage = time.monotonic()
