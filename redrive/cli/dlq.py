@@ -8,7 +8,7 @@ import typer
 
 from redrive.cli.ledger import open_ledger
 from redrive.cli.output import Json, age, note, out, show_json, show_table
-from redrive.cli.selecting import ANY, selecting
+from redrive.cli.selecting import selecting
 from redrive.config import Config
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
@@ -112,16 +112,18 @@ def show(
     A letter that is no longer in Kafka is said to be gone. Exit code 3 if Kafka or the schema registry does not answer;
     what the ledger has is shown even so.
     """
-    from redrive.cli.letters import as_json, fetch, show_letter
+    from redrive.cli.letters import as_json, fetch, show_found, show_story
 
     config = Config.load()
     with open_ledger() as ledger:
         story = ledger.letters.story(LetterId.parse(letter))
+    if not json:
+        show_story(story)  # before Kafka, which may take its time
     found = fetch(config, story.letter, raw=raw)
     if json:
         show_json(as_json(story, found))
     else:
-        show_letter(story, found, raw=raw)
+        show_found(found, story.letter, raw=raw)
     if found.code:
         raise typer.Exit(found.code)
 
@@ -163,7 +165,7 @@ def _say_why_none(ledger: Ledger, json: bool) -> None:
     """Tell an empty answer from a ledger that can't have another one."""
     known = ledger.letters.count(Selection(fates=[]))
     if known:
-        line = f"No such letters. The ledger has {known:,}, whatever became of them: --fate {ANY}"
+        line = f"No such letters among the {known:,} that the ledger has, open or not."
     else:
         line = "The ledger has no dead letters. To enter what is in Kafka: redrive run dlq-triage"
     if json:

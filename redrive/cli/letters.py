@@ -124,16 +124,19 @@ def _record_json(record: Record, value: LetterValue | None, letter: KnownLetter)
     return {"headers": event, "why": why, **content}
 
 
-def show_letter(story: Story, found: Found, *, raw: bool) -> None:
-    """Print all about a letter, for people."""
+def show_story(story: Story) -> None:
+    """Print what the ledger has of a letter, for people."""
     show_table(("of the letter", ""), _facts(story.letter))
     if story.decisions:
         columns = ("at", "fate", "reason", "rules", "where", "operation")
         show_table(columns, (_decision_line(decision) for decision in story.decisions))
+
+
+def show_found(found: Found, letter: KnownLetter, *, raw: bool) -> None:
+    """Print what was found of a letter in Kafka, for people; ``raw``: all of its bytes."""
     if found.record is not None:
-        for title, headers in zip(
-            ("header of the event", "header that says why"), _headers(found.record, story.letter), strict=True
-        ):
+        event, why = _headers(found.record, letter)
+        for title, headers in (("header of the event", event), ("header that says why", why)):
             if headers:
                 show_table((title, ""), ((safe(name), text and safe(text)) for name, text in headers))
     if found.problem:
