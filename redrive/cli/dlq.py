@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Dead letters: what there is, why, and what became of it.", no_args_is_help=True)
 
-Letter = Annotated[str, typer.Argument(metavar="ID", help="The letter, such as dlq.flights/2/4711.")]
-
 
 @app.command("list")
 @selecting
@@ -31,36 +29,23 @@ def list_(
 ) -> None:
     """Show the open dead letters, or those that are selected: by main topic, then as they stand in Kafka.
 
-    All that is said of a selection must be true of a letter; of an option that is repeated, any one.
+    A letter is selected if it meets all options; of one that is repeated, any one of its values.
     """
-    from redrive.cli.letters import as_row, letter_moment
+    from redrive.cli.letters import BRIEF, as_row, brief
 
     with open_ledger() as ledger:
         last = ledger.letters.story(LetterId.parse(after)).letter.place if after is not None else None
         total = ledger.letters.count(selection)
         found = ledger.letters.find(selection, after=last, limit=limit + 1)
-        if not found:
+        if not total:
             _say_why_none(ledger, json)
     shown = found[:limit]
     following = str(shown[-1].id) if len(found) > limit else None
     if json:
         show_json({"total": total, "letters": [as_row(letter) for letter in shown], "next": following})
-    elif shown:
-        columns = ("id", "reason", "field", "producer", "topic", "attempts", "age", "fate")
-        rows = (
-            (
-                str(letter.id),
-                letter.sighting.reason,
-                letter.sighting.field or None,
-                letter.sighting.producer or None,
-                letter.sighting.main_topic or None,
-                letter.sighting.attempts,
-                age(letter_moment(letter.sighting.timestamp)),
-                letter.fate,
-            )
-            for letter in shown
-        )
-        show_table(columns, rows, numbers=("attempts", "age"))
+    elif total:
+        rows = ((*brief(letter), letter.fate) for letter in shown)
+        show_table((*BRIEF, "fate"), rows, numbers=("attempts", "age"))
         more = f" Go on with --after {following}" if following else ""
         out.print(f"{len(shown):,} of {total:,} letters.{more}", markup=False, highlight=False, soft_wrap=True)
 
@@ -101,7 +86,7 @@ def groups(selection: Selection, json: Json = False) -> None:
 
 @app.command()
 def show(
-    letter: Letter,
+    letter: Annotated[str, typer.Argument(metavar="ID", help="The letter, such as dlq.flights/2/4711.")],
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of the value, all of them, not decoded.")] = False,
     json: Json = False,
 ) -> None:
@@ -112,7 +97,8 @@ def show(
     A letter that is no longer in Kafka is said to be gone. Exit code 3 if Kafka or the schema registry does not answer;
     what the ledger has is shown even so.
     """
-    from redrive.cli.letters import as_json, fetch, show_found, show_story
+    from redrive.cli.letter_found import fetch, found_row, show_found
+    from redrive.cli.letters import show_story, story_row
 
     config = Config.load()
     with open_ledger() as ledger:
@@ -121,7 +107,7 @@ def show(
         show_story(story)  # before Kafka, which may take its time
     found = fetch(config, story.letter, raw=raw)
     if json:
-        show_json(as_json(story, found))
+        show_json(story_row(story) | found_row(found, story.letter))
     else:
         show_found(found, story.letter, raw=raw)
     if found.code:
@@ -134,31 +120,17 @@ def history(
     json: Json = False,
 ) -> None:
     """Show all dead letters that an event has become, by attempt, and what became of each."""
-    from redrive.cli.letters import as_row, decision_row, letter_moment, told
+    from redrive.cli.letters import BRIEF, brief, story_row, told
 
     with open_ledger() as ledger:
         stories = ledger.letters.history(event)
         if not stories:
             _say_why_none(ledger, json)
     if json:
-        rows = ((as_row(story.letter), [decision_row(each) for each in story.decisions]) for story in stories)
-        show_json([row | {"fates": fates} for row, fates in rows])
+        show_json([story_row(story) for story in stories])
     elif stories:
-        columns = ("attempt", "id", "reason", "field", "producer", "topic", "age", "what became of it")
-        lines = (
-            (
-                story.letter.sighting.attempts,
-                str(story.letter.id),
-                story.letter.sighting.reason,
-                story.letter.sighting.field or None,
-                story.letter.sighting.producer or None,
-                story.letter.sighting.main_topic or None,
-                age(letter_moment(story.letter.sighting.timestamp)),
-                "\n".join(map(told, story.decisions)) or None,
-            )
-            for story in stories
-        )
-        show_table(columns, lines, numbers=("attempt", "age"))
+        rows = ((*brief(story.letter), "\n".join(map(told, story.decisions)) or None) for story in stories)
+        show_table((*BRIEF, "what became of it"), rows, numbers=("attempts", "age"))
 
 
 def _say_why_none(ledger: Ledger, json: bool) -> None:

@@ -16,8 +16,7 @@ from redrive.deadletters.fate import FATES, NONE
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
 
-ANY = "any"
-"""Given to ``--fate``, it selects letters whatever became of them."""
+_ANY = "any"  # given to --fate: letters whatever became of them, which an empty list stands for
 
 _OPTIONS = {
     "reasons": "--reason",
@@ -34,7 +33,7 @@ _OPTIONS = {
     "fates": "--fate",
 }
 _MOMENTS = {"since", "until"}
-_FATES_HELP = f"What became of them last: {', '.join((NONE, *FATES))}, or {ANY}. Else the open ones: none and held."
+_FATES_HELP = f"What became of them last: {', '.join((NONE, *FATES))}, or {_ANY}. Else the open ones: none and held."
 
 
 def selecting(command: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +65,7 @@ def select(given: Mapping[str, Any]) -> Selection:
     fields: dict[str, Any] = {field: value for field, value in given.items() if value not in (None, [])}
     for field in _MOMENTS & fields.keys():
         fields[field] = _moment(_OPTIONS[field], fields[field])
-    if ANY in fields.get("fates", ()):
+    if _ANY in fields.get("fates", ()):
         fields["fates"] = []
     try:
         return Selection(**fields)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from deployments.local.stack import Stack
 from redrive.cli import app
-from redrive.cli.letters import GONE
+from redrive.cli.letter_found import GONE
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value
 from redrive.deadletters.triage import triage
 from redrive.events import Event

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from redrive.cli import app, exit_code
-from redrive.cli.letters import hexdump, safe
+from redrive.cli.output import hexdump, safe
 from redrive.config import Config
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
@@ -143,6 +143,12 @@ def test_pages_follow_each_other_and_say_how_to_go_on(letters: Ledger) -> None:
     assert [letter["id"] for letter in rest["letters"]] == ["local:dlq.flights/0/1"]
 
 
+def test_behind_the_last_letter_there_is_none_though_some_are_selected(letters: Ledger) -> None:
+    code, output, _ = run("list", "--after", "dlq.flights/0/1")
+    assert (code, output.splitlines()[-1]) == (0, "0 of 4 letters.")
+    assert document("list", "--after", "dlq.flights/0/1") == {"total": 4, "letters": [], "next": None}
+
+
 def test_a_letter_as_json_has_all_that_the_ledger_has(letters: Ledger) -> None:
     (letter,) = document("list", "--id", "dlq.flights/0/1")["letters"]
     assert (letter["id"], letter["fate"], letter["attempts"], letter["key"]) == (
@@ -254,8 +260,8 @@ def test_the_history_of_an_event_is_told_by_attempt_with_every_fate(letters: Led
     code, output, _ = run("history", "e-0")
     assert code == 0
     first, second = output.splitlines()[3:5]
-    assert first.split()[:2] == ["1", "local:dlq.flights/0/0"]
-    assert second.split()[:2] == ["2", "local:dlq.flights/0/1"]
+    assert " ".join(first.split()) == "local:dlq.flights/0/0 invalid-value dep_time flights flights 1 3 h –"
+    assert second.split()[:6] == ["local:dlq.flights/0/1", "invalid-value", "dep_time", "flights", "flights", "2"]
     assert "held newer-event by 0a1b2c3d" in second
     untouched, corrected = document("history", "e-7")
     assert untouched["fates"] == []
