@@ -108,7 +108,7 @@ class UnknownLetterError(RedriveError):
         if clusters:
             super().__init__(f"letter {letter} is on {' and '.join(clusters)}; write {clusters[0]}:{letter}")
         else:
-            super().__init__(f"letter {letter} is not in the ledger; has the triage read that far?")
+            super().__init__(f"letter {letter} is not in the ledger; `redrive run dlq-triage` enters what is new")
 
 
 class StaleTriageError(RedriveError):

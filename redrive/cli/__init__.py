@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from redrive.cli import config, operations, rules, standby, topics
+from redrive.cli import config, dlq, operations, rules, standby, topics
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.publish import publish
@@ -39,5 +39,6 @@ app.add_typer(topics.app, name="topics")
 app.command()(publish)
 app.command()(consume)
 app.add_typer(standby.app, name="standby")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(rules.app, name="rules")
 app.add_typer(operations.app, name="operations")

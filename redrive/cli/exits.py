@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from redrive.errors import (
     ConfigError,
+    LetterIdError,
     RedriveError,
     RulesError,
     UnavailableError,
+    UnknownLetterError,
     UnknownOperationError,
     UnknownTopicError,
 )
@@ -20,7 +22,9 @@ UNAVAILABLE = 3  # a system does not answer; trying again later is right
 def exit_code(error: RedriveError) -> int:
     """Say which code the program ends with after ``error``."""
     match error:
-        case ConfigError() | RulesError() | UnknownOperationError() | UnknownTopicError():
+        case ConfigError() | RulesError() | LetterIdError():
+            return WRONG
+        case UnknownOperationError() | UnknownLetterError() | UnknownTopicError():
             return WRONG
         case UnavailableError():
             return UNAVAILABLE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,23 +10,15 @@ import typer
 from rich.text import Text
 
 from redrive.cli.exits import BAD
+from redrive.cli.ledger import open_ledger
 from redrive.cli.output import Json, age, out, show_json, show_table
-from redrive.config import Config
 
 if TYPE_CHECKING:
-    from redrive.ledger import Ledger, OperationRow
+    from redrive.ledger import OperationRow
 
 app = typer.Typer(help="The ledger: what was done, by whom, and with what verdict.", no_args_is_help=True)
 
 STYLES = {"done": "green", "proved": "green", "counted": "green", "failed": "red", "running": "cyan"}
-
-
-@contextmanager
-def _ledger() -> Iterator[Ledger]:
-    from redrive.ledger import Ledger
-
-    with Ledger.open(Config.load().ledger_url()) as ledger:
-        yield ledger
 
 
 @app.command("list")
@@ -38,7 +28,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """Show the latest operations, newest first."""
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         rows = ledger.operations(limit, job)
     if json:
         show_json([row.as_dict() for row in rows])
@@ -73,7 +63,7 @@ def show(
     operation: Annotated[str, typer.Argument(help="Its id, or the first letters of it.")], json: Json = False
 ) -> None:
     """Show all that the ledger has about one operation, with its journal."""
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         row = ledger.operation(operation)
         entries = ledger.entries(row.id)
     journal = [{"at": entry.at, "kind": entry.kind, "body": entry.body} for entry in entries]
@@ -95,7 +85,7 @@ def _text(value: Any) -> str | None:
 @app.command()
 def verify(json: Json = False) -> None:
     """Read the whole journal and show where it was tampered with. Exit code 1 if it was."""
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         findings, head = ledger.verify_chain(), ledger.head()
     if json:
         show_json({"head": head, "findings": findings})

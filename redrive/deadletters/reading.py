@@ -8,8 +8,9 @@ from typing import cast
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from redrive.deadletters.dialects import Record
+from redrive.deadletters.letter_id import LetterId
 from redrive.events import Headers
-from redrive.pump.readback import ClientConfig, scan
+from redrive.pump.readback import ClientConfig, end_offsets, scan
 
 
 def read_records(
@@ -30,6 +31,27 @@ def read_records(
     """
     for messages in scan(client_config, topic, start, end=end):
         yield _records(cluster, topic, messages)
+
+
+def read_record(client_config: ClientConfig, letter: LetterId, *, patience: float = 10.0) -> Record | None:
+    """Read one letter; None if its topic no longer has it.
+
+    Args:
+        client_config: the cluster.
+        letter: which one, with its cluster.
+        patience: seconds to wait for it, as behind a transaction that somebody left open.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        UnavailableError: the cluster does not answer.
+    """
+    cluster, topic, partition, offset = letter
+    ends = end_offsets(client_config, topic)
+    if partition >= len(ends) or offset >= ends[partition]:
+        return None  # of a topic of the same name that is gone
+    for messages in scan(client_config, topic, {partition: offset}, end={partition: offset + 1}, patience=patience):
+        return _records(cluster or "", topic, messages)[0]
+    return None
 
 
 def _records(cluster: str, topic: str, messages: Sequence[Message]) -> list[Record]:

@@ -38,6 +38,15 @@ def key_bytes(text: str) -> bytes:
         raise ValueError(f"{text!r} is not hex: and hexadecimal digits, two a byte") from None
 
 
+def key_text(key: bytes) -> str:
+    """Write a key so that `key_bytes` gives it back: as text if all of it can be seen, else in hexadecimal."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return f"hex:{key.hex()}"
+    return text if text.isprintable() and not text.startswith("hex:") else f"hex:{key.hex()}"
+
+
 Text = Annotated[str, Field(max_length=260, pattern="^[^\\x00]*$")]
 Key = Annotated[str, Field(max_length=10_000), AfterValidator(_key)]
 Id = Annotated[str, Field(max_length=400), AfterValidator(_letter_id)]

@@ -19,6 +19,7 @@ from redrive.ledger.letter_tables import dead_letters, fates
 from redrive.ledger.models import EntryRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = 253_402_300_799_999  # the end of the year 9999; Kafka takes any time, such as microseconds by mistake
 _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 _SIGHTING = [dead_letters.c[name] for name in Sighting.__struct_fields__]
 
@@ -121,7 +122,7 @@ def groups(session: Session, selection: Selection) -> list[Group]:
     query = select(*by, number, correctable, oldest, newest, func.max(column.attempts))
     rows = session.execute(query.where(condition(selection)).group_by(*by).order_by(number.desc(), *by))
     return [
-        Group(reason, producer, topic, letters, whole, _moment(first), _moment(last), attempts)
+        Group(reason, producer, topic, letters, whole, time_of(first), time_of(last), attempts)
         for reason, producer, topic, letters, whole, first, last, attempts in rows
     ]
 
@@ -152,7 +153,7 @@ def trend(session: Session, selection: Selection, unit: Literal["hour", "day"]) 
     size = _MILLISECONDS[unit]
     bucket = (dead_letters.c.timestamp // size).label("bucket")
     rows = session.execute(select(bucket, func.count()).where(condition(selection)).group_by(bucket).order_by(bucket))
-    return [(_moment(number * size), letters) for number, letters in rows]
+    return [(time_of(number * size), letters) for number, letters in rows]
 
 
 def by_event(event_id: str) -> ColumnElement[bool]:
@@ -205,5 +206,6 @@ def _milliseconds(moment: datetime) -> int:
     return -((_EPOCH - moment) // timedelta(milliseconds=1))
 
 
-def _moment(milliseconds: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+def time_of(milliseconds: int) -> datetime:
+    """Give milliseconds since 1970 as a time; what lies beyond Python's last year is its last millisecond."""
+    return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST))
