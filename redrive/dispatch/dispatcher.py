@@ -13,7 +13,7 @@ from redrive.dispatch.monitor import Monitor
 from redrive.dispatch.settings import DispatchSettings
 from redrive.dispatch.standby import StandbyPath
 from redrive.dispatch.view import View
-from redrive.errors import BackPressureError, PublishError, RedriveError
+from redrive.errors import BackPressureError, PublishError
 from redrive.receipts import Progress, Receipt
 from redrive.standby.lanes import Lane
 from redrive.standby.store import Store
@@ -300,7 +300,7 @@ class Dispatcher:
         weight = receipt.weight
         try:
             self._on_refused(receipt)
-        except RedriveError as error:
+        except Exception as error:  # whatever it is, somebody waits for this receipt
             receipt.fail(f"Kafka refuses it ({receipt.refusal}), and its dead letter could not be published: {error}")
         with self._lock:
             self._open -= 1
