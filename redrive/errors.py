@@ -128,6 +128,18 @@ class StaleTriageError(RedriveError):
         )
 
 
+class StalePlanError(RedriveError):
+    """What a plan was made from has changed since then: it must not be carried out.
+
+    Attributes:
+        moved: what has changed.
+    """
+
+    def __init__(self, moved: str) -> None:
+        self.moved = moved
+        super().__init__(f"the plan is stale: {moved}; nothing of it is carried out any more; make a new one")
+
+
 class RuleMistake(RedriveError):  # noqa: N818 - one of many that `RulesError` carries
     """One mistake in a file of correction rules.
 

@@ -126,7 +126,7 @@ def letter_of_value(
     body, lossless = tagged_json.encode(value)
     about = _about(topic, reason, detail, producer, headers, field=field, timestamp=timestamp, schema_id=schema_id)
     about += _header("encoding", JSON) + ([] if lossless else _header("lossy", "true"))
-    return Event(event_id, dead_letters, key, body, _own(headers) + about, timestamp)
+    return Event(event_id, dead_letters, key, body, own_headers(headers) + about, timestamp)
 
 
 def letter_of_bytes(
@@ -166,7 +166,7 @@ def letter_of_bytes(
         about += _header("offset", str(offset))
     about += _header("encoding", RAW)
     written = _now() if now is None else now
-    return Event(event_id, dead_letters, key, value, _own(headers) + about, written)
+    return Event(event_id, dead_letters, key, value, own_headers(headers) + about, written)
 
 
 def letter_of_event(dead_letters: str, event: Event, *, reason: str, detail: str, producer: str) -> Event:
@@ -183,6 +183,32 @@ def letter_of_event(dead_letters: str, event: Event, *, reason: str, detail: str
         producer=producer,
         timestamp=event.timestamp,
     )
+
+
+def letter_again(letter: Letter, dead_letters: str, value: bytes | None, *, event_id: str, detail: str) -> Event:
+    """Make the letter of an event that could not be put right: as it was, but with one attempt more.
+
+    Reason and field stay too: they are about the value, which is the one that it was before.
+
+    Args:
+        letter: the letter that it was.
+        dead_letters: the dead-letter topic.
+        value: the letter's value, as bytes.
+        event_id: for a letter that has none.
+        detail: why it could not be put right.
+    """
+    about = _header("reason", letter.reason) + _header("detail", detail) + _header("topic", letter.topic)
+    for name, number in (("partition", letter.partition), ("offset", letter.offset), ("timestamp", letter.timestamp)):
+        if number is not None:
+            about += _header(name, str(number))
+    about += _header("attempt", str(letter.attempt + 1)) + _header("producer", letter.producer)
+    about += [("redrive-at", rfc3339(_now()))]
+    if letter.field:
+        about += _header("field", letter.field)
+    if letter.schema_id is not None:
+        about += _header("schema-id", str(letter.schema_id))
+    about += _header("encoding", letter.encoding)
+    return Event(letter.id or event_id, dead_letters, letter.key, value, letter.headers + about, _now())
 
 
 def without_value(letter: Event) -> Event:
@@ -217,7 +243,7 @@ def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None)
             content = tagged_json.decode(value or b"")
         except ValueError as error:
             raise LetterFormatError(f"its value can't be read: {error}") from error
-    own = _own(headers)
+    own = own_headers(headers)
     return Letter(
         id=event_id(own),
         key=key,
@@ -262,8 +288,8 @@ def _about(
     return about
 
 
-def _own(headers: Headers) -> Headers:
-    """Leave out what an earlier letter has added."""
+def own_headers(headers: Headers) -> Headers:
+    """Give the event's own headers: without what letters have added."""
     return [header for header in headers if header[0] not in _NAMES]
 
 

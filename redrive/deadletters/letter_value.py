@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from redrive.deadletters.dialects import Record, sight
-from redrive.deadletters.letter import JSON, read_letter
+from redrive.deadletters.dialects import Record
+from redrive.deadletters.letter import JSON, Letter
+from redrive.deadletters.opening import open_letter
 from redrive.schemas import Reader
 
 
@@ -25,21 +26,27 @@ class LetterValue(msgspec.Struct, frozen=True):
 
 
 def read_value(record: Record, reader: Reader) -> LetterValue:
-    """Decode the value of a letter.
-
-    Args:
-        record: the letter as it was read from its topic.
-        reader: decodes Avro. Asked only if the value may be that.
+    """Decode the value of a record of a dead-letter topic; see `value_of`.
 
     Raises:
         LetterFormatError: an own letter that is damaged.
+    """
+    return value_of(open_letter(record), reader)
+
+
+def value_of(letter: Letter, reader: Reader) -> LetterValue:
+    """Decode the value of a letter.
+
+    Args:
+        letter: the letter.
+        reader: decodes Avro. Asked only if the value may be that.
+
+    Raises:
         WireFormatError: the value is neither of these forms, or can't be decoded.
         UnavailableError: its schema is not known yet, and the registry does not answer.
     """
-    if sight(record).dialect == "own":
-        letter = read_letter(record.headers, record.key, record.value)
-        if letter.encoding == JSON:
-            return LetterValue("json", letter.value)
-    if record.value is None:
+    if letter.encoding == JSON:
+        return LetterValue("json", letter.value)
+    if letter.value is None:
         return LetterValue("none", None)
-    return LetterValue("avro", reader.decode(record.value))
+    return LetterValue("avro", reader.decode(letter.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
@@ -22,6 +22,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253_402_300_799_999  # the end of the year 9999; Kafka takes any time, such as microseconds by mistake
 _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 _SIGHTING = [dead_letters.c[name] for name in Sighting.__struct_fields__]
+
+
+class Subject(NamedTuple):
+    """A letter, as a correction has to know it.
+
+    Attributes:
+        main_topic: empty if it is not known.
+        timestamp: its event's, or its own if that is not known; milliseconds since 1970.
+        key: its event's.
+    """
+
+    cluster: str
+    main_topic: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
 
 
 _ORDER = [dead_letters.c[name] for name in Place._fields[:-1]]
@@ -137,6 +155,30 @@ def letters(session: Session, selection: Selection, after: Place | None, limit: 
     """See `redrive.ledger.letters.Letters.find`."""
     query = select(*_SIGHTING, dead_letters.c.fate)
     return [_letter(row) for row in session.execute(_page(query, selection, after, limit))]
+
+
+def last_entry(session: Session) -> int:
+    """See `redrive.ledger.letters.Letters.last_entry`."""
+    return session.scalar(select(func.max(dead_letters.c.entry))) or 0
+
+
+def subjects(
+    session: Session, selection: Selection, after: Place | None, limit: int, *, upto: int, also_of: str
+) -> list[tuple[Subject, Place]]:
+    """Give one page of `redrive.ledger.letters.Letters.subjects`, each with its place."""
+    of_any_fate = selection.model_copy(update={"fates": []})
+    letter = [dead_letters.c[name] == fates.c[name] for name in letter_audit.PLACE]
+    given = select(fates.c.entry).join(EntryRow, EntryRow.id == fates.c.entry)
+    by_operation = given.where(*letter, EntryRow.operation_id == also_of).exists()
+    column = dead_letters.c
+    query = select(*_ORDER, column.timestamp, column.main_timestamp, column.key)
+    query = query.where(column.entry <= upto, or_(condition(selection), by_operation))
+    found = []
+    for row in session.execute(_page(query, of_any_fate, after, limit)):
+        cluster, main_topic, topic, partition, offset, at, of_event, key = row
+        place = Place(cluster, main_topic, topic, partition, offset, at)
+        found.append((Subject(*place[:-1], timestamp=at if of_event is None else of_event, key=key), place))
+    return found
 
 
 def stories(session: Session, which: ColumnElement[bool]) -> list[Story]:

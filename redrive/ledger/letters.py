@@ -110,6 +110,32 @@ class Letters:
                 return
             after = found[-1]
 
+    def last_entry(self) -> int:
+        """Give the number of the journal's entry that recorded letters last; 0 if there is none."""
+        with self._database.reading() as session:
+            return letter_queries.last_entry(session)
+
+    def subjects(
+        self, selection: Selection, *, upto: int, also_of: str, page: int = PAGE
+    ) -> Iterator[letter_queries.Subject]:
+        """Give what a correction has to know of each letter of its batch; in the order of `places`, page by page.
+
+        Args:
+            selection: which letters.
+            upto: only those that were recorded by this entry of the journal, or before; see `last_entry`.
+            also_of: an operation: the letters that it has given a fate to belong to the batch, too, if they meet all of
+                the selection but ``fates``. So the batch of an operation that goes on is the one that it began with.
+            page: letters of one query.
+        """
+        after: Place | None = None
+        while True:
+            with self._database.reading() as session:
+                found = letter_queries.subjects(session, selection, after, page, upto=upto, also_of=also_of)
+            yield from (subject for subject, _ in found)
+            if len(found) < page:
+                return
+            after = found[-1][1]
+
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.
 

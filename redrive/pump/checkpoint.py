@@ -56,6 +56,12 @@ class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
         """
         if data is None:
             return cls(operation=operation)
+        checkpoint = cls.of_any(data)
+        return checkpoint if checkpoint.operation == operation else cls(operation=operation, source=checkpoint.source)
+
+    @classmethod
+    def of_any(cls, data: bytes) -> Checkpoint:
+        """Read a checkpoint, whichever operation it is of; raises as `decode` does."""
         if data[:1] != bytes([_VERSION]):
             if data and data[0] > _VERSION:
                 raise CheckpointError(
@@ -65,10 +71,9 @@ class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
                 f"it begins with {data[:8]!r}, which no Redrive has written: is this the right topic?"
             )
         try:
-            checkpoint = _decoder.decode(data[1:])
+            return _decoder.decode(data[1:])
         except msgspec.MsgspecError as error:
             raise CheckpointError(f"it is damaged: {error}") from error
-        return checkpoint if checkpoint.operation == operation else cls(operation=operation, source=checkpoint.source)
 
     def encode(self) -> bytes:
         """Return one byte of format version, then MessagePack."""

@@ -11,7 +11,7 @@ has its partition, and each partition must hold a stream's events in rising orde
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -57,6 +57,7 @@ def prove(
     also_ids: Set[str] = frozenset(),
     since_ms: int | None = None,
     patience: float = 60.0,
+    on_found: Callable[[Message, bytes], None] | None = None,
 ) -> Proof:
     """Read the topics of some units back, each topic once, and compare.
 
@@ -70,6 +71,7 @@ def prove(
         also_ids: event ids that must not be there twice, whoever published them: those that were in doubt.
         since_ms: where to begin to look for ``also_ids``, as a time; milliseconds since 1970.
         patience: as for `redrive.pump.readback.scan`.
+        on_found: called with each record of the units, and its origin.
 
     Raises:
         UnknownTopicError: a topic is gone.
@@ -88,6 +90,7 @@ def prove(
             full=mode == "full",
             also_ids=also_ids,
             findings=findings,
+            on_found=on_found,
         )
         start = dict(enumerate(_start(client_config, topic, expected.values(), since_ms if also_ids else None)))
         for messages in scan(client_config, topic, start, patience=patience):
@@ -157,8 +160,10 @@ class _Reading:
         full: bool,
         also_ids: Set[str],
         findings: _Findings,
+        on_found: Callable[[Message, bytes], None] | None,
     ) -> None:
         self._topic = topic
+        self._on_found = on_found
         self._expected = expected
         self._operation = operation
         self._full = full
@@ -173,6 +178,7 @@ class _Reading:
 
     def add(self, messages: list[Message]) -> None:
         streams, full, ids, operation = self._streams, self._full, self._ids, self._operation
+        on_found = self._on_found
         for message in messages:
             headers = cast("Headers | None", message.headers())
             if not headers:
@@ -205,6 +211,8 @@ class _Reading:
                 self._findings.add(
                     f"{_name(message)} is there again, or too late: {source.decode()} comes after {last} of its stream"
                 )
+            if on_found is not None:
+                on_found(message, source)
             if full:
                 found.digest += fingerprint(pack((source, message.key(), message.value(), headers[:-2])))
                 kind, when = message.timestamp()

@@ -1,0 +1,40 @@
+"""Correction of dead letters: a batch, what is to become of each letter, the plan, the work, and what it came to.
+
+::
+
+    Letters.subjects ─► Batch ─► make_plan        nothing is written
+                          │        │  (the same judge, the same guard)
+                          └──────► correct ─► settle
+                                   one unit   read back, proved, entered in the ledger
+"""
+
+from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.correction.correct import UnitResult, correct
+from redrive.deadletters.correction.judging import Judge, Judgement, Rules
+from redrive.deadletters.correction.order_guard import OrderGuard, Policy, newest_events
+from redrive.deadletters.correction.plan import Context, Plan, Sample, Terms, make_plan
+from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
+from redrive.deadletters.correction.targets import Targets, find_targets
+
+__all__ = [
+    "Batch",
+    "Context",
+    "Judge",
+    "Judgement",
+    "OrderGuard",
+    "Plan",
+    "Policy",
+    "Rules",
+    "Sample",
+    "Targets",
+    "Terms",
+    "Unit",
+    "UnitResult",
+    "checkpoints",
+    "correct",
+    "find_targets",
+    "make_plan",
+    "newest_events",
+    "settle",
+    "unsettled",
+]

@@ -1,0 +1,107 @@
+"""A batch of letters, as the ledger gives it: by partition, with what the order guard has to look for."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from redrive.ledger.letter_queries import Subject
+
+SPARSE = 20_000
+"""Offsets without a letter of the batch between two of it from which on it is cheaper to start reading anew."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """The letters of a batch in one partition of a dead-letter topic.
+
+    Attributes:
+        offsets: of the letters, rising. Eight bytes each.
+    """
+
+    cluster: str
+    topic: str
+    partition: int
+    offsets: array[int] = field(default_factory=lambda: array("q"))
+
+    @property
+    def name(self) -> str:
+        """The unit's name for the pump."""
+        return unit_name(self.cluster, self.topic, self.partition)
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+    def stretches(self, since: int) -> Iterator[tuple[int, int]]:
+        """Give the offsets to read, from ``since`` on, as first and last + 1; long gaps are left out."""
+        first = last = -1
+        for offset in self.offsets:
+            if offset < since:
+                continue
+            if first < 0:
+                first = offset
+            elif offset - last > SPARSE:
+                yield first, last + 1
+                first = offset
+            last = offset
+        if first >= 0:
+            yield first, last + 1
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What the order guard has to look for on a main topic.
+
+    Attributes:
+        since: the time of the oldest letter's event; milliseconds since 1970.
+    """
+
+    keys: set[bytes] = field(default_factory=set)
+    since: int = 1 << 62
+
+
+class Batch:
+    """The letters of one correction.
+
+    Attributes:
+        units: by cluster, topic and partition.
+        wanted: cluster and main topic → what to look for there. Each key is in memory once.
+        letters: how many there are.
+    """
+
+    def __init__(self, letters: Iterable[Subject]) -> None:
+        units: dict[tuple[str, str, int], Unit] = {}
+        self.wanted: dict[tuple[str, str], Wanted] = {}
+        self.letters = 0
+        for letter in letters:
+            place = (letter.cluster, letter.topic, letter.partition)
+            unit = units.get(place)
+            if unit is None:
+                unit = units[place] = Unit(*place)
+            unit.offsets.append(letter.offset)
+            main = (letter.cluster, letter.main_topic)
+            wanted = self.wanted.get(main)
+            if wanted is None:
+                wanted = self.wanted[main] = Wanted()
+            if letter.key is not None:
+                wanted.keys.add(letter.key)
+                wanted.since = min(wanted.since, letter.timestamp)
+            self.letters += 1
+        for unit in units.values():
+            unit.offsets = array("q", sorted(unit.offsets))
+        self.units = [units[place] for place in sorted(units)]
+
+    def main_topics(self, cluster: str) -> list[str]:
+        """Give the main topics of a cluster's letters; one may be empty: that of letters that do not say theirs."""
+        return sorted(topic for of, topic in self.wanted if of == cluster)
+
+    @property
+    def clusters(self) -> list[str]:
+        """The clusters on which letters stand."""
+        return sorted({unit.cluster for unit in self.units})
+
+
+def unit_name(cluster: str, topic: str, partition: int) -> str:
+    """Name the unit of a partition of a dead-letter topic, for the pump."""
+    return f"dlq/{cluster}/{topic}/{partition}"

@@ -1,0 +1,88 @@
+"""Correct the letters of one partition: through the pump, exactly once, each to where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from redrive.config import Config
+from redrive.deadletters.correction.batch import Unit
+from redrive.deadletters.correction.judging import Judge
+from redrive.deadletters.correction.order_guard import OrderGuard, Policy
+from redrive.deadletters.correction.source import LetterSource
+from redrive.deadletters.fate import Fate
+from redrive.errors import StalePlanError
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.governor import Governor
+from redrive.pump.parking import PARKING_TOPIC, ensure_parking
+from redrive.pump.pump import Outcome, Progress, Pump
+from redrive.pump.sink import TransactionalSink
+
+PREFETCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """What became of a unit's letters; totals and evidence are those of the whole operation."""
+
+    unit: Unit
+    outcome: Outcome
+
+
+def correct(
+    config: Config,
+    unit: Unit,
+    judge: Judge,
+    guard: OrderGuard,
+    policy: Policy,
+    *,
+    operation: str,
+    seen: bytes | None,
+    record_fates: Callable[[Sequence[Fate]], object],
+    governor: Governor | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> UnitResult:
+    """Correct a unit's letters; goes on where an earlier attempt of the same operation has left off.
+
+    Args:
+        config: the platform.
+        unit: which letters.
+        judge: says what becomes of each.
+        guard: says which are overtaken.
+        policy: what becomes of those.
+        operation: its id.
+        seen: the unit's checkpoint when the plan was made. Whatever another operation has done to these letters since
+            then is not in the plan.
+        record_fates: records what stays where it is.
+        governor: the pace, shared by all units of a run.
+        on_progress: called about once a second.
+
+    Raises:
+        StalePlanError: another operation has worked at this unit since the plan was made.
+        StoppedError: the governor was stopped; the cursor is clean.
+        FencedError: another run has taken this unit over.
+        UnavailableError: Kafka, the registry or the ledger does not answer; call again later.
+    """
+    client = config.cluster(unit.cluster).client_config()
+    governor = governor or Governor()
+    sink = TransactionalSink(client, unit.name, operation=operation, check=governor.check)
+    try:
+        cursor = sink.start()
+        if cursor is not None and cursor != seen and (of := Checkpoint.of_any(cursor).operation) != operation:
+            raise StalePlanError(f"operation {of} has worked at {unit} meanwhile")
+        ensure_parking(client)
+        source = LetterSource(client, unit, judge, guard, policy, operation=operation, record_fates=record_fates)
+        pump = Pump(
+            source,
+            sink,
+            parking_topic=PARKING_TOPIC,
+            operation=operation,
+            governor=governor,
+            prefetch=PREFETCH,
+            positions=sink.positions,
+            on_progress=on_progress,
+            total=len(unit.offsets),
+        )
+        return UnitResult(unit, pump.run(cursor))
+    finally:
+        sink.close()

@@ -1,0 +1,199 @@
+"""What is to become of one letter: the rules, the strict check and the limit of attempts, and nothing of Kafka."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Protocol, cast
+
+import msgspec
+
+from redrive.deadletters.correction import marks
+from redrive.deadletters.correction.targets import NO_TOPIC, Targets
+from redrive.deadletters.dialects import Record
+from redrive.deadletters.letter import RAW, Letter, letter_again
+from redrive.deadletters.letter_value import value_of
+from redrive.deadletters.opening import CORRECTION_HEADER, open_letter
+from redrive.deadletters.rules import Corrected, Outcome, Rejected, Skipped
+from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaError, WireFormatError
+from redrive.events import Event
+from redrive.pump.parking import PARKING_TOPIC
+from redrive.schemas import Reader, Writer
+
+Kind = Literal["publish", "reject", "park", "skip", "leave"]
+"""What is to become of a letter, before the order guard is asked:
+
+- ``publish``: as an event of its main topic;
+- ``reject``: it can't be put right by these rules; it goes back to its dead-letter topic, with one attempt more;
+- ``park``: the same, but it has come back often enough: it goes to the parking topic;
+- ``skip``: a rule says that it need not go on;
+- ``leave``: nothing is done, and it stays open.
+"""
+
+NO_RULE, LOSSY, DAMAGED = "no-rule", "lossy", "damaged"
+UNREADABLE, UNKNOWN_SCHEMA = "unreadable", "unknown-schema"
+INVALID, RULE_FAILED, ATTEMPTS = "invalid-value", "rule-failed", "attempts"
+SKIPPED_BY_RULE = "skipped-by-rule"
+
+REASONS = {
+    NO_RULE: "no rule matches it",
+    LOSSY: "parts of its value were lost, left out or blackened",
+    DAMAGED: "it is a letter of Redrive, and damaged",
+    UNREADABLE: "its value is not exactly one Avro value in a frame",
+    UNKNOWN_SCHEMA: "the registry does not know the schema of its value",
+    INVALID: "the corrected value does not fit the schema of its main topic",
+    RULE_FAILED: "a rule is for it, and could not be applied",
+    ATTEMPTS: "it has become a dead letter as often as is allowed",
+    SKIPPED_BY_RULE: "a rule says that it need not go on",
+}
+"""What the reasons of judgements mean; those of `redrive.deadletters.correction.targets` come on top."""
+
+_KEYS = re.compile(r"""\[(?:'[^']*'|"[^"]*")\]""")
+
+
+class Rules(Protocol):
+    """What decides about values: a `redrive.deadletters.rules.RuleSet`, or a person's edit of one letter."""
+
+    digest: str
+
+    def apply(self, letter: Letter, value: Any) -> Outcome:
+        """Say what becomes of a letter's value."""
+        ...
+
+
+class Judgement(msgspec.Struct, gc=False):
+    """What is to become of a letter.
+
+    Attributes:
+        kind: see `Kind`.
+        reason: why, as a code; empty for ``publish``.
+        detail: more of that, for people; quotes nothing of the value, nor keys of its maps.
+        rules: names of the rules that were applied, or of the one that said so.
+        event: what goes to Kafka: for ``publish``, ``reject`` and ``park``.
+        before: the value before; None if it could not be read.
+        after: the value afterwards, for ``publish``.
+    """
+
+    kind: Kind
+    reason: str = ""
+    detail: str = ""
+    rules: tuple[str, ...] = ()
+    event: Event | None = None
+    before: Any = None
+    after: Any = None
+
+
+class Judge:
+    """Judges the letters of one cluster, one after the other.
+
+    Deterministic, but for what the registry answers and the time of day in letters that go back.
+
+    Args:
+        rules: what decides about values; None: events are published as they are, if they can be read.
+        targets: by main topic; a topic that is not there counts as `NO_TOPIC`.
+        reader: decodes values as they were written.
+        attempts: a letter that fails for this time, or more, is parked.
+    """
+
+    def __init__(self, rules: Rules | None, targets: Targets, reader: Reader, *, attempts: int) -> None:
+        self._rules, self._targets, self._reader, self._attempts = rules, targets, reader, attempts
+        self._digest = rules.digest[: marks.DIGITS] if rules else ""
+
+    def judge(self, record: Record, origin: str) -> Judgement:
+        """Judge a letter.
+
+        Args:
+            record: the letter as it stands in its topic.
+            origin: names the letter, for the event that is made of it.
+
+        Raises:
+            UnavailableError: the schema of its value is not known yet, and the registry does not answer.
+        """
+        try:
+            letter, target = self._open(record)
+            value = self._read(letter)
+            corrected, rules = self._apply(letter, value)
+            body = self._encode(letter, target, corrected, rules)
+        except _EndedError as ended:
+            return ended.judgement
+        except _FailedError as failed:
+            return self._failed(record, letter, value, origin, failed)
+        event = Event(
+            letter.id or origin,
+            letter.topic,
+            letter.key,
+            body,
+            [
+                *letter.headers,
+                ("redrive-attempt", b"%d" % letter.attempt),
+                (CORRECTION_HEADER, marks.write(marks.Mark(self._digest, rules))),
+            ],
+            record.timestamp if letter.timestamp is None else letter.timestamp,
+            origin=origin,
+        )
+        return Judgement("publish", rules=rules, event=event, before=value, after=corrected)
+
+    def _open(self, record: Record) -> tuple[Letter, Writer]:
+        try:
+            letter = open_letter(record)
+        except LetterFormatError:
+            raise _EndedError("leave", DAMAGED) from None
+        if not letter.lossless:
+            raise _EndedError("leave", LOSSY)
+        target = self._targets.get(letter.topic, NO_TOPIC)
+        if isinstance(target, str):
+            raise _EndedError("leave", target)
+        return letter, target
+
+    def _read(self, letter: Letter) -> Any:
+        try:
+            return value_of(letter, self._reader).value
+        except UnknownSchemaError:
+            raise _EndedError("leave", UNKNOWN_SCHEMA) from None
+        except WireFormatError as error:
+            raise _EndedError("leave", UNREADABLE, type(error).__name__) from None
+
+    def _apply(self, letter: Letter, value: Any) -> tuple[Any, tuple[str, ...]]:
+        if self._rules is None:
+            return value, ()
+        outcome = self._rules.apply(letter, value)
+        if isinstance(outcome, Corrected):
+            return outcome.value, outcome.rules
+        if isinstance(outcome, Rejected):
+            raise _FailedError(RULE_FAILED, outcome.reason, (outcome.rule,))
+        if isinstance(outcome, Skipped):
+            raise _EndedError("skip", SKIPPED_BY_RULE, outcome.reason, (outcome.rule,))
+        raise _EndedError("leave", NO_RULE)
+
+    def _encode(self, letter: Letter, target: Writer, value: Any, rules: tuple[str, ...]) -> bytes | None:
+        if value is None:
+            return None
+        if self._rules is None and letter.encoding == RAW:
+            return cast(bytes, letter.value)
+        try:
+            return target.encode(value)
+        except InvalidEventError as error:
+            where = error.field or "the value"
+            raise _FailedError(INVALID, _KEYS.sub("[key]", f"{where} {error.reason}"), rules) from None
+
+    def _failed(self, record: Record, letter: Letter, value: Any, origin: str, why: _FailedError) -> Judgement:
+        """Send a letter back, or park it."""
+        parked = letter.attempt + 1 > self._attempts
+        topic, reason = (PARKING_TOPIC, ATTEMPTS) if parked else (record.topic, why.reason)
+        event = letter_again(letter, topic, record.value, event_id=origin, detail=why.detail)
+        event.headers.append((CORRECTION_HEADER, marks.write(marks.Mark(self._digest, refused=reason))))
+        event.origin = origin
+        return Judgement("park" if parked else "reject", reason, why.detail, why.rules, event, value)
+
+
+class _EndedError(Exception):
+    """Ends the work at a letter of which nothing goes to Kafka."""
+
+    def __init__(self, kind: Kind, reason: str, detail: str = "", rules: tuple[str, ...] = ()) -> None:
+        self.judgement = Judgement(kind, reason, detail, rules)
+
+
+class _FailedError(Exception):
+    """Ends the work at a letter that could not be put right."""
+
+    def __init__(self, reason: str, detail: str, rules: tuple[str, ...]) -> None:
+        self.reason, self.detail, self.rules = reason, detail, rules

@@ -1,0 +1,233 @@
+"""The plan of a correction: every letter of the batch judged, and nothing written."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.correction.diff import Change, diff
+from redrive.deadletters.correction.judging import Judge, Judgement
+from redrive.deadletters.correction.order_guard import OrderGuard, Policy
+from redrive.deadletters.correction.source import GONE, origin, read_letters
+from redrive.deadletters.correction.targets import Targets
+from redrive.deadletters.letter_id import LetterId
+from redrive.ledger import digest
+from redrive.pump.evidence import fingerprint, pack
+from redrive.pump.readback import ClientConfig
+
+_MOST_REASONS = 100
+OTHER = "other reasons"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a correction is to do, in whichever state it finds things.
+
+    Attributes:
+        rules: digest of the rule set; empty: events go on as they are.
+        policy: what becomes of letters that are overtaken.
+        attempts: failures after which a letter is parked.
+        selection: what was asked for, as JSON.
+        upto: the ledger's entry up to which letters belong to the batch.
+    """
+
+    rules: str
+    policy: Policy
+    attempts: int
+    selection: dict[str, Any]
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What letters of one cluster are judged with.
+
+    Attributes:
+        client: what a client of the cluster needs.
+        targets: where they can go.
+        judge: says what becomes of each.
+        guard: says which are overtaken.
+    """
+
+    client: ClientConfig
+    targets: Targets
+    judge: Judge
+    guard: OrderGuard
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One letter before and after.
+
+    Attributes:
+        letter: which one.
+        rules: what was applied.
+        changes: the differences; masked fields are not shown.
+    """
+
+    letter: LetterId
+    rules: tuple[str, ...]
+    changes: list[Change]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What would become of each letter of a batch.
+
+    Attributes:
+        terms: what it was made by.
+        letters: how many there are.
+        counts: outcome → letters: ``publish``, ``reject``, ``park``, ``skip``, ``leave`` and ``gone``, before the
+            guard is asked.
+        overtaken: of those to be published, how many have a newer event of their key on the main topic.
+        rules: name → letters that it was applied to.
+        reasons: outcome and reason → letters; for all outcomes but ``publish``.
+        details: outcome, reason and detail → letters; at most so many kinds, see `OTHER`.
+        topics: main topic → events to be published to it, before the guard is asked.
+        targets: cluster → main topic → schema id to encode with, or why nothing can go there.
+        samples: before and after, a few for each rule.
+        seconds: how long judging took.
+        content: the multiset hash of what becomes of each letter, 32 hexadecimal digits.
+    """
+
+    terms: Terms
+    letters: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    overtaken: int = 0
+    rules: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    details: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    topics: Counter[str] = field(default_factory=Counter)
+    targets: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    seconds: float = 0.0
+    content: str = ""
+
+    @property
+    def publishes(self) -> int:
+        """How many letters would be published, by the policy and what the guard has found."""
+        return self.counts["publish"] - (0 if self.terms.policy == "publish" else self.overtaken)
+
+    @property
+    def writes(self) -> int:
+        """How many letters something would be written of, to Kafka or to the ledger."""
+        return self.letters - self.counts["leave"]
+
+    def canonical(self) -> dict[str, Any]:
+        """Give what the plan's digest is made of: the terms, and what they make of each letter.
+
+        What the order guard finds is no part of it: newer events may come at any time. The guard looks again when the
+        plan is carried out, and can only take letters away from what was approved.
+        """
+        return {
+            "job": "dlq-correction",
+            "rules": self.terms.rules,
+            "order": self.terms.policy,
+            "attempts": self.terms.attempts,
+            "selection": self.terms.selection,
+            "upto": self.terms.upto,
+            "letters": self.letters,
+            "outcomes": dict(sorted(self.counts.items())),
+            "targets": self.targets,
+            "content": self.content,
+        }
+
+    @property
+    def digest(self) -> str:
+        """The plan's digest."""
+        return digest(self.canonical())
+
+
+def make_plan(
+    terms: Terms,
+    batch: Batch,
+    contexts: Mapping[str, Context],
+    *,
+    samples: int = 3,
+    masked: Set[str] = frozenset(),
+    on_progress: Callable[[int], None] = lambda _judged: None,
+) -> Plan:
+    """Judge every letter of a batch. Nothing is written anywhere; memory does not grow with the batch.
+
+    Args:
+        terms: what is to be done.
+        batch: the letters.
+        contexts: by cluster.
+        samples: how many letters to show for each rule.
+        masked: fields whose values are not shown.
+        on_progress: hears how many letters were judged, after each batch of records.
+
+    Raises:
+        UnknownTopicError: a dead-letter topic is gone.
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
+    total = 0
+    began = time.monotonic()
+    for unit in batch.units:
+        context = contexts[unit.cluster]
+        for offset, judgement in _judged(context, unit):
+            plan.letters += 1
+            letter = LetterId(unit.cluster, unit.topic, unit.partition, offset)
+            if judgement is None:
+                plan.counts["gone"] += 1
+                plan.reasons["gone", GONE] += 1
+                total += fingerprint(pack((str(letter), "gone")))
+                continue
+            _add(plan, judgement, context.guard)
+            total += fingerprint(pack((str(letter), judgement.kind, judgement.reason, *_content(judgement))))
+            if judgement.kind == "publish":
+                _sample(plan, letter, judgement, samples, masked)
+            if plan.letters % 5_000 == 0:
+                on_progress(plan.letters)
+    plan.seconds = time.monotonic() - began
+    plan.content = f"{total % (1 << 128):032x}"
+    return plan
+
+
+def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | None]]:
+    for records in read_letters(context.client, unit):
+        for record in records:
+            if isinstance(record, int):
+                yield record, None
+            else:
+                yield record.offset, context.judge.judge(record, origin(unit, record.offset))
+
+
+def _add(plan: Plan, judgement: Judgement, guard: OrderGuard) -> None:
+    kind = judgement.kind
+    plan.counts[kind] += 1
+    plan.rules.update(judgement.rules)
+    if kind == "publish":
+        assert judgement.event is not None
+        event = judgement.event
+        plan.topics[event.topic] += 1
+        plan.overtaken += guard.overtaken(event.topic, event.key, event.timestamp)
+        return
+    plan.reasons[kind, judgement.reason] += 1
+    if judgement.detail:
+        detail = (kind, judgement.reason, judgement.detail)
+        known = detail in plan.details or len(plan.details) < _MOST_REASONS
+        plan.details[detail if known else (kind, judgement.reason, OTHER)] += 1
+
+
+def _content(judgement: Judgement) -> Sequence[Any]:
+    """Give what of a judgement must be the same when it is carried out; letters that go back bear the time of day."""
+    event = judgement.event
+    if event is None or judgement.kind != "publish":
+        return judgement.rules
+    return (event.topic, event.key, event.value, event.headers, event.timestamp, *judgement.rules)
+
+
+def _sample(plan: Plan, letter: LetterId, judgement: Judgement, most: int, masked: Set[str]) -> None:
+    if not judgement.rules or plan.rules[judgement.rules[0]] > most:
+        return
+    plan.samples.append(Sample(letter, judgement.rules, diff(judgement.before, judgement.after, masked)))
+
+
+def _shown(targets: Targets) -> dict[str, int | str]:
+    return {topic: target if isinstance(target, str) else target.schema_id for topic, target in sorted(targets.items())}

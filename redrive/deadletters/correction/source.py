@@ -1,0 +1,162 @@
+"""The pump's source of a correction: the letters of one partition, judged as they are read.
+
+What stays where it is, held or skipped, is recorded before the chunk is handed on: when the cursor has passed a letter,
+its fate is in the ledger, or can be read back from Kafka.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from redrive.deadletters.correction.batch import Unit
+from redrive.deadletters.correction.judging import Judge, Judgement
+from redrive.deadletters.correction.order_guard import NEWER_EVENT, OrderGuard, Policy
+from redrive.deadletters.dialects import Record
+from redrive.deadletters.fate import Fate, FateName
+from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.reading import read_records
+from redrive.events import Event
+from redrive.pump.model import Chunk
+from redrive.pump.readback import ClientConfig, end_offsets
+
+STREAM = "letters"
+GONE = "gone"
+"""The reason of letters that their topic no longer has: deleted by its retention, or by somebody."""
+
+LEFT = "left: "
+"""How the reasons begin, among the pump's, of letters that stay open with no fate."""
+
+
+class Cursor(msgspec.Struct, array_like=True, frozen=True):
+    """How far an operation has come in a partition; another operation begins anew."""
+
+    operation: str
+    next: int
+
+
+class LetterSource:
+    """Yields what is made of the letters of one unit.
+
+    Args:
+        client_config: the unit's cluster.
+        unit: which letters.
+        judge: says what becomes of each.
+        guard: says which are overtaken.
+        policy: what becomes of those.
+        operation: id of the operation.
+        record_fates: records what stays where it is. To be repeated after a crash.
+    """
+
+    def __init__(
+        self,
+        client_config: ClientConfig,
+        unit: Unit,
+        judge: Judge,
+        guard: OrderGuard,
+        policy: Policy,
+        *,
+        operation: str,
+        record_fates: Callable[[Sequence[Fate]], object],
+    ) -> None:
+        self._client = client_config
+        self._unit = unit
+        self._judge, self._guard, self._policy = judge, guard, policy
+        self._operation = operation
+        self._record_fates = record_fates
+
+    def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
+        """Yield what comes after the cursor, a batch of records at a time."""
+        since = 0
+        if cursor is not None:
+            before = msgspec.msgpack.decode(cursor, type=Cursor)
+            since = before.next if before.operation == self._operation else 0
+        for records in read_letters(self._client, self._unit, since):
+            yield self._chunk(records)
+
+    def committed(self, chunk: Chunk) -> None:
+        """Nothing is to be deleted: dead-letter topics keep what they have."""
+
+    def _chunk(self, records: Sequence[Record | int]) -> Chunk:
+        events: list[Event] = []
+        fates: list[Fate] = []
+        passed: Counter[str] = Counter()
+        last = -1
+        for record in records:
+            if isinstance(record, int):
+                last = record
+                passed[GONE] += 1
+                fates.append(self._fate(record, "skipped", GONE))
+                continue
+            last = record.offset
+            judgement = self._judge.judge(record, origin(self._unit, record.offset))
+            fate = stays(judgement, self._guard, self._policy)
+            if fate is not None:
+                reason = judgement.reason or NEWER_EVENT
+                passed[f"{fate}: {reason}"] += 1
+                fates.append(self._fate(last, fate, reason, judgement.rules if judgement.kind == "skip" else ()))
+            elif judgement.event is not None:
+                events.append(judgement.event)
+            else:
+                passed[LEFT + judgement.reason] += 1
+        if fates:
+            self._record_fates(fates)
+        return Chunk(events, msgspec.msgpack.encode(Cursor(self._operation, last + 1)), dict(passed) or None)
+
+    def _fate(self, offset: int, name: FateName, reason: str, rules: tuple[str, ...] = ()) -> Fate:
+        return Fate(LetterId(self._unit.cluster, self._unit.topic, self._unit.partition, offset), name, reason, rules)
+
+
+def stays(judgement: Judgement, guard: OrderGuard, policy: Policy) -> FateName | None:
+    """Say which fate a letter gets that goes nowhere; None for one that goes to Kafka, and one that is left."""
+    if judgement.kind == "skip":
+        return "skipped"
+    event = judgement.event
+    if (
+        judgement.kind == "publish"
+        and policy != "publish"
+        and event is not None
+        and guard.overtaken(event.topic, event.key, event.timestamp)
+    ):
+        return "held" if policy == "hold" else "skipped"
+    return None
+
+
+def origin(unit: Unit, offset: int) -> str:
+    """Name a letter in the manner of `redrive.pump.proof`."""
+    return f"{unit.name}/{STREAM}/{offset}/0"
+
+
+def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Iterator[list[Record | int]]:
+    """Yield a unit's letters in batches, in order; the offset alone of one that is gone.
+
+    Raises:
+        UnknownTopicError: the topic is gone.
+        UnavailableError: the cluster does not answer.
+    """
+    offsets, number = unit.offsets, unit.partition
+    at = bisect_left(offsets, since)
+    ends = end_offsets(client_config, unit.topic)
+    there = ends[number] if number < len(ends) else 0  # what lies beyond was in a topic of the same name that is gone
+    for first, end in unit.stretches(since):
+        last = {number: min(end, there)}
+        for records in read_records(client_config, unit.cluster, unit.topic, {number: first}, last):
+            found: list[Record | int] = []
+            for record in records:
+                while at < len(offsets) and offsets[at] < record.offset:
+                    found.append(offsets[at])
+                    at += 1
+                if at < len(offsets) and offsets[at] == record.offset:
+                    found.append(record)
+                    at += 1
+            if found:
+                yield found
+        gone: list[Record | int] = []
+        while at < len(offsets) and offsets[at] < end:
+            gone.append(offsets[at])
+            at += 1
+        if gone:
+            yield gone

@@ -1,0 +1,64 @@
+"""A letter of any dialect, opened: what rules match on, and the event's own key, headers and value."""
+
+from __future__ import annotations
+
+from redrive.deadletters.dialects import Record, confluent, connect, sight, spring
+from redrive.deadletters.letter import RAW, Letter, own_headers, read_letter
+from redrive.events import Headers
+from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
+
+CORRECTION_HEADER = "redrive-correction"
+"""What a correction says of itself on the events that it writes; see `redrive.deadletters.correction.marks`."""
+
+_OF_JOBS = (OPERATION_HEADER, SOURCE_HEADER, CORRECTION_HEADER)
+_FOREIGN = (connect.PREFIX, *spring.PREFIXES, confluent.PREFIX)
+_LAST_OF_OWN = ("redrive-encoding", "redrive-lossy")
+
+
+def open_letter(record: Record) -> Letter:
+    """Open a letter, whoever wrote it.
+
+    Its headers are the event's: without what systems have added that write dead letters or put events right again.
+
+    Raises:
+        LetterFormatError: one of Redrive's own, and damaged.
+    """
+    headers = record.headers or []
+    if headers and headers[-1][0] in _LAST_OF_OWN:  # the usual case, for which all dialects need not be asked
+        letter = read_letter(headers, record.key, record.value)
+        return _with_headers(letter, event_headers(letter.headers))
+    seen = sight(record)
+    if seen.dialect == "own":
+        letter = read_letter(headers, record.key, record.value)
+        return _with_headers(letter, event_headers(letter.headers))
+    return Letter(
+        id=seen.event_id,
+        key=seen.key,
+        value=record.value,
+        headers=event_headers(own_headers(headers)),
+        reason=seen.reason,
+        detail="",
+        field=seen.field,
+        topic=seen.main_topic,
+        partition=seen.main_partition,
+        offset=seen.main_offset,
+        timestamp=record.timestamp if seen.main_timestamp is None else seen.main_timestamp,
+        schema_id=seen.schema_id,
+        attempt=seen.attempts,
+        encoding=RAW,
+        lossless=seen.correctable,
+        producer=seen.producer,
+        at="",
+    )
+
+
+def event_headers(headers: Headers) -> Headers:
+    """Leave out what jobs and foreign systems have added."""
+    return [header for header in headers if header[0] not in _OF_JOBS and not header[0].startswith(_FOREIGN)]
+
+
+def _with_headers(letter: Letter, headers: Headers) -> Letter:
+    if len(headers) == len(letter.headers):
+        return letter
+    fields = {name: getattr(letter, name) for name in Letter.__struct_fields__}
+    return Letter(**(fields | {"headers": headers}))
