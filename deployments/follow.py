@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from redrive.errors import ConfigError, UnavailableError
 from tasks.ending import PLAN, REPORT, Word
-from tasks.live import PROGRESS_KEY
+from tasks.live import PROGRESS
 from tasks.operations import WHO_LABEL
 
 EVERY = 0.5
@@ -121,7 +121,8 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
             raise UnavailableError(
                 f"work pool {run.work_pool_name}", f"{reason}prefect worker start --pool {run.work_pool_name}"
             )
-        artifact = artifacts_of(client, run_id).get(PROGRESS_KEY) if state.is_running() else None
+        found = artifacts_of(client, run_id) if state.is_running() else {}
+        artifact = next((found[key] for key in found if key.endswith(PROGRESS)), None)
         progress = float(artifact.data) if artifact and isinstance(artifact.data, int | float) else None
         tell(Moment(state, progress, (artifact.description or "") if artifact else ""))
         time.sleep(EVERY)

@@ -18,7 +18,7 @@ from tasks.board import Board
 from tasks.drain import Draining, drain_lanes
 from tasks.earlier import Earlier, find_evidence, verify_all_earlier, without_verdict
 from tasks.ending import refused
-from tasks.live import Live
+from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
 from tasks.plan import JOB, Plan, TopicName, make_plan
@@ -167,11 +167,11 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
     backlog = plan.of_topics(topics)
     if not backlog and not unproved:
         return finish_early(run, "nothing to replay", plan)
-    board = Board(backlog)
+    board = Board({waiting.lane: waiting.events for waiting in backlog})
     began = time.monotonic()
     with (
         governed(config, replay, topics) as governor,
-        Live(run, board, governor, replay.rate) as live,
+        Live(run, board, governor, replay.rate, Words("lane", "open again")) as live,
     ):
         work = Draining(config, governor, board, operation=run.id, settle=replay.settle, patience=replay.patience)
         ends = drain_lanes(work, backlog, parallel=replay.lanes, on_cancel=lambda: cancelled(run, board))

@@ -1,41 +1,40 @@
-"""Where the lanes of a run stand: written by the threads that drain them, read by the one that reports."""
+"""Where the units of a run stand, lanes or partitions: written by the threads at work, read by the one that reports."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from redrive.pump.pump import Progress
-from redrive.standby.lanes import Lane
-from redrive.standby.survey import LaneBacklog
 
-LaneState = Literal["waiting", "draining", "no answer", "open", "stopped", "failed"]
+UnitState = Literal["waiting", "at work", "no answer", "done", "stopped", "failed"]
 
 _SAMPLES = 240
 
 
 @dataclass(frozen=True, slots=True)
-class LaneView:
-    """Where one lane stands.
+class UnitView:
+    """Where one unit stands.
 
     Attributes:
+        unit: which one; its text is its name.
         total: events that waited in it when the run began.
         progress: the pump's last word; None before its first.
         note: why it does not get on, if so.
     """
 
-    lane: Lane
+    unit: object
     total: int
-    state: LaneState = "waiting"
+    state: UnitState = "waiting"
     progress: Progress | None = None
     note: str = ""
 
     @property
     def read(self) -> int:
-        """Events that came out of the store so far."""
+        """Events that came out of its source so far."""
         return self.progress.read if self.progress else 0
 
 
@@ -64,51 +63,51 @@ class Totals:
 
 
 class Board:
-    """All lanes of a run. Thread-safe."""
+    """All units of a run, with the events that wait in each. Thread-safe."""
 
-    def __init__(self, backlog: Sequence[LaneBacklog]) -> None:
+    def __init__(self, totals: Mapping[Any, int]) -> None:
         self._lock = threading.Lock()
-        self._lanes = {waiting.lane: LaneView(waiting.lane, waiting.events) for waiting in backlog}
-        self._trouble_since: dict[Lane, float] = {}
+        self._units = {unit: UnitView(unit, total) for unit, total in totals.items()}
+        self._trouble_since: dict[object, float] = {}
         self._began = time.monotonic()
         self._samples: list[tuple[float, int]] = [(0.0, 0)]
 
-    def draining(self, lane: Lane) -> None:
-        """Hear that a lane is being worked at."""
-        self._set(lane, state="draining", note="")
+    def working(self, unit: object) -> None:
+        """Hear that a unit is being worked at."""
+        self._set(unit, state="at work", note="")
 
-    def moved(self, lane: Lane, progress: Progress) -> None:
-        """Hear how far a lane is."""
+    def moved(self, unit: object, progress: Progress) -> None:
+        """Hear how far a unit is."""
         with self._lock:
-            view = self._lanes[lane]
+            view = self._units[unit]
             if progress.read > view.read:
-                self._trouble_since.pop(lane, None)
-            self._lanes[lane] = replace(view, state="draining", progress=progress, note=progress.held_by)
+                self._trouble_since.pop(unit, None)
+            self._units[unit] = replace(view, state="at work", progress=progress, note=progress.held_by)
 
-    def no_answer(self, lane: Lane, reason: str) -> None:
-        """Hear that a system did not answer a lane."""
+    def no_answer(self, unit: object, reason: str) -> None:
+        """Hear that a system did not answer a unit."""
         with self._lock:
-            self._trouble_since.setdefault(lane, time.monotonic())
-        self._set(lane, state="no answer", note=reason)
+            self._trouble_since.setdefault(unit, time.monotonic())
+        self._set(unit, state="no answer", note=reason)
 
-    def ended(self, lane: Lane, state: LaneState, note: str = "") -> None:
-        """Hear how a lane has ended."""
-        self._set(lane, state=state, note=note)
+    def ended(self, unit: object, state: UnitState, note: str = "") -> None:
+        """Hear how a unit has ended."""
+        self._set(unit, state=state, note=note)
 
-    def trouble_seconds(self, lane: Lane) -> float:
-        """Say for how long a lane has not got on because a system does not answer."""
+    def trouble_seconds(self, unit: object) -> float:
+        """Say for how long a unit has not got on because a system does not answer."""
         with self._lock:
-            since = self._trouble_since.get(lane)
+            since = self._trouble_since.get(unit)
         return 0.0 if since is None else time.monotonic() - since
 
-    def lanes(self) -> list[LaneView]:
-        """Give all lanes, in order."""
+    def units(self) -> list[UnitView]:
+        """Give all units, in order."""
         with self._lock:
-            return list(self._lanes.values())
+            return list(self._units.values())
 
     def sample(self) -> None:
         """Note how far the whole run is, about once a second: what `speeds` and the time left come from."""
-        read = sum(view.read for view in self.lanes())
+        read = sum(view.read for view in self.units())
         with self._lock:
             self._samples.append((time.monotonic() - self._began, read))
             if len(self._samples) > _SAMPLES:  # thin out: half as fine, twice as long
@@ -129,7 +128,7 @@ class Board:
 
     def totals(self) -> Totals:
         """Sum up."""
-        views = self.lanes()
+        views = self.units()
         said = [view.progress for view in views if view.progress]
         total, read = sum(view.total for view in views), sum(progress.read for progress in said)
         with self._lock:
@@ -145,6 +144,6 @@ class Board:
             seconds_left=max(0, total - read) / rate if rate > 0 else None,
         )
 
-    def _set(self, lane: Lane, *, state: LaneState, note: str) -> None:
+    def _set(self, unit: object, *, state: UnitState, note: str) -> None:
         with self._lock:
-            self._lanes[lane] = replace(self._lanes[lane], state=state, note=note)
+            self._units[unit] = replace(self._units[unit], state=state, note=note)

@@ -14,7 +14,16 @@ from tasks.operations import Run
 from tasks.words import cell
 
 Word = Literal[
-    "proved", "counted", "failed", "paused", "cancelled", "refused", "planned", "nothing to replay", "triaged"
+    "proved",
+    "counted",
+    "failed",
+    "paused",
+    "cancelled",
+    "refused",
+    "planned",
+    "nothing to replay",
+    "triaged",
+    "nothing to correct",
 ]
 """How a run ended, in one word."""
 

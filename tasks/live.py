@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -14,19 +15,34 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from redrive.pump.governor import Governor
 from tasks import artifacts
-from tasks.board import Board, LaneView, Totals
+from tasks.board import Board, Totals, UnitView
 from tasks.operations import Run
 from tasks.pace import Pace, PaceControl
 from tasks.pictures import curve
 from tasks.words import count, duration, number, table
 
-PROGRESS_KEY = "standby-replay-progress"
-LIVE_KEY = "standby-replay-lanes"
+PROGRESS, LIVE = "-progress", "-live"
+"""How the keys of a job's artifacts end that show how far its runs are: percent and a line, and all there is to say."""
 EVERY = 1.0
 """Seconds between two reports."""
 
 MOST_ROWS = 60
-_ORDER = ("no answer", "failed", "draining", "stopped", "waiting", "open")
+_ORDER = ("no answer", "failed", "at work", "stopped", "waiting", "done")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a job calls its units.
+
+    Attributes:
+        unit: one of them, such as ``lane``.
+        done: what one is that is done, such as ``open again``.
+        event: what it moves, such as ``event``.
+    """
+
+    unit: str
+    done: str
+    event: str = "event"
 
 
 class Live:
@@ -35,7 +51,8 @@ class Live:
     That Prefect does not answer for a while does not disturb the work.
     """
 
-    def __init__(self, run: Run, board: Board, governor: Governor, rate: float | None) -> None:
+    def __init__(self, run: Run, board: Board, governor: Governor, rate: float | None, words: Words) -> None:
+        self._words = words
         self._run, self._board, self._governor = run, board, governor
         self._log = get_run_logger()
         self.pace = PaceControl(run.job, run.id, governor, rate, self._pace_changed)
@@ -49,12 +66,14 @@ class Live:
         with get_client(sync_client=True) as client:
             self.pace.begin(client)
             totals = self._board.totals()
-            line = progress_line(totals, self.pace.pace, "")
+            line = progress_line(totals, self.pace.pace, "", self._words)
             run, facts, text = self._run.id, self._facts(totals), self._text(totals)
             self._progress = artifacts.create(
-                client, run, key=PROGRESS_KEY, kind="progress", data=0.0, description=line, facts=facts
+                client, run, key=self._run.job + PROGRESS, kind="progress", data=0.0, description=line, facts=facts
             )
-            self._lanes = artifacts.create(client, run, key=LIVE_KEY, kind="markdown", data=text, description=line)
+            self._live = artifacts.create(
+                client, run, key=self._run.job + LIVE, kind="markdown", data=text, description=line
+            )
         self._thread.start()
         return self
 
@@ -82,21 +101,24 @@ class Live:
         try:
             if not self._done.is_set():
                 self.pace.look(client)
-            line = progress_line(totals, self.pace.pace, self._governor.held_by)
+            line = progress_line(totals, self.pace.pace, self._governor.held_by, self._words)
             percent = min(99.9, totals.percent) if percent is None else percent
             artifacts.update(client, self._progress, percent, line, self._facts(totals))
-            artifacts.update(client, self._lanes, self._text(totals), line)
+            artifacts.update(client, self._live, self._text(totals), line)
         except Exception as error:  # a report that is late must not stop the work
             self._log.warning("no live report: %s", error)
 
     def _text(self, totals: Totals) -> str:
+        things = f"{self._words.event}s"
         return live_text(
-            self._board.lanes(),
+            self._board.units(),
             totals,
+            self._words,
+            job=self._run.job,
             pace=self.pace,
             held_by=self._governor.held_by,
             seconds=time.monotonic() - self._began,
-            picture=curve("Events a second, since the run began", self._board.speeds(), "events/s"),
+            picture=curve(f"{things.capitalize()} a second, since the run began", self._board.speeds(), f"{things}/s"),
         )
 
     def _facts(self, totals: Totals) -> dict[str, str]:
@@ -111,9 +133,9 @@ class Live:
         self._run.note("pace", pace.model_dump())
 
 
-def progress_line(totals: Totals, pace: Pace, held_by: str) -> str:
+def progress_line(totals: Totals, pace: Pace, held_by: str, words: Words) -> str:
     """Say in one line how far a run is."""
-    line = f"{number(totals.read)} of {count(totals.total, 'event')} · {number(totals.rate)} events/s"
+    line = f"{number(totals.read)} of {count(totals.total, words.event)} · {number(totals.rate)} {words.event}s/s"
     if held_by:
         return f"{line} · held: {held_by}"
     left = "" if totals.seconds_left is None else f" · {duration(totals.seconds_left)} left"
@@ -121,17 +143,25 @@ def progress_line(totals: Totals, pace: Pace, held_by: str) -> str:
 
 
 def live_text(
-    lanes: list[LaneView], totals: Totals, *, pace: PaceControl, held_by: str, seconds: float, picture: str
+    units: list[UnitView],
+    totals: Totals,
+    words: Words,
+    *,
+    job: str,
+    pace: PaceControl,
+    held_by: str,
+    seconds: float,
+    picture: str,
 ) -> str:
     """Write how far a run is, as Markdown."""
-    shown = sorted(lanes, key=lambda view: _ORDER.index(view.state))[:MOST_ROWS] if len(lanes) > MOST_ROWS else lanes
-    opened = sum(view.state == "open" for view in lanes)
+    shown = sorted(units, key=lambda view: _ORDER.index(view.state))[:MOST_ROWS] if len(units) > MOST_ROWS else units
+    done = sum(view.state == "done" for view in units)
     parts = [
-        f"## {number(totals.read)} of {count(totals.total, 'event')} ({totals.percent:.0f} %)",
-        f"**{number(totals.rate)} events/s**, {_left(totals)} left; {duration(seconds)} so far; "
-        f"{opened} of {count(len(lanes), 'lane')} open again.",
+        f"## {number(totals.read)} of {count(totals.total, words.event)} ({totals.percent:.0f} %)",
+        f"**{number(totals.rate)} {words.event}s/s**, {_left(totals)} left; {duration(seconds)} so far; "
+        f"{done} of {count(len(units), words.unit)} {words.done}.",
         f"Pace: **{pace.pace}**. To change it, set the variable `{pace.name}`, "
-        f'such as `{{"rate": 500}}` or `{{"paused": true}}`, or use `redrive pace standby-replay`.',
+        f'such as `{{"rate": 500}}` or `{{"paused": true}}`, or use `redrive pace {job}`.',
     ]
     if held_by:
         parts.append(f"> **Held:** {held_by}")
@@ -141,14 +171,14 @@ def live_text(
         parts.append(picture)
     parts.append(
         table(
-            ["lane", "state", "read", "of", "published", "skipped", "parked", "events/s", "left"],
-            [_row(view) for view in shown],
+            [words.unit, "state", "read", "of", "published", "skipped", "parked", f"{words.event}s/s", "left"],
+            [_row(view, words) for view in shown],
             left=2,
         )
     )
-    if len(shown) < len(lanes):
-        parts.append(f"… and {len(lanes) - len(shown)} more lanes.")
-    troubles = [f"- **{view.lane}**: {view.note}" for view in shown if view.note and view.note != held_by]
+    if len(shown) < len(units):
+        parts.append(f"… and {len(units) - len(shown)} more {words.unit}s.")
+    troubles = [f"- **{view.unit}**: {view.note}" for view in shown if view.note and view.note != held_by]
     if troubles:
         parts.append("\n".join(troubles))
     return "\n\n".join(parts)
@@ -158,15 +188,16 @@ def _left(totals: Totals) -> str:
     return "unknown time" if totals.seconds_left is None else duration(totals.seconds_left)
 
 
-def _row(view: LaneView) -> list[object]:
+def _row(view: UnitView, words: Words) -> list[object]:
     progress = view.progress
+    state = words.done if view.state == "done" else view.state
     if progress is None:
-        return [view.lane, view.state, 0, view.total, 0, 0, 0, "", ""]
-    moving = view.state == "draining"
+        return [view.unit, state, 0, view.total, 0, 0, 0, "", ""]
+    moving = view.state == "at work"
     left = (
         duration(progress.seconds_left).replace(" ", "\u00a0") if moving and progress.seconds_left is not None else ""
     )
     return [
-        view.lane, view.state, progress.read, view.total, progress.published, progress.skipped, progress.parked,
+        view.unit, state, progress.read, view.total, progress.published, progress.skipped, progress.parked,
         number(progress.rate) if moving else "", left,
     ]  # fmt: skip

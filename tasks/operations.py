@@ -128,6 +128,16 @@ class Run:
         run = client.read_flow_run(UUID(self.id))
         client.update_flow_run(run.id, tags=[*(tag for tag in run.tags if tag not in instead_of), word])
 
+    def untag(self, client: SyncPrefectClient, word: str) -> None:
+        """Take a tag from the flow run."""
+        run = client.read_flow_run(UUID(self.id))
+        client.update_flow_run(run.id, tags=[tag for tag in run.tags if tag != word])
+
+    @property
+    def known_plan(self) -> dict[str, Any] | None:
+        """The plan that an earlier attempt of this run has kept; None if there is none."""
+        return self.ledger.operation(self.id).plan
+
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Show signs of life while the block runs; end the operation by how the block ends, if it did not itself."""

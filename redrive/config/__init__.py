@@ -8,6 +8,7 @@ empty one counts as not set. A secret is never in either: the settings say where
 
 from redrive.config.sections import (
     ClusterConfig,
+    CorrectionsConfig,
     DomainConfig,
     LedgerConfig,
     RegistryConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "Cluster",
     "ClusterConfig",
     "Config",
+    "CorrectionsConfig",
     "DomainConfig",
     "LedgerConfig",
     "RegistryConfig",

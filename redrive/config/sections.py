@@ -129,6 +129,29 @@ class LedgerConfig(Section):
     password: SecretReference | None = None
 
 
+class CorrectionsConfig(Section):
+    """What corrections of dead letters may do by themselves.
+
+    Attributes:
+        approval: ``"required"``: a person approves each; ``"none"``: nobody; a number: a person approves those of more
+            letters.
+        four_eyes: whoever started a correction can't approve it.
+        attempts: a letter that could not be put right is parked when it has become one for this many times.
+        masked: fields, by name, whose values no plan shows.
+    """
+
+    approval: Literal["required", "none"] | Annotated[int, Field(ge=0)] = 1_000
+    four_eyes: bool = False
+    attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
+    masked: frozenset[str] = frozenset()
+
+    def needs_approval(self, letters: int) -> bool:
+        """Say whether a correction of so many letters has to be approved."""
+        if isinstance(self.approval, int):
+            return letters > self.approval
+        return self.approval == "required"
+
+
 class ClusterConfig(Section):
     """How a Kafka cluster is reached."""
 

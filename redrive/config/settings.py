@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redrive.config.reading import PREFIX, find_file, names, read
 from redrive.config.sections import (
     ClusterConfig,
+    CorrectionsConfig,
     DomainConfig,
     LedgerConfig,
     Name,
@@ -92,6 +93,7 @@ class Config(BaseSettings):
     standby: StandbyConfig = Field(default_factory=StandbyConfig)
     registry: RegistryConfig
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
+    corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]

@@ -181,6 +181,16 @@ def subjects(
     return found
 
 
+def fates_by(session: Session, operation_id: str) -> dict[str, int]:
+    """See `redrive.ledger.letters.Letters.fates_by`."""
+    place = [fates.c[name] for name in letter_audit.PLACE]
+    of_operation = select(*place, func.max(fates.c.entry).label("last")).join(EntryRow, EntryRow.id == fates.c.entry)
+    last = of_operation.where(EntryRow.operation_id == operation_id).group_by(*place).subquery()
+    same = [fates.c[name] == last.c[name] for name in letter_audit.PLACE]
+    query = select(fates.c.fate, func.count()).join(last, and_(*same, fates.c.entry == last.c.last))
+    return dict(session.execute(query.group_by(fates.c.fate)).tuples().all())
+
+
 def stories(session: Session, which: ColumnElement[bool]) -> list[Story]:
     """Give the letters that meet a condition, each with its fates; by main topic and attempt."""
     column = dead_letters.c

@@ -136,6 +136,11 @@ class Letters:
                 return
             after = found[-1][1]
 
+    def fates_by(self, operation_id: str) -> dict[str, int]:
+        """Give how many letters an operation has given which fate; of a letter with several, the last one counts."""
+        with self._database.reading() as session:
+            return letter_queries.fates_by(session, operation_id)
+
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.
 

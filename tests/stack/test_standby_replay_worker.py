@@ -26,7 +26,7 @@ from deployments.worker import Worker, start_worker
 from flows.standby_replay import Replay, standby_replay
 from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, OperationRow
-from tasks.live import PROGRESS_KEY
+from tasks.live import PROGRESS
 from tasks.pace import variable_name
 from tests.stack.backlog import Backlogs, by_key, word
 
@@ -109,7 +109,7 @@ def start_slowly(prefect: SyncPrefectClient, topic: str) -> UUID:
     )
 
     def publishes() -> bool | None:
-        progress = artifacts_of(prefect, run.id).get(PROGRESS_KEY)
+        progress = artifacts_of(prefect, run.id).get("standby-replay" + PROGRESS)
         return True if progress and int((progress.metadata_ or {})["read"]) > 0 else None
 
     wait_for(publishes, 120, "progress")

@@ -22,7 +22,7 @@ from deployments.follow import artifacts_of, follow, start
 from deployments.local.stack import Stack
 from deployments.worker import start_worker
 from tasks.ending import plan_key, report_key
-from tasks.live import LIVE_KEY
+from tasks.live import LIVE
 from tasks.pace import Pace, set_pace, variable_name
 from tests.stack.backlog import Backlogs
 
@@ -96,7 +96,9 @@ def shoot(client: SyncPrefectClient, platform: Backlogs, shot: Callable[[str, st
 
     at_work = run(client, {"mode": "run", "rate": 3_000, "settle": 0})
     deadline = time.monotonic() + PATIENCE
-    while (lanes := artifacts_of(client, at_work).get(LIVE_KEY)) is None or str(lanes.description).startswith("0 of"):
+    while (lanes := artifacts_of(client, at_work).get("standby-replay" + LIVE)) is None or str(
+        lanes.description
+    ).startswith("0 of"):
         if time.monotonic() > deadline:
             sys.exit("the run does not begin to publish")
         time.sleep(0.5)

@@ -182,7 +182,7 @@ def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDRIVE_CLUSTRS__BLUE__BOOTSTRAP", "x:1")
     assert mistakes(GOOD) == [
         "$REDRIVE_CLUSTRS__BLUE__BOOTSTRAP: clustrs.blue.bootstrap: is not a section of Redrive's settings; "
-        "there are clusters, domains, ledger, registry, standby, topics",
+        "there are clusters, corrections, domains, ledger, registry, standby, topics",
         "$REDRIVE_DOMAINS__ORDERS__CLUSTER: domains.orders.cluster: there is no cluster 'red'; there are blue",
     ]
 

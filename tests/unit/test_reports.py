@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import xml.etree.ElementTree as ET
+from typing import Literal
 
 import pytest
 
@@ -15,11 +16,12 @@ from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from redrive.standby.survey import LaneBacklog
 from tasks.board import Board
-from tasks.drain import How, LaneEnd
+from tasks.drain import LaneEnd
 from tasks.pictures import bars, curve
 from tasks.plan import make_plan
 from tasks.plan_report import headline, plan_text, schemas_line
 from tasks.report import Ending
+from tasks.side_by_side import Stop
 from tasks.words import cell, duration, size, table
 
 NOW = 1_800_000_000_000
@@ -32,7 +34,9 @@ def lane(number: int, events: int = 100, *, topic: str = "orders", doubtful: int
     return LaneBacklog(where, "divert", (1,), 1, 1, events, events * 10, NOW - 60_000, doubtful)
 
 
-def end(number: int, how: How = "open", *, read: int = 100, published: int = 100, reason: str = "") -> LaneEnd:
+def end(
+    number: int, how: Literal["open"] | Stop = "open", *, read: int = 100, published: int = 100, reason: str = ""
+) -> LaneEnd:
     backlog = lane(number)
     outcome = Outcome(read, published, {}, {}, 1_000, 1.0, {}, None, 0.1)
     return LaneEnd(backlog, how, LaneResult(backlog.lane, outcome, (1,)) if how == "open" else None, reason)
@@ -114,7 +118,7 @@ def test_a_speed_is_kept_only_if_it_tells_something(read: int, pace: str, speed:
 
 
 def test_a_board_sums_up_its_lanes() -> None:
-    board = Board([lane(0, 100), lane(1, 300)])
+    board = Board({each.lane: each.events for each in (lane(0, 100), lane(1, 300))})
     board.moved(Lane("main", "orders", 0), Progress(50, 40, 5, 5, 10.0, 5.0, "", 0.1))
     totals = board.totals()
     assert (totals.total, totals.read, totals.published, totals.skipped, totals.parked) == (400, 50, 40, 5, 5)
@@ -122,7 +126,7 @@ def test_a_board_sums_up_its_lanes() -> None:
 
 
 def test_trouble_is_over_as_soon_as_events_move() -> None:
-    board, where = Board([lane(0)]), Lane("main", "orders", 0)
+    board, where = Board({lane(0).lane: 1}), Lane("main", "orders", 0)
     board.no_answer(where, "it is down")
     assert board.trouble_seconds(where) > 0
     board.moved(where, Progress(1, 1, 0, 0, 1.0, None, "", 0.1))

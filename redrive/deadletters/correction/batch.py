@@ -12,9 +12,9 @@ SPARSE = 20_000
 """Offsets without a letter of the batch between two of it from which on it is cheaper to start reading anew."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Unit:
-    """The letters of a batch in one partition of a dead-letter topic.
+    """The letters of a batch in one partition of a dead-letter topic. One is equal to itself only.
 
     Attributes:
         offsets: of the letters, rising. Eight bytes each.

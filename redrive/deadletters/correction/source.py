@@ -88,7 +88,7 @@ class LetterSource:
         for record in records:
             if isinstance(record, int):
                 last = record
-                passed[GONE] += 1
+                passed[f"skipped: {GONE}"] += 1
                 fates.append(self._fate(record, "skipped", GONE))
                 continue
             last = record.offset

@@ -1,0 +1,230 @@
+"""The job `dlq-correction`: put dead letters right by rules, publish them again exactly once, and prove it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from pydantic import BaseModel, ConfigDict, Field
+
+from redrive.config import Config
+from redrive.deadletters.correction import Batch, Context, Plan, Terms
+from redrive.deadletters.selection import Selection
+from redrive.errors import HeldError, StalePlanError, UnavailableError
+from redrive.pump.governor import Governor
+from tasks.approval import RefusedByPersonError, approve, bind
+from tasks.board import Board
+from tasks.correction import (
+    Correcting,
+    CorrectingUnits,
+    correct_partitions,
+    judge_letters,
+    look_at_main_topics,
+    read_rules,
+    select_letters,
+    settle_all,
+    settle_earlier,
+    topics_of,
+)
+from tasks.correction_plan import JOB, approval_text, headline, report_plan
+from tasks.correction_report import Ending, cancelled, finish, finish_early
+from tasks.ending import refused
+from tasks.live import Live, Words
+from tasks.operations import Run, operation
+from tasks.pace import Pace
+from tasks.protection import Protect, protections
+
+
+class Correction(BaseModel):
+    """Which dead letters to correct, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Literal["plan", "run"],
+        Field(
+            title="Mode",
+            description="plan: show what would become of each letter; changes nothing. run: do it, after approval if "
+            "the settings ask for that.",
+        ),
+    ] = "plan"
+    selection: Annotated[
+        Selection,
+        Field(title="Letters", description="Which letters, of those that triage has entered. Empty: all open ones."),
+    ] = Selection()
+    rules: Annotated[
+        str | None,
+        Field(
+            title="Rule file",
+            description="Path of the rule file, relative to the settings' folder. None: events are published again as "
+            "they are, such as after a consumer was mended.",
+        ),
+    ] = None
+    order: Annotated[
+        Literal["hold", "publish", "skip"],
+        Field(
+            title="If a newer event of the key has passed",
+            description="hold: leave the letter open. publish: publish it all the same. skip: give it up, for good.",
+        ),
+    ] = "hold"
+    rate: Annotated[
+        float | None,
+        Field(
+            title="Rate (letters per second)",
+            gt=0,
+            allow_inf_nan=False,
+            description="At most so many, over all partitions. None: full speed. It can be changed while the run "
+            "works, by its pace variable or by `redrive pace dlq-correction`.",
+        ),
+    ] = None
+    partitions: Annotated[
+        int,
+        Field(
+            title="Partitions at the same time",
+            ge=1,
+            le=64,
+            description="1 to 64; one thread and one Kafka producer each.",
+        ),
+    ] = 4
+    samples: Annotated[
+        int,
+        Field(
+            title="Samples for each rule",
+            ge=0,
+            le=50,
+            description="How many letters the plan shows before and after, but for fields that the settings mask.",
+        ),
+    ] = 3
+    verify: Annotated[
+        Literal["full", "counts"],
+        Field(
+            title="Verify",
+            description="What is read back from Kafka at the end. full: each event once, in order, with its key, "
+            "value, headers and time. counts: each event once and in order.",
+        ),
+    ] = "full"
+    protect: Annotated[
+        Protect | None,
+        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
+    ] = None
+    patience: Annotated[
+        float,
+        Field(
+            title="Patience (seconds)",
+            ge=0,
+            le=86_400,
+            description="How long a partition keeps trying while a system does not answer. Then the run ends as "
+            "paused, nothing is lost, and a new run goes on with the letters that are left.",
+        ),
+    ] = 120.0
+
+
+def _run_name() -> str:
+    correction = Correction.model_validate(runtime.parameters["correction"])
+    return f"{correction.mode} {correction.rules or 'as they are'}"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False)
+def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa: B008
+    """Put dead letters right by a file of rules, and publish them again to the topics that they were meant for.
+
+    Selects letters that triage has entered, says of each what would become of it, and, with `mode: run`, does exactly
+    that: each corrected event is checked strictly, and published once, with the key, time and id that it had. What
+    became of each letter is in the ledger, for good. It may be cancelled or killed at any time; a large correction
+    waits for a person's approval first.
+
+    Args:
+        correction: Which dead letters to correct, and how.
+    """
+    config = Config.load()
+    rules = read_rules(config, correction.rules)
+    clusters = correction.selection.clusters or sorted(config.clusters)
+    parameters = correction.model_dump(mode="json")
+    named = ", ".join(clusters)
+    with operation(config, JOB, correction.mode, cluster=named, resources=clusters, parameters=parameters) as run:
+        try:
+            known = run.known_plan if correction.mode == "run" else None
+            terms = Terms(
+                rules=rules.digest if rules else "",
+                policy=correction.order,
+                attempts=config.corrections.attempts,
+                selection=parameters["selection"],
+                upto=known["upto"] if known else run.ledger.letters.last_entry(),
+            )
+            work = Correcting(config, run, terms, rules, correction.selection)
+            batch = gather(run, work, correction)
+            contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
+            plan = judge_letters(work, batch, contexts, correction.samples)
+            digest = bind(run, plan.canonical(), known)
+            report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
+            get_run_logger().info("plan: %s", headline(plan))
+            if correction.mode == "plan" or not plan.writes:
+                return finish_early(run, "planned" if correction.mode == "plan" else "nothing to correct", plan)
+            if config.corrections.needs_approval(plan.writes):
+                approve(run, digest, approval_text(plan, digest), four_eyes=config.corrections.four_eyes)
+            return carry_out(work, correction, plan, batch, contexts)
+        except (HeldError, StalePlanError, RefusedByPersonError) as error:
+            run.finish("refused", evidence={"reason": str(error)})
+            return refused(run, str(error))
+
+
+def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
+    """Select the letters, without those that an earlier run has corrected and could not enter."""
+    batch = select_letters(work)
+    recording = correction.mode == "run"
+    if recording and batch.letters:
+        run.claim(topics_of(work.config, batch), all_or_none=True)
+    work.earlier, settled = settle_earlier(work, batch, record=recording)
+    return select_letters(work, settled) if work.earlier else batch
+
+
+def carry_out(
+    work: Correcting, correction: Correction, plan: Plan, batch: Batch, contexts: dict[str, Context]
+) -> State[Any]:
+    """Correct, settle, report."""
+    run, log = work.run, get_run_logger()
+    board = Board({unit: len(unit.offsets) for unit in batch.units})
+    began = time.monotonic()
+    with (
+        governed(work.config, correction, batch) as governor,
+        Live(run, board, governor, correction.rate, Words("partition", "done", "letter")) as live,
+    ):
+        at_work = CorrectingUnits(work, contexts, governor, board, patience=correction.patience)
+        ends = correct_partitions(
+            at_work, batch.units, parallel=correction.partitions, on_cancel=lambda: cancelled(run, board)
+        )
+    seconds = time.monotonic() - began
+    unverified, proofs = "", {}
+    try:
+        proofs = settle_all(work, ends, mode=correction.verify)
+    except UnavailableError as error:
+        unverified = str(error)
+    ending = Ending(
+        plan=plan,
+        ends=ends,
+        proofs=proofs,
+        earlier=work.earlier,
+        fates=run.ledger.letters.fates_by(run.id),
+        unverified=unverified,
+        seconds=seconds,
+        started_pace=str(Pace(rate=correction.rate)),
+        changes=live.pace.changes,
+        speeds=board.speeds(),
+    )
+    log.info("%s: %s", ending.word, ending.headline)
+    return finish(run, ending)
+
+
+def governed(config: Config, correction: Correction, batch: Batch) -> Governor:
+    """Make what decides the pace."""
+
+    def give_up(reason: str) -> None:
+        governor.stop(reason)
+
+    topics = [topic for topic in topics_of(config, batch) if not config.topic(topic[1]).dead_letters]
+    watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up)
+    governor = Governor(correction.rate, watch)
+    return governor

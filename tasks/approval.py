@@ -1,0 +1,96 @@
+"""Approval: a run shows its plan, suspends, and goes on when a person has said so; it binds the plan's digest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.exceptions import Pause
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from redrive.errors import StalePlanError
+from tasks.operations import Run
+
+DAYS = 7
+KEY = "approval"
+WAITS = "waits for approval"
+
+
+class Approval(RunInput):
+    """What a person says to a plan."""
+
+    decision: Annotated[
+        Literal["approve", "refuse"],
+        Field(title="Decision", description="approve: carry the plan out, exactly as it was shown. refuse: end here."),
+    ]
+    name: Annotated[str, Field(title="Your name", min_length=1, description="Goes into the ledger, for good.")]
+    reason: Annotated[str, Field(title="Why", min_length=1, description="Goes into the ledger, too.")]
+
+
+class RefusedByPersonError(Exception):
+    """A person has refused the plan, or may not approve it."""
+
+
+def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> None:
+    """Have the plan approved: suspends the run, which is started anew from its top when somebody has answered.
+
+    Args:
+        run: the run.
+        digest: the plan's.
+        summary: the plan in Markdown, short; stands above the form.
+        four_eyes: whoever started the run can't approve it.
+
+    Raises:
+        RefusedByPersonError: the answer is no, or it is of somebody who may not give it.
+    """
+    try:
+        answer = suspend_flow_run(
+            wait_for_input=Approval.with_initial_data(description=summary), timeout=DAYS * 86_400, key=KEY
+        )
+    except Pause:
+        run.note("approval asked", {"digest": digest})
+        run.finish("paused", evidence={"reason": WAITS})
+        with get_client(sync_client=True) as client:
+            run.tag(client, WAITS, instead_of=())
+        get_run_logger().info("the plan %s… waits for approval, for %d days", digest[:12], DAYS)
+        raise
+    with get_client(sync_client=True) as client:
+        run.untag(client, WAITS)
+    said = {"by": answer.name, "reason": answer.reason, "digest": digest}
+    run.note("approved" if answer.decision == "approve" else "refused by a person", said)
+    if answer.decision != "approve":
+        raise RefusedByPersonError(f"{answer.name} has refused it: {answer.reason}")
+    if four_eyes and answer.name.strip().casefold() == run.who.strip().casefold():
+        raise RefusedByPersonError(f"{answer.name} has started this run, and somebody else has to approve it")
+    get_run_logger().info("approved by %s: %s", answer.name, answer.reason)
+
+
+def bind(run: Run, canonical: dict[str, Any], known: dict[str, Any] | None) -> str:
+    """Keep the plan; if the run has shown one before, this one must be the same. Gives its digest.
+
+    Args:
+        run: the run.
+        canonical: the plan as it is now.
+        known: the plan that the run has shown before it was suspended, or began to carry out before it was cut off.
+
+    Raises:
+        StalePlanError: it is another one.
+    """
+    if known is None:
+        return run.keep_plan(canonical)
+    moved = [
+        f"{name} was {_short(known.get(name))}, and is {_short(now)}"
+        for name, now in canonical.items()
+        if known.get(name) != now
+    ]
+    if moved:
+        raise StalePlanError("; ".join(moved))
+    return str(run.ledger.operation(run.id).plan_digest)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else text[:119] + "…"

@@ -1,0 +1,344 @@
+"""Steps of a correction: select letters, settle what earlier runs have left, judge, correct, settle."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from redrive.config import Config
+from redrive.deadletters.correction import (
+    Batch,
+    Context,
+    Judge,
+    OrderGuard,
+    Plan,
+    Policy,
+    Terms,
+    Unit,
+    UnitResult,
+    checkpoints,
+    correct,
+    find_targets,
+    make_plan,
+    newest_events,
+    settle,
+    unsettled,
+)
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.rules import RuleSet, load_rules
+from redrive.deadletters.selection import Selection
+from redrive.errors import ConfigError
+from redrive.pump.governor import Governor
+from redrive.pump.proof import Mode, Proof
+from redrive.schemas import SchemaRegistry
+from tasks.board import Board
+from tasks.operations import Run
+from tasks.plan import TopicName
+from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
+from tasks.survey import if_unavailable
+from tasks.words import count, number
+
+
+class Correcting:
+    """What the steps of one run share. Not one of the types that Prefect looks into when it is handed to a task.
+
+    Attributes:
+        saved: the units' checkpoints when the plan was made.
+        earlier: operation → what a read-back has found of runs that had not entered what they did.
+    """
+
+    def __init__(self, config: Config, run: Run, terms: Terms, rules: RuleSet | None, selection: Selection) -> None:
+        self.config, self.run, self.terms, self.rules, self.selection = config, run, terms, rules, selection
+        self.saved: dict[str, bytes] = {}
+        self.earlier: dict[str, Proof] = {}
+
+    def record_fates(self, fates: Sequence[Fate]) -> None:
+        """Enter fates in the ledger."""
+        self.run.ledger.letters.record_fates(self.run.operation, fates)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEnd:
+    """How the work at a unit has ended.
+
+    Attributes:
+        how: ``done``, or see `tasks.side_by_side.Stop`.
+        result: counts and evidence, if it is done.
+        reason: why it is not.
+    """
+
+    unit: Unit
+    how: Stop | str
+    result: UnitResult | None = None
+    reason: str = ""
+
+
+def read_rules(config: Config, file: str | None) -> RuleSet | None:
+    """Read the rule file; it must be in the folder of the settings.
+
+    Raises:
+        ConfigError: it is elsewhere.
+        RulesError: it has mistakes.
+    """
+    if file is None:
+        return None
+    path = (config.folder / file).resolve()
+    if not path.is_relative_to(config.folder.resolve()):
+        raise ConfigError("rules", f"{file} is outside of {config.folder}, the folder of the settings; put it there")
+    return load_rules(_shown(path))
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+@task(
+    name="select letters",
+    description="Asks the ledger which letters are meant, in which partitions they stand, and for their keys.",
+    retries=3,
+    retry_delay_seconds=[1, 3, 5],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset()) -> Batch:
+    """Give the batch of letters.
+
+    Args:
+        work: what the steps share.
+        settled: letters that are only open because nobody has entered yet what became of them.
+
+    Raises:
+        UnavailableError: the ledger does not answer.
+    """
+    letters = work.run.ledger.letters.subjects(work.selection, upto=work.terms.upto, also_of=work.run.id)
+    batch = Batch(
+        letter
+        for letter in letters
+        if LetterId(letter.cluster, letter.topic, letter.partition, letter.offset) not in settled
+    )
+    get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
+    return batch
+
+
+@task(
+    name="settle earlier runs",
+    description="Reads back what runs have made of these letters that ended before they could enter it in the ledger.",
+    retries=10,
+    retry_delay_seconds=[1, 3, 5, 10],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dict[str, Proof], frozenset[LetterId]]:
+    """Find out what became of letters whose correction nobody has entered.
+
+    Args:
+        work: what the steps share.
+        batch: the letters.
+        record: enter it. Else it is only looked at.
+
+    Returns:
+        By operation, what the read-back has found; and the letters in question, if they were not entered.
+
+    Raises:
+        UnavailableError: Kafka or the ledger does not answer.
+    """
+    rows = work.run.earlier()
+    done = {row.id for row in rows if row.verdict} | {work.run.id}
+    done |= {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
+    proofs: dict[str, Proof] = {}
+    letters: set[LetterId] = set()
+
+    def take(fates: Sequence[Fate]) -> None:
+        if record:
+            work.record_fates(fates)
+        else:
+            letters.update(fate.letter for fate in fates)
+
+    work.saved = {}
+    for cluster, units in _by_cluster(batch.units).items():
+        client = work.config.cluster(cluster).client_config()
+        saved = checkpoints(client, units)
+        work.saved |= saved
+        for operation, evidence in unsettled(saved, done.__contains__).items():
+            proofs[operation] = settle(client, units, evidence, operation=operation, record_fates=take)
+            found = sum(proofs[operation].counted.values())
+            get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
+    return proofs, frozenset(letters)
+
+
+@task(
+    name="look at main topics",
+    task_run_name="look at main topics of {cluster}",
+    description="Finds out where letters can go, and reads main topics for newer events of their keys.",
+    retries=10,
+    retry_delay_seconds=[1, 3, 5, 10],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context:
+    """Prepare judging the letters of a cluster.
+
+    Raises:
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    config, terms = work.config, work.terms
+    client = config.cluster(cluster).client_config()
+    registry = SchemaRegistry(config.registry_client_config())
+    targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
+    newest = {}
+    for topic, target in targets.items():
+        wanted = batch.wanted[cluster, topic]
+        if not isinstance(target, str):
+            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=work.run.id)
+    judge = Judge(work.rules, targets, registry.reader(), attempts=terms.attempts)
+    return Context(client, targets, judge, OrderGuard(newest))
+
+
+@task(
+    name="judge letters",
+    description="Says of each letter what would become of it. Writes nothing.",
+    retries=10,
+    retry_delay_seconds=[1, 3, 5, 10],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def judge_letters(work: Correcting, batch: Batch, contexts: Mapping[str, Context], samples: int) -> Plan:
+    """Make the plan.
+
+    Raises:
+        UnknownTopicError: a dead-letter topic is gone.
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    masked = work.config.corrections.masked
+    return make_plan(work.terms, batch, contexts, samples=samples, masked=masked)
+
+
+class CorrectingUnits(Work):
+    """What the tasks that work at units share."""
+
+    def __init__(
+        self,
+        work: Correcting,
+        contexts: Mapping[str, Context],
+        governor: Governor,
+        board: Board,
+        *,
+        patience: float,
+    ) -> None:
+        super().__init__(governor, board, patience=patience)
+        self.correcting, self.contexts = work, contexts
+
+
+@task(
+    name="correct partition",
+    task_run_name="correct {unit}",
+    description="Corrects the letters of one partition. A retry goes on from the cursor that is in Kafka.",
+    retries=MANY,
+    retry_delay_seconds=[1, 2, 3, 5],
+    cache_policy=NO_CACHE,
+)
+def correct_partition(unit: str, letters: _Letters, work: CorrectingUnits) -> UnitResult:
+    """Correct the letters of one partition.
+
+    Raises:
+        RedriveError: see `redrive.deadletters.correction.correct`.
+    """
+    of, context = work.correcting, work.contexts[letters.unit.cluster]
+    policy: Policy = of.terms.policy
+    with work.at(letters.unit):
+        return correct(
+            of.config,
+            letters.unit,
+            context.judge,
+            context.guard,
+            policy,
+            operation=of.run.id,
+            seen=of.saved.get(letters.unit.name),
+            record_fates=of.record_fates,
+            governor=work.governor,
+            on_progress=partial(work.board.moved, letters.unit),
+        )
+
+
+class _Letters:
+    """Hides a unit's offsets from Prefect, which would look at each."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+
+
+def correct_partitions(
+    work: CorrectingUnits, units: Sequence[Unit], *, parallel: int, on_cancel: Callable[[], None]
+) -> list[UnitEnd]:
+    """Correct partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
+    parameters = {unit: {"unit": str(unit), "letters": _Letters(unit), "work": work} for unit in units}
+    ends = work_at(work, correct_partition, parameters, parallel=parallel, on_cancel=on_cancel)
+    return [_end(unit, ends[unit]) for unit in units]
+
+
+def _end(unit: Unit, result: object) -> UnitEnd:
+    if isinstance(result, UnitResult):
+        return UnitEnd(unit, "done", result)
+    return UnitEnd(unit, how_stopped(result), reason=str(result) or type(result).__name__)
+
+
+@task(
+    name="settle",
+    task_run_name="settle {cluster}",
+    description="Reads back what was written, compares it with what the run says, and enters each letter's fate.",
+    retries=10,
+    retry_delay_seconds=[1, 3, 5, 10],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def settle_cluster(work: Correcting, cluster: str, results: Sequence[UnitResult], *, mode: Mode) -> Proof:
+    """Prove what was written to a cluster, and enter the fates.
+
+    Raises:
+        UnavailableError: Kafka or the ledger does not answer.
+        UnknownTopicError: a topic is gone.
+    """
+    return settle(
+        work.config.cluster(cluster).client_config(),
+        [result.unit for result in results],
+        {result.unit.name: result.outcome.evidence for result in results},
+        operation=work.run.id,
+        record_fates=work.record_fates,
+        mode=mode,
+    )
+
+
+def settle_all(work: Correcting, ends: Sequence[UnitEnd], *, mode: Mode) -> dict[str, Proof]:
+    """Settle what the finished units have done, cluster by cluster; the rest is for the next run."""
+    by_cluster: defaultdict[str, list[UnitResult]] = defaultdict(list)
+    for end in ends:
+        if end.result is not None:
+            by_cluster[end.unit.cluster].append(end.result)
+    return {
+        cluster: settle_cluster(work, cluster, results, mode=mode) for cluster, results in sorted(by_cluster.items())
+    }
+
+
+def topics_of(config: Config, batch: Batch) -> list[TopicName]:
+    """Give the topics that a correction touches: dead-letter topics, and main topics of the same clusters."""
+    topics = {(unit.cluster, unit.topic) for unit in batch.units}
+    topics |= {
+        (cluster, topic)
+        for cluster, topic in batch.wanted
+        if topic in config.topics and config.topic(topic).cluster == cluster
+    }
+    return sorted(topics)
+
+
+def _by_cluster(units: Sequence[Unit]) -> dict[str, list[Unit]]:
+    found: defaultdict[str, list[Unit]] = defaultdict(list)
+    for unit in units:
+        found[unit.cluster].append(unit)
+    return dict(found)
