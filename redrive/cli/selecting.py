@@ -26,7 +26,7 @@ _OPTIONS = {
     "clusters": "--cluster",
     "since": "--since",
     "until": "--until",
-    "keys": "--key",
+    "event_keys": "--key",
     "schema_ids": "--schema-id",
     "dialects": "--dialect",
     "ids": "--id",

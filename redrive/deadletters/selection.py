@@ -55,7 +55,9 @@ Id = Annotated[str, Field(max_length=400), AfterValidator(_letter_id)]
 class Selection(BaseModel):
     """Dead letters that meet *all* of these; of a list, any one entry. What is left empty selects everything."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Prefect sets the fields of a run's parameters one by one, so that it can't be frozen; and it turns models to dicts
+    # by dict(), so that no field can be called "keys".
+    model_config = ConfigDict(extra="forbid")
 
     reasons: list[Text] = Field(
         default=[], max_length=MOST, description="Why they are dead letters: codes such as invalid-value."
@@ -75,7 +77,7 @@ class Selection(BaseModel):
         default=None, description="Letters of this time or later, by the letter's own timestamp; with a time zone."
     )
     until: AwareDatetime | None = Field(default=None, description="Letters of before this time; with a time zone.")
-    keys: list[Key] = Field(
+    event_keys: list[Key] = Field(
         default=[],
         max_length=MOST,
         description="Keys of their events, as UTF-8 text, or in hexadecimal as hex:00ff.",

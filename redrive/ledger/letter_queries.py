@@ -110,7 +110,7 @@ def condition(selection: Selection) -> ColumnElement[bool]:
         (column.main_topic, selection.topics),
         (column.topic, selection.dead_letter_topics),
         (column.cluster, selection.clusters),
-        (column.key, [key_bytes(key) for key in selection.keys]),
+        (column.key, [key_bytes(key) for key in selection.event_keys]),
         (column.schema_id, selection.schema_ids),
         (column.dialect, selection.dialects),
         (column.fate, selection.fates),

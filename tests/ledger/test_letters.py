@@ -251,7 +251,7 @@ def test_the_history_of_an_event_is_found_by_its_whole_id_however_long(ledger: L
         ({"topics": [""]}, [8]),
         ({"clusters": ["east"]}, [4]),
         ({"dead_letter_topics": ["dlq.billing"]}, [5]),
-        ({"keys": ["hex:00ff"]}, [6]),
+        ({"event_keys": ["hex:00ff"]}, [6]),
         ({"schema_ids": [2**32 - 1]}, [7]),
         ({"dialects": ["spring"]}, [8]),
         ({"ids": ["dlq.flights/0/1", "dlq.flights/0/4", "local:dlq.flights/0/6"]}, [1, 4, 6]),

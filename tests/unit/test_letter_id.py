@@ -59,7 +59,7 @@ def test_a_selection_takes_the_open_letters_if_nothing_else_is_said() -> None:
         ({"since": datetime(2026, 1, 2, tzinfo=UTC), "until": datetime(2026, 1, 2, tzinfo=UTC)}, "is not before until"),
         ({"since": "2026-01-02T00:00:00"}, "should have timezone info"),
         ({"ids": ["dlq/1"]}, "write it like dlq.flights/2/4711"),
-        ({"keys": ["hex:0g"]}, "is not hex: and hexadecimal digits"),
+        ({"event_keys": ["hex:0g"]}, "is not hex: and hexadecimal digits"),
         ({"fates": ["lost"]}, "Input should be"),
         ({"dialects": ["klingon"]}, "Input should be"),
         ({"schema_ids": [-1]}, "greater than or equal to 0"),
