@@ -84,7 +84,6 @@ def start_worker(
     environment: Mapping[str, str],
     log: Path,
     *,
-    runs: int = 6,
     report: Callable[[str], None] | None = None,
 ) -> Worker:
     """Deploy all jobs and start a worker for them; returns when both are done.
@@ -94,7 +93,6 @@ def start_worker(
     Args:
         environment: points at Prefect and at the platform; see `deployments.local.stack.Stack.environment`.
         log: what the worker, the deploying and the runs print goes there.
-        runs: how many runs it takes at the same time.
         report: told what is going on.
 
     Raises:
@@ -109,7 +107,7 @@ def start_worker(
     say("starting the worker")
     create_pool(url)
     owner = Identity.of(os.getpid())
-    module = [sys.executable, "-m", "deployments.worker", str(owner.pid), str(owner.created), str(runs)]
+    module = [sys.executable, "-m", "deployments.worker", str(owner.pid), str(owner.created)]
     worker = Worker(spawn(Launch(module, environment), log), log)
     try:
         say("deploying the jobs")
@@ -182,7 +180,7 @@ def _wait_online(url: str, worker: Worker) -> None:
             time.sleep(0.3)
 
 
-def main(owner: Identity, runs: int) -> None:
+def main(owner: Identity) -> None:
     """Be a worker, until its owner ends."""
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
     # A shell that starts a program in the background has it ignore this signal, and Prefect ends a worker by it.
@@ -190,7 +188,9 @@ def main(owner: Identity, runs: int) -> None:
     from prefect.cli import app
 
     name = f"redrive-{os.getpid()}"
-    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(runs), "--name", name]
+    # Without --limit: a worker that has one dies when a run is resumed whose process has not quite ended
+    # (PrefectHQ/prefect#16806), as happens to whoever approves a plan at once.
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
     app()
 
 
@@ -219,4 +219,4 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    main(Identity(int(sys.argv[1]), float(sys.argv[2])), int(sys.argv[3]))
+    main(Identity(int(sys.argv[1]), float(sys.argv[2])))

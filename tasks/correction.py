@@ -59,9 +59,9 @@ class Correcting:
         self.saved: dict[str, bytes] = {}
         self.earlier: dict[str, Proof] = {}
 
-    def record_fates(self, fates: Sequence[Fate]) -> None:
-        """Enter fates in the ledger."""
-        self.run.ledger.letters.record_fates(self.run.operation, fates)
+    def record_fates(self, fates: Sequence[Fate], *, of: str | None = None) -> None:
+        """Enter fates in the ledger: those of this run, or ``of`` another operation."""
+        self.run.ledger.letters.record_fates(self.run.operation, fates, of=of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
     proofs: dict[str, Proof] = {}
     letters: set[LetterId] = set()
 
-    def take(fates: Sequence[Fate]) -> None:
+    def take(operation: str, fates: Sequence[Fate]) -> None:
         if record:
-            work.record_fates(fates)
+            work.record_fates(fates, of=operation)
         else:
             letters.update(fate.letter for fate in fates)
 
@@ -167,7 +167,8 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
         saved = checkpoints(client, units)
         work.saved |= saved
         for operation, evidence in unsettled(saved, done.__contains__).items():
-            proofs[operation] = settle(client, units, evidence, operation=operation, record_fates=take)
+            hear = partial(take, operation)
+            proofs[operation] = settle(client, units, evidence, operation=operation, record_fates=hear)
             found = sum(proofs[operation].counted.values())
             get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
     return proofs, frozenset(letters)

@@ -14,7 +14,7 @@ from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import Fate, FateOrNone
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection, key_bytes
-from redrive.ledger import letter_audit
+from redrive.ledger import chain, letter_audit
 from redrive.ledger.letter_tables import dead_letters, fates
 from redrive.ledger.models import EntryRow
 
@@ -168,8 +168,7 @@ def subjects(
     """Give one page of `redrive.ledger.letters.Letters.subjects`, each with its place."""
     of_any_fate = selection.model_copy(update={"fates": []})
     letter = [dead_letters.c[name] == fates.c[name] for name in letter_audit.PLACE]
-    given = select(fates.c.entry).join(EntryRow, EntryRow.id == fates.c.entry)
-    by_operation = given.where(*letter, EntryRow.operation_id == also_of).exists()
+    by_operation = select(fates.c.entry).where(*letter, fates.c.entry.in_(_own_fates(session, also_of))).exists()
     column = dead_letters.c
     query = select(*_ORDER, column.timestamp, column.main_timestamp, column.key)
     query = query.where(column.entry <= upto, or_(condition(selection), by_operation))
@@ -184,11 +183,18 @@ def subjects(
 def fates_by(session: Session, operation_id: str) -> dict[str, int]:
     """See `redrive.ledger.letters.Letters.fates_by`."""
     place = [fates.c[name] for name in letter_audit.PLACE]
-    of_operation = select(*place, func.max(fates.c.entry).label("last")).join(EntryRow, EntryRow.id == fates.c.entry)
-    last = of_operation.where(EntryRow.operation_id == operation_id).group_by(*place).subquery()
+    of_operation = select(*place, func.max(fates.c.entry).label("last"))
+    last = of_operation.where(fates.c.entry.in_(_own_fates(session, operation_id))).group_by(*place).subquery()
     same = [fates.c[name] == last.c[name] for name in letter_audit.PLACE]
     query = select(fates.c.fate, func.count()).join(last, and_(*same, fates.c.entry == last.c.last))
     return dict(session.execute(query.group_by(fates.c.fate)).tuples().all())
+
+
+def _own_fates(session: Session, operation_id: str) -> list[int]:
+    """Give the entries of fates that an operation has given itself: not those it has recorded for others."""
+    of_fates = (EntryRow.operation_id == operation_id, EntryRow.kind == chain.FATES)
+    entries = session.execute(select(EntryRow.id, EntryRow.body).where(*of_fates))
+    return [number for number, body in entries if "of" not in body]
 
 
 def stories(session: Session, which: ColumnElement[bool]) -> list[Story]:

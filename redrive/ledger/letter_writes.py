@@ -69,7 +69,7 @@ def record(session: Session, operation_id: str, letters: Iterable[Sighting], rea
     return len(rows)
 
 
-def record_fates(session: Session, operation_id: str, given: Sequence[Fate]) -> int:
+def record_fates(session: Session, operation_id: str, given: Sequence[Fate], *, of: str | None = None) -> int:
     """See `redrive.ledger.letters.Letters.record_fates`."""
     by_letter = {fate.letter: fate for fate in given}
     if len(by_letter) < len(given):
@@ -83,6 +83,8 @@ def record_fates(session: Session, operation_id: str, given: Sequence[Fate]) -> 
         return 0
     ordered = [row for _, row in sorted(rows.items())]
     body = {"fates": len(ordered), "digest": letter_audit.digest(ordered), "by_fate": _counts(ordered)}
+    if of is not None:
+        body["of"] = of
     entry = chain.append(session, operation_id, chain.FATES, body, datetime.now(UTC))
     session.execute(insert(fates), [dict(zip(columns, row, strict=True)) | {"entry": entry} for row in ordered])
     same_letter = [dead_letters.c[name] == fates.c[name] for name in letter_audit.PLACE]

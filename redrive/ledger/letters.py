@@ -57,11 +57,16 @@ class Letters:
             operation.own(session)
             return letter_writes.record(session, operation.id, letters, reached)
 
-    def record_fates(self, operation: Operation, fates: Sequence[Fate]) -> int:
+    def record_fates(self, operation: Operation, fates: Sequence[Fate], *, of: str | None = None) -> int:
         """Record what an operation has made of letters, all or nothing, for ever; give how many fates are new.
 
         A fate that is the last which this operation has given to the letter is not recorded again: so a batch may
         be repeated. What was recorded last is the letter's fate.
+
+        Args:
+            operation: who records them.
+            fates: some thousands, each of another letter.
+            of: the id of the operation that gave them, if that was another one, which could not record them itself.
 
         Raises:
             UnknownLetterError: one of the letters was never recorded.
@@ -70,7 +75,7 @@ class Letters:
         """
         with self._database.writing() as session:
             operation.own(session)
-            return letter_writes.record_fates(session, operation.id, fates)
+            return letter_writes.record_fates(session, operation.id, fates, of=of)
 
     def count(self, selection: Selection) -> int:
         """Give the number of selected letters."""
@@ -123,8 +128,8 @@ class Letters:
         Args:
             selection: which letters.
             upto: only those that were recorded by this entry of the journal, or before; see `last_entry`.
-            also_of: an operation: the letters that it has given a fate to belong to the batch, too, if they meet all of
-                the selection but ``fates``. So the batch of an operation that goes on is the one that it began with.
+            also_of: an operation: the letters that it has itself given a fate to belong to the batch, too, if they meet
+                all of the selection but ``fates``. So an operation that goes on has the batch that it began with.
             page: letters of one query.
         """
         after: Place | None = None

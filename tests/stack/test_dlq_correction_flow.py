@@ -6,91 +6,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from confluent_kafka import Message
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
-from redrive.config import Config
 from redrive.deadletters.letter import read_letter
-from redrive.deadletters.selection import Selection
-from redrive.deadletters.triage import triage
-from redrive.ledger import Ledger, OperationRow
-from redrive.producer import EventProducer
 from redrive.pump.parking import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
-from tests.stack.platform import Platform
+from tests.stack.clinic import Clinic
 
 pytestmark = pytest.mark.timeout(240)
-
-RULES = """\
-match: first
-rules:
-  - name: numbers as text
-    match: {reason: invalid-value, field: id, when: "type(value.id) == string && value.id.matches('^[0-9]+$')"}
-    do:
-      - {op: convert, path: /id, to: integer}
-  - name: no number at all
-    match: {reason: invalid-value, field: id, when: "type(value.id) == string && value.id == 'none'"}
-    do:
-      - {op: replace, path: /id, value: still no number}
-  - name: tests
-    match: {reason: invalid-value, field: id, when: "value.note == 'test'"}
-    skip: it was a test
-"""
-
-
-class Clinic(Platform):
-    """A platform with dead letters of its own, and rules that put some of them right."""
-
-    def __init__(self, stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(stack, folder, monkeypatch)
-        self.settings()
-        (folder / "rules.yaml").write_text(RULES)
-
-    def settings(self, corrections: str = 'approval = "none"') -> None:
-        text = self.file.read_text().partition("[ledger]")[0]
-        self.file.write_text(f'{text}[ledger]\nurl = "sqlite:///ledger.db"\n[corrections]\n{corrections}\n')
-        self.config = Config.load(self.file)
-
-    def publish(self, *values: Any, key: str = "k") -> None:
-        """Publish values with the SDK; those that do not fit become letters."""
-        with EventProducer(self.group, self.config, topics=[self.orders]) as producer:
-            for value in values:
-                producer.publish(self.orders, key, value)
-
-    def triage(self) -> None:
-        with Ledger.open(self.config.ledger_url()) as ledger:
-            operation = ledger.begin("dlq-triage", "run", cluster="one", resources=[], who="anna", parameters={})
-            triage(self.config.cluster("one").client_config(), "one", self.dead_letters, ledger.letters, operation)
-            operation.finish("done")
-
-    def fates(self) -> dict[int, str]:
-        """Offset → fate of each letter."""
-        with Ledger.open(self.config.ledger_url()) as ledger:
-            letters = ledger.letters.find(Selection(fates=[]), limit=10_000)
-        return {letter.sighting.offset: letter.fate for letter in letters}
-
-    def operation(self) -> OperationRow:
-        with Ledger.open(self.config.ledger_url()) as ledger:
-            return ledger.operations()[0]
-
-    def values(self) -> list[Any]:
-        """What consumers find on the main topic, by offset."""
-        reader = self.registry.reader()
-        return [reader.decode(message.value() or b"") for message in self.read(self.orders)]
-
-    def shown(self, key: str) -> str:
-        """The plan or the report of the latest run."""
-        with get_client(sync_client=True) as client:
-            return str(artifacts_of(client, UUID(self.operation().id))[key].data)
 
 
 @pytest.fixture
@@ -209,3 +139,31 @@ def test_a_letter_whose_key_has_a_newer_event_goes_by_the_policy(
 
     assert clinic.fates() == {0: fate}
     assert len(clinic.read(clinic.orders)) == published
+
+
+def test_what_a_run_has_corrected_and_not_entered_is_entered_by_the_next_and_not_published_again(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    clinic.publish({"id": "1"}, {"id": "2"})
+    clinic.triage()
+    assert word(run()) == "proved"
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()  # as if the run had been killed before it could enter anything
+    clinic.publish({"id": "3"})
+    clinic.triage()
+
+    assert word(run("plan")) == "planned"
+    assert set(clinic.fates().values()) == {"none"}
+    assert word(run()) == "proved"
+
+    assert [value["id"] for value in clinic.values()] == [1, 2, 3]
+    assert set(clinic.fates().values()) == {"published"}
+    assert (clinic.operation().counts or {})["published"] == 1
+
+
+def test_a_small_correction_does_not(clinic: Clinic) -> None:
+    clinic.settings("approval = 1")
+    clinic.publish({"id": "1"})
+    clinic.triage()
+
+    assert word(run()) == "proved"
