@@ -51,10 +51,6 @@ class Correction(BaseModel):
             "the settings ask for that.",
         ),
     ] = "plan"
-    selection: Annotated[
-        Selection,
-        Field(title="Letters", description="Which letters, of those that triage has entered. Empty: all open ones."),
-    ] = Selection()
     rules: Annotated[
         str | None,
         Field(
@@ -70,6 +66,10 @@ class Correction(BaseModel):
             description="hold: leave the letter open. publish: publish it all the same. skip: give it up, for good.",
         ),
     ] = "hold"
+    selection: Annotated[
+        Selection,
+        Field(title="Letters", description="Which letters, of those that triage has entered. Empty: all open ones."),
+    ] = Selection()
     rate: Annotated[
         float | None,
         Field(

@@ -93,7 +93,8 @@ def test_an_approved_plan_is_carried_out_as_it_was_shown(
     assert len(clinic.read(clinic.orders)) == published + 2
     said = journal(clinic, waiting)["approved"]
     assert (said["by"], said["reason"]) == ("bert", "because")
-    assert said["digest"] == clinic.operation().plan_digest
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        assert said["digest"] == ledger.operation(str(waiting)).plan_digest
 
 
 def test_a_refused_plan_is_not_carried_out(clinic: Clinic, prefect: SyncPrefectClient, waiting: UUID) -> None:
@@ -101,7 +102,7 @@ def test_a_refused_plan_is_not_carried_out(clinic: Clinic, prefect: SyncPrefectC
 
     end = answer(prefect, waiting, "refuse")
 
-    assert end.word == "refused"
+    assert end.word == "refused", end.message
     assert "bert has refused it: because" in end.message
     assert len(clinic.read(clinic.orders)) == published
 
@@ -114,7 +115,7 @@ def test_a_plan_that_changed_meanwhile_is_refused_with_what_moved(
 
     end = answer(prefect, waiting, "approve")
 
-    assert end.word == "refused"
+    assert end.word == "refused", end.message
     assert "the plan is stale: rules was" in end.message
     assert len(clinic.read(clinic.orders)) == published
 
@@ -122,5 +123,5 @@ def test_a_plan_that_changed_meanwhile_is_refused_with_what_moved(
 def test_whoever_started_a_run_can_not_approve_it(clinic: Clinic, prefect: SyncPrefectClient, waiting: UUID) -> None:
     end = answer(prefect, waiting, "approve", name="Anna")
 
-    assert end.word == "refused"
+    assert end.word == "refused", end.message
     assert "somebody else has to approve it" in end.message
