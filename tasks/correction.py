@@ -41,8 +41,8 @@ from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
 from tasks.plan import TopicName
+from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
-from tasks.survey import if_unavailable
 from tasks.words import count, number
 
 
@@ -102,10 +102,7 @@ def _shown(path: Path) -> Path:
 @task(
     name="select letters",
     description="Asks the ledger which letters are meant, in which partitions they stand, and for their keys.",
-    retries=3,
-    retry_delay_seconds=[1, 3, 5],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **BRIEFLY,
 )
 def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset()) -> Batch:
     """Give the batch of letters.
@@ -130,10 +127,7 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
 @task(
     name="settle earlier runs",
     description="Reads back what runs have made of these letters that ended before they could enter it in the ledger.",
-    retries=10,
-    retry_delay_seconds=[1, 3, 5, 10],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **PATIENTLY,
 )
 def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dict[str, Proof], frozenset[LetterId]]:
     """Find out what became of letters whose correction nobody has entered.
@@ -178,10 +172,7 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
     name="look at main topics",
     task_run_name="look at main topics of {cluster}",
     description="Finds out where letters can go, and reads main topics for newer events of their keys.",
-    retries=10,
-    retry_delay_seconds=[1, 3, 5, 10],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **PATIENTLY,
 )
 def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context:
     """Prepare judging the letters of a cluster.
@@ -205,10 +196,7 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
 @task(
     name="judge letters",
     description="Says of each letter what would become of it. Writes nothing.",
-    retries=10,
-    retry_delay_seconds=[1, 3, 5, 10],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **PATIENTLY,
 )
 def judge_letters(work: Correcting, batch: Batch, contexts: Mapping[str, Context], samples: int) -> Plan:
     """Make the plan.
@@ -294,10 +282,7 @@ def _end(unit: Unit, result: object) -> UnitEnd:
     name="settle",
     task_run_name="settle {cluster}",
     description="Reads back what was written, compares it with what the run says, and enters each letter's fate.",
-    retries=10,
-    retry_delay_seconds=[1, 3, 5, 10],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **PATIENTLY,
 )
 def settle_cluster(work: Correcting, cluster: str, results: Sequence[UnitResult], *, mode: Mode) -> Proof:
     """Prove what was written to a cluster, and enter the fates.

@@ -22,7 +22,7 @@ from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.standby.lanes import Lane
 from tasks.plan import TopicName
-from tasks.survey import if_unavailable
+from tasks.retrying import PATIENTLY
 
 Units = dict[str, dict[str, Evidence]]
 """Unit → topic → evidence."""
@@ -115,10 +115,7 @@ def find_evidence(config: Config, earlier: Sequence[Earlier], lanes: Sequence[La
     name="verify earlier run",
     task_run_name="verify earlier run {operation}",
     description="Reads back what a run published that had no time to prove it.",
-    retries=10,
-    retry_delay_seconds=[1, 3, 5, 10],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **PATIENTLY,
 )
 def verify_earlier(config: Config, operation: str, cluster: str, units: Units, mode: Mode) -> Proof:
     """Prove what an earlier run published to a cluster.

@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
 
 from redrive.config import Config
-from redrive.errors import ConfigError, UnavailableError
+from redrive.errors import ConfigError
 from redrive.standby.drain import open_store
 from redrive.standby.schema_ids import SchemaIds, sample_schema_ids
 from redrive.standby.survey import LaneBacklog
 from redrive.standby.survey import survey as survey_cluster
-
-
-def if_unavailable(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Retry what may heal by itself: nothing but a system that does not answer."""
-    return isinstance(state.result(raise_on_failure=False), UnavailableError)
+from tasks.retrying import BRIEFLY
 
 
 @task(
     name="survey",
     description="Counts what waits in each lane of the standby store, without reading an event.",
-    retries=3,
-    retry_delay_seconds=[1, 3, 5],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **BRIEFLY,
 )
 def survey(config: Config, clusters: Sequence[str], topics: Sequence[str]) -> list[LaneBacklog]:
     """Count what waits in each lane of these clusters.
@@ -53,10 +43,7 @@ def survey(config: Config, clusters: Sequence[str], topics: Sequence[str]) -> li
 @task(
     name="check schemas",
     description="Looks at the schema ids of the first events of each stream, and asks the registry for them.",
-    retries=3,
-    retry_delay_seconds=[1, 3, 5],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **BRIEFLY,
 )
 def check_schemas(config: Config, backlog: Sequence[LaneBacklog]) -> SchemaIds:
     """Find out whether the schemas of a backlog are still known to the registry.

@@ -23,7 +23,7 @@ from redrive.ledger.letters import Letters
 from redrive.pump.limits import limits_of
 from redrive.pump.readback import ClientConfig, start_offsets
 from tasks.operations import Run
-from tasks.survey import if_unavailable
+from tasks.retrying import BRIEFLY, if_unavailable
 from tasks.words import count, number
 
 HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
@@ -146,10 +146,7 @@ def triage_topics(reading: Reading, topics: Iterable[Topic]) -> tuple[list[Triag
 @task(
     name="look at the letters",
     description="Asks the ledger what is open, and each dead-letter topic how long it keeps what it has.",
-    retries=3,
-    retry_delay_seconds=[1, 3, 5],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **BRIEFLY,
 )
 def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     """Look at the open letters of these topics.

@@ -6,24 +6,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.standby.drain import LaneResult
 from tasks.drain import LaneEnd
 from tasks.plan import TopicName
-from tasks.survey import if_unavailable
+from tasks.retrying import PATIENTLY
 
 
 @task(
     name="verify topic",
     task_run_name="verify {topic}",
     description="Reads back what the lanes of a topic published, and compares it with what they say they did.",
-    retries=10,
-    retry_delay_seconds=[1, 3, 5, 10],
-    retry_condition_fn=if_unavailable,
-    cache_policy=NO_CACHE,
+    **PATIENTLY,
 )
 def verify_topic(
     config: Config,
