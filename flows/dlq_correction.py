@@ -163,9 +163,10 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
             get_run_logger().info("plan: %s", headline(plan))
             if correction.mode == "plan" or not plan.writes:
                 return finish_early(run, "planned" if correction.mode == "plan" else "nothing to correct", plan)
+            approved = ""
             if config.corrections.needs_approval(plan.writes):
-                approve(run, digest, approval_text(plan, digest), four_eyes=config.corrections.four_eyes)
-            return carry_out(work, correction, plan, batch, contexts)
+                approved = approve(run, digest, approval_text(plan, digest), four_eyes=config.corrections.four_eyes)
+            return carry_out(work, correction, plan, batch, contexts, approved)
         except (HeldError, StalePlanError, RefusedByPersonError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
@@ -181,8 +182,13 @@ def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
     return select_letters(work, settled) if work.earlier else batch
 
 
-def carry_out(
-    work: Correcting, correction: Correction, plan: Plan, batch: Batch, contexts: dict[str, Context]
+def carry_out(  # noqa: PLR0917
+    work: Correcting,
+    correction: Correction,
+    plan: Plan,
+    batch: Batch,
+    contexts: dict[str, Context],
+    approved: str,
 ) -> State[Any]:
     """Correct, settle, report."""
     run, log = work.run, get_run_logger()
@@ -204,6 +210,7 @@ def carry_out(
         unverified = str(error)
     ending = Ending(
         plan=plan,
+        approved=approved,
         ends=ends,
         proofs=proofs,
         earlier=work.earlier,

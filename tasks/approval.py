@@ -34,8 +34,10 @@ class RefusedByPersonError(Exception):
     """A person has refused the plan, or may not approve it."""
 
 
-def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> None:
+def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
     """Have the plan approved: suspends the run, which is started anew from its top when somebody has answered.
+
+    Gives who has approved it, and why.
 
     Args:
         run: the run.
@@ -66,6 +68,7 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> None:
     if four_eyes and answer.name.strip().casefold() == run.who.strip().casefold():
         raise RefusedByPersonError(f"{answer.name} has started this run, and somebody else has to approve it")
     get_run_logger().info("approved by %s: %s", answer.name, answer.reason)
+    return f"{answer.name}: {answer.reason}"
 
 
 def bind(run: Run, canonical: dict[str, Any], known: dict[str, Any] | None) -> str:

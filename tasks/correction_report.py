@@ -35,6 +35,7 @@ class Ending:
 
     Attributes:
         plan: what was to be done.
+        approved: who has approved it, and why; empty if nobody had to.
         ends: how the work at each partition has ended.
         proofs: by cluster, what the read-back has found.
         earlier: by operation, what the read-back of runs has found that had not entered what they did.
@@ -47,6 +48,7 @@ class Ending:
     """
 
     plan: Plan
+    approved: str
     ends: Sequence[UnitEnd]
     proofs: Mapping[str, Proof]
     earlier: Mapping[str, Proof]
@@ -146,7 +148,7 @@ class Ending:
         published = f"{count(self.counts['published'], 'letter')} published again"
         if self.unverified:
             return f"{published}, but they could not be verified: {self.unverified}"
-        how = "each once, in order, unchanged" if self.verdict == "proved" else "each once and in order"
+        how = "each once, in order, as it was sent" if self.verdict == "proved" else "each once and in order"
         others = "".join(f", {number(self.counts[fate])} {fate}" for fate in FATES[1:] if self.counts[fate])
         return f"{published}, {how}{others}; {duration(self.seconds)}"
 
@@ -222,6 +224,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ["time to verify", duration(sum(proof.seconds for proof in ending.proofs.values()))],
         ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
         ["started by", run.who],
+        *([["approved by", cell(ending.approved)]] if ending.approved else []),
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
     ]
     parts.append(table(["", ""], facts, left=2))
