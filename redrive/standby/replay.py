@@ -25,8 +25,10 @@ Lookup = Callable[[Lane, Sequence[Stored]], set[str]]
 """Tells which of some events (by id) are in their topic already."""
 
 ROUNDS = 20
-"""Rounds after which a lane is sealed, whatever still comes."""
+"""Rounds after which a lane is sealed, however long they take."""
 
+QUICK = 3.0
+"""Seconds; a fifth of what producers wait for a sealed lane to open, unless they are set otherwise."""
 
 DELETE_SLOTS = 25
 """Slots that are deleted with one request: DynamoDB's limit."""
@@ -50,7 +52,10 @@ class LaneReplay:
     Order *within* a stream is the stream's own and depends on no clock. *Between* streams it is the order of
     acceptance, as far as the producers' clocks agree: within ``skew``.
 
-    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch.
+    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch. One such turn is one *round*. It
+    takes what had come before it began, so each round leaves less to the next. While the lane is sealed, its producers
+    wait; so it is sealed only between two rounds, with all published that was read, once a round was quick: the next and
+    last one will be, too.
 
     Args:
         store: the standby table.
@@ -63,7 +68,7 @@ class LaneReplay:
             accepted: for a produce request that still lies in the socket of a broker that was paused.
         well_since: since when the cluster has answered, by the clock's monotonic time; None: since now.
         check: called about once a second while that is waited for; what it raises ends the wait.
-        small: events in a round at or below which the lane is sealed.
+        quick: seconds in which a round must have been read and published for the lane to be sealed.
 
     Attributes:
         doubtful: ids of the events that were looked up.
@@ -79,7 +84,7 @@ class LaneReplay:
         owner: str,
         skew: float = 1.0,
         settle: float = 5.0,
-        small: int = 5_000,
+        quick: float = QUICK,
         well_since: float | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -95,8 +100,10 @@ class LaneReplay:
         self._settle = settle
         self._well_since = clock.monotonic() if well_since is None else well_since
         self._check = check
-        self._small = small
+        self._quick = quick
         self._cursor = Cursor()
+        self._epoch = self._rounds = 0
+        self._round_began = 0.0
         self._deleted: dict[str, int] = {}
         self._present: set[str] = set()
         self._checked: dict[str, int] = {}
@@ -123,7 +130,7 @@ class LaneReplay:
         return None
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
-        """Yield the next epoch from ``cursor`` on: rounds until little comes any more, then seal, then the rest."""
+        """Yield one round of the next epoch from ``cursor`` on: the last one, if the lane can be, or is, sealed."""
         self._cursor = _decode(cursor)
         self._sweep()
         epoch = self.next_epoch(cursor)
@@ -131,17 +138,20 @@ class LaneReplay:
             return
         if epoch != self._cursor.epoch:
             self._cursor = Cursor(epoch)
-        self._present.clear()
-        self._checked.clear()
-        for _ in range(ROUNDS):
-            published = 0
-            for chunk in self._round(horizon=self._clock.now_ms() - self._skew_ms):
-                published += len(chunk.events)
-                yield chunk
-            if published <= self._small:
-                break
-        self._seal()
-        yield from self._round(horizon=None)
+        if epoch != self._epoch:
+            self._epoch, self._rounds = epoch, 0
+            self._present.clear()
+            self._checked.clear()
+        now = self._clock.monotonic()
+        state = self._log.state()
+        quick = self._rounds > 0 and now - self._round_began <= self._quick
+        if quick or self._rounds >= ROUNDS or state.epoch > epoch or state.kind == SEAL:
+            self._seal()
+            yield from self._round(horizon=None)
+        else:
+            self._rounds += 1
+            self._round_began = now
+            yield from self._round(horizon=self._clock.now_ms() - self._skew_ms)
 
     def committed(self, chunk: Chunk) -> None:
         """Delete the slots that are published for good, a request's worth at a time; seals stay."""
@@ -178,6 +188,8 @@ class LaneReplay:
         """Delete what an earlier run published but did not live to delete."""
         for producer, position in self._cursor.streams.items():
             pk = self.lane.stream(self._cursor.epoch, producer)
+            if pk in self._deleted:
+                continue
             left = []
             for number, _ in self._store.read(pk, 0):
                 if number > position.disposable:
