@@ -52,10 +52,9 @@ class LaneReplay:
     Order *within* a stream is the stream's own and depends on no clock. *Between* streams it is the order of
     acceptance, as far as the producers' clocks agree: within ``skew``.
 
-    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch. One such turn is one *round*. It
-    takes what had come before it began, so each round leaves less to the next. While the lane is sealed, its producers
-    wait; so it is sealed only between two rounds, with all published that was read, once a round was quick: the next and
-    last one will be, too.
+    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch. One such turn is a *round*. It
+    takes what was there when it began, so each leaves less to the next. Producers wait while their lane is sealed; so
+    that is done between two rounds, with nothing under way, after one that was quick: the last one will be, too.
 
     Args:
         store: the standby table.
