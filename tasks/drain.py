@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -16,12 +17,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from redrive.config import Config
-from redrive.errors import FencedError, StoppedError, UnavailableError
+from redrive.errors import FencedError, RedriveError, StoppedError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane
 from redrive.standby.survey import LaneBacklog
 from tasks.board import Board
+
+log = logging.getLogger(__name__)
 
 STOP_PATIENCE = 20.0
 """Seconds that lanes get to leave a clean cursor after a cancel; Prefect kills the process after 30."""
@@ -59,6 +62,18 @@ class Draining:
         self.store = open_store(config)
         self.operation, self.settle, self.patience = operation, settle, patience
         self.well: dict[str, float] = {}
+        self.tidying = ThreadPoolExecutor(1, "tidying")
+
+    def tidy(self, do: Callable[[], None]) -> None:
+        """Tidy up the table beside the draining, one thing after the other; what fails is left to the next run."""
+
+        def try_it() -> None:
+            try:
+                do()
+            except RedriveError as error:
+                log.warning("the standby table is not tidied up: %s", error)
+
+        self.tidying.submit(try_it)
 
     def may_retry(self, lane: Lane) -> Callable[[Task[..., Any], TaskRun, State[Any]], bool]:
         """Retry while a system does not answer, for as long as patience lasts; it starts anew when events move."""
@@ -102,6 +117,7 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
             settle=work.settle,
             well=work.well,
             store=work.store,
+            later=work.tidy,
         )
     except UnavailableError as error:
         board.no_answer(lane, str(error))
@@ -119,7 +135,7 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
 def drain_lanes(
     work: Draining, backlog: Sequence[LaneBacklog], *, parallel: int, on_cancel: Callable[[], None]
 ) -> list[LaneEnd]:
-    """Drain lanes, so many at a time, and say how each has ended.
+    """Drain lanes, so many at a time, the fullest first, and say how each has ended.
 
     A cancel, which arrives in this thread, stops all lanes at a clean cursor.
 
@@ -129,9 +145,10 @@ def drain_lanes(
         parallel: how many at a time.
         on_cancel: called when the lanes have stopped, or should have.
     """
+    backlog = sorted(backlog, key=lambda waiting: waiting.events, reverse=True)
     futures: list[PrefectConcurrentFuture[Any]] = []
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=parallel)
-    with runner:
+    with work.tidying, runner:
         try:
             for waiting in backlog:
                 drain_this: Task[..., Any] = drain_lane.with_options(retry_condition_fn=work.may_retry(waiting.lane))

@@ -9,6 +9,7 @@ time, and `open` and deletions only ever follow from a committed cursor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -32,6 +33,9 @@ QUICK = 3.0
 
 DELETE_SLOTS = 25
 """Slots that are deleted with one request: DynamoDB's limit."""
+
+Later = Callable[[Callable[[], None]], object]
+"""Calls something, now or later, here or elsewhere."""
 
 
 class Cursor(msgspec.Struct, array_like=True):
@@ -67,6 +71,8 @@ class LaneReplay:
             accepted: for a produce request that still lies in the socket of a broker that was paused.
         well_since: since when the cluster has answered, by the clock's monotonic time; None: since now.
         check: called about once a second while that is waited for; what it raises ends the wait.
+        later: calls what tidies the table, for which no producer has to wait; whether it is ever done matters only to
+            the bill.
         quick: seconds in which a round must have been read and published for the lane to be sealed.
 
     Attributes:
@@ -86,6 +92,7 @@ class LaneReplay:
         quick: float = QUICK,
         well_since: float | None = None,
         check: Callable[[], None] = lambda: None,
+        later: Later = lambda tidy: tidy(),
     ) -> None:
         self.lane = lane
         self.doubtful: set[str] = set()
@@ -99,11 +106,12 @@ class LaneReplay:
         self._settle = settle
         self._well_since = clock.monotonic() if well_since is None else well_since
         self._check = check
+        self._later = later
         self._quick = quick
         self._cursor = Cursor()
-        self._epoch = self._rounds = 0
+        self._epoch: int | None = 0
+        self._rounds = 0
         self._round_began = 0.0
-        self._deleted: dict[str, int] = {}
         self._present: set[str] = set()
         self._checked: dict[str, int] = {}
 
@@ -131,16 +139,16 @@ class LaneReplay:
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         """Yield one round of the next epoch from ``cursor`` on: the last one, if the lane can be, or is, sealed."""
         self._cursor = _decode(cursor)
-        self._sweep()
         epoch = self.next_epoch(cursor)
+        if epoch != self._epoch:
+            self._later(partial(self._sweep, _decode(cursor)))
+            self._epoch, self._rounds = epoch, 0
+            self._present.clear()
+            self._checked.clear()
         if epoch is None:
             return
         if epoch != self._cursor.epoch:
             self._cursor = Cursor(epoch)
-        if epoch != self._epoch:
-            self._epoch, self._rounds = epoch, 0
-            self._present.clear()
-            self._checked.clear()
         now = self._clock.monotonic()
         state = self._log.state()
         quick = self._rounds > 0 and now - self._round_began <= self._quick
@@ -153,14 +161,7 @@ class LaneReplay:
             yield from self._round(horizon=self._clock.now_ms() - self._skew_ms)
 
     def committed(self, chunk: Chunk) -> None:
-        """Delete the slots that are published for good, a request's worth at a time; seals stay."""
-        cursor = _decode(chunk.cursor)
-        for producer, position in cursor.streams.items():
-            pk = self.lane.stream(cursor.epoch, producer)
-            done, last = self._deleted.get(pk, 0), position.disposable
-            if last >= done + DELETE_SLOTS or (position.ended and last > done):
-                self._store.delete(pk, range(done + 1, last + 1))
-                self._deleted[pk] = last
+        """Do nothing: what is published is deleted once its epoch is left behind, since that is work for the table."""
 
     def open(self, cursor: bytes | None) -> bool:
         """Tell the producers that all of the epoch is published; False if one has started the next epoch meanwhile.
@@ -176,26 +177,21 @@ class LaneReplay:
             return False
         self._gate.bump()
         seals = {self.lane.stream(committed.epoch, p): position.slot for p, position in committed.streams.items()}
-        self._log.retire(state, seals)
+        self._later(partial(self._log.retire, state, seals))
         return True
 
     def _is_published(self, cursor: Cursor) -> bool:
         streams = cursor.streams
         return all(p in streams and streams[p].ended for p in self._log.producers(cursor.epoch))
 
-    def _sweep(self) -> None:
-        """Delete what an earlier run published but did not live to delete."""
-        for producer, position in self._cursor.streams.items():
-            pk = self.lane.stream(self._cursor.epoch, producer)
-            if pk in self._deleted:
-                continue
-            left = []
-            for number, _ in self._store.read(pk, 0):
-                if number > position.disposable:
-                    break
-                left.append(number)
-            self._store.delete(pk, left)
-            self._deleted[pk] = position.disposable
+    def _sweep(self, committed: Cursor) -> None:
+        """Delete the slots that are published for good, those that an earlier run left, too; seals stay."""
+        for producer, position in committed.streams.items():
+            pk = self.lane.stream(committed.epoch, producer)
+            first, _ = next(self._store.read(pk, 0), (position.slot, None))
+            for number in range(first, position.disposable + 1, DELETE_SLOTS):
+                self._check()
+                self._store.delete(pk, range(number, min(number + DELETE_SLOTS, position.disposable + 1)))
 
     def _seal(self) -> None:
         """Seal the lane's log, so that no stream can join the epoch, and then each of its streams."""

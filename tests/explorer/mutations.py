@@ -165,11 +165,10 @@ def any_state(patch: Patch) -> None:
 def delete_first(patch: Patch) -> None:
     """Slots are deleted when they are read, before they are committed."""
     chunks = LaneReplay.chunks
-    committed = LaneReplay.committed
 
     def eager(self: LaneReplay, cursor: bytes | None) -> Iterator[Chunk]:
         for chunk in chunks(self, cursor):
-            committed(self, chunk)
+            self._sweep(_decode(chunk.cursor))
             yield chunk
 
     patch.setattr(LaneReplay, "chunks", eager)
