@@ -7,7 +7,7 @@ entry     written by                                 means
 ========= ========================================== =========================================
 (none)                                               producers use Kafka
 divert    each producer, as it enters an epoch       producers use their streams of this epoch
-seal      the replay, when little is left            no new streams; wait for ``open``
+seal      the replay, after a quick round            no new streams; wait for ``open``
 open      the replay, when all is published          producers use Kafka
 ========= ========================================== =========================================
 """

@@ -45,7 +45,8 @@ class LaneBacklog:
 def survey(store: Store, cluster: str, topics: Iterable[str] | None = None, *, threads: int = 8) -> list[LaneBacklog]:
     """Count what waits in each lane of a cluster, by topic and lane.
 
-    A slot that is partly published counts whole. The count is of the moment: producers may be adding to it.
+    What is published counts until it is deleted, after its epoch. The count is of the moment: producers may be adding
+    to it.
 
     Args:
         store: the standby table.
