@@ -22,7 +22,9 @@ from redrive.pump.governor import Governor
 from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane
 from redrive.standby.survey import LaneBacklog
+from redrive.standby.tidying import tidy
 from tasks.board import Board
+from tasks.survey import if_unavailable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Draining:
         self.tidying = ThreadPoolExecutor(1, "tidying")
 
     def tidy(self, do: Callable[[], None]) -> None:
-        """Tidy up the table beside the draining, one thing after the other; what fails is left to the next run."""
+        """Tidy up the table beside everything else, one thing after the other; what fails is left to the next run."""
 
         def try_it() -> None:
             try:
@@ -132,6 +134,25 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
     return result
 
 
+@task(
+    name="tidy up",
+    description="Deletes what was published and is still in the standby store, left by a run that was killed.",
+    retries=3,
+    retry_delay_seconds=[1, 3, 5],
+    retry_condition_fn=if_unavailable,
+    cache_policy=NO_CACHE,
+)
+def tidy_up(config: Config, lanes: Sequence[Lane]) -> None:
+    """Delete what is published of lanes that are open.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    store = open_store(config)
+    for lane in lanes:
+        tidy(store, lane)
+
+
 def drain_lanes(
     work: Draining, backlog: Sequence[LaneBacklog], *, parallel: int, on_cancel: Callable[[], None]
 ) -> list[LaneEnd]:
@@ -148,7 +169,7 @@ def drain_lanes(
     backlog = sorted(backlog, key=lambda waiting: waiting.events, reverse=True)
     futures: list[PrefectConcurrentFuture[Any]] = []
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=parallel)
-    with work.tidying, runner:
+    with runner:
         try:
             for waiting in backlog:
                 drain_this: Task[..., Any] = drain_lane.with_options(retry_condition_fn=work.may_retry(waiting.lane))

@@ -20,6 +20,7 @@ from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
 from redrive.standby.log import SEAL, seal
 from redrive.standby.store import Store
 from redrive.standby.streams import Position, StreamReader, merge
+from redrive.standby.tidying import tidy
 from redrive.standby.writer import Clock
 
 Lookup = Callable[[Lane, Sequence[Stored]], set[str]]
@@ -30,9 +31,6 @@ ROUNDS = 20
 
 QUICK = 3.0
 """Seconds; a fifth of what producers wait for a sealed lane to open, unless they are set otherwise."""
-
-DELETE_SLOTS = 25
-"""Slots that are deleted with one request: DynamoDB's limit."""
 
 Later = Callable[[Callable[[], None]], object]
 """Calls something, now or later, here or elsewhere."""
@@ -71,8 +69,7 @@ class LaneReplay:
             accepted: for a produce request that still lies in the socket of a broker that was paused.
         well_since: since when the cluster has answered, by the clock's monotonic time; None: since now.
         check: called about once a second while that is waited for; what it raises ends the wait.
-        later: calls what tidies the table, for which no producer has to wait; whether it is ever done matters only to
-            the bill.
+        later: calls what tidies up, once the lane is open; no producer has to wait for that.
         quick: seconds in which a round must have been read and published for the lane to be sealed.
 
     Attributes:
@@ -137,15 +134,18 @@ class LaneReplay:
         return None
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
-        """Yield one round of the next epoch from ``cursor`` on: the last one, if the lane can be, or is, sealed."""
+        """Yield one round of the next epoch from ``cursor`` on: the last one, if the lane can be, or is, sealed.
+
+        If there is no next epoch, tidy up.
+        """
         self._cursor = _decode(cursor)
         epoch = self.next_epoch(cursor)
         if epoch != self._epoch:
-            self._later(partial(self._sweep, _decode(cursor)))
             self._epoch, self._rounds = epoch, 0
             self._present.clear()
             self._checked.clear()
         if epoch is None:
+            self._later(partial(tidy, self._store, self.lane, self._check))
             return
         if epoch != self._cursor.epoch:
             self._cursor = Cursor(epoch)
@@ -161,7 +161,7 @@ class LaneReplay:
             yield from self._round(horizon=self._clock.now_ms() - self._skew_ms)
 
     def committed(self, chunk: Chunk) -> None:
-        """Do nothing: what is published is deleted once its epoch is left behind, since that is work for the table."""
+        """Do nothing: what is published is deleted once the lane is open, when nobody waits."""
 
     def open(self, cursor: bytes | None) -> bool:
         """Tell the producers that all of the epoch is published; False if one has started the next epoch meanwhile.
@@ -176,22 +176,11 @@ class LaneReplay:
         if not self._log.extend(state, OPEN, committed.epoch, self._owner):
             return False
         self._gate.bump()
-        seals = {self.lane.stream(committed.epoch, p): position.slot for p, position in committed.streams.items()}
-        self._later(partial(self._log.retire, state, seals))
         return True
 
     def _is_published(self, cursor: Cursor) -> bool:
         streams = cursor.streams
         return all(p in streams and streams[p].ended for p in self._log.producers(cursor.epoch))
-
-    def _sweep(self, committed: Cursor) -> None:
-        """Delete the slots that are published for good, those that an earlier run left, too; seals stay."""
-        for producer, position in committed.streams.items():
-            pk = self.lane.stream(committed.epoch, producer)
-            first, _ = next(self._store.read(pk, 0), (position.slot, None))
-            for number in range(first, position.disposable + 1, DELETE_SLOTS):
-                self._check()
-                self._store.delete(pk, range(number, min(number + DELETE_SLOTS, position.disposable + 1)))
 
     def _seal(self) -> None:
         """Seal the lane's log, so that no stream can join the epoch, and then each of its streams."""

@@ -15,9 +15,10 @@ from redrive.dispatch.lanes import LaneQueue, Lanes
 from redrive.events import Event
 from redrive.pump.model import Chunk
 from redrive.receipts import Receipt
-from redrive.standby.lanes import OPEN, Gate, LaneLog, LaneState
+from redrive.standby.lanes import OPEN, Gate, Lane, LaneLog, LaneState
 from redrive.standby.replay import LaneReplay, _decode
-from redrive.standby.streams import Position
+from redrive.standby.store import Store
+from redrive.standby.tidying import tidy, untidied
 from redrive.standby.writer import LaneWriter
 from tests.explorer.client import ModelMain
 from tests.explorer.topic import ModelSink
@@ -52,7 +53,7 @@ def no_seal(patch: Patch) -> None:
         return all(producer in cursor.streams for producer in self._log.producers(cursor.epoch))
 
     patch.setattr(LaneReplay, "_is_published", is_published)
-    patch.setattr(LaneLog, "retire", lambda *_: None)
+    patch.setattr(redrive.standby.replay, "tidy", lambda *_: None)
 
 
 def no_helping(patch: Patch) -> None:
@@ -168,7 +169,9 @@ def delete_first(patch: Patch) -> None:
 
     def eager(self: LaneReplay, cursor: bytes | None) -> Iterator[Chunk]:
         for chunk in chunks(self, cursor):
-            self._sweep(_decode(chunk.cursor))
+            read = _decode(chunk.cursor)
+            for producer, position in read.streams.items():
+                self._store.delete(self.lane.stream(read.epoch, producer), range(1, position.slot))
             yield chunk
 
     patch.setattr(LaneReplay, "chunks", eager)
@@ -181,7 +184,14 @@ def next_unchecked(patch: Patch) -> None:
 
 def delete_all(patch: Patch) -> None:
     """Even the slot that marks the end of a stream is deleted."""
-    patch.setattr(Position, "disposable", property(lambda self: self.slot - 1 if self.ended else self.slot))
+
+    def tidy_all(store: Store, lane: Lane, check: Callable[[], None]) -> None:
+        streams = {lane.stream(entry.epoch, entry.producer) for _, entry in untidied(LaneLog(store, lane).entries())}
+        tidy(store, lane, check)
+        for stream in sorted(streams):
+            store.delete(stream, [number for number, _ in store.read(stream, 0)])
+
+    patch.setattr(redrive.standby.replay, "tidy", tidy_all)
 
 
 def open_before_next(patch: Patch) -> None:
