@@ -261,7 +261,7 @@ MUTATIONS = (
     Mutation("monotonic view", any_state, LOOK, "order", budget=2),
     Mutation("gate", no_bump, YOUNG, "order"),
     Mutation("deletion after the commit", delete_first, LARGE, "GapError"),
-    Mutation("end of a stream kept", delete_all, ONE, "no end"),
+    Mutation("end of a stream kept", delete_all, ASLEEP, "lost"),
     Mutation("next epoch only at the seals", next_unchecked, NEXT, "lost"),
     Mutation("open only if nothing follows", open_before_next, NEXT, "order"),
 )
