@@ -94,10 +94,14 @@ def replay_without_transactions(folder: Path, events: int = EVENTS) -> float:
             bench.store, bench.lanes[number], lambda *_: set(), clock=SystemClock(), owner="bench", settle=0
         )
         sink = _PlainSink(bench.client)
-        outcome = Pump(source, sink, parking_topic="unused", prefetch=PREFETCH).run(None)
+        pump = Pump(source, sink, parking_topic="unused", prefetch=PREFETCH)
+        cursor: bytes | None = None
+        while source.next_epoch(Checkpoint.decode(cursor).source) is not None:
+            cursor = pump.run(cursor).cursor
+            source.open(Checkpoint.decode(cursor).source)
+        pump.run(cursor)  # tidies up
         sink.close()
-        assert source.open(Checkpoint.decode(outcome.cursor).source)
-        return outcome.published
+        return pump.outcome.published
 
     started = time.perf_counter()
     with ThreadPoolExecutor(PARALLEL) as pool:

@@ -15,7 +15,7 @@ from redrive.errors import HeldError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
-from tasks.drain import Draining, drain_lanes
+from tasks.drain import Draining, drain_lanes, tidy_up
 from tasks.earlier import Earlier, find_evidence, verify_all_earlier, without_verdict
 from tasks.ending import refused
 from tasks.live import Live, Words
@@ -129,6 +129,8 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008
                 return finish_early(run, "nothing to replay" if plan.is_empty else "planned", plan)
             unproved = without_verdict(run.earlier(), clusters, replay.topics)
             if plan.is_empty and not unproved:
+                if plan.untidy:
+                    tidy_up(config, plan.untidy)
                 return finish_early(run, "nothing to replay", plan)
             return carry_out(run, config, replay, plan, unproved)
     except HeldError as error:
@@ -184,6 +186,7 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
         of_earlier = verify_all_earlier(config, unproved, mode=replay.verify)
     except UnavailableError as error:
         unverified = str(error)
+    work.tidying.shutdown()
     ending = Ending(
         ends=ends,
         proofs=proofs,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -11,12 +13,17 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
+from redrive.errors import RedriveError
 from redrive.pump.governor import Governor
 from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane
 from redrive.standby.survey import LaneBacklog
+from redrive.standby.tidying import tidy
 from tasks.board import Board
+from tasks.retrying import BRIEFLY
 from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,18 @@ class Draining(Work):
         self.store = open_store(config)
         self.operation, self.settle = operation, settle
         self.well: dict[str, float] = {}
+        self.tidying = ThreadPoolExecutor(1, "tidying")
+
+    def tidy(self, do: Callable[[], None]) -> None:
+        """Tidy up the table beside everything else, one thing after the other; what fails is left to the next run."""
+
+        def try_it() -> None:
+            try:
+                do()
+            except RedriveError as error:
+                log.warning("the standby table is not tidied up: %s", error)
+
+        self.tidying.submit(try_it)
 
 
 @task(
@@ -74,13 +93,31 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
             settle=work.settle,
             well=work.well,
             store=work.store,
+            later=work.tidy,
         )
+
+
+@task(
+    name="tidy up",
+    description="Deletes what was published and is still in the standby store, left by a run that was killed.",
+    **BRIEFLY,
+)
+def tidy_up(config: Config, lanes: Sequence[Lane]) -> None:
+    """Delete what is published of lanes that are open.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    store = open_store(config)
+    for lane in lanes:
+        tidy(store, lane)
 
 
 def drain_lanes(
     work: Draining, backlog: Sequence[LaneBacklog], *, parallel: int, on_cancel: Callable[[], None]
 ) -> list[LaneEnd]:
-    """Drain lanes, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
+    """Drain lanes, so many at a time, the fullest first, and say how each has ended; see `side_by_side.work_at`."""
+    backlog = sorted(backlog, key=lambda waiting: waiting.events, reverse=True)
     lanes = {each.lane: {"lane": each.lane, "total": each.events, "work": work} for each in backlog}
     ends = work_at(work, drain_lane, lanes, parallel=parallel, on_cancel=on_cancel)
     return [_end(each, ends[each.lane]) for each in backlog]

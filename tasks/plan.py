@@ -24,6 +24,7 @@ class Plan:
     Attributes:
         lanes: the lanes that are not open, in order.
         open: the other lanes: nothing waits in them.
+        untidy: those of them with events that are published and not yet deleted.
         rate: events a second that it may take at most; None is full speed.
         speed: events a second that earlier replays reached; None if there were none.
         schemas: the schema ids that were looked at.
@@ -32,6 +33,7 @@ class Plan:
 
     lanes: tuple[LaneBacklog, ...]
     open: tuple[Lane, ...]
+    untidy: tuple[Lane, ...]
     rate: float | None
     speed: float | None
     schemas: SchemaIds
@@ -130,6 +132,7 @@ def make_plan(
     return Plan(
         lanes=waiting,
         open=tuple(lane.lane for lane in backlog if lane.is_open),
+        untidy=tuple(lane.lane for lane in backlog if lane.is_open and lane.untidy),
         rate=rate,
         speed=latest[len(latest) // 2] if latest else None,
         schemas=schemas,

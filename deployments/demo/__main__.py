@@ -30,8 +30,10 @@ from redrive.topics import apply_topics
 FOLDER = Path(".redrive/demo")
 RESULT = Path("build/demo.json")
 DEAD_LETTERS = "dlq.flights"
-RATE = 5_000
-"""Events a second, all producers together: the year takes about a minute, so that the outage comes in mid-stream."""
+RATE = 3_300
+"""Events a second, all producers together: the year takes 100 s, so that the return, too, comes in mid-stream."""
+KILL_AT = 0.1
+"""The part of all events after which the brokers are killed."""
 BROKERS = ["kafka-1", "kafka-2", "kafka-3"]
 OUTAGE_SECONDS = 8
 PATIENCE = 240
@@ -70,22 +72,26 @@ def _story(stack: Stack) -> int:
     with worker, publishing(FOLDER, RATE) as producers, Ledger.open(config.ledger_url()) as ledger:
         started = time.monotonic()
         say("the replay job is deployed; three producers publish the flights of 2013, keyed by tail number")
-        _follow(producers, lambda told: told.published > FLIGHTS * 0.2)
+        _follow(producers, lambda told: told.published > FLIGHTS * KILL_AT)
         for broker in BROKERS:
             stack.kill(broker)
         outage = time.monotonic()
         say("[bold red]kill -9[/] to all three brokers, in mid-stream; the producers go on")
-        _follow(producers, lambda told: told.standby > 0 and time.monotonic() - outage > OUTAGE_SECONDS)
+        told = _follow(producers, lambda told: told.standby > 0 and time.monotonic() - outage > OUTAGE_SECONDS)
         say("starting the brokers again; the producers still publish")
         for broker in BROKERS:
             stack.start(broker, wait=False)
         stack.wait_ready(BROKERS)
+        back = time.time_ns() // 1_000_000
         say(
             f"the brokers are back after {time.monotonic() - outage:.0f} s; the event "
             "[bold]redrive.cluster.recovered[/] starts the replay"
         )
         _tell_recovered()
         replays = _Replays(ledger)
+        by_then = told.main
+        if _follow(producers, lambda told: told.main > by_then or not told.running, replays).running:
+            say("[bold green]lanes are open again:[/] in mid-stream, their producers go back to Kafka")
         _follow(producers, lambda told: not told.running, replays)
         _follow(producers, lambda _: replays.all_ended(), replays)
         # What a lane stored after the replay had passed it is for the next run; the schedule would start it.
@@ -96,7 +102,7 @@ def _story(stack: Stack) -> int:
             _follow(producers, lambda _, before=before: replays.count > before and replays.all_ended(), replays)  # type: ignore[misc]
         seconds = time.monotonic() - started
         say("a plain Kafka consumer reads both topics back …")
-        return _judge(stack, config, producers, replays, seconds)
+        return _judge(stack, producers, replays, back, seconds)
 
 
 def _tell_recovered() -> None:
@@ -167,10 +173,10 @@ def _follow(producers: Producers, until: Callable[[Told], bool], replays: _Repla
         time.sleep(0.25)
 
 
-def _judge(stack: Stack, config: Config, producers: Producers, replays: _Replays, seconds: float) -> int:
+def _judge(stack: Stack, producers: Producers, replays: _Replays, back: int, seconds: float) -> int:
     rows, errors = producers.rows()
     told = producers.told()
-    findings = read_back(stack.endpoints.bootstrap, TOPIC, [*rows["main"], *rows["standby"]])
+    findings = read_back(stack.endpoints.bootstrap, TOPIC, rows["main"], rows["standby"], back)
     dead_letters = len(topic_ids(stack.endpoints.bootstrap, DEAD_LETTERS))
     good = (
         not errors
@@ -184,6 +190,7 @@ def _judge(stack: Stack, config: Config, producers: Producers, replays: _Replays
         "acknowledged": told.acknowledged,
         "diverted": len(rows["standby"]),
         "replayed": replays.total("published"),
+        "direct_after_return": findings.returned,
         "dead_lettered": dead_letters,
         "lost": findings.lost,
         "duplicated": findings.duplicated,

@@ -18,6 +18,7 @@ class Findings:
         duplicated: records too many.
         out_of_order: records that stand after a later one of the same key.
         unknown: rows that are there, but were not acknowledged.
+        returned: rows that Kafka itself acknowledged, and whose records are from after its return.
     """
 
     records: int
@@ -25,36 +26,48 @@ class Findings:
     duplicated: int
     out_of_order: int
     unknown: int
+    returned: int
 
 
-def read_back(bootstrap: str, topic: str, acknowledged: Iterable[int]) -> Findings:
-    """Read a topic from its beginning to its end, as consumers that read committed see it."""
+def read_back(bootstrap: str, topic: str, by_kafka: Iterable[int], by_store: Iterable[int], back: int) -> Findings:
+    """Read a topic from its beginning to its end, as consumers that read committed see it.
+
+    Args:
+        bootstrap: brokers.
+        topic: what to read.
+        by_kafka: rows that Kafka acknowledged.
+        by_store: rows that the standby store acknowledged.
+        back: when Kafka was back, milliseconds since 1970. A record's time is that of its publishing.
+    """
+    direct = set(by_kafka)
     times: dict[int, int] = {}
     latest: dict[bytes, int] = {}
-    records = out_of_order = 0
-    for key, event_id in _records(bootstrap, topic):
+    records = out_of_order = returned = 0
+    for key, event_id, published in _records(bootstrap, topic):
         records += 1
         row = int(event_id.removeprefix(b"flight-"))
         times[row] = times.get(row, 0) + 1
+        returned += published >= back and row in direct
         if key is not None:
             out_of_order += row < latest.get(key, -1)
             latest[key] = max(row, latest.get(key, -1))
-    wanted = set(acknowledged)
+    wanted = direct.union(by_store)
     return Findings(
         records=records,
         lost=len(wanted - times.keys()),
         duplicated=records - len(times),
         out_of_order=out_of_order,
         unknown=len(times.keys() - wanted),
+        returned=returned,
     )
 
 
 def topic_ids(bootstrap: str, topic: str) -> set[bytes]:
     """Return the event ids in a topic."""
-    return {event_id for _, event_id in _records(bootstrap, topic)}
+    return {event_id for _, event_id, _ in _records(bootstrap, topic)}
 
 
-def _records(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, bytes]]:
+def _records(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, bytes, int]]:
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -78,5 +91,5 @@ def _records(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, bytes]]
                 continue
             event_id = dict(message.headers() or [])["ce_id"]
             assert isinstance(event_id, bytes)
-            yield message.key(), event_id
+            yield message.key(), event_id, message.timestamp()[1]
     consumer.close()

@@ -18,6 +18,10 @@ from redrive.standby.writer import Clock, Entry
 
 log = logging.getLogger(__name__)
 
+LINGER = 0.5
+"""Seconds between two batches of a lane whose events come faster than they are stored. Each slot is a write when it is
+stored and another when it is deleted, however little is in it, and writes are what a table has least of."""
+
 
 class StandbyPath:
     """Stores what waits in lanes. Called under the dispatcher's lock; the storing itself is done elsewhere, without it.
@@ -147,6 +151,7 @@ class StandbyPath:
                 lane.batch = _next_batch(lane)
             if not lane.batch:
                 return 0.0
+            more = len(lane.queue) > len(lane.batch)
             # Doubtful events lead the queue: what is taken back is older than all that waits.
             must_divert = self._in_flight.down or lane.queue[0].doubtful
         if not lane.writer.inside:
@@ -169,6 +174,8 @@ class StandbyPath:
                 receipts = [lane.queue.popleft() for _ in lane.batch]
                 lane.batch = []
                 self._stored.append((lane.writer.acknowledge_at, receipts))
+                # Whoever publishes one event at a time and waits for it leaves the queue empty, and need not linger.
+                return LINGER if lane.queue and not more else 0.0
         return 0.0
 
     def _back_to_main(self, lane: LaneQueue) -> None:

@@ -204,7 +204,6 @@ class Pump:
         """
         self._state = Checkpoint.decode(cursor, self._operation)
         self._cursor = cursor
-        self._saved_at = self._clock()
         self._reported_read = self._state.read
         batches = self._batches(self._state.source)
         if self._prefetch:

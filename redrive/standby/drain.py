@@ -19,7 +19,7 @@ from redrive.pump.readback import find_ids, partition_count
 from redrive.pump.sink import TransactionalSink
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane
-from redrive.standby.replay import LaneReplay
+from redrive.standby.replay import LaneReplay, Later
 from redrive.standby.store import DynamoStore, Store
 from redrive.standby.streams import GapError
 from redrive.standby.writer import SystemClock
@@ -62,6 +62,7 @@ def drain(
     well: dict[str, float] | None = None,
     skew: float = 1.0,
     store: Store | None = None,
+    later: Later = lambda tidy: tidy(),
 ) -> LaneResult:
     """Replay a lane to its end and reopen it; goes on from wherever an earlier run, of any kind of end, has left off.
 
@@ -78,6 +79,7 @@ def drain(
             first one has to wait. Kept up to date here.
         skew: seconds by which the clocks of producers may differ.
         store: the standby table; None connects to the one in the settings.
+        later: see `LaneReplay`.
 
     Raises:
         StoppedError: the governor was stopped; the cursor is clean.
@@ -116,6 +118,7 @@ def drain(
             skew=skew,
             well_since=well.setdefault(lane.cluster, time.monotonic()),
             check=governor.check,
+            later=later,
         )
         pump = Pump(
             replay,

@@ -7,14 +7,13 @@ entry     written by                                 means
 ========= ========================================== =========================================
 (none)                                               producers use Kafka
 divert    each producer, as it enters an epoch       producers use their streams of this epoch
-seal      the replay, when little is left            no new streams; wait for ``open``
+seal      the replay, after a quick round            no new streams; wait for ``open``
 open      the replay, when all is published          producers use Kafka
 ========= ========================================== =========================================
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,19 +99,6 @@ class LaneLog:
         """Return who has a stream in ``epoch``, in the order in which they entered it."""
         entries = (slot for _, slot in self.entries() if slot.kind == DIVERT and slot.epoch == epoch)
         return list(dict.fromkeys(slot.producer for slot in entries))
-
-    def retire(self, last: LaneState, seals: dict[str, int]) -> None:
-        """Let what led up to an ``open`` go, long after: entries up to ``last``, and the streams' seals (pk → slot)."""
-        at = int(time.time()) + TOMBSTONE_SECONDS
-        done: list[int] = []
-        for number, slot in self.entries():
-            if slot.kind == OPEN and number < last.slot:
-                done.clear()  # what stands before it was let go when it was written
-            if number <= last.slot:
-                done.append(number)
-        self._store.expire(self.lane.log, done, at)
-        for pk, number in seals.items():
-            self._store.expire(pk, [number], at)
 
 
 class Gate:

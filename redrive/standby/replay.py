@@ -9,6 +9,7 @@ time, and `open` and deletions only ever follow from a committed cursor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -19,17 +20,20 @@ from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
 from redrive.standby.log import SEAL, seal
 from redrive.standby.store import Store
 from redrive.standby.streams import Position, StreamReader, merge
+from redrive.standby.tidying import tidy
 from redrive.standby.writer import Clock
 
 Lookup = Callable[[Lane, Sequence[Stored]], set[str]]
 """Tells which of some events (by id) are in their topic already."""
 
 ROUNDS = 20
-"""Rounds after which a lane is sealed, whatever still comes."""
+"""Rounds after which a lane is sealed, however long they take."""
 
+QUICK = 3.0
+"""Seconds; a fifth of what producers wait for a sealed lane to open, unless they are set otherwise."""
 
-DELETE_SLOTS = 25
-"""Slots that are deleted with one request: DynamoDB's limit."""
+Later = Callable[[Callable[[], None]], object]
+"""Calls something, now or later, here or elsewhere."""
 
 
 class Cursor(msgspec.Struct, array_like=True):
@@ -50,7 +54,9 @@ class LaneReplay:
     Order *within* a stream is the stream's own and depends on no clock. *Between* streams it is the order of
     acceptance, as far as the producers' clocks agree: within ``skew``.
 
-    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch.
+    Use: `next_epoch` → publish all of `chunks` → `open`, until there is no next epoch. One such turn is a *round*. It
+    takes what was there when it began, so each leaves less to the next. Producers wait while their lane is sealed; so
+    that is done between two rounds, with nothing under way, after one that was quick: the last one will be, too.
 
     Args:
         store: the standby table.
@@ -63,7 +69,8 @@ class LaneReplay:
             accepted: for a produce request that still lies in the socket of a broker that was paused.
         well_since: since when the cluster has answered, by the clock's monotonic time; None: since now.
         check: called about once a second while that is waited for; what it raises ends the wait.
-        small: events in a round at or below which the lane is sealed.
+        later: calls what tidies up, once the lane is open; no producer has to wait for that.
+        quick: seconds in which a round must have been read and published for the lane to be sealed.
 
     Attributes:
         doubtful: ids of the events that were looked up.
@@ -79,9 +86,10 @@ class LaneReplay:
         owner: str,
         skew: float = 1.0,
         settle: float = 5.0,
-        small: int = 5_000,
+        quick: float = QUICK,
         well_since: float | None = None,
         check: Callable[[], None] = lambda: None,
+        later: Later = lambda tidy: tidy(),
     ) -> None:
         self.lane = lane
         self.doubtful: set[str] = set()
@@ -95,9 +103,12 @@ class LaneReplay:
         self._settle = settle
         self._well_since = clock.monotonic() if well_since is None else well_since
         self._check = check
-        self._small = small
+        self._later = later
+        self._quick = quick
         self._cursor = Cursor()
-        self._deleted: dict[str, int] = {}
+        self._epoch: int | None = 0
+        self._rounds = 0
+        self._round_began = 0.0
         self._present: set[str] = set()
         self._checked: dict[str, int] = {}
 
@@ -123,35 +134,34 @@ class LaneReplay:
         return None
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
-        """Yield the next epoch from ``cursor`` on: rounds until little comes any more, then seal, then the rest."""
+        """Yield one round of the next epoch from ``cursor`` on: the last one, if the lane can be, or is, sealed.
+
+        If there is no next epoch, tidy up.
+        """
         self._cursor = _decode(cursor)
-        self._sweep()
         epoch = self.next_epoch(cursor)
+        if epoch != self._epoch:
+            self._epoch, self._rounds = epoch, 0
+            self._present.clear()
+            self._checked.clear()
         if epoch is None:
+            self._later(partial(tidy, self._store, self.lane, self._check))
             return
         if epoch != self._cursor.epoch:
             self._cursor = Cursor(epoch)
-        self._present.clear()
-        self._checked.clear()
-        for _ in range(ROUNDS):
-            published = 0
-            for chunk in self._round(horizon=self._clock.now_ms() - self._skew_ms):
-                published += len(chunk.events)
-                yield chunk
-            if published <= self._small:
-                break
-        self._seal()
-        yield from self._round(horizon=None)
+        now = self._clock.monotonic()
+        state = self._log.state()
+        quick = self._rounds > 0 and now - self._round_began <= self._quick
+        if quick or self._rounds >= ROUNDS or state.epoch > epoch or state.kind == SEAL:
+            self._seal()
+            yield from self._round(horizon=None)
+        else:
+            self._rounds += 1
+            self._round_began = now
+            yield from self._round(horizon=self._clock.now_ms() - self._skew_ms)
 
     def committed(self, chunk: Chunk) -> None:
-        """Delete the slots that are published for good, a request's worth at a time; seals stay."""
-        cursor = _decode(chunk.cursor)
-        for producer, position in cursor.streams.items():
-            pk = self.lane.stream(cursor.epoch, producer)
-            done, last = self._deleted.get(pk, 0), position.disposable
-            if last >= done + DELETE_SLOTS or (position.ended and last > done):
-                self._store.delete(pk, range(done + 1, last + 1))
-                self._deleted[pk] = last
+        """Do nothing: what is published is deleted once the lane is open, when nobody waits."""
 
     def open(self, cursor: bytes | None) -> bool:
         """Tell the producers that all of the epoch is published; False if one has started the next epoch meanwhile.
@@ -166,25 +176,11 @@ class LaneReplay:
         if not self._log.extend(state, OPEN, committed.epoch, self._owner):
             return False
         self._gate.bump()
-        seals = {self.lane.stream(committed.epoch, p): position.slot for p, position in committed.streams.items()}
-        self._log.retire(state, seals)
         return True
 
     def _is_published(self, cursor: Cursor) -> bool:
         streams = cursor.streams
         return all(p in streams and streams[p].ended for p in self._log.producers(cursor.epoch))
-
-    def _sweep(self) -> None:
-        """Delete what an earlier run published but did not live to delete."""
-        for producer, position in self._cursor.streams.items():
-            pk = self.lane.stream(self._cursor.epoch, producer)
-            left = []
-            for number, _ in self._store.read(pk, 0):
-                if number > position.disposable:
-                    break
-                left.append(number)
-            self._store.delete(pk, left)
-            self._deleted[pk] = position.disposable
 
     def _seal(self) -> None:
         """Seal the lane's log, so that no stream can join the epoch, and then each of its streams."""

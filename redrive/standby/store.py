@@ -40,6 +40,7 @@ class Slot(msgspec.Struct, frozen=True):
         epoch: of a lane's log: the epoch that the entry is about; of a topic: its number of lanes.
         producer: of a ``divert``: whose stream begins; of a topic: its name.
         size: bytes of ``data``, known without it in an outline.
+        expires: when it may be deleted by itself, seconds since 1970; 0: never.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Slot(msgspec.Struct, frozen=True):
     epoch: int = 0
     producer: str = ""
     size: int = 0
+    expires: int = 0
 
 
 class Store(Protocol):
@@ -292,6 +294,7 @@ def _slot(item: dict[str, Any]) -> Slot:
         epoch=int(item["e"]["N"]) if "e" in item else 0,
         producer=item["p"]["S"] if "p" in item else "",
         size=int(item["z"]["N"]) if "z" in item else 0,
+        expires=int(item["expires"]["N"]) if "expires" in item else 0,
     )
 
 

@@ -51,14 +51,6 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     taken: int = 0
     ended: bool = False
 
-    @property
-    def disposable(self) -> int:
-        """Return the last slot that may be deleted.
-
-        The slot in which the position stands stays, seal or not: appends and seals find the end of the log by it.
-        """
-        return max(0, self.slot - 1)
-
 
 class Taken(NamedTuple):
     """Some events of one batch.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from redrive.standby.lanes import DIVERT, OPEN, Lane, LaneLog, Topics
 from redrive.standby.store import Store
+from redrive.standby.tidying import untidied
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class LaneBacklog:
         bytes: packed size of them.
         oldest: when the oldest was accepted, milliseconds since 1970; None if there is none.
         doubtful: how many of them may be in Kafka already.
+        untidy: events that are published are still in the table, since whoever was to delete them did not live to.
     """
 
     lane: Lane
@@ -35,6 +37,7 @@ class LaneBacklog:
     bytes: int = 0
     oldest: int | None = None
     doubtful: int = 0
+    untidy: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -45,7 +48,7 @@ class LaneBacklog:
 def survey(store: Store, cluster: str, topics: Iterable[str] | None = None, *, threads: int = 8) -> list[LaneBacklog]:
     """Count what waits in each lane of a cluster, by topic and lane.
 
-    A slot that is partly published counts whole. The count is of the moment: producers may be adding to it.
+    What is published counts until the lane is open. The count is of the moment: producers may be adding to it.
 
     Args:
         store: the standby table.
@@ -66,7 +69,8 @@ def survey(store: Store, cluster: str, topics: Iterable[str] | None = None, *, t
 def survey_lane(store: Store, lane: Lane) -> LaneBacklog:
     """Count what waits in one lane; see `survey`."""
     opened, started, last = 0, list[tuple[int, str]](), OPEN
-    for _, entry in LaneLog(store, lane).entries():
+    entries = list(LaneLog(store, lane).entries())
+    for _, entry in entries:
         last = entry.kind
         if entry.kind == OPEN:
             opened = entry.epoch
@@ -84,4 +88,6 @@ def survey_lane(store: Store, lane: Lane) -> LaneBacklog:
                 oldest = slot.oldest if oldest is None else min(oldest, slot.oldest)
             size += slot.size
     epochs = tuple(sorted({epoch for epoch, _ in streams}))
-    return LaneBacklog(lane, last, epochs, len(streams), slots, events, size, oldest, doubtful)
+    return LaneBacklog(
+        lane, last, epochs, len(streams), slots, events, size, oldest, doubtful, untidy=bool(untidied(entries))
+    )

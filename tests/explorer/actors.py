@@ -227,7 +227,7 @@ class Play:
                 owner=name,
                 skew=self.scenario.skew,
                 settle=0.0,
-                small=self.scenario.small,
+                quick=self.scenario.quick,
             )
             pump = Pump(
                 replay,

@@ -15,9 +15,10 @@ from redrive.dispatch.lanes import LaneQueue, Lanes
 from redrive.events import Event
 from redrive.pump.model import Chunk
 from redrive.receipts import Receipt
-from redrive.standby.lanes import OPEN, Gate, LaneLog, LaneState
+from redrive.standby.lanes import OPEN, Gate, Lane, LaneLog, LaneState
 from redrive.standby.replay import LaneReplay, _decode
-from redrive.standby.streams import Position
+from redrive.standby.store import Store
+from redrive.standby.tidying import tidy, untidied
 from redrive.standby.writer import LaneWriter
 from tests.explorer.client import ModelMain
 from tests.explorer.topic import ModelSink
@@ -52,7 +53,7 @@ def no_seal(patch: Patch) -> None:
         return all(producer in cursor.streams for producer in self._log.producers(cursor.epoch))
 
     patch.setattr(LaneReplay, "_is_published", is_published)
-    patch.setattr(LaneLog, "retire", lambda *_: None)
+    patch.setattr(redrive.standby.replay, "tidy", lambda *_: None)
 
 
 def no_helping(patch: Patch) -> None:
@@ -165,11 +166,12 @@ def any_state(patch: Patch) -> None:
 def delete_first(patch: Patch) -> None:
     """Slots are deleted when they are read, before they are committed."""
     chunks = LaneReplay.chunks
-    committed = LaneReplay.committed
 
     def eager(self: LaneReplay, cursor: bytes | None) -> Iterator[Chunk]:
         for chunk in chunks(self, cursor):
-            committed(self, chunk)
+            read = _decode(chunk.cursor)
+            for producer, position in read.streams.items():
+                self._store.delete(self.lane.stream(read.epoch, producer), range(1, position.slot))
             yield chunk
 
     patch.setattr(LaneReplay, "chunks", eager)
@@ -182,7 +184,14 @@ def next_unchecked(patch: Patch) -> None:
 
 def delete_all(patch: Patch) -> None:
     """Even the slot that marks the end of a stream is deleted."""
-    patch.setattr(Position, "disposable", property(lambda self: self.slot - 1 if self.ended else self.slot))
+
+    def tidy_all(store: Store, lane: Lane, check: Callable[[], None]) -> None:
+        streams = {lane.stream(entry.epoch, entry.producer) for _, entry in untidied(LaneLog(store, lane).entries())}
+        tidy(store, lane, check)
+        for stream in sorted(streams):
+            store.delete(stream, [number for number, _ in store.read(stream, 0)])
+
+    patch.setattr(redrive.standby.replay, "tidy", tidy_all)
 
 
 def open_before_next(patch: Patch) -> None:
@@ -252,7 +261,7 @@ MUTATIONS = (
     Mutation("monotonic view", any_state, LOOK, "order", budget=2),
     Mutation("gate", no_bump, YOUNG, "order"),
     Mutation("deletion after the commit", delete_first, LARGE, "GapError"),
-    Mutation("end of a stream kept", delete_all, ONE, "no end"),
+    Mutation("end of a stream kept", delete_all, ASLEEP, "lost"),
     Mutation("next epoch only at the seals", next_unchecked, NEXT, "lost"),
     Mutation("open only if nothing follows", open_before_next, NEXT, "order"),
 )

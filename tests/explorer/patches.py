@@ -20,6 +20,7 @@ import redrive.standby.batches
 import redrive.standby.log
 import redrive.standby.replay
 import redrive.standby.streams
+import redrive.standby.tidying
 from redrive.pump.model import Chunk
 from tests.explorer.scenario import Scenario
 from tests.explorer.world import World
@@ -75,7 +76,7 @@ def patched(scenario: Scenario) -> Iterator[None]:
             patch.setattr(getattr(redrive.dispatch, module), "log", _Log())
         patch.setattr(redrive.dispatch.standby, "BATCH_EVENTS", scenario.batch_events)
         patch.setattr(redrive.standby.streams, "GROUP_EVENTS", 1)
-        patch.setattr(redrive.standby.replay, "DELETE_SLOTS", 1)
+        patch.setattr(redrive.standby.tidying, "DELETE_SLOTS", 1)
         patch.setattr(redrive.pump.pump, "prefetched", _read_ahead)
         if scenario.item_bytes:
             patch.setattr(redrive.standby.batches, "ITEM_BYTES", scenario.item_bytes)

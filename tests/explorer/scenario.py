@@ -46,7 +46,7 @@ class Scenario:
         noticed: see `ModelKafka`.
         lanes: lanes of the topic, and its partitions; of two, keys ``a`` and ``d`` use one each.
         settings: the dispatchers' settings.
-        small: `LaneReplay`'s.
+        quick: `LaneReplay`'s.
         skew: `LaneReplay`'s.
         nap: seconds that one sleeps who is made to.
         patience: seconds that a producer waits for another's acknowledgement.
@@ -70,7 +70,7 @@ class Scenario:
     noticed: bool = False
     lanes: int = 1
     settings: DispatchSettings = SETTINGS
-    small: int = 0
+    quick: int = 0
     skew: float = 0.0
     nap: int = 4
     patience: int = 15

@@ -82,7 +82,7 @@ SCENARIOS = (
         "the next epoch begins before the last one is published",
         (Producer("A", "aa.--a.-a"), Producer("B", "(Aa4)a")),
         outages=(("appended", 0, 4), ("commits", 1, 4), ("commits", 2, 7)),
-        small=100,
+        quick=100,
         limits={"nap": 1, "kill": 1, "tick": 1},
         killable=("R1",),
     ),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from redrive.errors import UnavailableError
 from redrive.standby.store import Slot
 from tests.explorer.parts import Option
@@ -116,10 +118,14 @@ class ModelStore:
             for sk in sks:
                 if sk in log and log[sk].kind in ("events", "part"):
                     self._world.fail(f"slot {sk} of {pk} holds events and is given to TTL")
+                if sk in log and not log[sk].expires:
+                    slot = msgspec.structs.replace(log[sk], expires=1)
+                    self.hash ^= hash((pk, sk, log[sk])) ^ hash((pk, sk, slot))
+                    log[sk] = slot
             if pk.startswith("lane|") and sks and max(sks) == max(log):
                 self._world.fail(f"the last entry of {pk} is given to TTL")
 
-        self._call("expire", pk, effect, tuple(sks))
+        self._call("expire", pk, effect, tuple(sks), changes=True)
 
     def version(self, pk: str) -> int:
         result: int = self._call("version", pk, lambda: self.versions.get(pk, 0))

@@ -17,6 +17,7 @@ from redrive.errors import FencedError, UnavailableError
 from redrive.standby.drain import drain
 from redrive.standby.lanes import Lane
 from redrive.standby.survey import LaneBacklog, survey
+from redrive.standby.tidying import tidy
 from tests.faults.fuses import Fuse, fused_sink, fused_store, fused_transactions
 from tests.faults.journal import Journal
 from tests.faults.processes import enter
@@ -79,12 +80,22 @@ class Replayer:
                 except UnavailableError as error:
                     self._journal.write("unavailable", error)
                     continue
-                if finish and all(lane.is_open for lane in backlog) and not self._busy:
+                untidy = [waiting.lane for waiting in backlog if waiting.untidy]
+                if finish and all(lane.is_open for lane in backlog) and not self._busy and not untidy:
                     return
                 for waiting in backlog:
                     if self._may_start(waiting):
                         pool.submit(self._drain, waiting.lane)
+                for lane in untidy if not self._busy else ():
+                    self._tidy(lane)
                 time.sleep(0.3)
+
+    def _tidy(self, lane: Lane) -> None:
+        """Do as a run does that finds nothing else to do."""
+        try:
+            tidy(self._store, lane)
+        except UnavailableError as error:
+            self._journal.write("unavailable", error)
 
     def _may_start(self, waiting: LaneBacklog) -> bool:
         with self._lock:

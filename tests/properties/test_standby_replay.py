@@ -1,4 +1,4 @@
-"""What `LaneReplay` refuses, whatever its caller believes."""
+"""When `LaneReplay` seals a lane, and what it refuses, whatever its caller believes."""
 
 from __future__ import annotations
 
@@ -41,3 +41,44 @@ def test_a_lane_is_opened_only_by_a_cursor_that_stands_at_the_seal_of_every_stre
     play.world.spawn("test", ask)
     play.world.run()
     assert answers == [(False, SEAL), (False, SEAL), (False, SEAL), (True, OPEN)]
+
+
+def test_a_lane_is_sealed_after_the_first_round_that_was_quick_to_its_very_end() -> None:
+    """From the seal on, producers wait for a round; so it has to be known how long one takes, commits included."""
+    play = Play(Scenario("", ()), Picks({}))
+    lane, world = play.lanes[0], play.world
+    states: list[str] = []
+
+    def rounds() -> None:
+        log = LaneLog(play.store, lane)
+        play.store.put_new(lane.log, 1, Slot(DIVERT, "A", b"", 0, 0, 0, 1, "A"))
+        replay = LaneReplay(
+            play.store, lane, lambda lane, events: set(), clock=ModelClock(world), owner="R", skew=0, settle=0, quick=3
+        )
+        for took in (9, 4, 3, 0):
+            list(replay.chunks(None))
+            states.append(log.state().kind)
+            world.time += took
+
+    world.spawn("test", rounds)
+    world.run()
+    assert states == [DIVERT, DIVERT, DIVERT, SEAL]
+
+
+def test_a_lane_that_an_earlier_replay_has_sealed_gets_no_more_rounds() -> None:
+    play = Play(Scenario("", ()), Picks({}))
+    lane, world = play.lanes[0], play.world
+    opened: list[bool] = []
+
+    def go_on() -> None:
+        play.store.put_new(lane.log, 1, Slot(DIVERT, "A", b"", 0, 0, 0, 1, "A"))
+        play.store.put_new(lane.log, 2, Slot(SEAL, "R1", b"", 0, 0, 0, 1, ""))
+        replay = LaneReplay(
+            play.store, lane, lambda lane, events: set(), clock=ModelClock(world), owner="R2", skew=0, settle=0
+        )
+        (last,) = replay.chunks(None)
+        opened.append(replay.open(last.cursor))
+
+    world.spawn("test", go_on)
+    world.run()
+    assert opened == [True]

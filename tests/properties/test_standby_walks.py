@@ -53,7 +53,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             block_timeout=1e9,
         ),
         patience=4,
-        small=draw(st.sampled_from((0, 100))),
+        quick=draw(st.sampled_from((0, 100))),
         nap=draw(st.sampled_from((1, 2, 4, 8))),
         prefetch=draw(st.integers(0, 2)),
         together=draw(st.booleans()),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from redrive.dispatch import Dispatcher, DispatchSettings
+from redrive.dispatch.standby import LINGER
 from redrive.errors import BackPressureError, PublishError, UnavailableError
 from redrive.events import Event
 from redrive.producer import _checked
@@ -264,6 +265,36 @@ def test_a_failing_write_is_not_taken_for_a_gate_that_can_not_be_read() -> None:
     wait_until(lambda: "throttled" in rig.dispatcher.why_waiting)
     time.sleep(0.5)
     rig.publish("next")  # the gate is well: no UnavailableError
+
+
+class SlowTable(Table):
+    """A table that takes its time for each write."""
+
+    def put_new(self, pk: str, sk: int, slot: Slot) -> Slot | None:
+        time.sleep(0.02)
+        return super().put_new(pk, sk, slot)
+
+
+def test_events_that_come_faster_than_they_are_stored_share_slots() -> None:
+    table = SlowTable()
+    rig = Rig(Client(up=False), table)
+    rig.publish("first").result(10)
+    receipts = []
+    for number in range(100):
+        receipts.append(rig.publish(str(number)))
+        time.sleep(0.005)
+    assert {receipt.result(10).path for receipt in receipts} == {"standby"}
+    (slots,) = [log for pk, log in table.logs.items() if pk.startswith("stream|")]
+    assert len(slots) < 10
+
+
+def test_whoever_waits_for_each_event_does_not_linger() -> None:
+    rig = Rig(Client(up=False), SlowTable())
+    rig.publish("first").result(10)
+    began = time.monotonic()
+    for number in range(10):
+        rig.publish(str(number)).result(10)
+    assert time.monotonic() - began < 10 * LINGER / 2
 
 
 def test_headers_of_subclasses_become_plain_ones() -> None:
