@@ -15,8 +15,9 @@ from prefect.events import emit_event
 from rich.console import Console
 from rich.table import Table
 
+from deployments.demo.corrections import correct_letters
 from deployments.demo.flights import CANCELLED, FLIGHTS, TOPIC
-from deployments.demo.reader import read_back, topic_ids
+from deployments.demo.reader import count_rows, read_back, topic_ids
 from deployments.demo.story import Producers, Told, publishing
 from deployments.local.stack import Stack
 from deployments.worker import start_worker
@@ -100,9 +101,44 @@ def _story(stack: Stack) -> int:
             before = replays.count
             _tell_recovered()
             _follow(producers, lambda _, before=before: replays.count > before and replays.all_ended(), replays)  # type: ignore[misc]
-        seconds = time.monotonic() - started
         say("a plain Kafka consumer reads both topics back …")
-        return _judge(stack, producers, replays, back, seconds)
+        rows, errors = producers.rows()
+        bootstrap = stack.endpoints.bootstrap
+        findings = read_back(bootstrap, TOPIC, rows["main"], rows["standby"], back)
+        dead_letters = len(topic_ids(bootstrap, DEAD_LETTERS))
+        say("[bold]second act:[/] the cancelled flights, which are dead letters, are put right")
+        corrected = correct_letters(say)
+        arrived = count_rows(bootstrap, TOPIC, rows["dead_letter"])
+        told = producers.told()
+        good = (
+            not errors
+            and told.acknowledged == FLIGHTS
+            and dead_letters == len(rows["dead_letter"]) == CANCELLED
+            and findings.lost == findings.duplicated == findings.out_of_order == findings.unknown == 0
+            and replays.good
+            and corrected.verdict == "proved"
+            and set(arrived.values()) == {1}
+        )
+        result = {
+            "published": told.published,
+            "acknowledged": told.acknowledged,
+            "diverted": len(rows["standby"]),
+            "replayed": replays.total("published"),
+            "direct_after_return": findings.returned,
+            "dead_lettered": dead_letters,
+            "lost": findings.lost,
+            "duplicated": findings.duplicated,
+            "out_of_order": findings.out_of_order,
+            "errors": len(errors),
+            "corrected": sum(times == 1 for times in arrived.values()),
+            "corrections_lost": sum(times == 0 for times in arrived.values()),
+            "corrections_duplicated": sum(times > 1 for times in arrived.values()),
+            "verdict": "proved" if good else "failed",
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        _show(result, errors)
+        _leave(stack)
+        return 0 if good else 1
 
 
 def _tell_recovered() -> None:
@@ -173,35 +209,11 @@ def _follow(producers: Producers, until: Callable[[Told], bool], replays: _Repla
         time.sleep(0.25)
 
 
-def _judge(stack: Stack, producers: Producers, replays: _Replays, back: int, seconds: float) -> int:
-    rows, errors = producers.rows()
-    told = producers.told()
-    findings = read_back(stack.endpoints.bootstrap, TOPIC, rows["main"], rows["standby"], back)
-    dead_letters = len(topic_ids(stack.endpoints.bootstrap, DEAD_LETTERS))
-    good = (
-        not errors
-        and told.acknowledged == FLIGHTS
-        and dead_letters == len(rows["dead_letter"]) == CANCELLED
-        and findings.lost == findings.duplicated == findings.out_of_order == findings.unknown == 0
-        and replays.good
-    )
-    result = {
-        "published": told.published,
-        "acknowledged": told.acknowledged,
-        "diverted": len(rows["standby"]),
-        "replayed": replays.total("published"),
-        "direct_after_return": findings.returned,
-        "dead_lettered": dead_letters,
-        "lost": findings.lost,
-        "duplicated": findings.duplicated,
-        "out_of_order": findings.out_of_order,
-        "errors": len(errors),
-        "verdict": "proved" if good else "failed",
-        "seconds": round(seconds, 1),
-    }
-    table = Table(
-        show_header=False, title="what the independent reader found" if good else "[red]something is wrong[/]"
-    )
+def _show(result: dict[str, int | float | str], errors: list[str]) -> None:
+    """Print the result as a table, and write it to its file."""
+    good = result["verdict"] == "proved"
+    title = "what the independent reader found" if good else "[red]something is wrong[/]"
+    table = Table(show_header=False, title=title)
     for name, value in result.items():
         table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
     console.print(table)
@@ -209,13 +221,16 @@ def _judge(stack: Stack, producers: Producers, replays: _Replays, back: int, sec
         console.print(f"[red]{error}[/]")
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _leave(stack: Stack) -> None:
+    """Leave everything running, if that is wanted."""
     if os.environ.get("KEEP"):
         stack.detach()
         console.print(f"Prefect UI: {stack.endpoints.prefect_ui}/v2/runs · stop everything with:")
         console.print(f"  .venv/bin/redrive local down --wipe --data {FOLDER}")
     else:
         console.print("Everything is stopped again. To look around in the Prefect UI: [bold]KEEP=1 make demo[/]")
-    return 0 if good else 1
 
 
 if __name__ == "__main__":

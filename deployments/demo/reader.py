@@ -62,6 +62,16 @@ def read_back(bootstrap: str, topic: str, by_kafka: Iterable[int], by_store: Ite
     )
 
 
+def count_rows(bootstrap: str, topic: str, rows: Iterable[int]) -> dict[int, int]:
+    """Return how often each of some rows is in a topic."""
+    times = dict.fromkeys(rows, 0)
+    for _, event_id, _ in _records(bootstrap, topic):
+        row = int(event_id.removeprefix(b"flight-"))
+        if row in times:
+            times[row] += 1
+    return times
+
+
 def topic_ids(bootstrap: str, topic: str) -> set[bytes]:
     """Return the event ids in a topic."""
     return {event_id for _, event_id, _ in _records(bootstrap, topic)}
