@@ -10,15 +10,17 @@
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.correct import UnitResult, correct
+from redrive.deadletters.correction.earlier import Earlier, settle_earlier
 from redrive.deadletters.correction.judging import Judge, Judgement, Rules
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy, newest_events
 from redrive.deadletters.correction.plan import Context, Plan, Sample, Terms, make_plan
-from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
+from redrive.deadletters.correction.settling import settle
 from redrive.deadletters.correction.targets import Targets, find_targets
 
 __all__ = [
     "Batch",
     "Context",
+    "Earlier",
     "Judge",
     "Judgement",
     "OrderGuard",
@@ -30,11 +32,10 @@ __all__ = [
     "Terms",
     "Unit",
     "UnitResult",
-    "checkpoints",
     "correct",
     "find_targets",
     "make_plan",
     "newest_events",
     "settle",
-    "unsettled",
+    "settle_earlier",
 ]
