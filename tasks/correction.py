@@ -15,17 +15,14 @@ from redrive.config import Config
 from redrive.deadletters.correction import (
     Batch,
     Context,
-    Judge,
-    OrderGuard,
     Plan,
     Policy,
     Terms,
     Unit,
     UnitResult,
     correct,
-    find_targets,
+    find_context,
     make_plan,
-    newest_events,
     settle,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
@@ -39,7 +36,6 @@ from redrive.pump.proof import Mode, Proof
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
-from tasks.plan import TopicName
 from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
 from tasks.words import count, number
@@ -163,17 +159,9 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
     Raises:
         UnavailableError: Kafka or the registry does not answer.
     """
-    config, terms = work.config, work.terms
-    client = config.cluster(cluster).client_config()
+    config, attempts = work.config, work.terms.attempts
     registry = SchemaRegistry(config.registry_client_config())
-    targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
-    newest = {}
-    for topic, target in targets.items():
-        wanted = batch.wanted[cluster, topic]
-        if not isinstance(target, str):
-            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=work.run.id)
-    judge = Judge(work.rules, targets, registry.reader(), attempts=terms.attempts)
-    return Context(client, targets, judge, OrderGuard(newest))
+    return find_context(config, registry, batch, cluster, work.rules, attempts=attempts, operation=work.run.id)
 
 
 @task(
@@ -293,14 +281,3 @@ def settle_all(work: Correcting, ends: Sequence[UnitEnd], *, mode: Mode) -> dict
     return {
         cluster: settle_cluster(work, cluster, results, mode=mode) for cluster, results in sorted(by_cluster.items())
     }
-
-
-def topics_of(config: Config, batch: Batch) -> list[TopicName]:
-    """Give the topics that a correction touches: dead-letter topics, and main topics of the same clusters."""
-    topics = {(unit.cluster, unit.topic) for unit in batch.units}
-    topics |= {
-        (cluster, topic)
-        for cluster, topic in batch.wanted
-        if topic in config.topics and config.topic(topic).cluster == cluster
-    }
-    return sorted(topics)
