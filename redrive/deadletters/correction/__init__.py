@@ -14,10 +14,11 @@ from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
 from redrive.deadletters.correction.judging import Judge, Judgement, Rules
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
-from redrive.deadletters.correction.plan import Plan, Sample, Terms, make_plan
+from redrive.deadletters.correction.plan import JOB, Plan, Sample, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
 
 __all__ = [
+    "JOB",
     "Batch",
     "Context",
     "Earlier",

@@ -19,6 +19,9 @@ from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
 
+JOB = "dlq-correction"
+"""The job's name, in the ledger and in Prefect."""
+
 _MOST_REASONS = 100
 OTHER = "other reasons"
 
@@ -107,7 +110,7 @@ class Plan:
         plan is carried out, and can only take letters away from what was approved.
         """
         return {
-            "job": "dlq-correction",
+            "job": JOB,
             "rules": self.terms.rules,
             "order": self.terms.policy,
             "attempts": self.terms.attempts,
