@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
@@ -32,6 +37,10 @@ class Approval(RunInput):
 
 class RefusedByPersonError(Exception):
     """A person has refused the plan, or may not approve it."""
+
+
+class NotAskingError(Exception):
+    """A run does not take an answer."""
 
 
 def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
@@ -69,6 +78,30 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
         raise RefusedByPersonError(f"{answer.name} has started this run, and somebody else has to approve it")
     get_run_logger().info("approved by %s: %s", answer.name, answer.reason)
     return f"{answer.name}: {answer.reason}"
+
+
+def is_asking(state: State[Any]) -> bool:
+    """Say whether a run in this state waits for approval, and not for anything else."""
+    return state.is_paused() and state.state_details.pause_key == KEY
+
+
+def asking(client: SyncPrefectClient) -> list[FlowRun]:
+    """Give the runs that wait for approval, the latest first."""
+    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    found = client.read_flow_runs(flow_run_filter=paused, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+    return [run for run in found if run.state is not None and is_asking(run.state)]
+
+
+def answer(client: SyncPrefectClient, run_id: UUID, said: Approval) -> None:
+    """Answer a run that waits for approval, as the form in the UI does; a worker then goes on with it.
+
+    Raises:
+        NotAskingError: it does not wait, or no longer: somebody has answered it, or its time is over.
+    """
+    result = client.resume_flow_run(run_id, said.model_dump(mode="json"))
+    if result.status is not SetStateStatus.ACCEPT or result.state is None or not result.state.is_scheduled():
+        reason = getattr(result.details, "reason", None) or (result.state and result.state.message) or "Prefect refuses"
+        raise NotAskingError(str(reason))
 
 
 def bind(run: Run, canonical: dict[str, Any], known: dict[str, Any] | None) -> str:
