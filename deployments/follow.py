@@ -129,7 +129,7 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
         found = artifacts_of(client, run_id) if state.is_running() else {}
         artifact = next((found[key] for key in found if key.endswith(PROGRESS)), None)
         progress = float(artifact.data) if artifact and isinstance(artifact.data, int | float) else None
-        tell(Moment(state, progress, (artifact.description or "") if artifact else "", is_asking(state)))
+        tell(Moment(state, progress, (artifact.description or "") if artifact else "", is_asking(run)))
         time.sleep(EVERY)
 
 

@@ -214,16 +214,17 @@ class _Teller:
 
     def __init__(self, run_id: str, url: str) -> None:
         self._approve = f"redrive approve {run_id} --reason WHY" + (f", or {url}" if url else "")
-        self._state = ""
+        self._word = ""
         self._line = ""
         self._at = float("-inf")
         self._open = False
 
     def __call__(self, moment: Moment) -> None:
-        if moment.state.name != self._state:
-            self._state = moment.state.name or ""
+        word = f"waits for approval: {self._approve}" if moment.asks else (moment.state.name or "").lower()
+        if word != self._word:
+            self._word = word
             self._end_line()
-            note(f"waits for approval: {self._approve}" if moment.asks else self._state.lower())
+            note(word)
         if not moment.line or moment.line == self._line:
             return
         self._line = moment.line

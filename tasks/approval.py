@@ -7,10 +7,14 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
@@ -80,16 +84,15 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
     return f"{answer.name}: {answer.reason}"
 
 
-def is_asking(state: State[Any]) -> bool:
-    """Say whether a run in this state waits for approval, and not for anything else."""
-    return state.is_paused() and state.state_details.pause_key == KEY
+def is_asking(run: FlowRun) -> bool:
+    """Say whether a run waits for approval, and has come to rest."""
+    return run.state is not None and run.state.is_paused() and WAITS in run.tags
 
 
 def asking(client: SyncPrefectClient) -> list[FlowRun]:
-    """Give the runs that wait for approval, the latest first."""
-    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
-    found = client.read_flow_runs(flow_run_filter=paused, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
-    return [run for run in found if run.state is not None and is_asking(run.state)]
+    """Give the runs that wait for approval."""
+    paused = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=paused, tags=FlowRunFilterTags(all_=[WAITS])))
 
 
 def answer(client: SyncPrefectClient, run_id: UUID, said: Approval) -> None:

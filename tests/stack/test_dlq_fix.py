@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 from typer.testing import CliRunner
 
 from deployments.local.stack import Stack
@@ -18,7 +19,7 @@ from redrive.deadletters.letter import read_letter
 from redrive.errors import HeldError, RedriveError, StalePlanError, UnavailableError
 from redrive.ledger import EntryRow, Ledger
 from tests.editor import Editor
-from tests.stack.test_dlq_correction_flow import Clinic, header
+from tests.stack.clinic import Clinic
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -54,6 +55,10 @@ class Practice(Clinic):
 @pytest.fixture
 def practice(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Practice:
     return Practice(stack, tmp_path, monkeypatch)
+
+
+def header(message: Message, name: str) -> bytes | None:
+    return dict(message.headers() or []).get(name)
 
 
 def letters(practice: Practice, *values: Any, key: str = "k") -> None:

@@ -233,7 +233,7 @@ class LetterInHand:
             "failed" if findings else "done",
             "failed" if findings else proof.verdict,
             counts | fates,
-            {"findings": findings, "unverified": "", "units": [{"unit": unit.name, "end": "done"}]},
+            {"findings": findings},
         )
         return Done(operation.id, self.ledger.letters.story(self.known.id).decisions[-1].fate, findings)
 

@@ -25,7 +25,8 @@ from deployments.worker import start_worker
 from redrive.cli import exit_code
 from redrive.errors import RedriveError, UnavailableError
 from redrive.ledger import Ledger
-from tests.stack.test_dlq_correction_flow import Clinic
+from tasks.approval import WAITS
+from tests.stack.clinic import Clinic
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("worker")]
 
@@ -150,9 +151,9 @@ def test_a_run_that_no_worker_takes_after_its_approval_is_given_up_on(prefect: S
     @flow
     def nothing() -> None: ...
 
-    run = prefect.create_flow_run(nothing)
+    run = prefect.create_flow_run(nothing, tags=[WAITS])
     prefect.set_flow_run_state(run.id, Running(), force=True)
-    prefect.set_flow_run_state(run.id, Suspended(pause_key="approval"), force=True)
+    prefect.set_flow_run_state(run.id, Suspended(), force=True)
     heard: list[bool] = []
 
     def resume() -> None:
