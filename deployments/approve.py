@@ -26,7 +26,7 @@ def approve(
     It binds the plan's digest: if anything of the plan has changed when the run goes on, it stops.
     """
     from deployments.follow import artifacts_of, connected, run_url
-    from tasks.approval import Approval, NotAskingError, answer
+    from tasks.approval import Approval, NotAskingError, send_answer
     from tasks.ending import PLAN
 
     name = getpass.getuser() if name is None else name
@@ -41,13 +41,11 @@ def approve(
             out.print(f"plan {digest[:16]}…: {plan.description}", markup=False, highlight=False, soft_wrap=True)
         said = Approval(decision="refuse" if refuse else "approve", name=name, reason=reason)
         try:
-            answer(client, waiting.id, said)
+            send_answer(client, waiting.id, said)
         except NotAskingError as error:
             raise ConfigError("approve", f"run {waiting.id} does not take the answer: {error}") from None
-        done = "refused" if refuse else "approved"
-        out.print(
-            f"{done} by {name}; the run goes on: {run_url(waiting.id)}", markup=False, highlight=False, soft_wrap=True
-        )
+        done = f"refused by {name}; the run ends" if refuse else f"approved by {name}; the run goes on"
+        out.print(f"{done}  {run_url(waiting.id)}".rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _find(client: SyncPrefectClient, run: str) -> FlowRun:

@@ -95,7 +95,7 @@ def asking(client: SyncPrefectClient) -> list[FlowRun]:
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=paused, tags=FlowRunFilterTags(all_=[WAITS])))
 
 
-def answer(client: SyncPrefectClient, run_id: UUID, said: Approval) -> None:
+def send_answer(client: SyncPrefectClient, run_id: UUID, said: Approval) -> None:
     """Answer a run that waits for approval, as the form in the UI does; a worker then goes on with it.
 
     Raises:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from redrive.cli.exits import BAD
 from redrive.cli.ledger import open_ledger
-from redrive.cli.output import Json, out, show_json
+from redrive.cli.output import Json, note, out, show_json
 from redrive.cli.selecting import selecting
 from redrive.config import Config
 from redrive.deadletters.selection import Selection
@@ -46,6 +47,10 @@ def discard(
             typer.confirm(f"Discard {doomed.letters:,} letters, for good?", abort=True, err=True)
         done = doomed.carry_out(getpass.getuser(), why)
     _end(f"{done.letters:,} letters discarded, by operation {done.operation}.", done.operation, done.letters, json)
+    for finding in done.findings:
+        note(finding)
+    if done.findings:
+        raise typer.Exit(BAD)
 
 
 def _end(line: str, operation: str | None, letters: int, json: bool) -> None:

@@ -29,10 +29,12 @@ class Discarded:
     Attributes:
         operation: its id in the ledger.
         letters: how many were given up.
+        findings: what is wrong, by what was counted afterwards.
     """
 
     operation: str
     letters: int
+    findings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,14 @@ class Discard:
             while page := list(islice(fates, PAGE)):
                 recorded += ledger.letters.record_fates(operation, page)
             found = ledger.letters.fates_by(operation.id).get("discarded", 0)
-            counts = {"letters": recorded, "discarded": found}
-            if found == recorded:
-                operation.finish("done", "counted", counts)
-            else:
-                operation.finish("failed", "failed", counts)
-            return Discarded(operation.id, found)
+            findings = [] if found == recorded else [f"the ledger has {found} as discarded, of {recorded}"]
+            operation.finish(
+                "failed" if findings else "done",
+                "failed" if findings else "counted",
+                {"letters": recorded, "discarded": found},
+                {"findings": findings},
+            )
+            return Discarded(operation.id, found, findings)
 
 
 def _subjects(ledger: Ledger, selection: Selection, upto: int) -> Iterator[Subject]:

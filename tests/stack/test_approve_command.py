@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from uuid import UUID
 
@@ -164,7 +165,7 @@ def test_a_run_that_no_worker_takes_after_its_approval_is_given_up_on(prefect: S
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(str(run.id)), Scheduled(name="Resuming"), force=True)
 
-    thread = threading.Thread(target=resume)
+    thread = threading.Thread(target=copy_context().run, args=(resume,))
     thread.start()
     began = time.monotonic()
     with pytest.raises(UnavailableError, match="no worker has taken the run within 2 s"):
