@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 from deployments import run
+from deployments.approve import approve
 from deployments.local.cli import app as local
 from redrive.cli import app, exit_code
 from redrive.errors import RedriveError
 
 app.add_typer(local, name="local")
 app.add_typer(run.app, name="run")
+app.command()(approve)
 app.command()(run.pace)
 app.command()(run.up)
 

@@ -17,6 +17,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from redrive.errors import ConfigError, UnavailableError
+from tasks.approval import is_asking
 from tasks.ending import PLAN, REPORT, Word
 from tasks.live import PROGRESS
 from tasks.operations import WHO_LABEL
@@ -34,11 +35,13 @@ class Moment:
         state: its state.
         progress: percent of 100, if it is working.
         line: how far it is, in words.
+        asks: whether it waits for somebody's approval.
     """
 
     state: State[Any]
     progress: float | None
     line: str
+    asks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,12 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
         client: Prefect's API.
         run_id: the flow run.
         tell: hears how far it is, about twice a second.
-        nobody: seconds that a worker has to take it.
+        nobody: seconds that a worker has to take it, also each time that it goes on after an approval.
 
     Raises:
         UnavailableError: no worker has taken it. It stays there for one that comes later.
     """
-    deadline = time.monotonic() + nobody
+    deadline = None
     while True:
         run = client.read_flow_run(run_id)
         state = run.state
@@ -115,7 +118,9 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
         if state.is_final():
             return _end(client, run_id, state)
         if not state.is_scheduled():
-            deadline = float("inf")
+            deadline = None
+        elif deadline is None:
+            deadline = time.monotonic() + nobody
         elif time.monotonic() > deadline:
             reason = f"no worker has taken the run within {nobody:.0f} s; it waits for one. Start a worker: "
             raise UnavailableError(
@@ -124,7 +129,7 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
         found = artifacts_of(client, run_id) if state.is_running() else {}
         artifact = next((found[key] for key in found if key.endswith(PROGRESS)), None)
         progress = float(artifact.data) if artifact and isinstance(artifact.data, int | float) else None
-        tell(Moment(state, progress, (artifact.description or "") if artifact else ""))
+        tell(Moment(state, progress, (artifact.description or "") if artifact else "", is_asking(run)))
         time.sleep(EVERY)
 
 

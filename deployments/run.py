@@ -12,6 +12,8 @@ import typer
 from rich.text import Text
 
 from redrive.cli.output import Json, note, out, show_json, show_table
+from redrive.cli.selecting import selecting
+from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,8 +70,44 @@ def dlq_triage(
     _run("dlq-triage", {"triage": given}, follow=follow, json=json)
 
 
+@app.command("dlq-correction")
+@selecting
+def dlq_correction(  # noqa: PLR0917
+    selection: Selection,
+    mode: Annotated[
+        Literal["plan", "run"], typer.Option(help="Only show what would become of each, or do it.")
+    ] = "plan",
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The rules, relative to the settings' folder; else events go on as they are."
+        ),
+    ] = None,
+    order: Annotated[
+        Literal["hold", "publish", "skip"],
+        typer.Option(help="If a newer event of a letter's key has passed: leave it open, publish it, or give it up."),
+    ] = "hold",
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Letters a second at most; else full speed.")] = None,
+    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")] = 4,
+    samples: Annotated[int, typer.Option(min=0, max=50, help="Letters to show before and after, a rule.")] = 3,
+    verify: Annotated[Literal["full", "counts"], typer.Option(help="What to read back at the end.")] = "full",
+    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    json: Json = False,
+) -> None:
+    """Put dead letters right by rules, and publish them again; all open ones, or those that are selected.
+
+    Exit code 0: proved, counted, planned, or nothing to correct. 1: failed, paused or refused. 3: Prefect does not
+    answer, or no worker takes the run.
+    """
+    given: dict[str, Any] = {
+        "mode": mode, "selection": selection.model_dump(mode="json"), "rules": rules, "order": order, "rate": rate,
+        "partitions": partitions, "samples": samples, "verify": verify,
+    }  # fmt: skip
+    _run("dlq-correction", {"correction": given}, follow=follow, json=json)
+
+
 def pace(  # noqa: PLR0917
-    job: Annotated[Literal["standby-replay"], typer.Argument(help="The job whose runs to steer.")],
+    job: Annotated[Literal["standby-replay", "dlq-correction"], typer.Argument(help="The job whose runs to steer.")],
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most.")] = None,
     full_speed: Annotated[bool, typer.Option("--full-speed", help="Take the limit away.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Hold everything.")] = False,
@@ -158,7 +196,7 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
             return
         note(f"{job} {run.id}\n{url}")
         try:
-            end = following.follow(client, run.id, _Teller())
+            end = following.follow(client, run.id, _Teller(str(run.id), url))
         except KeyboardInterrupt:
             note(f"\nThe run goes on without you. To end it: prefect flow-run cancel {run.id}")
             raise typer.Exit(130) from None
@@ -174,17 +212,19 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
 class _Teller:
     """Prints what is new: on a terminal a line that changes, elsewhere a line now and then."""
 
-    def __init__(self) -> None:
-        self._state = ""
+    def __init__(self, run_id: str, url: str) -> None:
+        self._approve = f"redrive approve {run_id} --reason WHY" + (f", or {url}" if url else "")
+        self._word = ""
         self._line = ""
         self._at = float("-inf")
         self._open = False
 
     def __call__(self, moment: Moment) -> None:
-        if moment.state.name != self._state:
-            self._state = moment.state.name or ""
+        word = f"waits for approval: {self._approve}" if moment.asks else (moment.state.name or "").lower()
+        if word != self._word:
+            self._word = word
             self._end_line()
-            note(self._state.lower())
+            note(word)
         if not moment.line or moment.line == self._line:
             return
         self._line = moment.line

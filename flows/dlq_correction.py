@@ -11,7 +11,7 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, Context, Plan, Terms
+from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms, topics_of
 from redrive.deadletters.selection import Selection
 from redrive.errors import HeldError, StalePlanError, UnavailableError
 from redrive.pump.governor import Governor
@@ -27,9 +27,8 @@ from tasks.correction import (
     select_letters,
     settle_all,
     settle_earlier,
-    topics_of,
 )
-from tasks.correction_plan import JOB, approval_text, headline, report_plan
+from tasks.correction_plan import approval_text, headline, report_plan
 from tasks.correction_report import Ending, cancelled, finish, finish_early
 from tasks.ending import refused
 from tasks.live import Live, Words

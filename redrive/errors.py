@@ -111,6 +111,19 @@ class UnknownLetterError(RedriveError):
             super().__init__(f"letter {letter} is not in the ledger; `redrive run dlq-triage` enters what is new")
 
 
+class UncorrectableLetterError(RedriveError):
+    """A dead letter can't be corrected as it is asked for.
+
+    Attributes:
+        letter: the letter's id.
+        reason: why, and what to do instead.
+    """
+
+    def __init__(self, letter: str, reason: str) -> None:
+        self.letter, self.reason = letter, reason
+        super().__init__(f"letter {letter} can't be corrected: {reason}")
+
+
 class StaleTriageError(RedriveError):
     """Another triage has got further in a partition; nothing of this batch was recorded, and all of it may be there.
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
@@ -32,6 +41,10 @@ class Approval(RunInput):
 
 class RefusedByPersonError(Exception):
     """A person has refused the plan, or may not approve it."""
+
+
+class NotAskingError(Exception):
+    """A run does not take an answer."""
 
 
 def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
@@ -69,6 +82,29 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
         raise RefusedByPersonError(f"{answer.name} has started this run, and somebody else has to approve it")
     get_run_logger().info("approved by %s: %s", answer.name, answer.reason)
     return f"{answer.name}: {answer.reason}"
+
+
+def is_asking(run: FlowRun) -> bool:
+    """Say whether a run waits for approval, and has come to rest."""
+    return run.state is not None and run.state.is_paused() and WAITS in run.tags
+
+
+def asking(client: SyncPrefectClient) -> list[FlowRun]:
+    """Give the runs that wait for approval."""
+    paused = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=paused, tags=FlowRunFilterTags(all_=[WAITS])))
+
+
+def send_answer(client: SyncPrefectClient, run_id: UUID, said: Approval) -> None:
+    """Answer a run that waits for approval, as the form in the UI does; a worker then goes on with it.
+
+    Raises:
+        NotAskingError: it does not wait, or no longer: somebody has answered it, or its time is over.
+    """
+    result = client.resume_flow_run(run_id, said.model_dump(mode="json"))
+    if result.status is not SetStateStatus.ACCEPT or result.state is None or not result.state.is_scheduled():
+        reason = getattr(result.details, "reason", None) or (result.state and result.state.message) or "Prefect refuses"
+        raise NotAskingError(str(reason))
 
 
 def bind(run: Run, canonical: dict[str, Any], known: dict[str, Any] | None) -> str:

@@ -15,21 +15,17 @@ from redrive.config import Config
 from redrive.deadletters.correction import (
     Batch,
     Context,
-    Judge,
-    OrderGuard,
     Plan,
     Policy,
     Terms,
     Unit,
     UnitResult,
-    checkpoints,
     correct,
-    find_targets,
+    find_context,
     make_plan,
-    newest_events,
     settle,
-    unsettled,
 )
+from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.rules import RuleSet, load_rules
@@ -40,7 +36,6 @@ from redrive.pump.proof import Mode, Proof
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
-from tasks.plan import TopicName
 from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
 from tasks.words import count, number
@@ -59,9 +54,9 @@ class Correcting:
         self.saved: dict[str, bytes] = {}
         self.earlier: dict[str, Proof] = {}
 
-    def record_fates(self, fates: Sequence[Fate], *, of: str | None = None) -> None:
-        """Enter fates in the ledger: those of this run, or ``of`` another operation."""
-        self.run.ledger.letters.record_fates(self.run.operation, fates, of=of)
+    def record_fates(self, fates: Sequence[Fate]) -> None:
+        """Enter fates in the ledger."""
+        self.run.ledger.letters.record_fates(self.run.operation, fates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,29 +138,13 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
     Raises:
         UnavailableError: Kafka or the ledger does not answer.
     """
-    rows = work.run.earlier()
-    done = {row.id for row in rows if row.verdict} | {work.run.id}
-    done |= {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
-    proofs: dict[str, Proof] = {}
-    letters: set[LetterId] = set()
-
-    def take(operation: str, fates: Sequence[Fate]) -> None:
-        if record:
-            work.record_fates(fates, of=operation)
-        else:
-            letters.update(fate.letter for fate in fates)
-
-    work.saved = {}
-    for cluster, units in _by_cluster(batch.units).items():
-        client = work.config.cluster(cluster).client_config()
-        saved = checkpoints(client, units)
-        work.saved |= saved
-        for operation, evidence in unsettled(saved, done.__contains__).items():
-            hear = partial(take, operation)
-            proofs[operation] = settle(client, units, evidence, operation=operation, record_fates=hear)
-            found = sum(proofs[operation].counted.values())
-            get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
-    return proofs, frozenset(letters)
+    run = work.run
+    earlier = settle_earlier_operations(work.config, run.ledger, batch.units, run.operation, record=record)
+    work.saved = earlier.saved
+    for operation, proof in earlier.proofs.items():
+        found = sum(proof.counted.values())
+        get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
+    return earlier.proofs, frozenset(earlier.letters)
 
 
 @task(
@@ -180,17 +159,9 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
     Raises:
         UnavailableError: Kafka or the registry does not answer.
     """
-    config, terms = work.config, work.terms
-    client = config.cluster(cluster).client_config()
+    config, attempts = work.config, work.terms.attempts
     registry = SchemaRegistry(config.registry_client_config())
-    targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
-    newest = {}
-    for topic, target in targets.items():
-        wanted = batch.wanted[cluster, topic]
-        if not isinstance(target, str):
-            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=work.run.id)
-    judge = Judge(work.rules, targets, registry.reader(), attempts=terms.attempts)
-    return Context(client, targets, judge, OrderGuard(newest))
+    return find_context(config, registry, batch, cluster, work.rules, attempts=attempts, operation=work.run.id)
 
 
 @task(
@@ -310,21 +281,3 @@ def settle_all(work: Correcting, ends: Sequence[UnitEnd], *, mode: Mode) -> dict
     return {
         cluster: settle_cluster(work, cluster, results, mode=mode) for cluster, results in sorted(by_cluster.items())
     }
-
-
-def topics_of(config: Config, batch: Batch) -> list[TopicName]:
-    """Give the topics that a correction touches: dead-letter topics, and main topics of the same clusters."""
-    topics = {(unit.cluster, unit.topic) for unit in batch.units}
-    topics |= {
-        (cluster, topic)
-        for cluster, topic in batch.wanted
-        if topic in config.topics and config.topic(topic).cluster == cluster
-    }
-    return sorted(topics)
-
-
-def _by_cluster(units: Sequence[Unit]) -> dict[str, list[Unit]]:
-    found: defaultdict[str, list[Unit]] = defaultdict(list)
-    for unit in units:
-        found[unit.cluster].append(unit)
-    return dict(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import Plan, judging, targets
+from redrive.deadletters.correction import JOB, Plan, judging, targets
 from redrive.deadletters.correction.source import GONE
 from tasks import artifacts
 from tasks.ending import plan_key
@@ -12,7 +12,6 @@ from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.words import cell, count, duration, number, table
 
-JOB = "dlq-correction"
 MOST_ROWS = 50
 
 OUTCOMES = {

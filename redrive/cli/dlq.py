@@ -1,4 +1,4 @@
-"""``redrive dlq``: looking at dead letters."""
+"""``redrive dlq``: looking at dead letters, and dealing with them by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrive.cli.dlq_discard import discard
+from redrive.cli.dlq_fix import fix
 from redrive.cli.ledger import open_ledger
-from redrive.cli.output import Json, age, note, out, show_json, show_table
+from redrive.cli.output import Json, note, out, show_json, show_table
 from redrive.cli.selecting import selecting
 from redrive.config import Config
 from redrive.deadletters.letter_id import LetterId
@@ -61,27 +63,12 @@ def groups(selection: Selection, json: Json = False) -> None:
         found = ledger.letters.groups(selection)
         if not found:
             _say_why_none(ledger, json)
-    total = sum(group.letters for group in found)
     if json:
-        show_json({"total": total, "groups": found})
+        show_json({"total": sum(group.letters for group in found), "groups": found})
     elif found:
-        columns = ("reason", "producer", "topic", "letters", "correctable", "attempts", "oldest", "newest")
-        rows = (
-            (
-                group.reason,
-                group.producer or None,
-                group.topic or None,
-                group.letters,
-                group.correctable,
-                group.attempts,
-                age(group.oldest),
-                age(group.newest),
-            )
-            for group in found
-        )
-        show_table(columns, rows, numbers=columns[3:])
-        correctable = sum(group.correctable for group in found)
-        out.print(f"{total:,} letters, {correctable:,} of them correctable.", highlight=False)
+        from redrive.cli.letters import show_groups
+
+        show_groups(found)
 
 
 @app.command()
@@ -131,6 +118,10 @@ def history(
     elif stories:
         rows = ((*brief(story.letter), "\n".join(map(told, story.decisions)) or None) for story in stories)
         show_table((*BRIEF, "what became of it"), rows, numbers=("attempts", "age"))
+
+
+app.command()(fix)
+app.command()(discard)
 
 
 def _say_why_none(ledger: Ledger, json: bool) -> None:

@@ -8,6 +8,7 @@ from redrive.errors import (
     RedriveError,
     RulesError,
     UnavailableError,
+    UncorrectableLetterError,
     UnknownLetterError,
     UnknownOperationError,
     UnknownTopicError,
@@ -24,7 +25,7 @@ def exit_code(error: RedriveError) -> int:
     match error:
         case ConfigError() | RulesError() | LetterIdError():
             return WRONG
-        case UnknownOperationError() | UnknownLetterError() | UnknownTopicError():
+        case UnknownOperationError() | UnknownLetterError() | UnknownTopicError() | UncorrectableLetterError():
             return WRONG
         case UnavailableError():
             return UNAVAILABLE

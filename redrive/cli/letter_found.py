@@ -14,9 +14,9 @@ from redrive.cli.exits import GOOD, exit_code
 from redrive.cli.output import hexdump, out, safe, show_table
 from redrive.config import Config
 from redrive.deadletters import tagged_json
-from redrive.deadletters.dialects import Record, confluent, connect, own, sight, spring
+from redrive.deadletters.dialects import Record, confluent, connect, own, spring
 from redrive.deadletters.letter_value import LetterValue, read_value
-from redrive.deadletters.reading import read_record
+from redrive.deadletters.reading import read_record, still_is
 from redrive.errors import LetterFormatError, RedriveError, WireFormatError
 from redrive.ledger.letter_queries import KnownLetter
 from redrive.schemas import SchemaRegistry
@@ -59,7 +59,7 @@ def fetch(config: Config, letter: KnownLetter, *, raw: bool) -> Found:
         record = read_record(config.cluster(letter.sighting.cluster).client_config(), letter.id)
     except RedriveError as error:
         return Found(None, problem=str(error), code=exit_code(error))
-    if record is None or not _same(record, letter):
+    if record is None or not still_is(record, letter.sighting):
         return Found(None, problem=GONE)
     if raw:
         return Found(record)
@@ -70,12 +70,6 @@ def fetch(config: Config, letter: KnownLetter, *, raw: bool) -> Found:
         return Found(record, problem=str(error))
     except RedriveError as error:
         return Found(record, problem=str(error), code=exit_code(error))
-
-
-def _same(record: Record, letter: KnownLetter) -> bool:
-    """Say whether a record is the letter, and not one of a later topic of the same name."""
-    seen = sight(record)
-    return all(getattr(seen, name) == getattr(letter.sighting, name) for name in ("timestamp", "event_id", "size"))
 
 
 def found_row(found: Found, letter: KnownLetter) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from redrive.cli.output import age, show_table
+from redrive.cli.output import age, out, show_table
 from redrive.deadletters.selection import key_text
-from redrive.ledger.letter_queries import Decision, KnownLetter, Story, time_of
+from redrive.ledger.letter_queries import Decision, Group, KnownLetter, Story, time_of
 
 BRIEF = ("id", "reason", "field", "producer", "topic", "attempts", "age")
 """Columns of `brief`."""
@@ -21,6 +21,27 @@ def brief(letter: KnownLetter) -> tuple[Any, ...]:
     seen = letter.sighting
     about = (seen.reason, seen.field or None, seen.producer or None, seen.main_topic or None, seen.attempts)
     return (str(letter.id), *about, age(_time(seen.timestamp)))
+
+
+def show_groups(groups: list[Group]) -> None:
+    """Print groups of letters, for people, and their sums."""
+    columns = ("reason", "producer", "topic", "letters", "correctable", "attempts", "oldest", "newest")
+    rows = (
+        (
+            group.reason,
+            group.producer or None,
+            group.topic or None,
+            group.letters,
+            group.correctable,
+            group.attempts,
+            age(group.oldest),
+            age(group.newest),
+        )
+        for group in groups
+    )
+    show_table(columns, rows, numbers=columns[3:])
+    total, correctable = sum(group.letters for group in groups), sum(group.correctable for group in groups)
+    out.print(f"{total:,} letters, {correctable:,} of them correctable.", highlight=False)
 
 
 def as_row(letter: KnownLetter) -> dict[str, Any]:

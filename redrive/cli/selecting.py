@@ -78,7 +78,8 @@ def select(given: Mapping[str, Any]) -> Selection:
 def _parameter(field: str) -> inspect.Parameter:
     about = _FATES_HELP if field == "fates" else Selection.model_fields[field].description
     kind = str if field in _MOMENTS else list[str]
-    option = typer.Option(_OPTIONS[field], metavar="TIME" if field in _MOMENTS else None, help=about)
+    metavar = "TIME" if field in _MOMENTS else None
+    option = typer.Option(_OPTIONS[field], metavar=metavar, help=about, rich_help_panel="Which letters")
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from redrive.deadletters.dialects import Record
+from redrive.deadletters.dialects import Record, Sighting, sight
 from redrive.deadletters.letter_id import LetterId
 from redrive.events import Headers
 from redrive.pump.readback import ClientConfig, end_offsets, scan
@@ -52,6 +52,12 @@ def read_record(client_config: ClientConfig, letter: LetterId, *, patience: floa
     for messages in scan(client_config, topic, {partition: offset}, end={partition: offset + 1}, patience=patience):
         return _records(cluster or "", topic, messages)[0]
     return None
+
+
+def still_is(record: Record, seen: Sighting) -> bool:
+    """Say whether a record is the letter that was seen, and not one of a later topic of the same name."""
+    now = sight(record)
+    return all(getattr(now, name) == getattr(seen, name) for name in ("timestamp", "event_id", "size"))
 
 
 def _records(cluster: str, topic: str, messages: Sequence[Message]) -> list[Record]:

@@ -182,5 +182,8 @@ def _untag(value: Any) -> Any:
     if len(value) == 1:
         name, inside = next(iter(value.items()))
         if name in _READERS:
-            return _READERS[name](inside)
+            try:
+                return _READERS[name](inside)
+            except (ArithmeticError, TypeError, ValueError) as error:
+                raise ValueError(f"what stands after {name} can't be read as that") from error
     return {key: _untag(item) for key, item in value.items()}

@@ -121,7 +121,8 @@ def test_a_letter_that_fails_for_the_last_time_is_parked(clinic: Clinic) -> None
         run()
 
     assert clinic.fates() == {0: "rejected", 1: "parked"}
-    assert header(clinic.read(PARKING_TOPIC)[-1], "redrive-topic") == clinic.orders.encode()
+    parked = [header(message, "redrive-topic") for message in clinic.read(PARKING_TOPIC)]  # of all tests
+    assert parked.count(clinic.orders.encode()) == 1
 
 
 @pytest.mark.parametrize(

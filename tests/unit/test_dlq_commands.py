@@ -188,8 +188,8 @@ def test_each_option_selects(letters: Ledger, options: list[str], found: list[st
 
 @pytest.mark.parametrize("field", Selection.model_fields)
 def test_each_field_of_a_selection_has_an_option(field: str) -> None:
-    option = "--" + field.removesuffix("s").replace("_", "-")
-    for command in ("list", "groups"):
+    option = "--" + field.removeprefix("event_").removesuffix("s").replace("_", "-")
+    for command in ("list", "groups", "discard"):
         assert option in CliRunner().invoke(app, ["dlq", command, "--help"], env={"COLUMNS": "200"}).stdout
 
 
@@ -279,6 +279,32 @@ def test_the_history_of_an_event_is_told_by_attempt_with_every_fate(letters: Led
 
 def test_an_event_that_was_never_a_dead_letter_has_no_history(letters: Ledger) -> None:
     assert run("history", "e-1000")[:2] == (0, NONE_OF_5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--why", "old"], "discard: say which letters"),
+        (["--why", " ", "--topic", "flights"], "--why: is empty"),
+        (["--why", "old", "--fate", "any"], "have come to their end"),
+        (["--why", "old", "--fate", "none", "--fate", "published"], "have come to their end"),
+    ],
+    ids=["all there are", "no reason", "any fate", "published"],
+)
+def test_letters_are_not_discarded_by_mistake(letters: Ledger, options: list[str], said: str) -> None:
+    code, _, error = run("discard", "--yes", *options)
+    assert code == 2
+    assert said in error
+    assert letters.letters.count(Selection(fates=["discarded"])) == 0
+
+
+def test_a_person_is_shown_how_many_would_be_discarded_and_asked(letters: Ledger) -> None:
+    code, output, said = run("discard", "--topic", "flights", "--why", "old")  # and there is nobody to answer
+    assert code == 1
+    assert "3 letters, 3 of them correctable." in output
+    assert "Discard 3 letters, for good?" in said
+    assert document("discard", "--reason", "too-large", "--why", "old") == {"operation": None, "discarded": 0}
+    assert letters.letters.count(Selection(fates=["discarded"])) == 0
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
+from deployments import run as commands
 from deployments.cli import app
+from flows.dlq_correction import Correction
 from redrive.cli import exit_code
+from redrive.deadletters.selection import Selection
 from redrive.errors import RedriveError
 
 
@@ -40,7 +45,16 @@ def test_without_an_api_it_says_what_to_set_and_starts_no_server_of_its_own() ->
 
 
 @pytest.mark.parametrize(
-    "command", [["run", "standby-replay"], ["run", "dlq-triage"], ["pace", "standby-replay", "--pause"]], ids=" ".join
+    "command",
+    [
+        ["run", "standby-replay"],
+        ["run", "dlq-triage"],
+        ["run", "dlq-correction", "--rules", "rules.yaml", "--reason", "invalid-value"],
+        ["pace", "standby-replay", "--pause"],
+        ["pace", "dlq-correction", "--go-on"],
+        ["approve", "0b3f9c2e", "--reason", "looked at it"],
+    ],
+    ids=" ".join,
 )
 def test_an_api_that_does_not_answer_is_named(nobody: str, command: list[str]) -> None:
     code, said = run(*command)
@@ -57,8 +71,53 @@ def test_a_pace_is_one_thing_at_a_time(options: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["run", "standby-replay", "--mode", "try"], ["run", "standby-replay", "--rate", "0"], ["run", "standby-reply"]],
+    [
+        ["run", "standby-replay", "--mode", "try"],
+        ["run", "standby-replay", "--rate", "0"],
+        ["run", "standby-reply"],
+        ["run", "dlq-correction", "--order", "sometimes"],
+        ["run", "dlq-correction", "--since", "tomorrow"],
+        ["run", "dlq-correction", "--samples", "51"],
+        ["approve", "0b3f9c2e"],
+        ["approve", "0b3f9c2e", "--reason", " "],
+        ["approve", "0b3f9c2e", "--reason", "fine", "--name", ""],
+    ],
     ids=" ".join,
 )
 def test_nonsense_is_refused_before_anything_is_asked(options: list[str]) -> None:
     assert run(*options)[0] == 2
+
+
+def test_each_parameter_of_a_correction_that_has_an_option_is_given_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command hands to Prefect is a correction as the flow's form takes it."""
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.append(parameters["correction"]))
+    assert run("run", "dlq-correction")[0] == 0
+    options = [
+        "--mode",
+        "run",
+        "--rules",
+        "r.yaml",
+        "--order",
+        "skip",
+        "--rate",
+        "5",
+        "--partitions",
+        "2",
+        "--samples",
+        "0",
+    ]
+    selection = ["--reason", "invalid-value", "--until", "2026-03-29T08:00Z", "--fate", "any"]
+    assert run("run", "dlq-correction", *options, "--verify", "counts", *selection)[0] == 0
+    usual, chosen = [Correction.model_validate(each) for each in given]
+    assert usual == Correction()
+    assert chosen == Correction(
+        mode="run",
+        rules="r.yaml",
+        order="skip",
+        rate=5,
+        partitions=2,
+        samples=0,
+        verify="counts",
+        selection=Selection(reasons=["invalid-value"], until=datetime(2026, 3, 29, 8, tzinfo=UTC), fates=[]),
+    )

@@ -9,16 +9,19 @@
 """
 
 from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
+from redrive.deadletters.correction.earlier import Earlier, settle_earlier
 from redrive.deadletters.correction.judging import Judge, Judgement, Rules
-from redrive.deadletters.correction.order_guard import OrderGuard, Policy, newest_events
-from redrive.deadletters.correction.plan import Context, Plan, Sample, Terms, make_plan
-from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
-from redrive.deadletters.correction.targets import Targets, find_targets
+from redrive.deadletters.correction.order_guard import OrderGuard, Policy
+from redrive.deadletters.correction.plan import JOB, Plan, Sample, Terms, make_plan
+from redrive.deadletters.correction.settling import settle
 
 __all__ = [
+    "JOB",
     "Batch",
     "Context",
+    "Earlier",
     "Judge",
     "Judgement",
     "OrderGuard",
@@ -26,15 +29,13 @@ __all__ = [
     "Policy",
     "Rules",
     "Sample",
-    "Targets",
     "Terms",
     "Unit",
     "UnitResult",
-    "checkpoints",
     "correct",
-    "find_targets",
+    "find_context",
     "make_plan",
-    "newest_events",
     "settle",
-    "unsettled",
+    "settle_earlier",
+    "topics_of",
 ]

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.correction.context import Context
 from redrive.deadletters.correction.diff import Change, diff
-from redrive.deadletters.correction.judging import Judge, Judgement
+from redrive.deadletters.correction.judging import Judgement
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.source import GONE, origin, read_letters
 from redrive.deadletters.correction.targets import Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
-from redrive.pump.readback import ClientConfig
+
+JOB = "dlq-correction"
+"""The job's name, in the ledger and in Prefect."""
 
 _MOST_REASONS = 100
 OTHER = "other reasons"
@@ -40,23 +43,6 @@ class Terms:
     attempts: int
     selection: dict[str, Any]
     upto: int
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What letters of one cluster are judged with.
-
-    Attributes:
-        client: what a client of the cluster needs.
-        targets: where they can go.
-        judge: says what becomes of each.
-        guard: says which are overtaken.
-    """
-
-    client: ClientConfig
-    targets: Targets
-    judge: Judge
-    guard: OrderGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +110,7 @@ class Plan:
         plan is carried out, and can only take letters away from what was approved.
         """
         return {
-            "job": "dlq-correction",
+            "job": JOB,
             "rules": self.terms.rules,
             "order": self.terms.policy,
             "attempts": self.terms.attempts,

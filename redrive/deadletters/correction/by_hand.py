@@ -1,0 +1,265 @@
+"""One letter that a person puts right: the path of a batch, with the person's value in the place of rules.
+
+::
+
+    take ─► value ─► a person ─► check ─► plan ─► a person ─► carry_out
+
+Nothing is held while the person thinks. So carrying out plans once more, and does only what was shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from redrive.config import Config
+from redrive.deadletters import tagged_json
+from redrive.deadletters.correction import judging, targets
+from redrive.deadletters.correction.batch import Batch
+from redrive.deadletters.correction.context import Context, find_context, topics_of
+from redrive.deadletters.correction.correct import UnitResult, correct
+from redrive.deadletters.correction.earlier import settle_earlier
+from redrive.deadletters.correction.judging import Judge
+from redrive.deadletters.correction.order_guard import Policy
+from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
+from redrive.deadletters.correction.settling import settle
+from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.letter import Letter
+from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.reading import read_record, still_is
+from redrive.deadletters.rules import Corrected, Outcome, Unmatched
+from redrive.deadletters.selection import Selection
+from redrive.errors import ConfigError, StalePlanError, UnavailableError, UncorrectableLetterError
+from redrive.ledger import Ledger, Operation
+from redrive.ledger.acting import acting
+from redrive.ledger.letter_queries import KnownLetter
+from redrive.schemas import SchemaRegistry, Writer
+
+BY_HAND = "by hand"
+"""Stands in fates where the names of rules stand otherwise."""
+
+_REASONS = judging.REASONS | targets.REASONS
+
+
+class Edit:
+    """A person's value for a letter.
+
+    Attributes:
+        digest: SHA-256, in hexadecimal, of the value.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._outcome = Corrected(value, (BY_HAND,))
+        self.digest = hashlib.sha256(b"by hand 1 " + _written(value)[0]).hexdigest()
+
+    def apply(self, letter: Letter, value: Any) -> Outcome:
+        """Give the value that it is to have."""
+        return self._outcome
+
+
+class _Look:
+    """In the place of rules: keeps what they would be asked."""
+
+    digest = ""
+    asked: tuple[Letter, Any] | None = None
+
+    def apply(self, letter: Letter, value: Any) -> Outcome:
+        self.asked = letter, value
+        return Unmatched()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done.
+
+    Attributes:
+        operation: its id in the ledger.
+        fate: what became of the letter.
+        findings: what is wrong, by what was read back; empty if it is proved.
+    """
+
+    operation: str
+    fate: Fate
+    findings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterInHand:
+    """An open letter that can be corrected.
+
+    Attributes:
+        known: the letter, as the ledger has it.
+        letter: the letter, as it is in Kafka.
+        value: its value, decoded. None is a tombstone.
+        target: encodes values for its main topic.
+    """
+
+    config: Config
+    ledger: Ledger
+    registry: SchemaRegistry
+    known: KnownLetter
+    letter: Letter
+    value: Any
+    target: Writer
+
+    @classmethod
+    def take(cls, config: Config, ledger: Ledger, registry: SchemaRegistry, letter: LetterId) -> Self:
+        """Find a letter, and decode it.
+
+        Raises:
+            UncorrectableLetterError: it is not open, no longer there, or can't be read or published.
+            UnknownLetterError: the ledger does not have it.
+            ConfigError: the settings ask for approval of every letter.
+            UnknownTopicError: its topic is gone.
+            UnavailableError: Kafka, the registry or the ledger does not answer.
+        """
+        if config.corrections.needs_approval(1):
+            reason = "somebody has to approve each correction, which only the job can ask for; write a rule, and start "
+            raise ConfigError("corrections.approval", f"{reason}redrive run dlq-correction --rules FILE --id {letter}")
+        known = ledger.letters.story(letter).letter
+        cluster, name = known.sighting.cluster, str(known.id)
+        if known.fate not in OPEN:
+            raise UncorrectableLetterError(name, f"it is {known.fate} already; see redrive dlq show {name}")
+        record = read_record(config.cluster(cluster).client_config(), known.id)
+        if record is None or not still_is(record, known.sighting):
+            raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
+        where = targets.find_targets(config, registry, cluster, [known.sighting.main_topic])
+        look = _Look()
+        judgement = Judge(look, where, registry.reader(), attempts=config.corrections.attempts).judge(record, name)
+        if look.asked is None:
+            raise UncorrectableLetterError(name, _REASONS[judgement.reason])
+        read, value = look.asked
+        if not _written(value)[1]:
+            raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
+        target = where[read.topic]
+        assert isinstance(target, Writer)
+        return cls(config, ledger, registry, known, read, value, target)
+
+    def check(self, value: Any) -> None:
+        """Check a value strictly, as publishing it will.
+
+        Raises:
+            InvalidEventError: it does not fit the main topic's schema; says which field and why.
+        """
+        if value is not None or self.value is not None:  # a tombstone may stay one
+            self.target.encode(value)
+
+    def plan(self, edit: Edit) -> Plan:
+        """Say what would become of the letter. Nothing is written.
+
+        Raises:
+            UncorrectableLetterError: it would not be published, or is no longer open.
+            UnavailableError: Kafka, the registry or the ledger does not answer.
+        """
+        selection = Selection(ids=[str(self.known.id)]).model_dump(mode="json")
+        upto = self.ledger.letters.last_entry()
+        terms = Terms(edit.digest, "hold", self.config.corrections.attempts, selection, upto)
+        _, _, plan = self._plan(edit, terms)
+        if not plan.counts["publish"]:
+            kind, reason = next(iter(plan.reasons), ("leave", judging.NO_RULE))
+            raise UncorrectableLetterError(str(self.known.id), _REASONS.get(reason, f"{kind}: {reason}"))
+        return plan
+
+    def carry_out(self, edit: Edit, shown: Plan, policy: Policy, who: str) -> Done:
+        """Correct the letter, exactly once, read that back, and enter it.
+
+        Args:
+            edit: what it is to be.
+            shown: the plan of that, which the person has seen.
+            policy: what becomes of it if a newer event of its key has passed, also since then.
+            who: the person.
+
+        Raises:
+            StalePlanError: what was shown would no longer happen.
+            HeldError: another operation works at its topics.
+            FencedError: another one has taken over.
+            UnavailableError: Kafka, the registry or the ledger does not answer.
+        """
+        shown = replace(shown, terms=replace(shown.terms, policy=policy))
+        sighting = self.known.sighting
+        with acting(
+            self.ledger,
+            JOB,
+            cluster=sighting.cluster,
+            resources=[f"{sighting.cluster}/{sighting.topic}"],
+            who=who,
+            parameters={"by_hand": True, "order": policy, "selection": shown.terms.selection},
+        ) as operation:
+            batch = self._batch(shown.terms)
+            self.ledger.claim(["/".join(topic) for topic in topics_of(self.config, batch)], operation)
+            earlier = settle_earlier(self.config, self.ledger, batch.units, operation, record=True)
+            batch, contexts, plan = self._plan(edit, shown.terms, operation.id)
+            if plan.canonical() != shown.canonical():
+                raise StalePlanError(
+                    f"letter {self.known.id} has another fate by now, or its main topic another schema"
+                )
+            operation.plan(plan.canonical())
+            (unit,) = batch.units
+            context = contexts[unit.cluster]
+            result = correct(
+                self.config,
+                unit,
+                context.judge,
+                context.guard,
+                policy,
+                operation=operation.id,
+                seen=earlier.saved.get(unit.name),
+                record_fates=lambda fates: self.ledger.letters.record_fates(operation, fates),
+            )
+            return self._enter(operation, context, result)
+
+    def _enter(self, operation: Operation, context: Context, result: UnitResult) -> Done:
+        unit, evidence = result.unit, result.outcome.evidence
+        counts = {"letters": result.outcome.read}
+        try:
+            proof = settle(
+                context.client,
+                [unit],
+                {unit.name: evidence},
+                operation=operation.id,
+                record_fates=lambda fates: self.ledger.letters.record_fates(operation, fates),
+            )
+        except UnavailableError as error:
+            operation.finish("failed", counts=counts, evidence={"unverified": str(error)})
+            later = "the letter is corrected; the next correction of its topic proves that, and enters it"
+            raise UnavailableError(error.system, f"{error.reason}; {later}") from error
+        fates = self.ledger.letters.fates_by(operation.id)
+        findings = proof.findings or (
+            [] if sum(fates.values()) == 1 else ["the ledger has no fate of it by this operation"]
+        )
+        operation.finish(
+            "failed" if findings else "done",
+            "failed" if findings else proof.verdict,
+            counts | fates,
+            {"findings": findings},
+        )
+        return Done(operation.id, self.ledger.letters.story(self.known.id).decisions[-1].fate, findings)
+
+    def _batch(self, terms: Terms, operation: str = "") -> Batch:
+        selection = Selection(ids=[str(self.known.id)])
+        batch = Batch(self.ledger.letters.subjects(selection, upto=terms.upto, also_of=operation))
+        if not batch.letters:
+            raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
+        return batch
+
+    def _plan(self, edit: Edit, terms: Terms, operation: str = "") -> tuple[Batch, Mapping[str, Context], Plan]:
+        batch = self._batch(terms, operation)
+        contexts = {
+            cluster: find_context(
+                self.config,
+                self.registry,
+                batch,
+                cluster,
+                edit,
+                attempts=terms.attempts,
+                operation=operation,
+            )
+            for cluster in batch.clusters
+        }
+        return batch, contexts, make_plan(terms, batch, contexts, samples=1)
+
+
+def _written(value: Any) -> tuple[bytes, bool]:
+    return tagged_json.encode(value, limit=1 << 31)

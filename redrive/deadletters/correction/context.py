@@ -1,0 +1,76 @@
+"""What the letters of one cluster are judged with, found out from the registry and from their main topics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redrive.config import Config
+from redrive.deadletters.correction.batch import Batch
+from redrive.deadletters.correction.judging import Judge, Rules
+from redrive.deadletters.correction.order_guard import OrderGuard, newest_events
+from redrive.deadletters.correction.targets import Targets, find_targets
+from redrive.pump.readback import ClientConfig
+from redrive.schemas import SchemaRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What letters of one cluster are judged with.
+
+    Attributes:
+        client: what a client of the cluster needs.
+        targets: where they can go.
+        judge: says what becomes of each.
+        guard: says which are overtaken.
+    """
+
+    client: ClientConfig
+    targets: Targets
+    judge: Judge
+    guard: OrderGuard
+
+
+def find_context(
+    config: Config,
+    registry: SchemaRegistry,
+    batch: Batch,
+    cluster: str,
+    rules: Rules | None,
+    *,
+    attempts: int,
+    operation: str,
+) -> Context:
+    """Find out where a cluster's letters can go, and read their main topics for newer events of their keys.
+
+    Args:
+        config: the platform.
+        registry: has the schemas.
+        batch: the letters.
+        cluster: its name.
+        rules: what decides about values; None: events go on as they are.
+        attempts: failures after which a letter is parked.
+        operation: whose own events are not newer ones.
+
+    Raises:
+        UnavailableError: the cluster or the registry does not answer.
+    """
+    client = config.cluster(cluster).client_config()
+    targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
+    newest = {}
+    for topic, target in targets.items():
+        wanted = batch.wanted[cluster, topic]
+        if not isinstance(target, str):
+            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=operation)
+    judge = Judge(rules, targets, registry.reader(), attempts=attempts)
+    return Context(client, targets, judge, OrderGuard(newest))
+
+
+def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
+    """Give the topics that a correction touches: dead-letter topics, and main topics of the same clusters."""
+    topics = {(unit.cluster, unit.topic) for unit in batch.units}
+    topics |= {
+        (cluster, topic)
+        for cluster, topic in batch.wanted
+        if topic in config.topics and config.topic(topic).cluster == cluster
+    }
+    return sorted(topics)

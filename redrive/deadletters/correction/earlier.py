@@ -1,0 +1,81 @@
+"""What earlier operations have made of letters and not entered, since they were killed, or Kafka was away, before that.
+
+Their letters look open, and are not: whoever took them up again would publish them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from redrive.config import Config
+from redrive.deadletters.correction.batch import Unit
+from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.letter_id import LetterId
+from redrive.errors import UnknownOperationError
+from redrive.ledger import Ledger, Operation
+from redrive.pump.proof import Proof
+
+_GOOD = ("proved", "counted")
+
+
+@dataclass(slots=True)
+class Earlier:
+    """What was found.
+
+    Attributes:
+        saved: the units' checkpoints.
+        proofs: operation → what a read-back has found of its work that it had not entered.
+        letters: the letters in question, if that was not entered now either.
+    """
+
+    saved: dict[str, bytes] = field(default_factory=dict)
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    letters: set[LetterId] = field(default_factory=set)
+
+    def add(self, fates: Sequence[Fate]) -> None:
+        """Note letters that are not to be taken for open ones."""
+        self.letters.update(fate.letter for fate in fates)
+
+
+def settle_earlier(
+    config: Config, ledger: Ledger, units: Sequence[Unit], operation: Operation, *, record: bool
+) -> Earlier:
+    """Find out what became of letters whose correction nobody has entered. To be repeated at any time.
+
+    Args:
+        config: the platform.
+        ledger: the ledger.
+        units: where to look.
+        operation: the one that looks; its own work is no earlier one.
+        record: enter it. Else it is only looked at.
+
+    Raises:
+        UnavailableError: Kafka or the ledger does not answer.
+        UnknownTopicError: a topic is gone that was published to.
+    """
+    found = Earlier()
+    for cluster in sorted({unit.cluster for unit in units}):
+        here = [unit for unit in units if unit.cluster == cluster]
+        client = config.cluster(cluster).client_config()
+        saved = checkpoints(client, here)
+        found.saved |= saved
+        for of, evidence in unsettled(saved, partial(_is_settled, ledger, operation)).items():
+            take = partial(ledger.letters.record_fates, operation, of=of) if record else found.add
+            found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=take)
+    return found
+
+
+def _is_settled(ledger: Ledger, operation: Operation, of: str) -> bool:
+    """Say whether all that an operation has done is entered: only its own verdict, without findings, says so.
+
+    One that failed in one partition has a verdict, too; and another operation may have entered some of it.
+    """
+    if of == operation.id:
+        return True
+    try:
+        return ledger.operation(of).verdict in _GOOD
+    except UnknownOperationError:
+        return False
