@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,9 @@ from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.rules import RuleSet, load_rules
 from redrive.deadletters.selection import Selection
-from redrive.errors import ConfigError
+from redrive.errors import ConfigError, StalePlanError, UnknownOperationError
+from redrive.ledger.letter_writes import Partition
+from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
 from redrive.schemas import SchemaRegistry
@@ -62,6 +64,15 @@ class Correcting:
     def record_fates(self, fates: Sequence[Fate], *, of: str | None = None) -> None:
         """Enter fates in the ledger: those of this run, or ``of`` another operation."""
         self.run.ledger.letters.record_fates(self.run.operation, fates, of=of)
+
+    def is_settled(self, operation: str) -> bool:
+        """Say of an operation whether all that it has done is entered: only a verdict without findings says so."""
+        if operation == self.run.id:
+            return True
+        try:
+            return self.run.ledger.operation(operation).verdict in ("proved", "counted")
+        except UnknownOperationError:  # as when the ledger was restored from an older copy
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +152,9 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
         By operation, what the read-back has found; and the letters in question, if they were not entered.
 
     Raises:
+        StalePlanError: another run has gone on with what this one had begun.
         UnavailableError: Kafka or the ledger does not answer.
     """
-    rows = work.run.earlier()
-    done = {row.id for row in rows if row.verdict} | {work.run.id}
-    done |= {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
     proofs: dict[str, Proof] = {}
     letters: set[LetterId] = set()
 
@@ -156,16 +165,31 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
             letters.update(fate.letter for fate in fates)
 
     work.saved = {}
+    written = work.run.ledger.letters.written_by(work.run.id)
     for cluster, units in _by_cluster(batch.units).items():
         client = work.config.cluster(cluster).client_config()
         saved = checkpoints(client, units)
         work.saved |= saved
-        for operation, evidence in unsettled(saved, done.__contains__).items():
+        _refuse_lost_cursors(units, saved, written, work.run.id)
+        for operation, evidence in unsettled(saved, work.is_settled).items():
             hear = partial(take, operation)
             proofs[operation] = settle(client, units, evidence, operation=operation, record_fates=hear)
             found = sum(proofs[operation].counted.values())
             get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
     return proofs, frozenset(letters)
+
+
+def _refuse_lost_cursors(
+    units: Sequence[Unit], saved: Mapping[str, bytes], written: Set[Partition], operation: str
+) -> None:
+    """Refuse to go on where this run had written letters, and another one has put its cursor in the place of its own.
+
+    From the beginning, this run would write them again.
+    """
+    for unit in units:
+        of = Checkpoint.of_any(saved[unit.name]).operation if unit.name in saved else "unknown"
+        if of != operation and (unit.cluster, unit.topic, unit.partition) in written:
+            raise StalePlanError(f"operation {of} has gone on with {unit}")
 
 
 @task(
@@ -202,7 +226,6 @@ def judge_letters(work: Correcting, batch: Batch, contexts: Mapping[str, Context
     """Make the plan.
 
     Raises:
-        UnknownTopicError: a dead-letter topic is gone.
         UnavailableError: Kafka or the registry does not answer.
     """
     masked = work.config.corrections.masked
@@ -289,7 +312,6 @@ def settle_cluster(work: Correcting, cluster: str, results: Sequence[UnitResult]
 
     Raises:
         UnavailableError: Kafka or the ledger does not answer.
-        UnknownTopicError: a topic is gone.
     """
     return settle(
         work.config.cluster(cluster).client_config(),

@@ -162,7 +162,6 @@ def make_plan(
         on_progress: hears how many letters were judged, after each batch of records.
 
     Raises:
-        UnknownTopicError: a dead-letter topic is gone.
         UnavailableError: Kafka or the registry does not answer.
     """
     plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
