@@ -63,9 +63,9 @@ CALLS = {
     "begin": 18,
     "commit": 14,
     "transaction": 18,
-    "fates": 50,
+    "fates": 38,
     "earlier fates": 4,
-    "write": 50,
+    "write": 38,
     "settle_cluster": 1,
     "finish": 1,
 }
@@ -75,7 +75,7 @@ CALLS = {
 inside of the ledger's own transaction.
 """
 
-PIECE, CHUNK_BYTES, AT_ONCE = 10, 4_000, 15
+PIECE, CHUNK_BYTES, AT_ONCE = 5, 1_500, 10
 TTL = 1.5
 """Seconds without a heartbeat after which a holder is taken for dead."""
 
@@ -128,7 +128,7 @@ def _fit(fuse: Fuse) -> None:
     correct: Any = sys.modules["redrive.deadletters.correction.correct"]
     source: Any = sys.modules["redrive.deadletters.correction.source"]
     redrive.pump.sink.Transactions = fused_transactions(fuse)  # type: ignore[misc, attr-defined]
-    correct.TransactionalSink = fused_sink(fuse, 10.0)
+    correct.TransactionalSink = fused_sink(fuse, 6.0)
     correct.Pump = partial(Pump, chunk_bytes=CHUNK_BYTES)
     source.read_letters = _in_pieces(source.read_letters)
     settling._AT_ONCE = AT_ONCE
