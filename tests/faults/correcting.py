@@ -134,12 +134,19 @@ def _fit(fuse: Fuse) -> None:
     settling._AT_ONCE = AT_ONCE
     writes: Any = redrive.ledger.letters.letter_writes
     writes.record_fates = fuse.wrap("write", writes.record_fates)
-    Correcting.record_fates = fuse.wrap("fates", Correcting.record_fates)  # type: ignore[method-assign]
-    Correcting.record_fates_of = fuse.wrap("earlier fates", Correcting.record_fates_of)  # type: ignore[method-assign]
+    Correcting.record_fates = _fused(fuse, Correcting.record_fates)  # type: ignore[method-assign]
     for name in ("select_letters", "settle_earlier", "look_at_main_topics", "judge_letters"):
         setattr(flow, name, fuse.wrap(name, _patient(getattr(flow, name).fn)))
     settle: Any = tasks.correction.settle_cluster
     tasks.correction.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))
+
+
+def _fused(fuse: Fuse, record: Callable[..., None]) -> Callable[..., None]:
+    def record_fates(work: Correcting, fates: Any, *, of: str | None = None) -> None:
+        with fuse.around("fates" if of is None else "earlier fates"):
+            record(work, fates, of=of)
+
+    return record_fates
 
 
 def _in_pieces(read: Callable[..., Iterator[list[Any]]]) -> Callable[..., Iterator[list[Any]]]:

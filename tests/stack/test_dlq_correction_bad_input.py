@@ -28,8 +28,9 @@ from redrive.pump.parking import PARKING_TOPIC
 from redrive.schemas import Writer
 from redrive.topics import apply_topics
 from tests.stack.backlog import word
+from tests.stack.clinic import Clinic
 from tests.stack.platform import ORDER
-from tests.stack.test_dlq_correction_flow import Clinic, header, run
+from tests.stack.test_dlq_correction_flow import header, run
 
 pytestmark = pytest.mark.timeout(240)
 
