@@ -136,6 +136,7 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
         By operation, what the read-back has found; and the letters in question, if they were not entered.
 
     Raises:
+        StalePlanError: another run has gone on with what this one had begun.
         UnavailableError: Kafka or the ledger does not answer.
     """
     run = work.run
@@ -173,7 +174,6 @@ def judge_letters(work: Correcting, batch: Batch, contexts: Mapping[str, Context
     """Make the plan.
 
     Raises:
-        UnknownTopicError: a dead-letter topic is gone.
         UnavailableError: Kafka or the registry does not answer.
     """
     masked = work.config.corrections.masked
@@ -260,7 +260,6 @@ def settle_cluster(work: Correcting, cluster: str, results: Sequence[UnitResult]
 
     Raises:
         UnavailableError: Kafka or the ledger does not answer.
-        UnknownTopicError: a topic is gone.
     """
     return settle(
         work.config.cluster(cluster).client_config(),

@@ -10,7 +10,7 @@ from tasks import artifacts
 from tasks.ending import plan_key
 from tasks.operations import Run
 from tasks.pictures import bars
-from tasks.words import cell, count, duration, number, table
+from tasks.words import count, duration, number, table
 
 MOST_ROWS = 50
 
@@ -93,7 +93,7 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
         _guard(plan),
     ]
     if plan.rules:
-        hits = [[cell(name), letters] for name, letters in plan.rules.most_common(MOST_ROWS)]
+        hits = [[name, letters] for name, letters in plan.rules.most_common(MOST_ROWS)]
         parts += ["### Which rules", table(["rule", "letters"], hits)]
     parts += _why_not(plan)
     if plan.topics:

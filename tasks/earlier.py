@@ -122,7 +122,6 @@ def verify_earlier(config: Config, operation: str, cluster: str, units: Units, m
 
     Raises:
         UnavailableError: the cluster does not answer.
-        UnknownTopicError: a topic is gone.
     """
     return prove(config.cluster(cluster).client_config(), units, operation=operation, mode=mode)
 

@@ -35,7 +35,6 @@ def verify_topic(
 
     Raises:
         UnavailableError: the cluster does not answer.
-        UnknownTopicError: the topic is gone.
     """
     return prove(
         config.cluster(cluster).client_config(),

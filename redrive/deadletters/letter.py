@@ -25,6 +25,7 @@ These headers come after the event's own, all in UTF-8 and each only where it ap
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -53,6 +54,8 @@ _WHY = ("reason", "detail", "field", "schema-id", "attempt", "producer", "at")
 _WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
 _NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
 _LONGEST_DETAIL = 1_000
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_MOST = 2**63 - 1  # what Kafka's times and offsets can be
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -302,10 +305,9 @@ def _number(about: dict[str, str], name: str) -> int | None:
     text = about.get(_PREFIX + name)
     if text is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise LetterFormatError(f"its header {_PREFIX}{name} is not a number") from None
+    if not _DIGITS.fullmatch(text) or int(text) > _MOST:
+        raise LetterFormatError(f"its header {_PREFIX}{name} is not a number from 0 to {_MOST}")
+    return int(text)
 
 
 def _now() -> int:

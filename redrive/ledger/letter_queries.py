@@ -190,6 +190,13 @@ def fates_by(session: Session, operation_id: str) -> dict[str, int]:
     return dict(session.execute(query.group_by(fates.c.fate)).tuples().all())
 
 
+def written_by(session: Session, operation_id: str) -> set[tuple[str, str, int]]:
+    """See `redrive.ledger.letters.Letters.written_by`."""
+    query = select(fates.c.cluster, fates.c.topic, fates.c.partition).distinct()
+    query = query.where(fates.c.entry.in_(_own_fates(session, operation_id)), fates.c.to_topic.is_not(None))
+    return set(session.execute(query).tuples().all())
+
+
 def _own_fates(session: Session, operation_id: str) -> list[int]:
     """Give the entries of fates that an operation has given itself: not those it has recorded for others."""
     of_fates = (EntryRow.operation_id == operation_id, EntryRow.kind == chain.FATES)

@@ -146,6 +146,11 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.fates_by(session, operation_id)
 
+    def written_by(self, operation_id: str) -> set[Partition]:
+        """Give the partitions of which an operation has written letters to Kafka, as far as it has entered that."""
+        with self._database.reading() as session:
+            return letter_queries.written_by(session, operation_id)
+
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.
 

@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
+from redrive.errors import UnknownTopicError
 from redrive.events import Headers
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan, start_offsets
@@ -74,7 +75,6 @@ def prove(
         on_found: called with each record of the units, and its origin.
 
     Raises:
-        UnknownTopicError: a topic is gone.
         UnavailableError: the cluster does not answer in time.
     """
     began = time.monotonic()
@@ -92,11 +92,15 @@ def prove(
             findings=findings,
             on_found=on_found,
         )
-        start = dict(enumerate(_start(client_config, topic, expected.values(), since_ms if also_ids else None)))
-        for messages in scan(client_config, topic, start, patience=patience):
-            reading.add(messages)
-            read += len(messages)
-        reading.compare(_deleted(client_config, topic, expected.values()))
+        try:
+            start = dict(enumerate(_start(client_config, topic, expected.values(), since_ms if also_ids else None)))
+            for messages in scan(client_config, topic, start, patience=patience):
+                reading.add(messages)
+                read += len(messages)
+            deleted = _deleted(client_config, topic, expected.values())
+        except UnknownTopicError as error:
+            deleted = f" ({error})"
+        reading.compare(deleted)
         for unit, found in reading.counts().items():
             counted[unit] += found
     verdict: Verdict = "failed" if findings.all else "proved" if mode == "full" else "counted"
@@ -115,7 +119,7 @@ def _start(client_config: ClientConfig, topic: str, expected: Iterable[Evidence]
 def _deleted(client_config: ClientConfig, topic: str, expected: Iterable[Evidence]) -> str:
     """Say whether the topic has lost its beginning: the likeliest reason, as events keep their times, old ones too."""
     lows = start_offsets(client_config, topic)
-    gone = [p for e in expected for p, start in enumerate(e.start) if lows[p] > start]
+    gone = [p for e in expected for p, start in enumerate(e.start) if p < len(lows) and lows[p] > start]
     if not gone:
         return ""
     low = lows[gone[0]]

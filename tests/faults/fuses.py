@@ -54,10 +54,14 @@ REPLAYER_CALLS = {
 
 
 class Fuse:
-    """Counts calls, and kills the process at the one that it was made for."""
+    """Counts calls, and kills the process, or stops it, at the one that it was made for."""
 
-    def __init__(self, point: str, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, point: str, tell: Callable[[str], None] = lambda _: None, sends: signal.Signals = signal.SIGKILL
+    ) -> None:
+        """Args: sends: what the process gets at the point; SIGSTOP makes a zombie of it that can be woken."""
         self.passed: Counter[str] = Counter()
+        self._sends = sends
         self._point, _, number = point.partition(":")
         self._left = int(number or 0)
         self._tell = tell
@@ -84,7 +88,7 @@ class Fuse:
                 self._left -= 1
                 if self._left == 0:
                     self._tell(self._point)
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), self._sends)
 
 
 def fused_store(fuse: Fuse) -> type[DynamoStore]:

@@ -1,4 +1,4 @@
-"""When an operation passes for one that has entered all it did: whoever believes it too early publishes letters twice."""
+"""When an operation passes for one that has entered all it did: taken for that too early, letters go out twice."""
 
 from __future__ import annotations
 

@@ -410,3 +410,30 @@ def test_tampering_with_letters_or_fates_shows(ledger: Ledger, url: str, stateme
         session.execute(text(statement))
     findings = ledger.verify_chain()
     assert any(reason in finding.reason and finding.operation_id == triage.id for finding in findings), findings
+
+
+def subjects(ledger: Ledger, operation: Operation) -> list[int]:
+    batch = ledger.letters.subjects(Selection(), upto=ledger.letters.last_entry(), also_of=operation.id)
+    return [subject.offset for subject in batch]
+
+
+def test_fates_that_one_operation_records_for_a_dead_one_are_not_its_own(ledger: Ledger) -> None:
+    """Else the letters would belong to the batch of the one that only told of them, and be published twice."""
+    fill(ledger, [sighting(offset) for offset in range(3)])
+    dead, heir = begin(ledger, "dlq-correction"), begin(ledger, "dlq-correction")
+    assert ledger.letters.record_fates(heir, [fate(0, "published")], of=dead.id) == 1
+    assert ledger.letters.written_by(heir.id) == set()
+    ledger.letters.record_fates(heir, [fate(1, "skipped")])
+    assert subjects(ledger, heir) == [1, 2]
+    assert ledger.letters.fates_by(heir.id) == {"skipped": 1}
+    assert ledger.letters.record_fates(heir, [fate(0, "published")], of=dead.id) == 0
+    assert ledger.verify_chain() == []
+
+
+def test_where_an_operation_has_written_is_known_by_its_fates_that_have_a_place(ledger: Ledger) -> None:
+    fill(ledger, [sighting(offset) for offset in range(3)])
+    operation = begin(ledger, "dlq-correction")
+    ledger.letters.record_fates(operation, [fate(0, "held"), fate(1, "skipped")])
+    assert ledger.letters.written_by(operation.id) == set()
+    ledger.letters.record_fates(operation, [fate(2, "published")])
+    assert ledger.letters.written_by(operation.id) == {("local", "dlq.flights", 0)}

@@ -27,3 +27,20 @@ def fail(value: Any, letter: Letter) -> Any:
 
 def one_argument(value: Any) -> Any:
     return value
+
+
+def cycle(value: Any, letter: Letter) -> Any:
+    value["note"] = value
+    return value
+
+
+def anything(value: Any, letter: Letter) -> Any:
+    return object()
+
+
+def nothing_sensible(value: Any, letter: Letter) -> Any:
+    return {"id": {1, 2}, "labels": bytearray(b"x")}
+
+
+def tombstone(value: Any, letter: Letter) -> Any:
+    return None

@@ -5,7 +5,7 @@ Their letters look open, and are not: whoever took them up again would publish t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,8 +14,10 @@ from redrive.deadletters.correction.batch import Unit
 from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
-from redrive.errors import UnknownOperationError
+from redrive.errors import StalePlanError, UnknownOperationError
 from redrive.ledger import Ledger, Operation
+from redrive.ledger.letter_writes import Partition
+from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.proof import Proof
 
 _GOOD = ("proved", "counted")
@@ -53,19 +55,34 @@ def settle_earlier(
         record: enter it. Else it is only looked at.
 
     Raises:
+        StalePlanError: another operation has gone on with what this one had begun.
         UnavailableError: Kafka or the ledger does not answer.
-        UnknownTopicError: a topic is gone that was published to.
     """
     found = Earlier()
+    written = ledger.letters.written_by(operation.id)
     for cluster in sorted({unit.cluster for unit in units}):
         here = [unit for unit in units if unit.cluster == cluster]
         client = config.cluster(cluster).client_config()
         saved = checkpoints(client, here)
         found.saved |= saved
+        _refuse_lost_cursors(here, saved, written, operation.id)
         for of, evidence in unsettled(saved, partial(_is_settled, ledger, operation)).items():
             take = partial(ledger.letters.record_fates, operation, of=of) if record else found.add
             found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=take)
     return found
+
+
+def _refuse_lost_cursors(
+    units: Sequence[Unit], saved: Mapping[str, bytes], written: Set[Partition], operation: str
+) -> None:
+    """Refuse to go on where an operation had written letters, and another one has put its cursor in the place of its.
+
+    From the beginning, it would write them again.
+    """
+    for unit in units:
+        of = Checkpoint.of_any(saved[unit.name]).operation if unit.name in saved else "unknown"
+        if of != operation and (unit.cluster, unit.topic, unit.partition) in written:
+            raise StalePlanError(f"operation {of} has gone on with {unit}")
 
 
 def _is_settled(ledger: Ledger, operation: Operation, of: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from redrive.deadletters.correction import marks
 from redrive.deadletters.correction.targets import NO_TOPIC, Targets
 from redrive.deadletters.dialects import Record
+from redrive.deadletters.dialects.reading import path
 from redrive.deadletters.letter import RAW, Letter, letter_again
 from redrive.deadletters.letter_value import value_of
 from redrive.deadletters.opening import CORRECTION_HEADER, open_letter
@@ -47,7 +48,7 @@ REASONS = {
 }
 """What the reasons of judgements mean; those of `redrive.deadletters.correction.targets` come on top."""
 
-_KEYS = re.compile(r"""\[(?:'[^']*'|"[^"]*")\]""")
+_KEY = re.compile(r"has a key \(.*\) that", re.DOTALL)
 
 
 class Rules(Protocol):
@@ -127,7 +128,8 @@ class Judge:
                 ("redrive-attempt", b"%d" % letter.attempt),
                 (CORRECTION_HEADER, marks.write(marks.Mark(self._digest, rules))),
             ],
-            record.timestamp if letter.timestamp is None else letter.timestamp,
+            # Of 0, librdkafka makes the time of day.
+            max(1, record.timestamp if letter.timestamp is None else letter.timestamp),
             origin=origin,
         )
         return Judgement("publish", rules=rules, event=event, before=value, after=corrected)
@@ -172,8 +174,8 @@ class Judge:
         try:
             return target.encode(value)
         except InvalidEventError as error:
-            where = error.field or "the value"
-            raise _FailedError(INVALID, _KEYS.sub("[key]", f"{where} {error.reason}"), rules) from None
+            where = path(error.field.encode()) or "the value"
+            raise _FailedError(INVALID, f"{where} {_KEY.sub('has a key that', error.reason)}", rules) from None
 
     def _failed(self, record: Record, letter: Letter, value: Any, origin: str, why: _FailedError) -> Judgement:
         """Send a letter back, or park it."""

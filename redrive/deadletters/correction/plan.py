@@ -148,11 +148,11 @@ def make_plan(
         on_progress: hears how many letters were judged, after each batch of records.
 
     Raises:
-        UnknownTopicError: a dead-letter topic is gone.
         UnavailableError: Kafka or the registry does not answer.
     """
     plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
     total = 0
+    shown: Counter[str] = Counter()
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
@@ -166,8 +166,10 @@ def make_plan(
                 continue
             _add(plan, judgement, context.guard)
             total += fingerprint(pack((str(letter), judgement.kind, judgement.reason, *_content(judgement))))
-            if judgement.kind == "publish":
-                _sample(plan, letter, judgement, samples, masked)
+            if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
+                shown[judgement.rules[0]] += 1
+                changes = diff(judgement.before, judgement.after, masked)
+                plan.samples.append(Sample(letter, judgement.rules, changes))
             if plan.letters % 5_000 == 0:
                 on_progress(plan.letters)
     plan.seconds = time.monotonic() - began
@@ -207,12 +209,6 @@ def _content(judgement: Judgement) -> Sequence[Any]:
     if event is None or judgement.kind != "publish":
         return judgement.rules
     return (event.topic, event.key, event.value, event.headers, event.timestamp, *judgement.rules)
-
-
-def _sample(plan: Plan, letter: LetterId, judgement: Judgement, most: int, masked: Set[str]) -> None:
-    if not judgement.rules or plan.rules[judgement.rules[0]] > most:
-        return
-    plan.samples.append(Sample(letter, judgement.rules, diff(judgement.before, judgement.after, masked)))
 
 
 def _shown(targets: Targets) -> dict[str, int | str]:

@@ -92,7 +92,6 @@ def settle(
         mode: see `redrive.pump.proof.prove`.
 
     Raises:
-        UnknownTopicError: a topic is gone.
         UnavailableError: Kafka or the ledger does not answer.
     """
     by_prefix = {f"{unit.name}/{STREAM}".encode(): unit for unit in units}

@@ -19,6 +19,7 @@ from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate, FateName
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_records
+from redrive.errors import UnknownTopicError
 from redrive.events import Event
 from redrive.pump.model import Chunk
 from redrive.pump.readback import ClientConfig, end_offsets
@@ -134,16 +135,14 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
     """Yield a unit's letters in batches, in order; the offset alone of one that is gone.
 
     Raises:
-        UnknownTopicError: the topic is gone.
+        UnknownTopicError: the topic was deleted just now; the next time, its letters are gone.
         UnavailableError: the cluster does not answer.
     """
-    offsets, number = unit.offsets, unit.partition
+    offsets = unit.offsets
     at = bisect_left(offsets, since)
-    ends = end_offsets(client_config, unit.topic)
-    there = ends[number] if number < len(ends) else 0  # what lies beyond was in a topic of the same name that is gone
+    there = _end(client_config, unit)
     for first, end in unit.stretches(since):
-        last = {number: min(end, there)}
-        for records in read_records(client_config, unit.cluster, unit.topic, {number: first}, last):
+        for records in _read(client_config, unit, first, min(end, there)):
             found: list[Record | int] = []
             for record in records:
                 while at < len(offsets) and offsets[at] < record.offset:
@@ -160,3 +159,18 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
             at += 1
         if gone:
             yield gone
+
+
+def _read(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iterator[list[Record]]:
+    if first < end:
+        at = unit.partition
+        yield from read_records(client_config, unit.cluster, unit.topic, {at: first}, {at: end})
+
+
+def _end(client_config: ClientConfig, unit: Unit) -> int:
+    """Say where the partition ends; what lies beyond was in a topic of the same name that is gone."""
+    try:
+        ends = end_offsets(client_config, unit.topic)
+    except UnknownTopicError:
+        return 0
+    return ends[unit.partition] if unit.partition < len(ends) else 0

@@ -1,0 +1,255 @@
+"""A program under test: one life of a correction, by the same steps as the flow, and without Prefect's server."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect.logging import disable_run_logger
+
+import flows.dlq_correction as flow
+import redrive.ledger.letters
+import redrive.pump.sink
+import tasks.correction
+from flows.dlq_correction import Correction
+from redrive.config import Config
+from redrive.deadletters.correction import Batch, Context, Plan, Terms, settling
+from redrive.errors import FencedError, HeldError, StalePlanError, UnavailableError
+from redrive.ledger import Ledger
+from redrive.pump.governor import Governor
+from redrive.pump.pump import Pump
+from tasks.approval import bind
+from tasks.board import Board
+from tasks.correction import Correcting, CorrectingUnits, UnitEnd, correct_partition
+from tasks.correction_report import Ending
+from tasks.operations import Run
+from tasks.side_by_side import how_stopped
+from tests.faults.fuses import Fuse, fused_sink, fused_transactions
+from tests.faults.journal import Journal
+from tests.faults.processes import enter
+
+JOB = "dlq-correction"
+RULES = """\
+match: first
+rules:
+  - name: numbers as text
+    match: {reason: invalid-value, when: "type(value.id) == string && value.id.matches('^[0-9]+$')"}
+    do:
+      - {op: convert, path: /id, to: integer}
+  - name: no number at all
+    match: {reason: invalid-value, when: "type(value.id) == string && value.id == 'none'"}
+    do:
+      - {op: replace, path: /id, value: still no number}
+  - name: tests
+    match: {reason: invalid-value, when: "value.note == 'test'"}
+    skip: it was a test
+"""
+
+CALLS = {
+    "claim": 1,
+    "select_letters": 2,
+    "settle_earlier": 1,
+    "look_at_main_topics": 1,
+    "judge_letters": 1,
+    "start": 3,
+    "begin": 18,
+    "commit": 14,
+    "transaction": 18,
+    "fates": 38,
+    "earlier fates": 4,
+    "write": 38,
+    "settle_cluster": 1,
+    "finish": 1,
+}
+"""Calls of a correction, and a sensible highest N of each; see `tests.faults.fuses`.
+
+``fates`` are handed to the ledger, by the source before the transaction of its chunk, and by settling; ``write`` is
+inside of the ledger's own transaction.
+"""
+
+PIECE, CHUNK_BYTES, AT_ONCE = 5, 1_500, 10
+TTL = 1.5
+"""Seconds without a heartbeat after which a holder is taken for dead."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Life:
+    """What one life is to do.
+
+    Attributes:
+        name: its name, such as ``op-1.2``.
+        folder: where its journal and log go.
+        config: the settings file.
+        operation: the operation's id; one that there is already is gone on with.
+        fuse: crash point; empty: none.
+        stops: at the crash point, the process is stopped, and not killed.
+        heartbeat: seconds between signs of life.
+        patience: seconds that a system may be away.
+    """
+
+    name: str
+    folder: Path
+    config: Path
+    operation: str
+    fuse: str = ""
+    stops: bool = False
+    heartbeat: float = 0.3
+    patience: float = 60.0
+
+
+def correct_batch(life: Life) -> None:
+    """Run one life."""
+    enter(life.folder / f"{life.name}.log")
+    journal = Journal(life.folder / f"{life.name}.journal")
+    sends = signal.SIGSTOP if life.stops else signal.SIGKILL
+    fuse = Fuse(life.fuse, lambda point: journal.write("crash", point), sends)
+    _fit(fuse)
+    try:
+        with disable_run_logger():
+            _Correction(life, journal, fuse).run()
+    except Exception as error:
+        logging.exception("%s", life)
+        journal.write("raised", type(error).__name__, repr(str(error)))
+    journal.write("passed", dict(fuse.passed))
+
+
+def _fit(fuse: Fuse) -> None:
+    """Put fuses into the product, and make its pieces small, so that there is much to be cut off in."""
+    correct: Any = sys.modules["redrive.deadletters.correction.correct"]
+    source: Any = sys.modules["redrive.deadletters.correction.source"]
+    redrive.pump.sink.Transactions = fused_transactions(fuse)  # type: ignore[misc, attr-defined]
+    correct.TransactionalSink = fused_sink(fuse, 6.0)
+    correct.Pump = partial(Pump, chunk_bytes=CHUNK_BYTES)
+    source.read_letters = _in_pieces(source.read_letters)
+    settling._AT_ONCE = AT_ONCE
+    writes: Any = redrive.ledger.letters.letter_writes
+    writes.record_fates = fuse.wrap("write", writes.record_fates)
+    Correcting.record_fates = _fused(fuse, Correcting.record_fates)  # type: ignore[method-assign]
+    for name in ("select_letters", "settle_earlier", "look_at_main_topics", "judge_letters"):
+        setattr(flow, name, fuse.wrap(name, _patient(getattr(flow, name).fn)))
+    settle: Any = tasks.correction.settle_cluster
+    tasks.correction.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))
+
+
+def _fused(fuse: Fuse, record: Callable[..., None]) -> Callable[..., None]:
+    def record_fates(work: Correcting, fates: Any, *, of: str | None = None) -> None:
+        with fuse.around("fates" if of is None else "earlier fates"):
+            record(work, fates, of=of)
+
+    return record_fates
+
+
+def _in_pieces(read: Callable[..., Iterator[list[Any]]]) -> Callable[..., Iterator[list[Any]]]:
+    def read_letters(*args: Any) -> Iterator[list[Any]]:
+        for records in read(*args):
+            for at in range(0, len(records), PIECE):
+                yield records[at : at + PIECE]
+
+    return read_letters
+
+
+def _patient(step: Callable[..., T]) -> Callable[..., T]:
+    """Repeat a step while a system is away, as Prefect does."""
+
+    def call(*args: Any, **more: Any) -> T:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return step(*args, **more)
+            except UnavailableError as error:
+                if time.monotonic() > deadline:
+                    raise
+                logging.warning("%s", error)
+                time.sleep(0.3)
+
+    return call
+
+
+class _Run(Run):
+    """A run that only the ledger knows."""
+
+    def __init__(self, ledger: Ledger, operation_id: str, fuse: Fuse) -> None:
+        self.ledger, self.id, self.job = ledger, operation_id, JOB
+        self.url, self.who = "", "tests"
+        self._ended = False
+        self._fuse = fuse
+
+    def claim(self, topics: Iterable[tuple[str, str]], *, all_or_none: bool) -> Any:
+        with self._fuse.around("claim"):
+            _patient(self.ledger.claim)(["/".join(topic) for topic in topics], self.operation, TTL)
+
+
+class _Correction:
+    def __init__(self, life: Life, journal: Journal, fuse: Fuse) -> None:
+        self._life, self._journal, self._fuse = life, journal, fuse
+        self._config = Config.load(life.config)
+        self._correction = Correction(mode="run", rules="rules.yaml")
+
+    def run(self) -> None:
+        with _patient(Ledger.open)(self._config.ledger_url()) as ledger:
+            run = _Run(ledger, self._life.operation, self._fuse)
+            _patient(run.begin)("run", "one", ["one"], {})
+            with run.operation.keep_alive(self._life.heartbeat):
+                try:
+                    ending = self._carry_out(run)
+                    with self._fuse.around("finish"):
+                        run.operation.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
+                except (HeldError, StalePlanError) as error:
+                    self._journal.write("refused", type(error).__name__, repr(str(error)))
+                    run.finish("refused", evidence={"reason": str(error)})
+                    return
+                except FencedError as error:
+                    self._journal.write("fenced", repr(str(error)))
+                    return
+            self._journal.write("ended", ending.word, ending.counts, ending.findings)
+
+    def _carry_out(self, run: _Run) -> Ending:
+        rules = tasks.correction.read_rules(self._config, self._correction.rules)
+        known = run.known_plan
+        terms = Terms(
+            rules=rules.digest if rules else "",
+            policy=self._correction.order,
+            attempts=self._config.corrections.attempts,
+            selection=self._correction.model_dump(mode="json")["selection"],
+            upto=known["upto"] if known else run.ledger.letters.last_entry(),
+        )
+        work = Correcting(self._config, run, terms, rules, self._correction.selection)
+        batch = flow.gather(run, work, self._correction)
+        contexts = {cluster: flow.look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
+        plan = flow.judge_letters(work, batch, contexts, 0)
+        bind(run, plan.canonical(), known)
+        ends = self._correct(work, batch, contexts)
+        for end in ends:
+            if end.how != "done":
+                self._journal.write("unit", end.unit, end.how, end.reason)
+        return self._end(work, plan, ends)
+
+    def _correct(self, work: Correcting, batch: Batch, contexts: dict[str, Context]) -> list[UnitEnd]:
+        governor, board = Governor(), Board({unit: len(unit.offsets) for unit in batch.units})
+        at_work = CorrectingUnits(work, contexts, governor, board, patience=self._life.patience)
+        correct: Any = _patient(correct_partition.fn)
+
+        def one(unit: Any) -> UnitEnd:
+            try:
+                return UnitEnd(unit, "done", correct(str(unit), tasks.correction._Letters(unit), at_work))
+            except Exception as error:
+                logging.exception("%s", unit)
+                return UnitEnd(unit, how_stopped(error), reason=str(error))
+
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(one, batch.units))
+
+    def _end(self, work: Correcting, plan: Plan, ends: list[UnitEnd]) -> Ending:
+        proofs = tasks.correction.settle_all(work, ends, mode="full")
+        fates = _patient(work.run.ledger.letters.fates_by)(work.run.id)
+        return Ending(plan, ends, proofs, work.earlier, fates, "", 1.0, "full speed", [])

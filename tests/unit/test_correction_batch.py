@@ -1,0 +1,75 @@
+"""A batch: which partitions to read where, and which keys to look for on main topics."""
+
+from __future__ import annotations
+
+import random
+from array import array
+
+import pytest
+
+from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
+from redrive.ledger.letter_queries import Subject
+
+
+def subject(offset: int, **more: object) -> Subject:
+    given = {"cluster": "one", "main_topic": "orders", "topic": "dlq.shop", "partition": 0, "offset": offset}
+    return Subject(**given | {"timestamp": 1_000 + offset, "key": b"k"} | more)  # type: ignore[arg-type]
+
+
+def unit(*offsets: int) -> Unit:
+    return Unit("one", "dlq.shop", 0, array("q", offsets))
+
+
+def test_there_is_a_unit_for_each_partition_with_its_offsets_in_order() -> None:
+    letters = [subject(offset, partition=offset % 3, cluster=c) for offset in range(12) for c in ("two", "one")]
+    random.Random(1).shuffle(letters)
+    batch = Batch(letters)
+    assert [unit.name for unit in batch.units] == [f"dlq/{c}/dlq.shop/{p}" for c in ("one", "two") for p in range(3)]
+    assert [list(unit.offsets) for unit in batch.units] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]] * 2
+    assert (batch.letters, batch.clusters) == (24, ["one", "two"])
+
+
+def test_keys_are_looked_for_on_their_main_topics_since_the_oldest_letter() -> None:
+    batch = Batch([subject(5, key=b"a"), subject(3, key=b"b"), subject(1, key=None), subject(9, main_topic="refunds")])
+    orders = batch.wanted["one", "orders"]
+    assert (orders.keys, orders.since) == ({b"a", b"b"}, 1_003)
+    assert batch.wanted["one", "refunds"].keys == {b"k"}
+    assert batch.main_topics("one") == ["orders", "refunds"]
+    assert batch.main_topics("two") == []
+
+
+def test_letters_without_a_key_have_nothing_to_look_for() -> None:
+    wanted = Batch([subject(1, key=None, main_topic="")]).wanted["one", ""]
+    assert wanted.keys == set()
+
+
+def test_no_letter_is_no_unit() -> None:
+    batch = Batch([])
+    assert (batch.units, batch.letters, batch.wanted, batch.clusters) == ([], 0, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("offsets", "since", "stretches"),
+    [
+        ((), 0, []),
+        ((7,), 0, [(7, 8)]),
+        ((7,), 7, [(7, 8)]),
+        ((7,), 8, []),
+        ((1, 2, 9), 0, [(1, 10)]),
+        ((1, 2, 9), 2, [(2, 10)]),
+        ((1, 2, 9), 3, [(9, 10)]),
+        ((0, SPARSE), 0, [(0, SPARSE + 1)]),
+        ((0, SPARSE + 1), 0, [(0, 1), (SPARSE + 1, SPARSE + 2)]),
+        ((0, 1, SPARSE * 3, SPARSE * 3 + 5, SPARSE * 9), 0,
+         [(0, 2), (SPARSE * 3, SPARSE * 3 + 6), (SPARSE * 9, SPARSE * 9 + 1)]),
+        ((0, 1, SPARSE * 3, SPARSE * 9), 2, [(SPARSE * 3, SPARSE * 3 + 1), (SPARSE * 9, SPARSE * 9 + 1)]),
+    ],
+)  # fmt: skip
+def test_long_gaps_are_not_read(offsets: tuple[int, ...], since: int, stretches: list[tuple[int, int]]) -> None:
+    assert list(unit(*offsets).stretches(since)) == stretches
+
+
+def test_a_unit_is_equal_to_itself_only_so_that_it_can_be_a_key() -> None:
+    one, other = unit(1), unit(1)
+    assert one != other
+    assert {one: 1, other: 2}[one] == 1
