@@ -26,6 +26,7 @@ These headers come after the event's own, all in UTF-8 and each only where it ap
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -55,7 +56,7 @@ _NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
 _LONGEST_DETAIL = 1_000
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class Letter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A dead letter, read.
 
     Attributes:
@@ -230,11 +231,11 @@ def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None)
         LetterFormatError: the record is none, or is damaged.
     """
     headers = headers or []
-    about = {name: (text or b"").decode(errors="replace") for name, text in headers if name in _NAMES}
-    missing = [name for name in ("redrive-reason", "redrive-topic", "redrive-encoding") if name not in about]
-    if missing:
-        raise LetterFormatError(f"it has no header {missing[0]}; is this a dead-letter topic of Redrive?")
-    encoding = about["redrive-encoding"]
+    about = dict(headers)
+    for name in ("redrive-reason", "redrive-topic", "redrive-encoding"):
+        if name not in about:
+            raise LetterFormatError(f"it has no header {name}; is this a dead-letter topic of Redrive?")
+    encoding = _text(about, "redrive-encoding")
     if encoding not in (RAW, JSON):
         raise LetterFormatError(f"its encoding is {encoding!r}; only {RAW} and {JSON} are known")
     content: Any = value
@@ -249,19 +250,19 @@ def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None)
         key=key,
         value=content,
         headers=own,
-        reason=about["redrive-reason"],
-        detail=about.get("redrive-detail", ""),
-        field=about.get("redrive-field", ""),
-        topic=about["redrive-topic"],
-        partition=_number(about, "partition"),
-        offset=_number(about, "offset"),
-        timestamp=_number(about, "timestamp"),
-        schema_id=_number(about, "schema-id"),
-        attempt=_number(about, "attempt") or 1,
+        reason=_text(about, "redrive-reason"),
+        detail=_text(about, "redrive-detail"),
+        field=_text(about, "redrive-field"),
+        topic=_text(about, "redrive-topic"),
+        partition=_number(about, "redrive-partition"),
+        offset=_number(about, "redrive-offset"),
+        timestamp=_number(about, "redrive-timestamp"),
+        schema_id=_number(about, "redrive-schema-id"),
+        attempt=_number(about, "redrive-attempt") or 1,
         encoding=encoding,
         lossless="redrive-lossy" not in about,
-        producer=about.get("redrive-producer", ""),
-        at=about.get("redrive-at", ""),
+        producer=_text(about, "redrive-producer"),
+        at=_text(about, "redrive-at"),
     )
 
 
@@ -298,14 +299,18 @@ def _header(name: str, text: str) -> Headers:
     return [(_PREFIX + name, shown.encode(errors="replace"))]
 
 
-def _number(about: dict[str, str], name: str) -> int | None:
-    text = about.get(_PREFIX + name)
-    if text is None:
+def _text(about: Mapping[str, bytes | None], name: str) -> str:
+    text = about.get(name)
+    return text.decode(errors="replace") if text else ""
+
+
+def _number(about: Mapping[str, bytes | None], name: str) -> int | None:
+    if name not in about:
         return None
     try:
-        return int(text)
+        return int(_text(about, name))
     except ValueError:
-        raise LetterFormatError(f"its header {_PREFIX}{name} is not a number") from None
+        raise LetterFormatError(f"its header {name} is not a number") from None
 
 
 def _now() -> int:

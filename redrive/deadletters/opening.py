@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from redrive.deadletters.dialects import Record, confluent, connect, sight, spring
 from redrive.deadletters.letter import RAW, Letter, own_headers, read_letter
 from redrive.events import Headers
@@ -54,7 +56,12 @@ def open_letter(record: Record) -> Letter:
 
 def event_headers(headers: Headers) -> Headers:
     """Leave out what jobs and foreign systems have added."""
-    return [header for header in headers if header[0] not in _OF_JOBS and not header[0].startswith(_FOREIGN)]
+    return [header for header in headers if _is_of_the_event(header[0])]
+
+
+@lru_cache(maxsize=1024)
+def _is_of_the_event(name: str) -> bool:
+    return name not in _OF_JOBS and not name.startswith(_FOREIGN)
 
 
 def _with_headers(letter: Letter, headers: Headers) -> Letter:
