@@ -52,7 +52,9 @@ RAW, JSON = "raw", "json"
 _PREFIX = "redrive-"
 _WHY = ("reason", "detail", "field", "schema-id", "attempt", "producer", "at")
 _WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
-_NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
+NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
+"""The headers of letters."""
+
 _LONGEST_DETAIL = 1_000
 
 
@@ -224,8 +226,14 @@ def without_value(letter: Event) -> Event:
     return Event(letter.id, letter.topic, letter.key, None, headers + lost, letter.timestamp)
 
 
-def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None) -> Letter:
+def read_letter(
+    headers: Headers | None, key: bytes | None, value: bytes | None, *, own: Headers | None = None
+) -> Letter:
     """Read a dead letter.
+
+    Args:
+        headers: the record's; likewise ``key`` and ``value``.
+        own: the event's own among them; None: all but those of `own_headers`.
 
     Raises:
         LetterFormatError: the record is none, or is damaged.
@@ -244,7 +252,7 @@ def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None)
             content = tagged_json.decode(value or b"")
         except ValueError as error:
             raise LetterFormatError(f"its value can't be read: {error}") from error
-    own = own_headers(headers)
+    own = own_headers(headers) if own is None else own
     return Letter(
         id=event_id(own),
         key=key,
@@ -291,7 +299,7 @@ def _about(
 
 def own_headers(headers: Headers) -> Headers:
     """Give the event's own headers: without what letters have added."""
-    return [header for header in headers if header[0] not in _NAMES]
+    return [header for header in headers if header[0] not in NAMES]
 
 
 def _header(name: str, text: str) -> Headers:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -24,6 +25,7 @@ from redrive.pump.model import Chunk
 from redrive.pump.readback import ClientConfig, end_offsets
 
 STREAM = "letters"
+_PIECE = 2_000  # letters between two cursors
 GONE = "gone"
 """The reason of letters that their topic no longer has: deleted by its retention, or by somebody."""
 
@@ -66,6 +68,7 @@ class LetterSource:
         self._unit = unit
         self._judge, self._guard, self._policy = judge, guard, policy
         self._operation = operation
+        self._origins = origins(unit)
         self._record_fates = record_fates
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
@@ -74,13 +77,14 @@ class LetterSource:
         if cursor is not None:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
-        for records in read_letters(self._client, self._unit, since):
-            yield self._chunk(records)
+        letters = read_letters(self._client, self._unit, since)
+        while chunk := self._chunk(islice(letters, _PIECE)):
+            yield chunk
 
     def committed(self, chunk: Chunk) -> None:
         """Nothing is to be deleted: dead-letter topics keep what they have."""
 
-    def _chunk(self, records: Sequence[Record | int]) -> Chunk:
+    def _chunk(self, records: Iterable[Record | int]) -> Chunk | None:
         events: list[Event] = []
         fates: list[Fate] = []
         passed: Counter[str] = Counter()
@@ -92,7 +96,7 @@ class LetterSource:
                 fates.append(self._fate(record, "skipped", GONE))
                 continue
             last = record.offset
-            judgement = self._judge.judge(record, origin(self._unit, record.offset))
+            judgement = self._judge.judge(record, self._origins % last)
             fate = stays(judgement, self._guard, self._policy)
             if fate is not None:
                 reason = judgement.reason or NEWER_EVENT
@@ -102,6 +106,8 @@ class LetterSource:
                 events.append(judgement.event)
             else:
                 passed[LEFT + judgement.reason] += 1
+        if last < 0:
+            return None
         if fates:
             self._record_fates(fates)
         return Chunk(events, msgspec.msgpack.encode(Cursor(self._operation, last + 1)), dict(passed) or None)
@@ -125,13 +131,13 @@ def stays(judgement: Judgement, guard: OrderGuard, policy: Policy) -> FateName |
     return None
 
 
-def origin(unit: Unit, offset: int) -> str:
-    """Name a letter in the manner of `redrive.pump.proof`."""
-    return f"{unit.name}/{STREAM}/{offset}/0"
+def origins(unit: Unit) -> str:
+    """Give how a unit's letters are named, in the manner of `redrive.pump.proof`: ``origins(unit) % offset``."""
+    return f"{unit.name}/{STREAM}/%d/0"
 
 
-def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Iterator[list[Record | int]]:
-    """Yield a unit's letters in batches, in order; the offset alone of one that is gone.
+def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Iterator[Record | int]:
+    """Yield a unit's letters, in order; the offset alone of one that is gone.
 
     Raises:
         UnknownTopicError: the topic is gone.
@@ -144,19 +150,13 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
     for first, end in unit.stretches(since):
         last = {number: min(end, there)}
         for records in read_records(client_config, unit.cluster, unit.topic, {number: first}, last):
-            found: list[Record | int] = []
             for record in records:
                 while at < len(offsets) and offsets[at] < record.offset:
-                    found.append(offsets[at])
+                    yield offsets[at]
                     at += 1
                 if at < len(offsets) and offsets[at] == record.offset:
-                    found.append(record)
+                    yield record
                     at += 1
-            if found:
-                yield found
-        gone: list[Record | int] = []
         while at < len(offsets) and offsets[at] < end:
-            gone.append(offsets[at])
+            yield offsets[at]
             at += 1
-        if gone:
-            yield gone

@@ -76,14 +76,14 @@ def compile_condition(text: str) -> Expression | list[Mistake]:
 
     def condition(letter: Letter, value: Any) -> bool:
         given = inputs(letter, value)
-        if given is not None and given in known:
+        if given in known:
             return known[given]
         outcome = evaluate(letter, value)
         answer = outcome.value()
         if answer is not True and answer is not False:
             checked(outcome)
             raise Refusal(f"gives {kind(answer)}, not true or false")
-        if given is not None:
+        if given is not None and all(type(one) is not str or len(one) <= _LONGEST_KNOWN for one in given):
             if len(known) >= _MOST_KNOWN:
                 known.clear()
             known[given] = answer
@@ -175,18 +175,21 @@ def _used(text: str) -> list[str]:
 
 
 def _inputs(text: str) -> Callable[[Letter, Any], tuple[Any, ...] | None]:
-    """Return what gives all that an expression can depend on, to be told apart by; None if that is large, or unusual."""
+    """Return what gives all that an expression depends on, and its types; None if it is not all there, or not plain."""
     fields = fields_of_value(text)
     takes = [_OF_LETTER[name] for name in _used(text)]
 
     def inputs(letter: Letter, value: Any) -> tuple[Any, ...] | None:
         if fields is None or type(value) is not dict:
             return None
-        found = [value.get(name, _ABSENT) for name in fields] + [take(letter) for take in takes]
-        types = tuple(map(type, found))  # 1 is neither true nor 1.0
-        if not _SMALL_TYPES.issuperset(types) or any(type(one) is str and len(one) > _LONGEST_KNOWN for one in found):
+        try:
+            found = [value[name] for name in fields]
+        except KeyError:
             return None
-        return types, *found
+        if takes:
+            found += [take(letter) for take in takes]
+        types = tuple(map(type, found))  # 1 is not true
+        return (types, *found) if _PLAIN_TYPES.issuperset(types) else None
 
     return inputs
 
@@ -202,8 +205,7 @@ _OF_LETTER: dict[str, Callable[[Letter], Any]] = {
     "letter.key": lambda letter: letter.key,
     "letter.headers": lambda letter: {name: value for name, value in letter.headers if value is not None},
 }
-_ABSENT = object()
-_SMALL_TYPES = frozenset({type(None), bool, int, str, type(_ABSENT)})
+_PLAIN_TYPES = frozenset({type(None), bool, int, str})
 _LONGEST_KNOWN = 200
 _MOST_KNOWN = 1_000
 _AS_IT_IS = frozenset({type(None), bool, float, str, bytes})
