@@ -59,8 +59,8 @@ class _Code(NamedTuple):
     """How to encode one value.
 
     Attributes:
-        test: an expression that is true only for good values; ``{v}`` is the value, ``{uses}`` an object it needs.
-        result: an expression for the bytes of a good value.
+        test: an expression that is false for other types; ``{v}`` is the value, ``{uses}`` an object it needs.
+        result: an expression for the bytes of a good value, if the test was true; it raises for any other.
         uses: that object.
     """
 
@@ -74,15 +74,27 @@ def compile_quick(schema: AvroSchema) -> Encode:
     return _Quick(schema.named).function(schema.inner)
 
 
+_MORE = tuple(bytes((bits & 0x7F | 0x80, bits >> 7 | 0x80)) for bits in range(1 << 14))
+_LAST = tuple(bytes((bits,) if bits < 0x80 else (bits & 0x7F | 0x80, bits >> 7)) for bits in range(1 << 14))
+
+
 def _long(number: int) -> bytes:
-    """Encode an int or long: zigzag, then seven bits a byte, the lowest first."""
+    """Encode a long: zigzag, then seven bits a byte, the lowest first; two bytes at a time are looked up."""
     rest = (number << 1) ^ (number >> 63)
-    data = bytearray()
-    while rest > 0x7F:
-        data.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    data.append(rest)
-    return bytes(data)
+    data = b""
+    while rest >= 1 << 14:
+        data += _MORE[rest & 0x3FFF]
+        rest >>= 14
+    return data + _LAST[rest]
+
+
+def _number(low: int, high: int) -> Callable[[int], bytes]:
+    def encode(number: int) -> bytes:
+        if not low <= number <= high:
+            raise UnusualError
+        return _long(number)
+
+    return encode
 
 
 _small = tuple(_long(number) for number in (*range(_SMALL), *range(-_SMALL, 0)))
@@ -111,6 +123,8 @@ def _instant(units_a_second: int) -> Callable[[datetime], bytes]:
 _SPACE: dict[str, Any] = {
     "small": _small,
     "long": _long,
+    "checked_int": _number(*INT),
+    "checked_long": _number(*LONG),
     "text": _text,
     "octets": _octets,
     "double": Struct("<d").pack,
@@ -124,12 +138,12 @@ _SPACE: dict[str, Any] = {
 }
 """What generated code can name."""
 
-_NUMBER = f"(small[{{v}}] if {-_SMALL} <= {{v}} < {_SMALL} else long({{v}}))"
+_NUMBER = f"(small[{{v}}] if {-_SMALL} <= {{v}} < {_SMALL} else checked_%s({{v}}))"
 _SIMPLE = {
     "null": _Code("{v} is None", "b''"),
     "boolean": _Code("({v} is True or {v} is False)", "(b'\\1' if {v} else b'\\0')"),
-    "int": _Code(f"type({{v}}) is int and {INT[0]} <= {{v}} <= {INT[1]}", _NUMBER),
-    "long": _Code(f"type({{v}}) is int and {LONG[0]} <= {{v}} <= {LONG[1]}", _NUMBER),
+    "int": _Code("type({v}) is int", _NUMBER % "int"),
+    "long": _Code("type({v}) is int", _NUMBER % "long"),
     "float": _Code(
         f"(type({{v}}) is float and {-FLOAT_LIMIT!r} < {{v}} < {FLOAT_LIMIT!r}"
         f" or type({{v}}) is int and {-(2**24)} <= {{v}} <= {2**24})",

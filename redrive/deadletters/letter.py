@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -52,13 +53,15 @@ RAW, JSON = "raw", "json"
 _PREFIX = "redrive-"
 _WHY = ("reason", "detail", "field", "schema-id", "attempt", "producer", "at")
 _WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
-_NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
+NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
+"""The headers of letters."""
+
 _LONGEST_DETAIL = 1_000
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _MOST = 2**63 - 1  # what Kafka's times and offsets can be
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class Letter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A dead letter, read.
 
     Attributes:
@@ -226,18 +229,24 @@ def without_value(letter: Event) -> Event:
     return Event(letter.id, letter.topic, letter.key, None, headers + lost, letter.timestamp)
 
 
-def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None) -> Letter:
+def read_letter(
+    headers: Headers | None, key: bytes | None, value: bytes | None, *, own: Headers | None = None
+) -> Letter:
     """Read a dead letter.
+
+    Args:
+        headers: the record's; likewise ``key`` and ``value``.
+        own: the event's own among them; None: all but those of `own_headers`.
 
     Raises:
         LetterFormatError: the record is none, or is damaged.
     """
     headers = headers or []
-    about = {name: (text or b"").decode(errors="replace") for name, text in headers if name in _NAMES}
-    missing = [name for name in ("redrive-reason", "redrive-topic", "redrive-encoding") if name not in about]
-    if missing:
-        raise LetterFormatError(f"it has no header {missing[0]}; is this a dead-letter topic of Redrive?")
-    encoding = about["redrive-encoding"]
+    about = dict(headers)
+    for name in ("redrive-reason", "redrive-topic", "redrive-encoding"):
+        if name not in about:
+            raise LetterFormatError(f"it has no header {name}; is this a dead-letter topic of Redrive?")
+    encoding = _text(about, "redrive-encoding")
     if encoding not in (RAW, JSON):
         raise LetterFormatError(f"its encoding is {encoding!r}; only {RAW} and {JSON} are known")
     content: Any = value
@@ -246,25 +255,25 @@ def read_letter(headers: Headers | None, key: bytes | None, value: bytes | None)
             content = tagged_json.decode(value or b"")
         except ValueError as error:
             raise LetterFormatError(f"its value can't be read: {error}") from error
-    own = own_headers(headers)
+    own = own_headers(headers) if own is None else own
     return Letter(
         id=event_id(own),
         key=key,
         value=content,
         headers=own,
-        reason=about["redrive-reason"],
-        detail=about.get("redrive-detail", ""),
-        field=about.get("redrive-field", ""),
-        topic=about["redrive-topic"],
-        partition=_number(about, "partition"),
-        offset=_number(about, "offset"),
-        timestamp=_number(about, "timestamp"),
-        schema_id=_number(about, "schema-id"),
-        attempt=_number(about, "attempt") or 1,
+        reason=_text(about, "redrive-reason"),
+        detail=_text(about, "redrive-detail"),
+        field=_text(about, "redrive-field"),
+        topic=_text(about, "redrive-topic"),
+        partition=_number(about, "redrive-partition"),
+        offset=_number(about, "redrive-offset"),
+        timestamp=_number(about, "redrive-timestamp"),
+        schema_id=_number(about, "redrive-schema-id"),
+        attempt=_number(about, "redrive-attempt") or 1,
         encoding=encoding,
         lossless="redrive-lossy" not in about,
-        producer=about.get("redrive-producer", ""),
-        at=about.get("redrive-at", ""),
+        producer=_text(about, "redrive-producer"),
+        at=_text(about, "redrive-at"),
     )
 
 
@@ -293,7 +302,7 @@ def _about(
 
 def own_headers(headers: Headers) -> Headers:
     """Give the event's own headers: without what letters have added."""
-    return [header for header in headers if header[0] not in _NAMES]
+    return [header for header in headers if header[0] not in NAMES]
 
 
 def _header(name: str, text: str) -> Headers:
@@ -301,12 +310,17 @@ def _header(name: str, text: str) -> Headers:
     return [(_PREFIX + name, shown.encode(errors="replace"))]
 
 
-def _number(about: dict[str, str], name: str) -> int | None:
-    text = about.get(_PREFIX + name)
-    if text is None:
+def _text(about: Mapping[str, bytes | None], name: str) -> str:
+    text = about.get(name)
+    return text.decode(errors="replace") if text else ""
+
+
+def _number(about: Mapping[str, bytes | None], name: str) -> int | None:
+    if name not in about:
         return None
+    text = _text(about, name)
     if not _DIGITS.fullmatch(text) or int(text) > _MOST:
-        raise LetterFormatError(f"its header {_PREFIX}{name} is not a number from 0 to {_MOST}")
+        raise LetterFormatError(f"its header {name} is not a number from 0 to {_MOST}")
     return int(text)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from redrive.deadletters.dialects import Record, confluent, connect, sight, spring
-from redrive.deadletters.letter import RAW, Letter, own_headers, read_letter
+from redrive.deadletters.letter import NAMES, RAW, Letter, read_letter
 from redrive.events import Headers
 from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
 
@@ -24,18 +26,17 @@ def open_letter(record: Record) -> Letter:
         LetterFormatError: one of Redrive's own, and damaged.
     """
     headers = record.headers or []
+    own = event_headers(headers)
     if headers and headers[-1][0] in _LAST_OF_OWN:  # the usual case, for which all dialects need not be asked
-        letter = read_letter(headers, record.key, record.value)
-        return _with_headers(letter, event_headers(letter.headers))
+        return read_letter(headers, record.key, record.value, own=own)
     seen = sight(record)
     if seen.dialect == "own":
-        letter = read_letter(headers, record.key, record.value)
-        return _with_headers(letter, event_headers(letter.headers))
+        return read_letter(headers, record.key, record.value, own=own)
     return Letter(
         id=seen.event_id,
         key=seen.key,
         value=record.value,
-        headers=event_headers(own_headers(headers)),
+        headers=own,
         reason=seen.reason,
         detail="",
         field=seen.field,
@@ -53,12 +54,10 @@ def open_letter(record: Record) -> Letter:
 
 
 def event_headers(headers: Headers) -> Headers:
-    """Leave out what jobs and foreign systems have added."""
-    return [header for header in headers if header[0] not in _OF_JOBS and not header[0].startswith(_FOREIGN)]
+    """Leave out what letters, jobs and foreign systems have added."""
+    return [header for header in headers if _is_of_the_event(header[0])]
 
 
-def _with_headers(letter: Letter, headers: Headers) -> Letter:
-    if len(headers) == len(letter.headers):
-        return letter
-    fields = {name: getattr(letter, name) for name in Letter.__struct_fields__}
-    return Letter(**(fields | {"headers": headers}))
+@lru_cache(maxsize=1024)
+def _is_of_the_event(name: str) -> bool:
+    return name not in NAMES and name not in _OF_JOBS and not name.startswith(_FOREIGN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
@@ -15,8 +15,10 @@ from redrive.pump.readback import ClientConfig, end_offsets, scan
 
 def read_records(
     client_config: ClientConfig, cluster: str, topic: str, start: Mapping[int, int], end: Mapping[int, int]
-) -> Iterator[list[Record]]:
+) -> Iterator[Iterator[Record]]:
     """Yield what is committed of a dead-letter topic in batches, each partition in order.
+
+    A record is made when its batch is asked for it: so only what is kept of it takes memory.
 
     Args:
         client_config: the cluster.
@@ -50,7 +52,7 @@ def read_record(client_config: ClientConfig, letter: LetterId, *, patience: floa
     if partition >= len(ends) or offset >= ends[partition]:
         return None  # of a topic of the same name that is gone
     for messages in scan(client_config, topic, {partition: offset}, end={partition: offset + 1}, patience=patience):
-        return _records(cluster or "", topic, messages)[0]
+        return next(_records(cluster or "", topic, messages))
     return None
 
 
@@ -60,17 +62,16 @@ def still_is(record: Record, seen: Sighting) -> bool:
     return all(getattr(now, name) == getattr(seen, name) for name in ("timestamp", "event_id", "size"))
 
 
-def _records(cluster: str, topic: str, messages: Sequence[Message]) -> list[Record]:
-    return [
-        Record(
+def _records(cluster: str, topic: str, messages: Iterable[Message]) -> Iterator[Record]:
+    for message in messages:
+        known, timestamp = message.timestamp()
+        yield Record(
             cluster,
             topic,
             cast(int, message.partition()),
             cast(int, message.offset()),
-            0 if message.timestamp()[0] == TIMESTAMP_NOT_AVAILABLE else message.timestamp()[1],
+            0 if known == TIMESTAMP_NOT_AVAILABLE else timestamp,
             cast("Headers | None", message.headers()),
             message.key(),
             message.value(),
         )
-        for message in messages
-    ]

@@ -126,7 +126,7 @@ class Judge:
             [
                 *letter.headers,
                 ("redrive-attempt", b"%d" % letter.attempt),
-                (CORRECTION_HEADER, marks.write(marks.Mark(self._digest, rules))),
+                (CORRECTION_HEADER, marks.applied(self._digest, rules)),
             ],
             # Of 0, librdkafka makes the time of day.
             max(1, record.timestamp if letter.timestamp is None else letter.timestamp),
@@ -182,7 +182,7 @@ class Judge:
         parked = letter.attempt + 1 > self._attempts
         topic, reason = (PARKING_TOPIC, ATTEMPTS) if parked else (record.topic, why.reason)
         event = letter_again(letter, topic, record.value, event_id=origin, detail=why.detail)
-        event.headers.append((CORRECTION_HEADER, marks.write(marks.Mark(self._digest, refused=reason))))
+        event.headers.append((CORRECTION_HEADER, marks.refused(self._digest, reason)))
         event.origin = origin
         return Judgement("park" if parked else "reject", reason, why.detail, why.rules, event, value)
 

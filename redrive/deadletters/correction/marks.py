@@ -24,9 +24,15 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 @lru_cache(maxsize=1024)
-def write(mark: Mark) -> bytes:
-    """Give the header's value."""
-    return msgspec.json.encode(mark)
+def applied(digest: str, rules: tuple[str, ...]) -> bytes:
+    """Give the header's value for a corrected event."""
+    return msgspec.json.encode(Mark(digest, rules))
+
+
+@lru_cache(maxsize=1024)
+def refused(digest: str, reason: str) -> bytes:
+    """Give the header's value for a letter that could not be put right."""
+    return msgspec.json.encode(Mark(digest, refused=reason))
 
 
 @lru_cache(maxsize=1024)

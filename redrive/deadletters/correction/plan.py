@@ -13,7 +13,7 @@ from redrive.deadletters.correction.context import Context
 from redrive.deadletters.correction.diff import Change, diff
 from redrive.deadletters.correction.judging import Judgement
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
-from redrive.deadletters.correction.source import GONE, origin, read_letters
+from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.correction.targets import Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
@@ -178,12 +178,12 @@ def make_plan(
 
 
 def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | None]]:
-    for records in read_letters(context.client, unit):
-        for record in records:
-            if isinstance(record, int):
-                yield record, None
-            else:
-                yield record.offset, context.judge.judge(record, origin(unit, record.offset))
+    origin = origins(unit)
+    for record in read_letters(context.client, unit):
+        if isinstance(record, int):
+            yield record, None
+        else:
+            yield record.offset, context.judge.judge(record, origin % record.offset)
 
 
 def _add(plan: Plan, judgement: Judgement, guard: OrderGuard) -> None:

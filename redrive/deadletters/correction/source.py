@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -25,6 +26,8 @@ from redrive.pump.model import Chunk
 from redrive.pump.readback import ClientConfig, end_offsets
 
 STREAM = "letters"
+_PIECE = 2_000  # letters between two cursors
+_PIECE_BYTES = 1 << 20
 GONE = "gone"
 """The reason of letters that their topic no longer has: deleted by its retention, or by somebody."""
 
@@ -67,6 +70,7 @@ class LetterSource:
         self._unit = unit
         self._judge, self._guard, self._policy = judge, guard, policy
         self._operation = operation
+        self._origins = origins(unit)
         self._record_fates = record_fates
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
@@ -75,25 +79,27 @@ class LetterSource:
         if cursor is not None:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
-        for records in read_letters(self._client, self._unit, since):
-            yield self._chunk(records)
+        letters = read_letters(self._client, self._unit, since)
+        while chunk := self._chunk(letters):
+            yield chunk
 
     def committed(self, chunk: Chunk) -> None:
         """Nothing is to be deleted: dead-letter topics keep what they have."""
 
-    def _chunk(self, records: Sequence[Record | int]) -> Chunk:
+    def _chunk(self, letters: Iterator[Record | int]) -> Chunk | None:
+        """Judge as many letters as make a piece; None if there are no more."""
         events: list[Event] = []
         fates: list[Fate] = []
         passed: Counter[str] = Counter()
-        last = -1
-        for record in records:
+        last, size = -1, 0
+        for record in islice(letters, _PIECE):
             if isinstance(record, int):
                 last = record
                 passed[f"skipped: {GONE}"] += 1
                 fates.append(self._fate(record, "skipped", GONE))
                 continue
             last = record.offset
-            judgement = self._judge.judge(record, origin(self._unit, record.offset))
+            judgement = self._judge.judge(record, self._origins % last)
             fate = stays(judgement, self._guard, self._policy)
             if fate is not None:
                 reason = judgement.reason or NEWER_EVENT
@@ -101,8 +107,13 @@ class LetterSource:
                 fates.append(self._fate(last, fate, reason, judgement.rules if judgement.kind == "skip" else ()))
             elif judgement.event is not None:
                 events.append(judgement.event)
+                size += len(judgement.event.value or b"")
             else:
                 passed[LEFT + judgement.reason] += 1
+            if size >= _PIECE_BYTES:
+                break
+        if last < 0:
+            return None
         if fates:
             self._record_fates(fates)
         return Chunk(events, msgspec.msgpack.encode(Cursor(self._operation, last + 1)), dict(passed) or None)
@@ -126,13 +137,13 @@ def stays(judgement: Judgement, guard: OrderGuard, policy: Policy) -> FateName |
     return None
 
 
-def origin(unit: Unit, offset: int) -> str:
-    """Name a letter in the manner of `redrive.pump.proof`."""
-    return f"{unit.name}/{STREAM}/{offset}/0"
+def origins(unit: Unit) -> str:
+    """Give how a unit's letters are named, in the manner of `redrive.pump.proof`: ``origins(unit) % offset``."""
+    return f"{unit.name}/{STREAM}/%d/0"
 
 
-def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Iterator[list[Record | int]]:
-    """Yield a unit's letters in batches, in order; the offset alone of one that is gone.
+def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Iterator[Record | int]:
+    """Yield a unit's letters, in order; the offset alone of one that is gone.
 
     Raises:
         UnknownTopicError: the topic was deleted just now; the next time, its letters are gone.
@@ -143,25 +154,19 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
     there = _end(client_config, unit)
     for first, end in unit.stretches(since):
         for records in _read(client_config, unit, first, min(end, there)):
-            found: list[Record | int] = []
             for record in records:
                 while at < len(offsets) and offsets[at] < record.offset:
-                    found.append(offsets[at])
+                    yield offsets[at]
                     at += 1
                 if at < len(offsets) and offsets[at] == record.offset:
-                    found.append(record)
+                    yield record
                     at += 1
-            if found:
-                yield found
-        gone: list[Record | int] = []
         while at < len(offsets) and offsets[at] < end:
-            gone.append(offsets[at])
+            yield offsets[at]
             at += 1
-        if gone:
-            yield gone
 
 
-def _read(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iterator[list[Record]]:
+def _read(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iterator[Iterable[Record]]:
     if first < end:
         at = unit.partition
         yield from read_records(client_config, unit.cluster, unit.topic, {at: first}, {at: end})

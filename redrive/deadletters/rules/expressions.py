@@ -71,14 +71,23 @@ def compile_condition(text: str) -> Expression | list[Mistake]:
     if type_ not in (_T.BOOL, _T.DYN):
         return [Mistake(1, 1, f"gives {type_.name().lower()}, not true or false")]
     evaluate, checked = _evaluation(text, compiled)
+    inputs = _inputs(text)
+    known: dict[Any, bool] = {}  # most letters of a batch are of a few kinds, and asking CEL takes ten times as long
 
     def condition(letter: Letter, value: Any) -> bool:
+        given = inputs(letter, value)
+        if given in known:
+            return known[given]
         outcome = evaluate(letter, value)
         answer = outcome.value()
-        if answer is True or answer is False:
-            return answer
-        checked(outcome)
-        raise Refusal(f"gives {kind(answer)}, not true or false")
+        if answer is not True and answer is not False:
+            checked(outcome)
+            raise Refusal(f"gives {kind(answer)}, not true or false")
+        if given is not None and all(type(one) is not str or len(one) <= _LONGEST_KNOWN for one in given):
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            known[given] = answer
+        return answer
 
     return condition
 
@@ -135,7 +144,7 @@ def _evaluation(
     Only what the expression uses is bound: turning a value into CEL's costs more than evaluating it.
     """
     fields = fields_of_value(text)
-    bindings = [(name, _OF_LETTER[name]) for name in _OF_LETTER if name.partition(".")[2] in text]
+    bindings = [(name, _OF_LETTER[name]) for name in _used(text)]
     words = frozenset(re.findall(r"\w+", text))
     evaluate, error_type = compiled.eval, _T.ERROR
 
@@ -160,6 +169,31 @@ def _evaluation(
     return evaluation, checked
 
 
+def _used(text: str) -> list[str]:
+    """Name what of the letter an expression may look at."""
+    return [name for name in _OF_LETTER if name.partition(".")[2] in text]
+
+
+def _inputs(text: str) -> Callable[[Letter, Any], tuple[Any, ...] | None]:
+    """Return what gives all that an expression depends on, and its types; None if it is not all there, or not plain."""
+    fields = fields_of_value(text)
+    takes = [_OF_LETTER[name] for name in _used(text)]
+
+    def inputs(letter: Letter, value: Any) -> tuple[Any, ...] | None:
+        if fields is None or type(value) is not dict:
+            return None
+        try:
+            found = [value[name] for name in fields]
+        except KeyError:
+            return None
+        if takes:
+            found += [take(letter) for take in takes]
+        types = tuple(map(type, found))  # 1 is not true
+        return (types, *found) if _PLAIN_TYPES.issuperset(types) else None
+
+    return inputs
+
+
 _OF_LETTER: dict[str, Callable[[Letter], Any]] = {
     "letter.reason": lambda letter: letter.reason,
     "letter.detail": lambda letter: letter.detail,
@@ -171,6 +205,9 @@ _OF_LETTER: dict[str, Callable[[Letter], Any]] = {
     "letter.key": lambda letter: letter.key,
     "letter.headers": lambda letter: {name: value for name, value in letter.headers if value is not None},
 }
+_PLAIN_TYPES = frozenset({type(None), bool, int, str})
+_LONGEST_KNOWN = 200
+_MOST_KNOWN = 1_000
 _AS_IT_IS = frozenset({type(None), bool, float, str, bytes})
 _AS_TEXT = (Decimal, UUID)
 

@@ -1,0 +1,185 @@
+"""Correcting dead letters: ours beside the loop that a user would write. One unit after the other, one thread each."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter, time_ns
+
+import fastavro
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from bench.measure import Row, compare
+from bench.platform import SCHEMA
+from deployments.demo.flights import PRODUCER, TOPIC, flights
+from redrive import envelope
+from redrive.avro.codec import Encoder
+from redrive.avro.misfit import Misfit
+from redrive.avro.schema import parse
+from redrive.config import Config
+from redrive.deadletters.correction import Judge, OrderGuard, Unit, checkpoints, correct, find_targets
+from redrive.deadletters.letter import letter_of_value
+from redrive.deadletters.rules import load_rules
+from redrive.events import Event
+from redrive.pump.readback import end_offsets
+from redrive.schemas import SchemaRegistry
+from redrive.topics import apply_topics
+
+LETTERS = 100_000
+PARTITIONS = 3
+FLUSH_EVERY = 500
+RULES = Path(__file__).parents[1] / "rules" / "cancelled_flights.yaml"
+SETTINGS = f"""
+[standby]
+table = "{{name}}"
+[registry]
+url = "http://unused"
+[ledger]
+url = "sqlite:///{{name}}.db"
+[clusters.local]
+bootstrap = "unused:1"
+[domains.flights]
+cluster = "local"
+[topics."{TOPIC}"]
+domain = "flights"
+partitions = 6
+replication = 3
+schema = "{SCHEMA.absolute()}"
+[topics."dlq.{{name}}"]
+domain = "flights"
+partitions = {PARTITIONS}
+replication = 3
+"""
+
+
+def rows(folder: Path) -> list[Row]:
+    """Return the row about correction."""
+    clinic = Clinic(folder)
+    clinic.fill(LETTERS)
+    return [
+        compare(
+            "correcting dead letters, strict and exactly once, beside a fastavro.validate + produce() loop (letters/s)",
+            lambda: correction(clinic),
+            lambda: loop(clinic),
+            at_least=3,
+        )
+    ]
+
+
+class Clinic:
+    """A dead-letter topic of three partitions, and the main topic of its letters."""
+
+    def __init__(self, folder: Path) -> None:
+        name = f"bench-{uuid.uuid4().hex[:8]}"
+        self.dead_letters = f"dlq.{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings = folder / f"{name}.toml"
+        self.settings.write_text(SETTINGS.format(name=name))
+        self.config = Config.load(self.settings)
+        self.client = self.config.cluster("local").client_config()
+        apply_topics(self.config)
+
+    def fill(self, count: int) -> None:
+        """Write letters, evenly over the partitions."""
+        producer = Producer({**self.client, "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000})
+        for number, letter in enumerate(letters(self.dead_letters, count)):
+            producer.produce(
+                letter.topic, letter.value, letter.key, number % PARTITIONS,
+                headers=letter.headers, timestamp=letter.timestamp,
+            )  # fmt: skip
+            producer.poll(0)
+        producer.flush()
+
+    def units(self) -> list[Unit]:
+        """Give all letters, as units of work."""
+        units = [Unit("local", self.dead_letters, number) for number in range(PARTITIONS)]
+        for unit, end in zip(units, end_offsets(self.client, self.dead_letters), strict=True):
+            unit.offsets.extend(range(end))
+        return units
+
+
+def letters(topic: str, count: int) -> Iterator[Event]:
+    """Make letters as the SDK writes them: of the flights that were cancelled, again and again under other keys."""
+    encode = Encoder(parse(SCHEMA.read_text())).encode
+    cancelled = [(plane, event) for _, plane, event in flights() if event["dep_time"] is None]
+    start = time_ns() // 1_000_000 - 3_600_000
+    for number in range(count):
+        again, at = divmod(number, len(cancelled))
+        plane, event = cancelled[at]
+        try:
+            encode(event)
+        except Misfit as misfit:
+            identity = f"{uuid.UUID(int=again)}-{at}"
+            now = start + number // 50
+            yield letter_of_value(
+                topic,
+                event_id=identity,
+                key=f"{plane}-{again}".encode() if plane else None,
+                value=event,
+                headers=envelope.headers(identity, source=PRODUCER, type=TOPIC, time_ms=now),
+                topic=TOPIC,
+                reason="invalid-value",
+                detail=misfit.reason,
+                producer=PRODUCER,
+                timestamp=now,
+                field=misfit.field,
+                schema_id=1,
+            )
+
+
+def correction(clinic: Clinic) -> float:
+    """Return letters a second of a correction: judged by the rules, checked strictly, published exactly once."""
+    config, units = clinic.config, clinic.units()
+    registry = SchemaRegistry(config.registry_client_config())
+    targets = find_targets(config, registry, "local", [TOPIC])
+    judge = Judge(load_rules(RULES), targets, registry.reader(), attempts=3)
+    saved = checkpoints(clinic.client, units)
+    operation = str(uuid.uuid4())
+    published = 0
+    started = perf_counter()
+    for unit in units:
+        result = correct(
+            config, unit, judge, OrderGuard({}), "publish",
+            operation=operation, seen=saved.get(unit.name), record_fates=lambda _: None,
+        )  # fmt: skip
+        published += result.outcome.published
+    seconds = perf_counter() - started
+    assert published == sum(len(unit.offsets) for unit in units), published
+    return published / seconds
+
+
+def loop(clinic: Clinic) -> float:
+    """Return letters a second of the plain loop: at least once, no provenance, laxer in its checks."""
+    schema = fastavro.parse_schema(json.loads(SCHEMA.read_text()))
+    ends = end_offsets(clinic.client, clinic.dead_letters)
+    prefix = b"\x00\x00\x00\x00\x01"
+    count = 0
+    started = perf_counter()
+    producer = Producer({**clinic.client, "enable.idempotence": True, "compression.type": "lz4"})
+    consumer = Consumer({**clinic.client, "group.id": clinic.dead_letters})
+    consumer.assign([TopicPartition(clinic.dead_letters, number, 0) for number in range(PARTITIONS)])
+    while count < sum(ends):
+        for message in consumer.consume(FLUSH_EVERY, 1):
+            assert message.error() is None, message.error()
+            flight = json.loads(message.value())
+            if flight["dep_time"] is None and flight["arr_time"] is None and flight["air_time"] is None:
+                flight["dep_time"] = -1
+                if flight["dep_delay"] is None:
+                    flight["dep_delay"] = 0
+                if flight["tailnum"] is None:
+                    flight["tailnum"] = ""
+            fastavro.validate(flight, schema)
+            body = io.BytesIO()
+            body.write(prefix)
+            fastavro.schemaless_writer(body, schema, flight)
+            headers = [(name, value) for name, value in message.headers() if not name.startswith("redrive-")]
+            producer.produce(
+                TOPIC, body.getvalue(), message.key(), headers=headers, timestamp=message.timestamp()[1]
+            )  # fmt: skip
+            count += 1
+        producer.flush()
+    consumer.close()
+    return count / (perf_counter() - started)
