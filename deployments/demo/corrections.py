@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.responses import SetStateStatus
 
 from deployments import follow as following
 from redrive.errors import RedriveError
-from tasks.approval import WAITS
+from tasks.approval import Approval, is_asking, send_answer
 
 RULES = "rules/cancelled_flights.yaml"
 WHO = "the demo"
@@ -63,7 +62,7 @@ def correct_letters(say: Callable[[str], None]) -> Corrected:
 def _approve(client: SyncPrefectClient, run: UUID, say: Callable[[str], None]) -> None:
     """Wait for the plan, and approve it."""
     deadline = time.monotonic() + PATIENCE
-    while WAITS not in (now := client.read_flow_run(run)).tags:
+    while not is_asking(now := client.read_flow_run(run)):
         if now.state is not None and now.state.is_final():
             raise RedriveError(f"the correction did not wait for approval: {now.state.message}")
         if time.monotonic() > deadline:
@@ -71,8 +70,4 @@ def _approve(client: SyncPrefectClient, run: UUID, say: Callable[[str], None]) -
         time.sleep(0.3)
     (plan,) = (artifact for key, artifact in following.artifacts_of(client, run).items() if key.endswith("-plan"))
     say(f"its plan waits for approval: {plan.description}; [bold]approved[/]")
-    answer = client.resume_flow_run(
-        run, run_input={"decision": "approve", "name": WHO, "reason": "the plan shows what was wanted"}
-    )
-    if answer.status != SetStateStatus.ACCEPT:
-        raise RedriveError(f"the approval was not accepted: {answer}")
+    send_answer(client, run, Approval(decision="approve", name=WHO, reason="the plan shows what was wanted"))

@@ -156,7 +156,7 @@ replication = 2
         "redrive.toml:16: topics.payments.config.min.insync.replicas: "
         "must not be greater than replication (2), or nothing can be published",
         "redrive.toml:17: topic: is not a setting of Redrive; "
-        "it knows clusters, domains, ledger, registry, standby, topics",
+        "it knows clusters, corrections, domains, ledger, registry, standby, topics",
     ]
 
 

@@ -115,7 +115,7 @@ FATES = {"published": 6, "held": 1, "skipped": 1, "rejected": 1, "parked": 1}
 
 
 def ending(*ends: UnitEnd, **more: Any) -> Ending:
-    given: dict[str, Any] = {"plan": plan(), "proofs": {"one": PROVED}, "earlier": {}, "fates": FATES}
+    given: dict[str, Any] = {"plan": plan(), "approved": "", "proofs": {"one": PROVED}, "earlier": {}, "fates": FATES}
     given |= {"unverified": "", "seconds": 2.0, "started_pace": "full speed", "changes": []}
     return Ending(ends=ends or (end(),), **given | more)
 
@@ -125,7 +125,7 @@ def test_three_sums_that_agree_are_proved() -> None:
     assert (result.status, result.verdict, result.word) == ("done", "proved", "proved")
     assert result.counts == {"letters": 12, **FATES, "left": 2}
     assert result.headline == (
-        "6 letters published again, each once, in order, unchanged, 1 held, 1 skipped, 1 rejected, 1 parked, 2 left; "
+        "6 letters published again, each once, in order, as it was sent, 1 held, 1 skipped, 1 rejected, 1 parked, 2 left; "
         "2.0 s"
     )
     report = report_text(RUN, result)
