@@ -125,8 +125,8 @@ def test_three_sums_that_agree_are_proved() -> None:
     assert (result.status, result.verdict, result.word) == ("done", "proved", "proved")
     assert result.counts == {"letters": 12, **FATES, "left": 2}
     assert result.headline == (
-        "6 letters published again, each once, in order, as it was sent, 1 held, 1 skipped, 1 rejected, 1 parked, 2 left; "
-        "2.0 s"
+        "6 letters published again, each once, in order, as it was sent, "
+        "1 held, 1 skipped, 1 rejected, 1 parked, 2 left; 2.0 s"
     )
     report = report_text(RUN, result)
     assert report.startswith("## Proved: 6 letters published again\n\nEach once, in order, unchanged")
