@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,8 @@ from redrive.config import Config
 from redrive.deadletters.correction import Batch, Context, Plan, Terms, settling
 from redrive.errors import FencedError, HeldError, StalePlanError, UnavailableError
 from redrive.ledger import Ledger
+from redrive.ledger.letters import Letters
+from redrive.ledger.operation import Operation
 from redrive.pump.governor import Governor
 from redrive.pump.pump import Pump
 from tasks.approval import bind
@@ -130,32 +132,23 @@ def _fit(fuse: Fuse) -> None:
     redrive.pump.sink.Transactions = fused_transactions(fuse)  # type: ignore[misc, attr-defined]
     correct.TransactionalSink = fused_sink(fuse, 6.0)
     correct.Pump = partial(Pump, chunk_bytes=CHUNK_BYTES)
-    source.read_letters = _in_pieces(source.read_letters)
+    source._PIECE = PIECE
     settling._AT_ONCE = AT_ONCE
     writes: Any = redrive.ledger.letters.letter_writes
     writes.record_fates = fuse.wrap("write", writes.record_fates)
-    Correcting.record_fates = _fused(fuse, Correcting.record_fates)  # type: ignore[method-assign]
+    Letters.record_fates = _fused(fuse, Letters.record_fates)  # type: ignore[method-assign]
     for name in ("select_letters", "settle_earlier", "look_at_main_topics", "judge_letters"):
         setattr(flow, name, fuse.wrap(name, _patient(getattr(flow, name).fn)))
     settle: Any = tasks.correction.settle_cluster
     tasks.correction.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))
 
 
-def _fused(fuse: Fuse, record: Callable[..., None]) -> Callable[..., None]:
-    def record_fates(work: Correcting, fates: Any, *, of: str | None = None) -> None:
+def _fused(fuse: Fuse, record: Callable[..., int]) -> Callable[..., int]:
+    def record_fates(letters: Letters, operation: Operation, fates: Any, *, of: str | None = None) -> int:
         with fuse.around("fates" if of is None else "earlier fates"):
-            record(work, fates, of=of)
+            return record(letters, operation, fates, of=of)
 
     return record_fates
-
-
-def _in_pieces(read: Callable[..., Iterator[list[Any]]]) -> Callable[..., Iterator[list[Any]]]:
-    def read_letters(*args: Any) -> Iterator[list[Any]]:
-        for records in read(*args):
-            for at in range(0, len(records), PIECE):
-                yield records[at : at + PIECE]
-
-    return read_letters
 
 
 def _patient(step: Callable[..., T]) -> Callable[..., T]:
@@ -252,4 +245,15 @@ class _Correction:
     def _end(self, work: Correcting, plan: Plan, ends: list[UnitEnd]) -> Ending:
         proofs = tasks.correction.settle_all(work, ends, mode="full")
         fates = _patient(work.run.ledger.letters.fates_by)(work.run.id)
-        return Ending(plan, ends, proofs, work.earlier, fates, "", 1.0, "full speed", [])
+        return Ending(
+            plan=plan,
+            approved="",
+            ends=ends,
+            proofs=proofs,
+            earlier=work.earlier,
+            fates=fates,
+            unverified="",
+            seconds=1.0,
+            started_pace="full speed",
+            changes=[],
+        )
