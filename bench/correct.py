@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from bench.measure import Row, compare
 from bench.platform import SCHEMA
 from deployments.demo.flights import PRODUCER, TOPIC, flights
-from redrive import envelope
+from redrive import envelope, wire
 from redrive.avro.codec import Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import parse
@@ -154,32 +154,43 @@ def correction(clinic: Clinic) -> float:
 def loop(clinic: Clinic) -> float:
     """Return letters a second of the plain loop: at least once, no provenance, laxer in its checks."""
     schema = fastavro.parse_schema(json.loads(SCHEMA.read_text()))
-    ends = end_offsets(clinic.client, clinic.dead_letters)
-    prefix = b"\x00\x00\x00\x00\x01"
-    count = 0
+    prefix = wire.prefix(SchemaRegistry(clinic.config.registry_client_config()).writer(TOPIC).schema_id)
+    letters = sum(end_offsets(clinic.client, clinic.dead_letters))
+    acknowledged = count = 0
+
+    def delivered(error: object, _message: object) -> None:
+        nonlocal acknowledged
+        assert error is None, error
+        acknowledged += 1
+
     started = perf_counter()
     producer = Producer({**clinic.client, "enable.idempotence": True, "compression.type": "lz4"})
-    consumer = Consumer({**clinic.client, "group.id": clinic.dead_letters})
+    consumer = Consumer({**clinic.client, "group.id": clinic.dead_letters, "enable.auto.commit": False})
     consumer.assign([TopicPartition(clinic.dead_letters, number, 0) for number in range(PARTITIONS)])
-    while count < sum(ends):
-        for message in consumer.consume(FLUSH_EVERY, 1):
-            assert message.error() is None, message.error()
-            flight = json.loads(message.value())
-            if flight["dep_time"] is None and flight["arr_time"] is None and flight["air_time"] is None:
-                flight["dep_time"] = -1
-                if flight["dep_delay"] is None:
-                    flight["dep_delay"] = 0
-                if flight["tailnum"] is None:
-                    flight["tailnum"] = ""
-            fastavro.validate(flight, schema)
-            body = io.BytesIO()
-            body.write(prefix)
-            fastavro.schemaless_writer(body, schema, flight)
-            headers = [(name, value) for name, value in message.headers() if not name.startswith("redrive-")]
-            producer.produce(
-                TOPIC, body.getvalue(), message.key(), headers=headers, timestamp=message.timestamp()[1]
-            )  # fmt: skip
-            count += 1
-        producer.flush()
+    while count < letters:
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        assert message.error() is None, message.error()
+        flight = json.loads(message.value())  # letters of flights have none of the tags
+        if all(flight[field] is None for field in ("dep_time", "dep_delay", "arr_time", "air_time")):
+            flight["dep_time"], flight["dep_delay"] = -1, 0
+            if flight["tailnum"] is None:
+                flight["tailnum"] = ""
+        fastavro.validate(flight, schema)
+        body = io.BytesIO()
+        body.write(prefix)
+        fastavro.schemaless_writer(body, schema, flight)
+        headers = [(name, value) for name, value in message.headers() if not name.startswith("redrive-")]
+        producer.produce(
+            TOPIC, body.getvalue(), message.key(),
+            headers=headers, timestamp=message.timestamp()[1], on_delivery=delivered,
+        )  # fmt: skip
+        count += 1
+        if count % FLUSH_EVERY == 0 or count == letters:
+            producer.flush()
+            consumer.commit(asynchronous=False)
     consumer.close()
-    return count / (perf_counter() - started)
+    seconds = perf_counter() - started
+    assert acknowledged == letters, acknowledged
+    return count / seconds

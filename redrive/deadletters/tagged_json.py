@@ -72,8 +72,8 @@ def _decode(data: bytes) -> Any:
         value = msgspec.json.decode(data)  # takes less than Python's own parser; what it takes, it reads as that does
     except (ValueError, RecursionError):
         return _untag(json.loads(data))
-    # Most values have no tags: where none can be written, and nothing is nested deeply, there is nothing to look for.
-    if b"$" in data or b"\\u0024" in data or data.count(b"{") + data.count(b"[") > _DEEPEST:
+    # Most values have no tags. Without a dollar, plain or escaped, and not nested deeply, there is none to look for.
+    if b"$" in data or b"\\" in data or data.count(b"{") + data.count(b"[") > _DEEPEST:
         return _untag(value)
     return value
 

@@ -248,7 +248,7 @@ def _reader_config(client_config: ClientConfig) -> dict[str, Any]:
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",
         "check.crcs": True,
-        "fetch.wait.max.ms": 100,
+        "fetch.wait.max.ms": 20,  # so long it takes to hear that a partition has ended
         "queued.max.messages.kbytes": 32_768,
     }
 

@@ -89,6 +89,8 @@ class Draft:
     def _holder(self, steps: Steps) -> Any:
         """Return the container of a place, as a copy that may be changed."""
         holder = self.root = self._owned(self.root)
+        if len(steps) == 1:
+            return holder
         for step in steps[:-1]:
             if isinstance(holder, dict):
                 if step not in holder:
