@@ -29,7 +29,8 @@ class Subject(NamedTuple):
 
     Attributes:
         main_topic: empty if it is not known.
-        timestamp: its event's, or its own if that is not known; milliseconds since 1970.
+        written: the letter's own timestamp, in milliseconds since 1970.
+        timestamp: its event's, or its own if that is not known.
         key: its event's.
     """
 
@@ -38,6 +39,7 @@ class Subject(NamedTuple):
     topic: str
     partition: int
     offset: int
+    written: int
     timestamp: int
     key: bytes | None
 
@@ -176,7 +178,7 @@ def subjects(
     for row in session.execute(_page(query, of_any_fate, after, limit)):
         cluster, main_topic, topic, partition, offset, at, of_event, key = row
         place = Place(cluster, main_topic, topic, partition, offset, at)
-        found.append((Subject(*place[:-1], timestamp=at if of_event is None else of_event, key=key), place))
+        found.append((Subject(*place, timestamp=at if of_event is None else of_event, key=key), place))
     return found
 
 

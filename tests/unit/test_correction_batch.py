@@ -13,7 +13,7 @@ from redrive.ledger.letter_queries import Subject
 
 def subject(offset: int, **more: object) -> Subject:
     given = {"cluster": "one", "main_topic": "orders", "topic": "dlq.shop", "partition": 0, "offset": offset}
-    return Subject(**given | {"timestamp": 1_000 + offset, "key": b"k"} | more)  # type: ignore[arg-type]
+    return Subject(**given | {"written": 2_000 + offset, "timestamp": 1_000 + offset, "key": b"k"} | more)  # type: ignore[arg-type]
 
 
 def unit(*offsets: int) -> Unit:
@@ -73,3 +73,11 @@ def test_a_unit_is_equal_to_itself_only_so_that_it_can_be_a_key() -> None:
     one, other = unit(1), unit(1)
     assert one != other
     assert {one: 1, other: 2}[one] == 1
+
+
+def test_letters_keep_their_times_when_they_are_brought_in_order() -> None:
+    (unit,) = Batch([subject(7), subject(3, main_topic="refunds"), subject(5, main_topic="refunds")]).units
+    assert list(unit.offsets) == [3, 5, 7]
+    assert list(unit.written) == [2_003, 2_005, 2_007]
+    assert unit.is_letter(1, 2_005)
+    assert not unit.is_letter(1, 2_006)

@@ -18,12 +18,15 @@ class Unit:
 
     Attributes:
         offsets: of the letters, rising. Eight bytes each.
+        written: the letters' own timestamps, in the same order: a record of another time is one of a later topic of the
+            same name. Empty: not known, and not compared.
     """
 
     cluster: str
     topic: str
     partition: int
     offsets: array[int] = field(default_factory=lambda: array("q"))
+    written: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def name(self) -> str:
@@ -32,6 +35,16 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
+
+    def sort(self) -> None:
+        """Bring the letters in order: they come by main topic."""
+        order = sorted(range(len(self.offsets)), key=self.offsets.__getitem__)
+        self.offsets = array("q", map(self.offsets.__getitem__, order))
+        self.written = array("q", map(self.written.__getitem__, order))
+
+    def is_letter(self, index: int, timestamp: int) -> bool:
+        """Say whether a record of this time can be the letter at an index."""
+        return not self.written or self.written[index] == timestamp
 
     def stretches(self, since: int) -> Iterator[tuple[int, int]]:
         """Give the offsets to read, from ``since`` on, as first and last + 1; long gaps are left out."""
@@ -80,6 +93,7 @@ class Batch:
             if unit is None:
                 unit = units[place] = Unit(*place)
             unit.offsets.append(letter.offset)
+            unit.written.append(letter.written)
             main = (letter.cluster, letter.main_topic)
             wanted = self.wanted.get(main)
             if wanted is None:
@@ -89,7 +103,7 @@ class Batch:
                 wanted.since = min(wanted.since, letter.timestamp)
             self.letters += 1
         for unit in units.values():
-            unit.offsets = array("q", sorted(unit.offsets))
+            unit.sort()
         self.units = [units[place] for place in sorted(units)]
 
     def main_topics(self, cluster: str) -> list[str]:

@@ -159,7 +159,7 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
                     yield offsets[at]
                     at += 1
                 if at < len(offsets) and offsets[at] == record.offset:
-                    yield record
+                    yield record if unit.is_letter(at, record.timestamp) else record.offset
                     at += 1
         while at < len(offsets) and offsets[at] < end:
             yield offsets[at]
