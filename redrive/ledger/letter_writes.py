@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import and_, exists, insert, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from redrive.errors import StaleTriageError, UnknownLetterError
 from redrive.ledger import chain, letter_audit
 from redrive.ledger.letter_tables import dead_letters, fates, triage_positions
 from redrive.ledger.models import EntryRow
+
+T = TypeVar("T")
 
 Partition = tuple[str, str, int]
 """Cluster, dead-letter topic, partition."""
@@ -49,7 +52,8 @@ def record(session: Session, operation_id: str, letters: Iterable[Sighting], rea
     if not moved and not new:
         return 0
     columns = [column.name for column in letter_audit.digested(dead_letters)]
-    rows = [tuple(getattr(by_place[place], name) for name in columns) for place in new]
+    take = attrgetter(*columns)
+    rows = [take(by_place[place]) for place in new]
     body = {
         "letters": len(rows),
         "digest": letter_audit.digest(rows),
@@ -122,29 +126,29 @@ def _known(session: Session, places: Iterable[tuple[str, str, int, int]]) -> set
 def _known_fates(
     session: Session, operation_id: str, places: Iterable[tuple[Any, ...]]
 ) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """Give the last fate that this operation has given to each letter among or between the given ones."""
+    """Give the last fate that this operation has given to each letter."""
     known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    columns = letter_audit.digested(fates)
-    for (cluster, topic, partition), first, last in _ranges(places):
-        column = fates.c
-        query = (
-            select(*columns)
-            .join(EntryRow, EntryRow.id == column.entry)
-            .where(EntryRow.operation_id == operation_id)
-            .where(column.cluster == cluster, column.topic == topic, column.partition == partition)
-            .where(column.offset.between(first, last))
-            .order_by(column.entry)
-        )
-        known |= {tuple(row[:4]): tuple(row) for row in session.execute(query)}
+    column = fates.c
+    given = select(*letter_audit.digested(fates)).join(EntryRow, EntryRow.id == column.entry)
+    given = given.where(EntryRow.operation_id == operation_id).order_by(column.entry)
+    for (cluster, topic, partition), offsets in _by_partition(places).items():
+        here = given.where(column.cluster == cluster, column.topic == topic, column.partition == partition)
+        # One by one, not from the first to the last: letters come in the order of the topics that they went to.
+        for some in _pieces(offsets):
+            known |= {tuple(row[:4]): tuple(row) for row in session.execute(here.where(column.offset.in_(some)))}
     yield from known.items()
 
 
 def _ranges(places: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Partition, int, int]]:
+    for at, offsets in _by_partition(places).items():
+        yield at, min(offsets), max(offsets)
+
+
+def _by_partition(places: Iterable[tuple[Any, ...]]) -> dict[Partition, list[int]]:
     offsets: defaultdict[Partition, list[int]] = defaultdict(list)
     for cluster, topic, partition, offset in places:
         offsets[cluster, topic, partition].append(offset)
-    for at, found in offsets.items():
-        yield at, min(found), max(found)
+    return offsets
 
 
 def _row(fate: Fate) -> tuple[Any, ...]:
@@ -158,9 +162,9 @@ def _counts(rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
     return dict(counts)
 
 
-def _pieces(places: Sequence[Partition]) -> Iterator[Sequence[Partition]]:
-    for at in range(0, len(places), _AT_ONCE):
-        yield places[at : at + _AT_ONCE]
+def _pieces(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(whole), _AT_ONCE):
+        yield whole[at : at + _AT_ONCE]
 
 
 def _name(partition: Partition) -> str:
