@@ -22,7 +22,7 @@ from deployments.local.stack import Stack
 from redrive.config import Config
 from redrive.deadletters.letter import Letter, read_letter
 from redrive.dispatch import DispatchSettings
-from redrive.errors import ConfigError, InvalidEventError
+from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.producer import EventProducer
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.standby.drain import LaneResult, drain, open_store
@@ -348,18 +348,27 @@ def test_a_clock_that_is_set_neither_loses_nor_reorders(shop: Shop, monkeypatch:
 
 
 def test_a_clock_that_is_days_ahead_and_set_right_again_stops_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch):
-    """Brokers refuse times more than an hour ahead, in dead letters as well: the replay parks those."""
+    """Brokers refuse times more than an hour ahead, in dead letters as well.
+
+    Either the caller hears that, or, if the letter went to the standby store, the replay parks it.
+    """
     clock = _SetClock()
     monkeypatch.setattr(redrive.producer, "SystemClock", lambda: clock)
     producer = shop.producer()
     before = producer.publish(shop.orders, "k", order(1)).result(30)
     clock.by = 3 * 86_400_000
-    ahead = producer.publish(shop.orders, "k", order(2)).result(30)
+    ahead = producer.publish(shop.orders, "k", order(2))
+    accepted = True
+    try:
+        ahead.result(30)
+    except PublishError as error:
+        assert "Invalid timestamp" in str(error)  # noqa: PT017 - one of two good ends
+        accepted = False
     clock.by = 0
     after = producer.publish(shop.orders, "k", order(3)).result(30)
     shop.replay(waiting=None)
     assert list(shop.read(shop.orders)) == [before.event_id, after.event_id]
-    assert ahead.event_id in shop.read(PARKING_TOPIC)
+    assert (ahead.event_id in shop.read(PARKING_TOPIC)) is accepted
 
 
 def test_a_topic_that_was_deleted_keeps_its_events_and_stops_no_other_topic(shop: Shop):
