@@ -170,18 +170,19 @@ def make_plan(
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
+        place = (unit.cluster, unit.topic, unit.partition)
         for offset, judgement in _judged(context, unit):
             plan.letters += 1
-            letter = LetterId(unit.cluster, unit.topic, unit.partition, offset)
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
-                total += fingerprint(pack((str(letter), "gone")))
+                total += fingerprint(pack((place, offset, "gone")))
                 continue
             _add(plan, judgement, context.guard)
-            total += fingerprint(pack((str(letter), judgement.kind, judgement.reason, *_content(judgement))))
-            if judgement.kind == "publish":
-                _sample(plan, letter, judgement, samples, masked)
+            total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
+            if judgement.kind == "publish" and judgement.rules and plan.rules[judgement.rules[0]] <= samples:
+                changes = diff(judgement.before, judgement.after, masked)
+                plan.samples.append(Sample(LetterId(*place, offset), judgement.rules, changes))
             if plan.letters % 5_000 == 0:
                 on_progress(plan.letters)
     plan.seconds = time.monotonic() - began
@@ -201,7 +202,8 @@ def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | Non
 def _add(plan: Plan, judgement: Judgement, guard: OrderGuard) -> None:
     kind = judgement.kind
     plan.counts[kind] += 1
-    plan.rules.update(judgement.rules)
+    for rule in judgement.rules:
+        plan.rules[rule] += 1
     if kind == "publish":
         assert judgement.event is not None
         event = judgement.event
@@ -221,12 +223,6 @@ def _content(judgement: Judgement) -> Sequence[Any]:
     if event is None or judgement.kind != "publish":
         return judgement.rules
     return (event.topic, event.key, event.value, event.headers, event.timestamp, *judgement.rules)
-
-
-def _sample(plan: Plan, letter: LetterId, judgement: Judgement, most: int, masked: Set[str]) -> None:
-    if not judgement.rules or plan.rules[judgement.rules[0]] > most:
-        return
-    plan.samples.append(Sample(letter, judgement.rules, diff(judgement.before, judgement.after, masked)))
 
 
 def _shown(targets: Targets) -> dict[str, int | str]:
