@@ -188,6 +188,15 @@ def test_a_batch_of_fates_may_be_repeated(ledger: Ledger) -> None:
     assert [len(ledger.letters.story(LetterId(None, "dlq.flights", 0, at)).decisions) for at in (0, 1)] == [1, 2]
 
 
+def test_fates_may_be_repeated_in_any_order_and_however_many_there_are(ledger: Ledger) -> None:
+    fill(ledger, [sighting(offset) for offset in range(3_000)])
+    correction = begin(ledger, "dlq-correction")
+    by_sevens = sorted(range(3_000), key=lambda offset: (offset % 7, offset))
+    assert ledger.letters.record_fates(correction, [fate(offset, "published") for offset in by_sevens[:2_000]]) == 2_000
+    assert ledger.letters.record_fates(correction, [fate(offset, "published") for offset in by_sevens]) == 1_000
+    assert ledger.letters.fates_by(correction.id) == {"published": 3_000}
+
+
 def test_a_repeated_batch_does_not_undo_what_another_operation_has_done_since(ledger: Ledger) -> None:
     fill(ledger, [sighting(0)])
     first, second = begin(ledger), begin(ledger)

@@ -19,7 +19,7 @@ from redrive.deadletters.letter import JSON, Letter
 from redrive.deadletters.rules import Corrected, Outcome, Rejected, RuleSet, Unmatched, load_rules
 from redrive.deadletters.rules.cel_names import fields_of_value
 from redrive.deadletters.rules.draft import same
-from redrive.deadletters.rules.expressions import compile_expression
+from redrive.deadletters.rules.expressions import compile_condition, compile_expression
 from redrive.deadletters.rules.refusal import Refusal
 from tests.properties.avro_values import ANYTHING
 
@@ -148,6 +148,36 @@ def test_an_expression_sees_no_difference_if_it_is_given_only_the_fields_it_look
     except Refusal as refusal:
         found = refusal.reason
     assert same(found, expected)
+
+
+LIKE_ONE = st.sampled_from([1, True, 1.0, "1", 0, False, -0.0, None, b"1", [1], 2**64])
+LIKE_EACH_OTHER = st.lists(
+    st.tuples(st.dictionaries(st.sampled_from("ab"), LIKE_ONE, max_size=2), st.sampled_from([None, 1, 7])), min_size=2
+)
+CONDITIONS = st.builds(
+    "{} {} {}".format,
+    st.sampled_from(["value.a", "value.b", "letter.schema_id", "type(value.a)", "has(value.a)", "1.0 / value.a"]),
+    st.sampled_from(["==", "!="]),
+    st.sampled_from(["1", "true", "1.0", "'1'", "null", "value.b", "int", "double", "double('inf')"]),
+)
+
+
+@given_time
+@given(CONDITIONS, LIKE_EACH_OTHER)
+def test_a_condition_answers_as_if_it_were_asked_for_the_first_time(text: str, asked: list[Any]) -> None:
+    remembering = compile_condition(text)
+    for value, schema_id in asked:
+        fresh = compile_condition(text)
+        if isinstance(fresh, list) or isinstance(remembering, list):
+            return
+        letter = msgspec.structs.replace(LETTER, schema_id=schema_id)
+        answers = []
+        for condition in (remembering, fresh):
+            try:
+                answers.append(condition(letter, value))
+            except Refusal as refusal:
+                answers.append(refusal.reason)
+        assert answers[0] == answers[1]
 
 
 @given_time

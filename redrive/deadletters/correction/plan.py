@@ -156,20 +156,20 @@ def make_plan(
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
+        place = (unit.cluster, unit.topic, unit.partition)
         for offset, judgement in _judged(context, unit):
             plan.letters += 1
-            letter = LetterId(unit.cluster, unit.topic, unit.partition, offset)
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
-                total += fingerprint(pack((str(letter), "gone")))
+                total += fingerprint(pack((place, offset, "gone")))
                 continue
             _add(plan, judgement, context.guard)
-            total += fingerprint(pack((str(letter), judgement.kind, judgement.reason, *_content(judgement))))
+            total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
             if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
                 shown[judgement.rules[0]] += 1
                 changes = diff(judgement.before, judgement.after, masked)
-                plan.samples.append(Sample(letter, judgement.rules, changes))
+                plan.samples.append(Sample(LetterId(*place, offset), judgement.rules, changes))
             if plan.letters % 5_000 == 0:
                 on_progress(plan.letters)
     plan.seconds = time.monotonic() - began
@@ -189,7 +189,8 @@ def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | Non
 def _add(plan: Plan, judgement: Judgement, guard: OrderGuard) -> None:
     kind = judgement.kind
     plan.counts[kind] += 1
-    plan.rules.update(judgement.rules)
+    for rule in judgement.rules:
+        plan.rules[rule] += 1
     if kind == "publish":
         assert judgement.event is not None
         event = judgement.event
