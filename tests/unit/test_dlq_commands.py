@@ -27,7 +27,6 @@ from tests.ledger.test_letters import begin, fill, sighting
 
 HOUR = 3_600_000
 NONE_OF_5 = "No such letters among the 5 that the ledger has, open or not.\n"
-NOW = time.time_ns() // 1_000_000
 
 
 @pytest.fixture
@@ -54,11 +53,12 @@ domain = "travel"
 @pytest.fixture
 def letters(ledger: Ledger) -> Ledger:
     """Five letters: two of flights, one of them held; two of billing, one of them published; one that says nothing."""
+    now = time.time_ns() // 1_000_000  # not when the file was imported: all tests take longer than ages are rounded to
     fill(
         ledger,
         [
-            sighting(0, timestamp=NOW - 3 * HOUR),
-            sighting(1, timestamp=NOW - 5 * HOUR, attempts=2, event_id="e-0", key=b"\x00\xff"),
+            sighting(0, timestamp=now - 3 * HOUR),
+            sighting(1, timestamp=now - 5 * HOUR, attempts=2, event_id="e-0", key=b"\x00\xff"),
             *(
                 sighting(at, topic="dlq.billing", producer="billing", reason="handler-failed", field="", event_id="e-7")
                 for at in (0, 1)
