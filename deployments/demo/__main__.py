@@ -15,7 +15,7 @@ from prefect.events import emit_event
 from rich.console import Console
 from rich.table import Table
 
-from deployments.demo.corrections import correct_letters
+from deployments.demo.corrections import correct_letters, start_triage
 from deployments.demo.flights import CANCELLED, FLIGHTS, TOPIC
 from deployments.demo.reader import count_rows, read_back, topic_ids
 from deployments.demo.story import Producers, Told, publishing
@@ -101,13 +101,14 @@ def _story(stack: Stack) -> int:
             before = replays.count
             _tell_recovered()
             _follow(producers, lambda _, before=before: replays.count > before and replays.all_ended(), replays)  # type: ignore[misc]
+        triage = start_triage()  # it reads the dead letters, which nobody changes before the second act
         say("a plain Kafka consumer reads both topics back …")
         rows, errors = producers.rows()
         bootstrap = stack.endpoints.bootstrap
         findings = read_back(bootstrap, TOPIC, rows["main"], rows["standby"], back)
         dead_letters = len(topic_ids(bootstrap, DEAD_LETTERS))
         say("[bold]second act:[/] the cancelled flights, which are dead letters, are put right")
-        corrected = correct_letters(say)
+        corrected = correct_letters(triage, say)
         arrived = count_rows(bootstrap, TOPIC, rows["dead_letter"])
         told = producers.told()
         good = (

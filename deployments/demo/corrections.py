@@ -35,16 +35,21 @@ class Corrected:
     seconds: float
 
 
-def correct_letters(say: Callable[[str], None]) -> Corrected:
-    """Run triage and correction as an operator would, and approve the plan.
+def start_triage() -> UUID:
+    """Start the triage of the dead letters; give its run."""
+    with following.connected() as client:
+        return following.start(client, "dlq-triage", {"triage": {"mode": "run"}}, WHO).id
+
+
+def correct_letters(triage: UUID, say: Callable[[str], None]) -> Corrected:
+    """Correct what a triage enters, as an operator would, and approve the plan.
 
     Raises:
         RedriveError: a run did not end well.
     """
     began = time.monotonic()
     with following.connected() as client:
-        triage = following.start(client, "dlq-triage", {"triage": {"mode": "run"}}, WHO)
-        end = following.follow(client, triage.id, lambda _: None)
+        end = following.follow(client, triage, lambda _: None)
         say(f"triage of the dead letters: {end.message}")
         # A cancelled flight is a fact of its own: that its plane has flown since does not make it less so.
         given = {"mode": "run", "rules": RULES, "order": "publish"}
