@@ -20,7 +20,9 @@ from redrive.avro.codec import Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import parse
 from redrive.config import Config
-from redrive.deadletters.correction import Judge, OrderGuard, Unit, checkpoints, correct, find_targets
+from redrive.deadletters.correction import Judge, OrderGuard, Unit, correct
+from redrive.deadletters.correction.settling import checkpoints
+from redrive.deadletters.correction.targets import find_targets
 from redrive.deadletters.letter import letter_of_value
 from redrive.deadletters.rules import load_rules
 from redrive.events import Event
