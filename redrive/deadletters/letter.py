@@ -27,13 +27,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from redrive.deadletters import tagged_json
-from redrive.envelope import event_id, rfc3339
+from redrive.envelope import rfc3339
 from redrive.errors import LetterFormatError
 from redrive.events import Event, Headers
 
@@ -53,9 +54,8 @@ RAW, JSON = "raw", "json"
 _PREFIX = "redrive-"
 _WHY = ("reason", "detail", "field", "schema-id", "attempt", "producer", "at")
 _WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
-NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
-"""The headers of letters."""
-
+_NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
+_NEEDED = (_PREFIX + "reason", _PREFIX + "topic", _PREFIX + "encoding")
 _LONGEST_DETAIL = 1_000
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _MOST = 2**63 - 1  # what Kafka's times and offsets can be
@@ -229,24 +229,29 @@ def without_value(letter: Event) -> Event:
     return Event(letter.id, letter.topic, letter.key, None, headers + lost, letter.timestamp)
 
 
+def is_own(name: str) -> bool:
+    """Say whether a header is the event's own: not one that letters have added."""
+    return name not in _NAMES
+
+
 def read_letter(
-    headers: Headers | None, key: bytes | None, value: bytes | None, *, own: Headers | None = None
+    headers: Headers | None, key: bytes | None, value: bytes | None, *, is_own: Callable[[str], bool] = is_own
 ) -> Letter:
     """Read a dead letter.
 
     Args:
         headers: the record's; likewise ``key`` and ``value``.
-        own: the event's own among them; None: all but those of `own_headers`.
+        is_own: says of a header's name whether it is one of those that the event is to have.
 
     Raises:
         LetterFormatError: the record is none, or is damaged.
     """
     headers = headers or []
-    about = dict(headers)
-    for name in ("redrive-reason", "redrive-topic", "redrive-encoding"):
-        if name not in about:
-            raise LetterFormatError(f"it has no header {name}; is this a dead-letter topic of Redrive?")
-    encoding = _text(about, "redrive-encoding")
+    names, texts = zip(*headers, strict=True) if headers else ((), ())
+    layout = _layout(names, is_own)
+    if layout.missing:
+        raise LetterFormatError(f"it has no header {layout.missing}; is this a dead-letter topic of Redrive?")
+    encoding = _text(texts, layout.encoding)
     if encoding not in (RAW, JSON):
         raise LetterFormatError(f"its encoding is {encoding!r}; only {RAW} and {JSON} are known")
     content: Any = value
@@ -255,25 +260,66 @@ def read_letter(
             content = tagged_json.decode(value or b"")
         except ValueError as error:
             raise LetterFormatError(f"its value can't be read: {error}") from error
-    own = own_headers(headers) if own is None else own
     return Letter(
-        id=event_id(own),
+        id=_text(texts, layout.id) or None,
         key=key,
         value=content,
-        headers=own,
-        reason=_text(about, "redrive-reason"),
-        detail=_text(about, "redrive-detail"),
-        field=_text(about, "redrive-field"),
-        topic=_text(about, "redrive-topic"),
-        partition=_number(about, "redrive-partition"),
-        offset=_number(about, "redrive-offset"),
-        timestamp=_number(about, "redrive-timestamp"),
-        schema_id=_number(about, "redrive-schema-id"),
-        attempt=_number(about, "redrive-attempt") or 1,
+        headers=[headers[at] for at in layout.own] if layout.scattered else headers[: len(layout.own)],
+        reason=_text(texts, layout.reason),
+        detail=_text(texts, layout.detail),
+        field=_text(texts, layout.field),
+        topic=_text(texts, layout.topic),
+        partition=_number(headers, layout.partition),
+        offset=_number(headers, layout.offset),
+        timestamp=_number(headers, layout.timestamp),
+        schema_id=_number(headers, layout.schema_id),
+        attempt=_number(headers, layout.attempt) or 1,
         encoding=encoding,
-        lossless="redrive-lossy" not in about,
-        producer=_text(about, "redrive-producer"),
-        at=_text(about, "redrive-at"),
+        lossless=layout.lossy is None,
+        producer=_text(texts, layout.producer),
+        at=_text(texts, layout.at),
+    )
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    """Where everything is among a letter's headers; None: nowhere. Of headers of the same name, the last one counts.
+
+    Attributes:
+        own: where the event's own headers are.
+        scattered: they do not all come first.
+        id: where the event's id is: the first of its name.
+        missing: the name of a header without which it is no letter.
+    """
+
+    own: tuple[int, ...]
+    scattered: bool
+    id: int | None
+    missing: str
+    reason: int | None
+    detail: int | None
+    field: int | None
+    topic: int | None
+    partition: int | None
+    offset: int | None
+    timestamp: int | None
+    schema_id: int | None
+    attempt: int | None
+    encoding: int | None
+    lossy: int | None
+    producer: int | None
+    at: int | None
+
+
+@lru_cache(maxsize=256)  # the letters of a topic have a few layouts, and finding one out takes long
+def _layout(names: tuple[str, ...], is_own: Callable[[str], bool]) -> _Layout:
+    own = tuple(at for at, name in enumerate(names) if is_own(name))
+    places = {name: at for at, name in enumerate(names) if name in _NAMES}
+    return _Layout(
+        own=own,
+        scattered=own != tuple(range(len(own))),
+        id=next((at for at in own if names[at] == "ce_id"), None),
+        missing=next((name for name in _NEEDED if name not in places), ""),
+        **{name.replace("-", "_"): places.get(_PREFIX + name) for name in _WHY + _WHAT},
     )
 
 
@@ -302,7 +348,7 @@ def _about(
 
 def own_headers(headers: Headers) -> Headers:
     """Give the event's own headers: without what letters have added."""
-    return [header for header in headers if header[0] not in NAMES]
+    return [header for header in headers if header[0] not in _NAMES]
 
 
 def _header(name: str, text: str) -> Headers:
@@ -310,15 +356,16 @@ def _header(name: str, text: str) -> Headers:
     return [(_PREFIX + name, shown.encode(errors="replace"))]
 
 
-def _text(about: Mapping[str, bytes | None], name: str) -> str:
-    text = about.get(name)
+def _text(texts: Sequence[bytes | None], at: int | None) -> str:
+    text = None if at is None else texts[at]
     return text.decode(errors="replace") if text else ""
 
 
-def _number(about: Mapping[str, bytes | None], name: str) -> int | None:
-    if name not in about:
+def _number(headers: Headers, at: int | None) -> int | None:
+    if at is None:
         return None
-    text = _text(about, name)
+    name, raw = headers[at]
+    text = (raw or b"").decode(errors="replace")
     if not _DIGITS.fullmatch(text) or int(text) > _MOST:
         raise LetterFormatError(f"its header {name} is not a number from 0 to {_MOST}")
     return int(text)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from redrive.deadletters.dialects import Record, confluent, connect, sight, spring
-from redrive.deadletters.letter import NAMES, RAW, Letter, read_letter
-from redrive.events import Headers
+from redrive.deadletters.letter import RAW, Letter, is_own, read_letter
 from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
 
 CORRECTION_HEADER = "redrive-correction"
@@ -26,17 +23,16 @@ def open_letter(record: Record) -> Letter:
         LetterFormatError: one of Redrive's own, and damaged.
     """
     headers = record.headers or []
-    own = event_headers(headers)
     if headers and headers[-1][0] in _LAST_OF_OWN:  # the usual case, for which all dialects need not be asked
-        return read_letter(headers, record.key, record.value, own=own)
+        return read_letter(headers, record.key, record.value, is_own=is_of_the_event)
     seen = sight(record)
     if seen.dialect == "own":
-        return read_letter(headers, record.key, record.value, own=own)
+        return read_letter(headers, record.key, record.value, is_own=is_of_the_event)
     return Letter(
         id=seen.event_id,
         key=seen.key,
         value=record.value,
-        headers=own,
+        headers=[header for header in headers if is_of_the_event(header[0])],
         reason=seen.reason,
         detail="",
         field=seen.field,
@@ -53,11 +49,6 @@ def open_letter(record: Record) -> Letter:
     )
 
 
-def event_headers(headers: Headers) -> Headers:
-    """Leave out what letters, jobs and foreign systems have added."""
-    return [header for header in headers if _is_of_the_event(header[0])]
-
-
-@lru_cache(maxsize=1024)
-def _is_of_the_event(name: str) -> bool:
-    return name not in NAMES and name not in _OF_JOBS and not name.startswith(_FOREIGN)
+def is_of_the_event(name: str) -> bool:
+    """Say whether a header is the event's own: not one that letters, jobs or foreign systems have added."""
+    return is_own(name) and name not in _OF_JOBS and not name.startswith(_FOREIGN)
