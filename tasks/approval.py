@@ -75,11 +75,13 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
     with get_client(sync_client=True) as client:
         run.untag(client, WAITS)
     said = {"by": answer.name, "reason": answer.reason, "digest": digest}
-    run.note("approved" if answer.decision == "approve" else "refused by a person", said)
     if answer.decision != "approve":
+        run.note("refused by a person", said)
         raise RefusedByPersonError(f"{answer.name} has refused it: {answer.reason}")
     if four_eyes and answer.name.strip().casefold() == run.who.strip().casefold():
+        run.note("approval not taken", said)
         raise RefusedByPersonError(f"{answer.name} has started this run, and somebody else has to approve it")
+    run.note("approved", said)
     get_run_logger().info("approved by %s: %s", answer.name, answer.reason)
     return f"{answer.name}: {answer.reason}"
 

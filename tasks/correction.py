@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -70,7 +71,7 @@ class UnitEnd:
     """
 
     unit: Unit
-    how: Stop | str
+    how: Literal["done"] | Stop
     result: UnitResult | None = None
     reason: str = ""
 

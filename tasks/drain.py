@@ -13,7 +13,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
-from redrive.errors import RedriveError
 from redrive.pump.governor import Governor
 from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane
@@ -62,7 +61,7 @@ class Draining(Work):
         def try_it() -> None:
             try:
                 do()
-            except RedriveError as error:
+            except Exception as error:  # nobody waits for it, so nobody else would say so
                 log.warning("the standby table is not tidied up: %s", error)
 
         self.tidying.submit(try_it)
