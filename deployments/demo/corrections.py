@@ -49,19 +49,30 @@ def correct_letters(triage: UUID, say: Callable[[str], None]) -> Corrected:
     """
     began = time.monotonic()
     with following.connected() as client:
-        end = following.follow(client, triage, lambda _: None)
+        end = following.follow(client, triage, _patience("triage"))
         say(f"triage of the dead letters: {end.message}")
         # A cancelled flight is a fact of its own: that its plane has flown since does not make it less so.
         given = {"mode": "run", "rules": RULES, "order": "publish"}
         run = following.start(client, "dlq-correction", {"correction": given}, WHO)
         say(f"the correction plans by [bold]{RULES}[/]  {following.run_url(run.id)}")
         _approve(client, run.id, say)
-        end = following.follow(client, run.id, lambda _: None)
+        end = following.follow(client, run.id, _patience("the correction"))
     if not end.good:
         raise RedriveError(f"the correction has failed: {end.message}")
     say(f"correction [bold]{end.message}[/]")
     letters, published = (int(end.facts.get(name, 0)) for name in ("letters", "published"))
     return Corrected(letters, published, end.word, time.monotonic() - began)
+
+
+def _patience(what: str) -> Callable[[following.Moment], None]:
+    """Give what ends the waiting for a run that does not end."""
+    deadline = time.monotonic() + PATIENCE
+
+    def wait(moment: following.Moment) -> None:
+        if time.monotonic() > deadline:
+            raise RedriveError(f"{what} is {moment.state.name} after {PATIENCE:.0f} s; see the worker's log")
+
+    return wait
 
 
 def _approve(client: SyncPrefectClient, run: UUID, say: Callable[[str], None]) -> None:
