@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.config import Config
 from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms, topics_of
@@ -119,6 +119,15 @@ class Correction(BaseModel):
             "paused, nothing is lost, and a new run goes on with the letters that are left.",
         ),
     ] = 120.0
+
+    @field_validator("selection")
+    @classmethod
+    def _open(cls, selection: Selection) -> Selection:
+        if selection.takes_ended:
+            raise ValueError(
+                "fates: letters that are published or discarded would be published again; name other fates"
+            )
+        return selection
 
 
 def _run_name() -> str:

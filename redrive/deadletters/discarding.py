@@ -19,7 +19,6 @@ from redrive.ledger.letter_queries import Subject
 from redrive.ledger.letters import PAGE
 
 JOB = "dlq-discard"
-_ENDED = {"published", "discarded"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Discard:
             ConfigError: it takes in letters that have an end which can't be taken back.
             UnavailableError: the ledger does not answer.
         """
-        if not selection.fates or _ENDED.intersection(selection.fates):
+        if selection.takes_ended:
             raise ConfigError(
                 "fate", "letters that are published or discarded have come to their end; name other fates"
             )

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from redrive.deadletters.dialects import Dialect
-from redrive.deadletters.fate import OPEN, FateOrNone
+from redrive.deadletters.fate import ENDED, OPEN, FateOrNone
 from redrive.deadletters.letter_id import LetterId
 
 MOST = 1_000
@@ -96,6 +96,11 @@ class Selection(BaseModel):
         max_length=MOST,
         description="What became of them last. None and held are the open ones; empty means any.",
     )
+
+    @property
+    def takes_ended(self) -> bool:
+        """Whether it may take in letters that have come to their end, which nothing may be done with any more."""
+        return not self.fates or not ENDED.isdisjoint(self.fates)
 
     @model_validator(mode="after")
     def _ordered(self) -> Selection:

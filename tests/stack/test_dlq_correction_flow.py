@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Message
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from pydantic import ValidationError
 
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
@@ -168,3 +169,9 @@ def test_a_small_correction_does_not(clinic: Clinic) -> None:
     clinic.triage()
 
     assert word(run()) == "proved"
+
+
+@pytest.mark.parametrize("fates", [[], ["published"], ["none", "discarded"]])
+def test_letters_that_have_come_to_their_end_can_not_be_selected(fates: list[str]) -> None:
+    with pytest.raises(ValidationError, match="would be published again"):
+        Correction(selection={"fates": fates})
