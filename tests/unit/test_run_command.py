@@ -107,7 +107,7 @@ def test_each_parameter_of_a_correction_that_has_an_option_is_given_by_it(monkey
         "--samples",
         "0",
     ]
-    selection = ["--reason", "invalid-value", "--until", "2026-03-29T08:00Z", "--fate", "any"]
+    selection = ["--reason", "invalid-value", "--until", "2026-03-29T08:00Z", "--fate", "held"]
     assert run("run", "dlq-correction", *options, "--verify", "counts", *selection)[0] == 0
     usual, chosen = [Correction.model_validate(each) for each in given]
     assert usual == Correction()
@@ -119,5 +119,5 @@ def test_each_parameter_of_a_correction_that_has_an_option_is_given_by_it(monkey
         partitions=2,
         samples=0,
         verify="counts",
-        selection=Selection(reasons=["invalid-value"], until=datetime(2026, 3, 29, 8, tzinfo=UTC), fates=[]),
+        selection=Selection(reasons=["invalid-value"], until=datetime(2026, 3, 29, 8, tzinfo=UTC), fates=["held"]),
     )
