@@ -12,13 +12,13 @@ from prefect.states import Completed, Failed
 
 from redrive.deadletters.correction import Plan
 from redrive.deadletters.correction.source import LEFT
-from redrive.ledger import Status, Verdict
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.correction import UnitEnd
 from tasks.correction_plan import REASONS, headline
-from tasks.ending import Word, close
+from tasks.ending import close
+from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import bars, curve
@@ -30,7 +30,7 @@ FATES = ("published", "held", "skipped", "rejected", "parked", "left")
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Judged[UnitEnd]):
     """All that is known at the end of a correction that had something to do.
 
     Attributes:
@@ -89,9 +89,14 @@ class Ending:
         return self.counts["published"] + self.counts["rejected"] + self.counts["parked"]
 
     @property
+    def all_proofs(self) -> list[Proof]:
+        """Everything that was read back."""
+        return [*self.proofs.values(), *self.earlier.values()]
+
+    @property
     def findings(self) -> list[str]:
         """What is wrong, from the evidence: of Kafka, and of the three sums."""
-        found = [finding for proof in (*self.proofs.values(), *self.earlier.values()) for finding in proof.findings]
+        found = [finding for proof in self.all_proofs for finding in proof.findings]
         found += [f"{end.unit}: {end.reason}" for end in self.ends if end.how == "failed"]
         found += [
             f"{end.unit}: {number(end.result.outcome.read)} letters were read, of {number(len(end.unit.offsets))}"
@@ -106,33 +111,6 @@ class Ending:
                 if fate != "left" and self.fates.get(fate, 0) != self.counts[fate]
             ]
         return found
-
-    @property
-    def unfinished(self) -> list[UnitEnd]:
-        """The partitions that are not done, though nothing is wrong with them."""
-        return [end for end in self.ends if end.how in ("paused", "stopped", "taken over")]
-
-    @property
-    def status(self) -> Status:
-        """The operation's status."""
-        if self.findings or self.unverified or any(end.how == "taken over" for end in self.ends):
-            return "failed"
-        return "paused" if self.unfinished else "done"
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The operation's verdict; None if it did not come to one."""
-        if self.findings:
-            return "failed"
-        if self.status != "done":
-            return None
-        proofs = (*self.proofs.values(), *self.earlier.values())
-        return "proved" if all(proof.verdict == "proved" for proof in proofs) else "counted"
-
-    @property
-    def word(self) -> Word:
-        """The end in one word."""
-        return self.verdict or ("paused" if self.status == "paused" else "failed")
 
     @property
     def headline(self) -> str:

@@ -12,6 +12,7 @@ _FONT = "font-family='ui-sans-serif, system-ui, sans-serif' font-size='12'"
 _TEXT, _FAINT, _BLUE, _AMBER = "#7c8694", "#7c869440", "#3b82f6", "#f59e0b"
 
 MOST_BARS = 24
+MOST_HEAT_ROWS = 40
 
 
 def bars(title: str, rows: Sequence[tuple[str, float, float, str]]) -> str:
@@ -73,6 +74,48 @@ def curve(title: str, points: Sequence[tuple[float, float]], unit: str) -> str:
         f"<text x='{_WIDTH - left}' y='{floor + 16}' text-anchor='end' fill='{_TEXT}' {_FONT}>{end:,.0f} s</text>"
     )
     return _markdown(title, body, floor + 24)
+
+
+def heat(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[float, str]]]]) -> str:
+    """Draw a heat map: what is over its target in amber, what is under it in blue, the stronger the further off.
+
+    Args:
+        title: what the picture shows.
+        columns: their names.
+        rows: name, and for each column the distance from the target as a fraction of it (0.5: half as much again; more
+            than 1 is drawn as 1), and what to write in the cell.
+
+    Returns:
+        Markdown; of too many rows, those that are furthest off.
+    """
+    shown = rows
+    if len(rows) > MOST_HEAT_ROWS:
+        off = sorted(range(len(rows)), key=lambda at: -max(abs(cell[0]) for cell in rows[at][1]))
+        shown = [rows[at] for at in sorted(off[:MOST_HEAT_ROWS])]
+    left, top, height = min(220, 16 + 7 * max((len(name) for name, _ in shown), default=0)), 20, 24
+    width = (_WIDTH - left) / max(1, len(columns))
+    parts = [
+        f"<text x='{left + (at + 0.5) * width:.1f}' y='13' text-anchor='middle' fill='{_TEXT}' {_FONT}>"
+        f"{escape(name)}</text>"
+        for at, name in enumerate(columns)
+    ]
+    for number, (name, cells) in enumerate(shown):
+        y = top + number * height
+        parts.append(
+            f"<text x='{left - 8}' y='{y + 16}' text-anchor='end' fill='{_TEXT}' {_FONT}>{escape(name)}</text>"
+        )
+        for at, (off_by, words) in enumerate(cells):
+            colour, strength = _AMBER if off_by > 0 else _BLUE, min(1.0, abs(off_by))
+            x = left + at * width
+            parts.append(
+                f"<rect x='{x + 1:.1f}' y='{y + 1}' width='{width - 2:.1f}' height='{height - 2}' rx='3' "
+                f"fill='{colour}' fill-opacity='{0.06 + 0.74 * strength:.2f}'/>"
+                f"<text x='{x + width / 2:.1f}' y='{y + 16}' text-anchor='middle' fill='{_TEXT}' {_FONT}>"
+                f"{escape(words)}</text>"
+            )
+    more = len(rows) - len(shown)
+    note = f"\n\nThe {len(shown)} furthest off; {more} more are not drawn." if more else ""
+    return _markdown(title, "".join(parts), top + len(shown) * height + 4) + note
 
 
 def _markdown(title: str, body: str, height: int) -> str:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from redrive.ledger import Status, Verdict
 from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.drain import LaneEnd
 from tasks.earlier import Earlier
-from tasks.ending import Word, close
+from tasks.ending import close
+from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import curve
@@ -29,7 +29,7 @@ _TELLING = 1_000  # fewer events say nothing about speed
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Judged[LaneEnd]):
     """All that is known at the end of a replay that had something to do.
 
     Attributes:
@@ -88,37 +88,11 @@ class Ending:
         return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
 
     @property
-    def unfinished(self) -> list[LaneEnd]:
-        """The lanes that are not open, though nothing is wrong with them."""
-        return [end for end in self.ends if end.how in ("paused", "stopped", "taken over")]
-
-    @property
-    def status(self) -> Status:
-        """The operation's status."""
-        if self.findings or self.unverified or any(end.how == "taken over" for end in self.ends):
-            return "failed"
-        return "paused" if self.unfinished else "done"
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The operation's verdict; None if it did not come to one."""
-        if self.findings:
-            return "failed"
-        if self.status != "done":
-            return None
-        return "proved" if all(proof.verdict == "proved" for proof in self.all_proofs) else "counted"
-
-    @property
     def speed(self) -> float | None:
         """Events a second; None if it was held back, or there were too few to tell."""
         held_back = self.started_pace != "full speed" or self.changes
         read = self.counts["read"]
         return None if held_back or read < _TELLING or not self.drain_seconds else read / self.drain_seconds
-
-    @property
-    def word(self) -> Word:
-        """The end in one word."""
-        return self.verdict or ("paused" if self.status == "paused" else "failed")
 
     @property
     def headline(self) -> str:

@@ -112,6 +112,12 @@ class Ward(Clinic):
                 found[letter.id.short.removeprefix(f"{self.dead_letters}/0/")] = f"{letter.fate} {reason}".strip()
         return found
 
+    def rules_of(self, offset: str) -> tuple[str, ...]:
+        """Rules that its last fate names."""
+        with Ledger.open(self.config.ledger_url()) as ledger:
+            (letter,) = ledger.letters.find(Selection(fates=[], ids=[f"{self.dead_letters}/0/{offset}"]), limit=1)
+            return ledger.letters.story(letter.id).decisions[-1].fate.rules
+
     def ids(self) -> list[int]:
         """What is on the main topic, but for tombstones."""
         reader = self.registry.reader()
@@ -292,6 +298,7 @@ rules:
     assert word(state) == "proved", state.message
     assert ward.told() == {"0": "published", "1": "rejected rule-failed", "2": "published"}
     assert header(ward.read(ward.dead_letters)[-1], "redrive-detail") == b"it raised KeyError"
+    assert ward.rules_of("1") == ("faulty",)
     ward.check_sums()
 
 

@@ -227,7 +227,7 @@ def test_what_can_not_be_put_right_goes_back_with_one_attempt_more(
     event = judgement.event
     assert event is not None
     assert (event.topic, event.key, event.value, event.origin) == ("dlq.shop", b"k", letter.value, ORIGIN)
-    assert mark(event) == marks.Mark(by.digest[:16], refused=reason)
+    assert mark(event) == marks.Mark(by.digest[:16], ("numbers",), reason)
     again = read_letter(event.headers, event.key, event.value)
     before = read_letter(letter.headers, letter.key, letter.value)
     for same in ("id", "key", "value", "reason", "topic", "field", "timestamp", "encoding", "producer"):

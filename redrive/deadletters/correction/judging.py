@@ -182,7 +182,7 @@ class Judge:
         parked = letter.attempt + 1 > self._attempts
         topic, reason = (PARKING_TOPIC, ATTEMPTS) if parked else (record.topic, why.reason)
         event = letter_again(letter, topic, record.value, event_id=origin, detail=why.detail)
-        event.headers.append((CORRECTION_HEADER, marks.refused(self._digest, reason)))
+        event.headers.append((CORRECTION_HEADER, marks.refused(self._digest, reason, why.rules)))
         event.origin = origin
         return Judgement("park" if parked else "reject", reason, why.detail, why.rules, event, value)
 

@@ -2,7 +2,7 @@
 
 ``redrive-correction`` is JSON: ``rules``, the first digits of the rule set's digest (empty without rules), and
 
-- on a corrected event: ``applied``, the names of the rules that changed it;
+- ``applied``, the names of the rules that were applied, or of the one that could not be;
 - on a letter that could not be put right, or that was parked: ``refused``, why, as a code.
 """
 
@@ -30,9 +30,9 @@ def applied(digest: str, rules: tuple[str, ...]) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def refused(digest: str, reason: str) -> bytes:
+def refused(digest: str, reason: str, rules: tuple[str, ...]) -> bytes:
     """Give the header's value for a letter that could not be put right."""
-    return msgspec.json.encode(Mark(digest, refused=reason))
+    return msgspec.json.encode(Mark(digest, rules, reason))
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,9 @@ comes after a newer one undoes it. So the main topic is read, from the time of t
 that has a letter, the newest event's time is kept.
 
 What it can't know: whether a producer's clock was right (it goes by the times of the events), whether an event that is
-younger by less than a millisecond is newer, and what is published while the correction itself is under way.
+younger by less than a millisecond is newer, and what is published while the correction itself is under way. Letters of
+one key that stand in two dead-letter partitions, such as those of two producers, are such a case: their partitions are
+worked at side by side.
 """
 
 from __future__ import annotations

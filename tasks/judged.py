@@ -1,0 +1,72 @@
+"""From what was found to status, verdict and word: the same for all jobs that move events through the pump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from redrive.ledger import Status, Verdict
+from redrive.pump.proof import Proof
+from tasks.ending import Word
+
+
+class End(Protocol):
+    """How the work at one unit has ended."""
+
+    @property
+    def how(self) -> str:
+        """``paused``, ``stopped``, ``taken over``, ``failed``, or a job's word for: done."""
+        ...
+
+
+E = TypeVar("E", bound=End)
+
+
+class Judged(Generic[E]):
+    """The end of a run of the pump.
+
+    Attributes:
+        ends: how each unit has ended.
+        unverified: why there was no read-back, if there was none.
+    """
+
+    __slots__ = ()
+
+    ends: Sequence[E]
+    unverified: str
+
+    @property
+    def all_proofs(self) -> list[Proof]:
+        """Everything that was read back, of this run and of earlier ones."""
+        raise NotImplementedError
+
+    @property
+    def findings(self) -> list[str]:
+        """What is wrong, from the evidence."""
+        raise NotImplementedError
+
+    @property
+    def unfinished(self) -> list[E]:
+        """The units that are not done, though nothing is wrong with them."""
+        return [end for end in self.ends if end.how in ("paused", "stopped", "taken over")]
+
+    @property
+    def status(self) -> Status:
+        """The operation's status."""
+        if self.findings or self.unverified or any(end.how == "taken over" for end in self.ends):
+            return "failed"
+        return "paused" if self.unfinished else "done"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The operation's verdict; None if it did not come to one."""
+        if self.findings:
+            return "failed"
+        if self.status != "done":
+            return None
+        return "proved" if all(proof.verdict == "proved" for proof in self.all_proofs) else "counted"
+
+    @property
+    def word(self) -> Word:
+        """The end in one word."""
+        return self.verdict or ("paused" if self.status == "paused" else "failed")
