@@ -17,7 +17,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from deployments.local.errors import ChecksumError, DownloadError, on_disk_errors
+from deployments.local.errors import CertificateError, ChecksumError, DownloadError, on_disk_errors
 
 THREADS = 6
 ATTEMPTS = 5
@@ -107,6 +107,9 @@ def _receive(url: str, stream: BinaryIO, size: int, advance: Callable[[int], Non
             reason = str(error)
             if error.response is None or (error.response.status_code < 500 and error.response.status_code != 429):
                 break
+        except requests.exceptions.SSLError as error:
+            # Trying again does not help; between here and there, somebody signs with certificates of their own.
+            raise CertificateError(url, _innermost(error)) from error
         except requests.RequestException as error:
             reason = _innermost(error)
         else:

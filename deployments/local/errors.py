@@ -25,6 +25,21 @@ class DownloadError(UnavailableError):
         )
 
 
+class CertificateError(RedriveError):
+    """A server's certificate is not trusted.
+
+    Attributes:
+        url: the file's address.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        super().__init__(
+            f"download of {url.rsplit('/', 1)[-1]}: {reason} ({url}); if a proxy of your network signs with "
+            "certificates of its own, name their file: REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt"
+        )
+
+
 class ChecksumError(RedriveError):
     """A file arrived whole but is not the one that the lock file names; it was thrown away.
 

@@ -108,7 +108,7 @@ class Stack:
 
         Raises:
             StackError: a stack that is not detached runs here already.
-            DownloadError, ChecksumError, DiskFullError: a program could not be fetched.
+            DownloadError, CertificateError, ChecksumError, DiskFullError: a program could not be fetched.
             PortTakenError: a port is not free.
             NodeDiedError, NotReadyError: a node did not come up. Then everything is stopped again.
         """

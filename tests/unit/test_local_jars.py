@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from deployments.local import download
 from deployments.local.download import fetch
-from deployments.local.errors import ChecksumError, DiskFullError, DownloadError
+from deployments.local.errors import CertificateError, ChecksumError, DiskFullError, DownloadError
 from deployments.local.jars import LOCK_FILE, Jar, parse
 from redrive.errors import ConfigError
 
@@ -155,3 +160,24 @@ def test_a_full_disk_names_the_file(server: Server, tmp_path: Path, monkeypatch:
     with pytest.raises(DiskFullError, match=r"no space left on the disk while writing .*a-1\.jar"):
         fetch([JAR], tmp_path, server.url)
     assert files_in(tmp_path) == []
+
+
+def test_a_certificate_that_is_not_trusted_is_said_at_once_with_the_way_out(server: Server, tmp_path: Path) -> None:
+    certificate = tmp_path / "own.pem"
+    certificate.write_bytes(own_certificate())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with pytest.raises(CertificateError, match=r"a-1\.jar: .*certificate.*REQUESTS_CA_BUNDLE="):
+        fetch([JAR], tmp_path / "jars", server.url.replace("http:", "https:"))
+
+
+def own_certificate() -> bytes:
+    """A key and a certificate that it has signed itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
+    encoding = serialization.Encoding.PEM
+    private = (encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*private) + made.public_bytes(encoding)
