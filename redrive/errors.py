@@ -357,3 +357,16 @@ class CheckpointError(RedriveError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"the checkpoint can't be used: {reason}")
+
+
+class GoalError(RedriveError):
+    """What is asked of a plan for partitions makes no sense for the cluster.
+
+    Attributes:
+        field: of the goal.
+        reason: what is wrong, and what to do.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field, self.reason = field, reason
+        super().__init__(f"{field}: {reason}")

@@ -1,0 +1,98 @@
+"""`Plan`: the moves, what they cost, and how a cluster looks before and after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from redrive.partitions.layout import Layout, Move
+from redrive.partitions.planner.goal import Goal
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLoad:
+    """What a broker has, before and after.
+
+    Attributes:
+        target: bytes that it should have.
+        size, replicas, leaders: before, and after.
+    """
+
+    broker: int
+    rack: str | None
+    target: int
+    size: tuple[int, int]
+    replicas: tuple[int, int]
+    leaders: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done to reach a goal.
+
+    Attributes:
+        goal: what is to be reached.
+        moves: by topic and number.
+        brokers: by id.
+        least: bytes that any plan that reaches the goal copies, at least.
+        findings: what could not be reached, and why.
+        digest: SHA-256 of the moves and of the goal, in hexadecimal digits.
+    """
+
+    goal: Goal
+    moves: tuple[Move, ...]
+    brokers: tuple[BrokerLoad, ...]
+    least: int
+    findings: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """What is copied over the network."""
+        return sum(move.bytes for move in self.moves)
+
+    @property
+    def order_changes(self) -> int:
+        """How many of the moves change the order of replicas only, which copies nothing."""
+        return sum(not move.added and not move.removed for move in self.moves)
+
+    @property
+    def digest(self) -> str:
+        """See the class."""
+        goal = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in _fields(self.goal)}
+        moves = [[move.topic, move.number, move.before, move.after] for move in self.moves]
+        return hashlib.sha256(json.dumps([goal, moves], separators=(",", ":")).encode()).hexdigest()
+
+
+def loads(layout: Layout, moves: Iterable[Move], targets: dict[int, float]) -> tuple[BrokerLoad, ...]:
+    """Give what each broker has before the moves and after them."""
+    after = {(move.topic, move.number): move.after for move in moves}
+    counted = [tuple(Counter[int]() for _ in range(3)) for _ in range(2)]
+    for partition in layout.partitions:
+        for (size, replicas, leaders), brokers in zip(
+            counted,
+            (partition.replicas, after.get((partition.topic, partition.number), partition.replicas)),
+            strict=True,
+        ):
+            leaders[brokers[0]] += 1
+            for broker in brokers:
+                size[broker] += partition.size
+                replicas[broker] += 1
+    racks = {broker.id: broker.rack for broker in layout.brokers}
+    return tuple(
+        BrokerLoad(
+            id_,
+            racks.get(id_),
+            round(targets.get(id_, 0)),
+            (counted[0][0][id_], counted[1][0][id_]),
+            (counted[0][1][id_], counted[1][1][id_]),
+            (counted[0][2][id_], counted[1][2][id_]),
+        )
+        for id_ in sorted({*racks, *counted[0][1], *counted[1][1]})
+    )
+
+
+def _fields(goal: Goal) -> Iterable[tuple[str, object]]:
+    return ((name, getattr(goal, name)) for name in goal.__dataclass_fields__)
