@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from redrive.partitions.layout import Layout
 from redrive.partitions.planner.balancing import balance_bytes, balance_counts, least_bytes
 from redrive.partitions.planner.goal import Goal, Mode
 from redrive.partitions.planner.leaders import balance_leaders, why_uneven
 from redrive.partitions.planner.placement import Placement
 from redrive.partitions.planner.placing import drain, mend_racks, replicate
-from redrive.partitions.planner.plan import BrokerLoad, Plan, loads
+from redrive.partitions.planner.plan import BrokerLoad, Plan
 
 __all__ = ["BrokerLoad", "Goal", "Mode", "Plan", "plan"]
 
@@ -16,9 +18,9 @@ __all__ = ["BrokerLoad", "Goal", "Mode", "Plan", "plan"]
 def plan(layout: Layout, goal: Goal) -> Plan:
     """Plan the moves that bring a cluster to a goal.
 
-    Hard, always: replicas of a partition on distinct brokers, spread over racks; what is excluded stays; no disk is filled
-    beyond its limit. Then, with as few bytes as possible, bytes within the band; then, where that costs little, numbers of
-    replicas; then leaders, which cost nothing.
+    Hard, always: replicas of a partition on distinct brokers, spread over racks; what is excluded stays; no disk is
+    filled beyond its limit. Then, with as few bytes as possible, bytes within the band; then, where that costs little,
+    numbers of replicas; then leaders, which cost nothing.
 
     Args:
         layout: the cluster.
@@ -59,8 +61,24 @@ def plan(layout: Layout, goal: Goal) -> Plan:
     if uneven := why_uneven(placement):
         findings.append(uneven)
     moves = tuple(sorted(placement.moves(), key=lambda move: (move.topic, move.number)))
-    by_id = dict(zip(placement.ids, targets, strict=True))
-    return Plan(goal, moves, loads(layout, moves, by_id), round(least), tuple(findings))
+    return Plan(goal, moves, _brokers(placement, targets), round(least), tuple(findings))
+
+
+def _brokers(placement: Placement, targets: Sequence[float]) -> tuple[BrokerLoad, ...]:
+    before, now = placement.before, placement.now()
+    racks = {broker.id: broker.rack for broker in placement.layout.brokers}
+    found = [
+        BrokerLoad(
+            id_,
+            racks.get(id_),
+            round(targets[at]),
+            (before.size[at], now.size[at]),
+            (before.replicas[at], now.replicas[at]),
+            (before.leaders[at], now.leaders[at]),
+        )
+        for at, id_ in enumerate(placement.ids)
+    ]
+    return tuple(sorted(found, key=lambda each: each.broker))
 
 
 def out_of_band(placement: Placement, targets: list[float], goal: Goal) -> list[str]:

@@ -1,9 +1,9 @@
 """Bytes: as few as possible are moved, so that every broker is within the band of its target.
 
-What has to move follows from two sums over the brokers: what those under their band lack, and what those over theirs have
-too much. Whatever the plan, the larger one is moved at least: each byte that is copied reduces either sum by one at most.
-So only brokers under the band are filled, up to its lower edge, from those that have most too much; then those that are
-still over it give to those that have most room.
+What has to move follows from two sums over the brokers: what those under their band lack, and what those over theirs
+have too much. Whatever the plan, the larger one is moved at least: each byte that is copied reduces either sum by one
+at most. So only brokers under the band are filled, up to its lower edge, from those that have most too much; then those
+that are still over it give to those that have most room.
 
 Of what a broker gives, the replica is taken whose size is nearest to the bytes that the receiver lacks, divided by the
 replicas that it lacks: so both numbers come right together. Among those of about that size, one of a topic of which the
@@ -13,12 +13,12 @@ giver has many and the receiver few.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from redrive.partitions.planner.placement import Placement
 from redrive.partitions.planner.shelf import Shelf
 
-_CANDIDATES = 6  # looked at for the topic's sake
+_CANDIDATES = 4  # looked at for the topic's sake
 _TRIES = 200  # replicas that may be in the way of the constraints before the next giver is asked
 
 
@@ -53,7 +53,10 @@ def balance_counts(placement: Placement, targets: Sequence[float], band: float, 
 
     Only as long as bytes stay in the band: and, but for empty partitions, only brokers that are further off than that.
     """
-    shelves, mean = _shelves(placement), _mean_count(placement)
+    mean = _mean_count(placement)
+    if all(placement.sizes) and max(placement.count) <= (1 + spread) * mean:
+        return
+    shelves = _shelves(placement)
     low = [(1 - band) * target for target in targets]
     high = [(1 + band) * target for target in targets]
     open_ = [at for at in range(len(placement.ids)) if shelves[at] is not None or placement.takes[at]]
@@ -108,6 +111,7 @@ def _mean_count(placement: Placement) -> float:
 def _fill(placement: Placement, shelves: Sequence[Shelf | None], edges: Edges, mean: float) -> None:
     """Fill brokers that are under the band."""
     load, low, high, sizes = placement.load, edges.low, edges.high, placement.sizes
+    givers = _Givers(placement, shelves, edges)
     lacking = [(load[at] - low[at], at) for at, takes in enumerate(placement.takes) if takes and load[at] < low[at]]
     heapq.heapify(lacking)
     while lacking:
@@ -119,12 +123,34 @@ def _fill(placement: Placement, shelves: Sequence[Shelf | None], edges: Edges, m
             some = sizes[partition]
             return some > 0 and load[target] + some <= high[target] and load[source] - some >= low[source]
 
-        givers = [(load[at] - high[at], at) for at, shelf in enumerate(shelves) if shelf and load[at] > low[at]]
-        for _, source in sorted(givers, reverse=True):
-            if source != target and _move_best(placement, shelves[source], source, target, size, fits):
+        for source in givers.by_surplus(target):
+            # What suits the giver as well: it has bytes and replicas too many.
+            spare = max(0.0, load[source] - high[source]) / max(1.0, placement.count[source] - mean)
+            wanted = min(lack, max(size / 4, min(size * 4, spare)))
+            if _move_best(placement, shelves[source], source, target, wanted, fits):
                 if load[target] < low[target]:
                     heapq.heappush(lacking, (load[target] - low[target], target))
                 break
+
+
+class _Givers:
+    """Brokers that may give, those of the receiver's rack first: from there, any replica can come."""
+
+    def __init__(self, placement: Placement, shelves: Sequence[Shelf | None], edges: Edges) -> None:
+        self._placement, self._edges = placement, edges
+        self._all = [at for at, shelf in enumerate(shelves) if shelf is not None]
+        racks = range(len(placement.brokers_in))
+        self._of_rack = [[at for at in self._all if placement.racks[at] == rack] for rack in racks]
+
+    def by_surplus(self, target: int) -> Iterator[int]:
+        """Give those that could give to a broker, the one with most too much first."""
+        load, high = self._placement.load, self._edges.high
+        here = self._of_rack[self._placement.racks[target]]
+        first = max((at for at in here if at != target), key=lambda at: load[at] - high[at], default=None)
+        if first is not None:
+            yield first  # nearly always the one: so the others are not put in order
+        others = [at for at in self._all if at not in (target, first)]
+        yield from _by_rack(self._placement, target, others, lambda at: high[at] - load[at])
 
 
 def _empty(placement: Placement, shelves: Sequence[Shelf | None], edges: Edges, mean: float) -> None:
@@ -134,17 +160,24 @@ def _empty(placement: Placement, shelves: Sequence[Shelf | None], edges: Edges, 
         while shelves[source] and load[source] > high[source]:
             surplus = load[source] - high[source]
             size = surplus / max(1.0, placement.count[source] - mean)
-            takers = [(load[at] - high[at], at) for at, takes in enumerate(placement.takes) if takes]
-            for room, target in sorted(takers):
+            takers = [at for at, takes in enumerate(placement.takes) if takes and load[at] < high[at]]
+            for target in _by_rack(placement, source, takers, lambda at: load[at] - high[at]):
 
-                def fits(partition: int, source: int, room: float = room) -> bool:
+                def fits(partition: int, source: int, target: int = target) -> bool:
                     some = sizes[partition]
-                    return 0 < some <= -room and load[source] - some >= low[source]
+                    return 0 < some <= high[target] - load[target] and load[source] - some >= low[source]
 
-                if target != source and _move_best(placement, shelves[source], source, target, size, fits):
+                if _move_best(placement, shelves[source], source, target, size, fits):
                     break
             else:
                 break
+
+
+def _by_rack(placement: Placement, of: int, others: Sequence[int], key: Callable[[int], float]) -> list[int]:
+    """Order the brokers for the other end of a move: first those of the same rack, where any replica can go."""
+    rack, racks = placement.racks[of], placement.racks
+    found = [(racks[at] != rack, key(at), at) for at in others if at != of]
+    return [at for elsewhere, _, at in sorted(found) if not (elsewhere and placement.rack_bound)]
 
 
 def _move_best(  # noqa: PLR0917

@@ -2,9 +2,9 @@
 
 A minimum-cost flow. Partitions with the same replicas and the same leader are one node: so there are as many nodes as
 there are combinations, not as many as there are partitions. From such a node, units flow to its brokers, at no cost to
-the present leader and at a cost of 1 to another one; and on to the sink, where the first ``⌊mean⌋`` of a broker are worth a
-lot, the next one is worth nothing, and every further one costs a lot. So leaders are spread evenly if that is possible
-at all, else as far as it is; and of all ways to do so, one with the fewest changes is found.
+the present leader and at a cost of 1 to another one; and on to the sink, where as many of a broker as the mean are
+worth a lot, the next one is worth nothing, and every further one costs a lot. So leaders are spread evenly if that is
+possible at all, else as far as it is; and of all ways to do so, one with the fewest changes is found.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def _flow(placement: Placement, groups: dict[_Group, list[int]], led: Sequence[i
 def why_uneven(placement: Placement) -> str:
     """Say why leaders can't be spread more evenly; empty if they are, to within one.
 
-    The proof: take a broker that leads too many, those that have replicas of what it leads, those that have replicas of what
-    they lead, and so on. What the brokers of such a set lead has no replica outside it. So they lead all of that, whoever
-    plans.
+    The proof: take a broker that leads too many, those that have replicas of what it leads, those that have replicas of
+    what they lead, and so on. What the brokers of such a set lead has no replica outside it: so they lead all of that,
+    whoever plans.
     """
     counts = Counter(replicas[0] for replicas in placement.replicas if replicas)
     brokers = [
@@ -107,6 +107,6 @@ def why_uneven(placement: Placement) -> str:
     if len(closed) == len(brokers):
         return ""
     return (
-        f"leaders can't be spread more evenly: {together:,} partitions have replicas on broker {names} only, which so lead "
-        f"{together / len(closed):,.1f} each"
+        f"leaders can't be spread more evenly: {together:,} partitions have replicas on broker {names} only, which so "
+        f"lead {together / len(closed):,.1f} each"
     )

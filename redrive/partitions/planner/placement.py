@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import cache
+from typing import NamedTuple
 
 from redrive.partitions.layout import Layout, Move
 from redrive.partitions.planner.goal import Goal
 from redrive.partitions.planner.targets import level
+
+
+class Loads(NamedTuple):
+    """Bytes, replicas and leaders of each broker."""
+
+    size: list[int]
+    replicas: list[int]
+    leaders: list[int]
 
 
 class Placement:
@@ -26,6 +35,8 @@ class Placement:
         sizes: bytes of one replica of each partition.
         fixed: whether a partition stays as it is.
         load, count: bytes and replicas of each broker.
+        before: what the brokers had before anything was moved.
+        rack_bound: no replica can go to another rack: each rack has as many of every partition as it has to.
     """
 
     def __init__(self, layout: Layout, goal: Goal) -> None:
@@ -67,10 +78,15 @@ class Placement:
         self.replicas = [[index[id_] for id_ in partition.replicas] for partition in partitions]
         self.load, self.count = [0] * len(self.ids), [0] * len(self.ids)
         self._of_topic = [0] * (len(topics) * len(self.ids))
+        led = [0] * len(self.ids)
         for at, replicas in enumerate(self.replicas):
+            led[replicas[0]] += 1
             for broker in replicas:
                 self._book(at, broker, 1)
+        self.before = Loads(self.load.copy(), self.count.copy(), led)
         self.quotas = cache(self._quotas)
+        quotas = [self.quotas(number) for number in {len(replicas) for replicas in self.replicas}]
+        self.rack_bound = all(floors == ceilings for floors, ceilings in quotas)
 
     def allows(self, partition: int, source: int, target: int) -> bool:
         """Say whether a replica may go from one broker to another, by all hard constraints."""
@@ -113,6 +129,8 @@ class Placement:
     def overfull_rack(self, partition: int) -> int | None:
         """Give the rack with too many replicas of a partition, while another has too few; None if they are spread."""
         replicas = self.replicas[partition]
+        if len({self.racks[broker] for broker in replicas}) == len(replicas):
+            return None
         _, ceilings = self.quotas(len(replicas))
         counts = [0] * len(ceilings)
         for broker in replicas:
@@ -125,11 +143,12 @@ class Placement:
         brokers = range(len(self.ids))
         racks = range(len(self.brokers_in))
         open_ = [self.takes[at] or (self.gives[at] and at not in self.drained) for at in brokers]
-        held = [0.0] * len(self.ids)
-        floors, ceilings, movable = [0.0] * len(racks), [0.0] * len(racks), 0.0
+        closed = {at for at in brokers if not open_[at]}
+        held = [0] * len(self.ids)
+        floors, ceilings, movable = [0] * len(racks), [0] * len(racks), 0
         for at, replicas in enumerate(self.replicas):
             size = self.sizes[at]
-            stuck = [broker for broker in replicas if self.fixed[at] or not open_[broker]]
+            stuck = replicas if self.fixed[at] else closed.intersection(replicas) if closed else ()
             for broker in stuck:
                 held[broker] += size
             if len(stuck) < len(replicas):
@@ -149,12 +168,19 @@ class Placement:
         )
         targets = [float(load) for load in self.load]
         for rack in racks:
-            here = [at for at in brokers if self.racks[at] == rack and open_[at]]
-            own = [held[at] for at in here]
-            most = [max(shares[rack], each) for each in own]
-            for at, share in zip(here, level(shares[rack], own, most, [1.0] * len(here)), strict=True):
+            inside = [at for at in brokers if self.racks[at] == rack and open_[at]]
+            least = [held[at] for at in inside]
+            most = [max(shares[rack], each) for each in least]
+            for at, share in zip(inside, level(shares[rack], least, most, [1.0] * len(inside)), strict=True):
                 targets[at] = share
         return targets
+
+    def now(self) -> Loads:
+        """Give what the brokers have by now."""
+        led = [0] * len(self.ids)
+        for replicas in self.replicas:
+            led[replicas[0]] += 1
+        return Loads(self.load, self.count, led)
 
     def moves(self) -> Iterable[Move]:
         """Give what has changed."""
@@ -164,7 +190,7 @@ class Placement:
             if after != partition.replicas:
                 yield Move(partition.topic, partition.number, partition.replicas, after, partition.size)
 
-    def _in_rack(self, replicas: Sequence[int], rack: int) -> int:
+    def _in_rack(self, replicas: Collection[int], rack: int) -> int:
         racks = self.racks
         return sum([racks[broker] == rack for broker in replicas])
 

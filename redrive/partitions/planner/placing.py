@@ -1,4 +1,4 @@
-"""What has to move whatever it costs: off brokers that are drained, into racks that are missed, more or fewer replicas."""
+"""What has to move at whatever cost: off drained brokers, into racks that have none, for more or fewer replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from redrive.partitions.planner.placement import Placement
 
 
 def drain(placement: Placement, targets: Sequence[float]) -> list[str]:
-    """Move everything off the drained brokers, the largest first, to where there is most room; give what can't leave."""
+    """Move all off the drained brokers, the largest first, to where there is most room; give what can't leave."""
     stuck = []
     leaving = [
         (placement.sizes[at], at, broker)

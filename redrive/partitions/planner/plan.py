@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from redrive.partitions.layout import Layout, Move
+from redrive.partitions.layout import Move
 from redrive.partitions.planner.goal import Goal
 
 
@@ -64,34 +63,6 @@ class Plan:
         goal = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in _fields(self.goal)}
         moves = [[move.topic, move.number, move.before, move.after] for move in self.moves]
         return hashlib.sha256(json.dumps([goal, moves], separators=(",", ":")).encode()).hexdigest()
-
-
-def loads(layout: Layout, moves: Iterable[Move], targets: dict[int, float]) -> tuple[BrokerLoad, ...]:
-    """Give what each broker has before the moves and after them."""
-    after = {(move.topic, move.number): move.after for move in moves}
-    counted = [tuple(Counter[int]() for _ in range(3)) for _ in range(2)]
-    for partition in layout.partitions:
-        for (size, replicas, leaders), brokers in zip(
-            counted,
-            (partition.replicas, after.get((partition.topic, partition.number), partition.replicas)),
-            strict=True,
-        ):
-            leaders[brokers[0]] += 1
-            for broker in brokers:
-                size[broker] += partition.size
-                replicas[broker] += 1
-    racks = {broker.id: broker.rack for broker in layout.brokers}
-    return tuple(
-        BrokerLoad(
-            id_,
-            racks.get(id_),
-            round(targets.get(id_, 0)),
-            (counted[0][0][id_], counted[1][0][id_]),
-            (counted[0][1][id_], counted[1][1][id_]),
-            (counted[0][2][id_], counted[1][2][id_]),
-        )
-        for id_ in sorted({*racks, *counted[0][1], *counted[1][1]})
-    )
 
 
 def _fields(goal: Goal) -> Iterable[tuple[str, object]]:

@@ -15,7 +15,7 @@ class Shelf:
     """
 
     def __init__(self, partitions: Sequence[int], sizes: Sequence[int]) -> None:
-        self._partitions = sorted(partitions, key=lambda each: (sizes[each], each))
+        self._partitions = sorted(partitions, key=sizes.__getitem__)
         self._sizes = [sizes[each] for each in self._partitions]
         self._up = list(range(len(self._partitions) + 1))  # the next one that is there, from here on
         self._down = list(range(len(self._partitions) + 1))  # likewise before, shifted by one: 0 is none

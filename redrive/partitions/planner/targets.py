@@ -1,8 +1,8 @@
 """How many bytes each broker should have.
 
 As many as any other, where nothing speaks against it. Two things may: replicas that can't leave a broker, and racks,
-over which the replicas of each partition are spread: of ``n`` replicas, each of ``r`` racks has at least ``n // r`` and at
-most that, rounded up. So a rack's share has a floor and a ceiling whoever plans, and the even level is found between them.
+over which the replicas of each partition are spread: of ``n`` replicas, each of ``r`` racks has ``n / r``, rounded down
+or up. So a rack's share has a floor and a ceiling, whoever plans, and the even level is found between them.
 """
 
 from __future__ import annotations
