@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from redrive.partitions.planner.placement import Placement
 from redrive.partitions.planner.shelf import Shelf
 
-_CANDIDATES = 4  # looked at for the topic's sake
+_CANDIDATES = 3  # looked at for the topic's sake
 _TRIES = 200  # replicas that may be in the way of the constraints before the next giver is asked
 
 
@@ -205,13 +205,13 @@ def _best(  # noqa: PLR0917
     size: float,
     fits: Callable[[int, int], bool],
 ) -> int | None:
-    found: list[tuple[int, int, int]] = []
+    best, most, found = None, 0, 0
     for tries, partition in enumerate(shelf.nearest(size)):
-        if tries >= _TRIES:
-            break
         if fits(partition, source) and placement.allows(partition, source, target):
-            apart = placement.of_topic(partition, target) - placement.of_topic(partition, source)
-            found.append((apart, len(found), partition))
-            if len(found) >= _CANDIDATES:
-                break
-    return min(found)[2] if found else None
+            apart = placement.apart(partition, source, target)
+            if best is None or apart > most:
+                best, most = partition, apart
+            found += 1
+        if found >= _CANDIDATES or tries >= _TRIES:
+            break
+    return best

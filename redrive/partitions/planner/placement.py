@@ -78,11 +78,13 @@ class Placement:
         self.replicas = [[index[id_] for id_ in partition.replicas] for partition in partitions]
         self.load, self.count = [0] * len(self.ids), [0] * len(self.ids)
         self._of_topic = [0] * (len(topics) * len(self.ids))
-        led = [0] * len(self.ids)
-        for at, replicas in enumerate(self.replicas):
+        load, count, led, of_topic, all_ = self.load, self.count, [0] * len(self.ids), self._of_topic, len(self.ids)
+        for replicas, size, topic in zip(self.replicas, self.sizes, self.topic, strict=True):
             led[replicas[0]] += 1
             for broker in replicas:
-                self._book(at, broker, 1)
+                load[broker] += size
+                count[broker] += 1
+                of_topic[topic * all_ + broker] += 1
         self.before = Loads(self.load.copy(), self.count.copy(), led)
         self.quotas = cache(self._quotas)
         quotas = [self.quotas(number) for number in {len(replicas) for replicas in self.replicas}]
@@ -125,6 +127,11 @@ class Placement:
     def of_topic(self, partition: int, broker: int) -> int:
         """Say how many replicas of a partition's topic a broker has."""
         return self._of_topic[self.topic[partition] * len(self.ids) + broker]
+
+    def apart(self, partition: int, source: int, target: int) -> int:
+        """Say how many more replicas of a partition's topic one broker has than another."""
+        at = self.topic[partition] * len(self.ids)
+        return self._of_topic[at + source] - self._of_topic[at + target]
 
     def overfull_rack(self, partition: int) -> int | None:
         """Give the rack with too many replicas of a partition, while another has too few; None if they are spread."""
@@ -170,7 +177,7 @@ class Placement:
         for rack in racks:
             inside = [at for at in brokers if self.racks[at] == rack and open_[at]]
             least = [held[at] for at in inside]
-            most = [max(shares[rack], each) for each in least]
+            most = [max(shares[rack], held[at]) if self.takes[at] else self.load[at] for at in inside]
             for at, share in zip(inside, level(shares[rack], least, most, [1.0] * len(inside)), strict=True):
                 targets[at] = share
         return targets
