@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from redrive.partitions.layout import Layout
 from redrive.partitions.planner.balancing import balance_bytes, balance_counts, least_bytes
@@ -29,6 +31,23 @@ def plan(layout: Layout, goal: Goal) -> Plan:
     Raises:
         GoalError: the goal makes no sense for this cluster.
     """
+    with _without_collector():
+        return _plan(layout, goal)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python from looking through hundreds of thousands of lists for cycles, again and again: there are none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _plan(layout: Layout, goal: Goal) -> Plan:
     goal.check(layout)
     placement = Placement(layout, goal)
     findings: list[str] = []
