@@ -46,7 +46,7 @@ def settle(
     Exit code 1 if something stays owed, such as that of a broker that is down.
     """
     from redrive.ledger.acting import acting
-    from redrive.partitions.settling import resource_to_hold, settle
+    from redrive.partitions.settling import resource_to_hold, settle_all
     from redrive.partitions.writer import PartitionWriter
 
     config = Config.load()
@@ -64,7 +64,7 @@ def settle(
             ):
                 ledger.claim([resource], operation)
                 # What is owed now: a job that has just ended may have paid its debts itself.
-                outcome = settle(writer, ledger.debts, operation, ledger.debts.owed(name))
+                outcome = settle_all(writer, ledger.debts, operation)
                 counts = {"settled": len(outcome.settled), "owed": len(outcome.left)}
                 operation.finish("failed" if outcome.left else "done", "counted", counts)
             settled |= outcome.settled

@@ -19,6 +19,7 @@ from redrive.partitions.layout import Move
 from redrive.partitions.orders import Orders, led_elsewhere
 from redrive.partitions.outcome import Outcome, Progress, Result
 from redrive.partitions.progress import Step
+from redrive.partitions.settling import Settlement, settle_all
 from redrive.partitions.state import Key
 from redrive.partitions.survey import Survey, key_of
 from redrive.partitions.throttle import Throttle
@@ -62,7 +63,7 @@ class Execution:
         limits: Limits | None = None,
         report: Callable[[Progress], None] = _silent,
     ) -> None:
-        self._writer, self._operation = writer, operation
+        self._writer, self._debts, self._operation = writer, debts, operation
         self._limits, self._report = limits or Limits(), report
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
 
@@ -113,8 +114,10 @@ class Execution:
         orders = Orders(self._writer, self._operation, self._throttle, by_key)
         survey = orders.look()
         self._require_convergence(survey)
-        if under_way := survey.at(Step.IN_FLIGHT):
-            orders.throttle(under_way)
+        if self._throttle is None:
+            self._lift()  # what a run before this one has left
+        elif under_way := survey.at(Step.IN_FLIGHT):
+            self._throttle.cover(under_way)
         stopped = self._work(orders, stop, cancel_in_flight=cancel_in_flight)
         orders.elect(LEADER_PATIENCE)
         return self._read_back(orders, stopped)
@@ -178,15 +181,21 @@ class Execution:
     def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
         self._report(watch.see(survey, *survey.copied(self._writer), waiting_for))
 
+    def _lift(self) -> Settlement:
+        if self._throttle is not None:
+            return self._throttle.lift()
+        return settle_all(self._writer, self._debts, self._operation)
+
     def _read_back(self, orders: Orders, stopped: str) -> Result:
         survey = _settled(orders, stopped)
         owed, respected = list[str](), set[str]()
         if self._throttle is not None and survey.under_way():
             owed = ["throttles, as partitions still move; the next run lifts them, or `redrive debts settle`"]
-        elif self._throttle is not None:
-            settlement = self._throttle.lift()
-            owed = sorted(set(settlement.left.values()))
-            respected = self._throttle.respected | set(settlement.respected)
+        else:
+            settlement = self._lift()
+            owed, respected = sorted(set(settlement.left.values())), set(settlement.respected)
+        if self._throttle is not None:
+            respected |= self._throttle.respected
         done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
         return Result(
             outcomes={key: _outcome(survey, key, orders.refused) for key in survey.moves},

@@ -42,10 +42,11 @@ def step_of(move: Move, partition: PartitionState | None, ongoing: Ongoing | Non
         return Step.PENDING if ongoing.target == move.before else Step.TAKEN
     if partition.replicas == move.after:
         return Step.DONE
-    if partition.replicas in {_between(move), _between(move.back())}:
-        return Step.IN_FLIGHT  # it has just ended, and the broker that was asked does not know yet
-    ours = {move.before, replicas_if_cancelled(move), replicas_if_cancelled(move.back())}
-    return Step.PENDING if partition.replicas in ours else Step.CHANGED
+    if partition.replicas in {move.before, replicas_if_cancelled(move), replicas_if_cancelled(move.back())}:
+        return Step.PENDING
+    # It has just ended, and the broker that was asked does not know yet.
+    ended = partition.replicas in {_between(move), _between(move.back())}
+    return Step.IN_FLIGHT if ended else Step.CHANGED
 
 
 def replicas_if_cancelled(move: Move) -> tuple[int, ...]:

@@ -75,6 +75,11 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
     return Settlement(done, left)
 
 
+def settle_all(writer: PartitionWriter, debts: Debts, operation: Operation) -> Settlement:
+    """Pay all debts of the writer's cluster, whoever has made them; see `settle`."""
+    return settle(writer, debts, operation, debts.owed(writer.cluster))
+
+
 def how_to_settle(previous: str | None, ours: Sequence[str], now: str | None) -> str:
     """Say how a debt is settled, by what is set now: `RESTORED` if there is something to do.
 

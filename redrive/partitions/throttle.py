@@ -9,7 +9,7 @@ from redrive.errors import RefusedByClusterError
 from redrive.ledger import Change, Debts, Operation
 from redrive.partitions.convergence import require_convergence
 from redrive.partitions.layout import Move
-from redrive.partitions.settling import Settlement, settle
+from redrive.partitions.settling import Settlement, settle, settle_all
 from redrive.partitions.state import Resource, Setting
 from redrive.partitions.throttle_settings import (
     RATES,
@@ -83,7 +83,7 @@ class Throttle:
         """Make all settings of this cluster what they were, those that a dead run has left, too."""
         with self._lock:
             self._brokers.clear()
-            return settle(self._writer, self._debts, self._operation, self._debts.owed(self._writer.cluster))
+            return settle_all(self._writer, self._debts, self._operation)
 
     def _set_rates(self, *, by_hand: bool) -> None:
         """Args: by_hand: also where somebody else has set a rate meanwhile."""
