@@ -6,6 +6,7 @@ It has no calls for reassignments and log directories. kafka-python has, and is 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -54,18 +55,20 @@ def client_config(cluster: Cluster) -> dict[str, Any]:
 
 
 class Connection:
-    """Connects when it is asked something, and anew after an error: a client sticks to the controller it has found."""
+    """Connects when it is asked something, and anew after an error: a client sticks to the controller it has found.
+
+    May be used by several threads.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.named = f"cluster {cluster.name} ({cluster.config.bootstrap})"
         self._config = client_config(cluster)
         self._client: Any = None
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connection; the next question opens it again."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._drop(self._client)
 
     def ask(self, doing: str, question: Callable[[Any], Answer], patience: float = PATIENCE) -> Answer:
         """Ask, or order something that may be ordered twice.
@@ -76,28 +79,39 @@ class Connection:
         """
         deadline = time.monotonic() + patience
         while True:
+            client = None
             try:
-                if self._client is None:
-                    self._client = self._connect()
-                return question(self._client)
+                client = self._connected()
+                return question(client)
             except RedriveError:
                 raise
             except (KafkaError, RuntimeError, OSError) as error:  # a RuntimeError: it finds no controller
                 if is_refusal(error):
                     raise RefusedByClusterError(self.named, doing, told(error)) from error
-                self.close()
+                self._drop(client)
                 if time.monotonic() > deadline:
                     raise UnavailableError(self.named, f"{doing}: {told(error)}") from error
                 time.sleep(0.2)
 
-    def _connect(self) -> Any:
-        return KafkaAdminClient(
-            **self._config,
-            client_id="redrive",
-            request_timeout_ms=int(REQUEST_TIMEOUT * 1000),
-            bootstrap_timeout_ms=int(REQUEST_TIMEOUT * 1000),
-            reconnect_backoff_max_ms=1000,
-        )
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = KafkaAdminClient(
+                    **self._config,
+                    client_id="redrive",
+                    request_timeout_ms=int(REQUEST_TIMEOUT * 1000),
+                    bootstrap_timeout_ms=int(REQUEST_TIMEOUT * 1000),
+                    reconnect_backoff_max_ms=1000,
+                )
+            return self._client
+
+    def _drop(self, client: Any) -> None:
+        """Close a client, unless another thread has done so."""
+        with self._lock:
+            if client is None or client is not self._client:
+                return
+            self._client = None
+        client.close()
 
 
 def is_refusal(error: Exception) -> bool:

@@ -136,12 +136,12 @@ class Execution:
         while True:
             try:
                 survey = orders.look()
-                under_way = survey.under_way()
-                if not under_way and (stopped or not survey.at(Step.PENDING)):
-                    self._tell(watch, survey, waiting_for)
-                    return stopped
                 if stop.is_set() and not stopped:
                     stopped = ASKED
+                taking_back = bool(stopped) and cancel_in_flight and orders.take_back(survey)
+                if not taking_back and not survey.under_way() and (stopped or not survey.at(Step.PENDING)):
+                    self._tell(watch, survey, waiting_for)
+                    return stopped
                 if not stopped:
                     waiting_for = self._begin_more(orders, survey, wellness, waiting_for, unsure=not watch.moved)
                 self._tell(watch, survey, waiting_for)
@@ -156,8 +156,6 @@ class Execution:
                 stopped = f"{why}: {waiting_for}" if waiting_for else why
                 if not cancel_in_flight:
                     return stopped
-            if stopped and cancel_in_flight:
-                orders.begin_free([move.back() for move in orders.look().at(Step.IN_FLIGHT)])
             if stop.is_set():
                 time.sleep(self._limits.poll)
             else:
@@ -167,7 +165,7 @@ class Execution:
         """Begin what may begin now; give what it waits for, if it does."""
         pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
         free = [move for move in pending if survey.costs_nothing(move)]
-        orders.begin_free(free)
+        orders.begin_free(survey, free)
         wave = next_wave((move for move in pending if not survey.costs_nothing(move)), in_flight, self._limits)
         if not wave and not unsure and not waited_for:
             return ""

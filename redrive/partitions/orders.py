@@ -41,10 +41,34 @@ class Orders:
     def begin(self, moves: Sequence[Move], beside: Iterable[Move]) -> None:
         """Order moves, throttled together with those that are under way already."""
         self.throttle([*beside, *moves])
-        self.begin_free(moves)
+        self._reassign(moves)
 
-    def begin_free(self, moves: Sequence[Move]) -> None:
-        """Order moves that copy nothing, and so need no throttle."""
+    def begin_free(self, survey: Survey, moves: Sequence[Move]) -> None:
+        """Order moves that copy nothing, and so need no throttle.
+
+        Where the way back of a move is under way, that is cancelled. (To order the opposite on top of it is not enough:
+        Kafka first waits until the replicas that are no longer wanted are in sync.) What the order of the replicas
+        then lacks is the next look's to find.
+        """
+        self._cancel([move for move in moves if key_of(move) in survey.ongoing])
+        self._reassign([move for move in moves if key_of(move) not in survey.ongoing])
+
+    def take_back(self, survey: Survey) -> bool:
+        """Cancel what is under way, and restore the order of replicas that cancelling has changed; False if all is."""
+        in_flight = survey.at(Step.IN_FLIGHT)
+        self._cancel(in_flight)
+        pending = [(move, survey.partitions[key_of(move)].replicas) for move in survey.at(Step.PENDING)]
+        disordered = [move.back() for move, now in pending if now != move.before and set(now) == set(move.before)]
+        self._reassign(disordered)
+        return bool(in_flight or disordered)
+
+    def _cancel(self, moves: Sequence[Move]) -> None:
+        if moves:
+            self._operation.heartbeat()
+        for batch in _batches(moves):
+            self._writer.cancel(map(key_of, batch))
+
+    def _reassign(self, moves: Sequence[Move]) -> None:
         if moves:
             self._operation.heartbeat()  # is it still ours to order anything?
         for batch in _batches(moves):

@@ -38,8 +38,7 @@ def step_of(move: Move, partition: PartitionState | None, ongoing: Ongoing | Non
     if ongoing is not None:
         if ongoing.target == move.after:
             return Step.IN_FLIGHT
-        # The way back of this very move: an order on top of it turns it round.
-        return Step.PENDING if ongoing.target == move.before else Step.TAKEN
+        return Step.PENDING if is_way_back(move, partition, ongoing) else Step.TAKEN
     if partition.replicas == move.after:
         return Step.DONE
     if partition.replicas in {move.before, replicas_if_cancelled(move), replicas_if_cancelled(move.back())}:
@@ -54,13 +53,16 @@ def replicas_if_cancelled(move: Move) -> tuple[int, ...]:
     return (*(broker for broker in move.after if broker in move.before), *move.removed)
 
 
+def is_way_back(move: Move, partition: PartitionState, ongoing: Ongoing) -> bool:
+    """Say whether what is under way undoes just this move; cancelling it leaves what the move is to reach."""
+    return ongoing.target == move.before and set(partition.replicas) == {*move.before, *move.after}
+
+
 def _between(move: Move) -> tuple[int, ...]:
     """Give the order of the replicas while a move is under way."""
     return (*move.after, *move.removed)
 
 
 def costs_nothing(move: Move, partition: PartitionState, ongoing: Ongoing | None) -> bool:
-    """Say whether a move copies no bytes and takes no replica away but such as have just begun to come."""
-    adding = set(ongoing.adding) if ongoing else set[int]()
-    present = set(partition.replicas)
-    return set(move.after) <= present and present - set(move.after) <= adding
+    """Say whether a move that is pending copies nothing and takes no replica away but such as have not yet come."""
+    return ongoing is not None or set(move.after) == set(partition.replicas)

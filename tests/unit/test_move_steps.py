@@ -53,7 +53,11 @@ def test_replicas_at_rest_tell_how_far_a_move_has_come(replicas: tuple[int, ...]
 def test_a_reassignment_under_way_is_ours_only_if_it_goes_where_the_move_goes(
     target: tuple[int, ...], step: Step
 ) -> None:
-    assert step_of(MOVE, partition(1, 2, 3), Ongoing(target, (), ())) is step
+    assert step_of(MOVE, partition(4, 2, 1, 3), Ongoing(target, (), ())) is step
+
+
+def test_a_way_to_where_a_move_begins_from_elsewhere_is_somebody_else_s() -> None:
+    assert step_of(MOVE, partition(1, 2, 3, 6), Ongoing((1, 2, 3), (3,), (6,))) is Step.TAKEN
 
 
 def test_a_partition_that_does_not_exist_is_gone() -> None:
@@ -65,6 +69,7 @@ def test_every_state_that_a_killed_run_can_leave_is_taken_up_again(move: Move) -
     left = [
         (partition(*move.before), None),
         under_way(move),
+        under_way(move.back()),
         (partition(*move.after), None),
         (partition(*replicas_if_cancelled(move)), None),
     ]
