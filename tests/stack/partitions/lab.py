@@ -124,6 +124,12 @@ class Lab:
         pairs = ",".join(f"{key.replace('_', '.')}=[{value}]" for key, value in settings.items())
         self.tool("kafka.admin.ConfigCommand", "--alter", *entity, "--add-config", pairs)
 
+    def unset_rates(self, *brokers: str) -> None:
+        """Take rates away that `set` has set."""
+        for name in brokers:
+            entity = ["--entity-type", "brokers", *(["--entity-name", name] if name else ["--entity-default"])]
+            self.tool("kafka.admin.ConfigCommand", "--alter", *entity, "--delete-config", ",".join(RATES))
+
     def throttles(self, topic: str) -> dict[str, dict[str, str]]:
         """Give all throttle settings that are set, on brokers, for all brokers, and on the topic, by another client."""
         resources = {str(broker): ConfigResource(ResourceType.BROKER, str(broker)) for broker in self.alive()}

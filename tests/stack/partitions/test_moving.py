@@ -22,6 +22,7 @@ from redrive.partitions.throttle_settings import FOLLOWER_RATE, FOLLOWER_REPLICA
 from tests.stack.partitions.lab import Lab, until
 
 MB = 1_000_000
+QUICK = 100 * MB
 SIZE, SLOW = 4 * MB, 200_000
 """So many bytes take seconds at this rate: Kafka lets through what the rate allows in ten seconds, then holds back."""
 
@@ -127,21 +128,19 @@ def test_throttles_that_were_there_survive_static_and_dynamic_ones(lab: Lab) -> 
     try:
         until(lambda: len(lab.throttles(topic)) == 5)
         before = lab.throttles(topic)
-        running = InBackground(lambda: lab.execution(rate=SLOW).run([Move(topic, 0, (1, 2), (4, 2), SIZE)]))
+        execution = lab.execution(rate=SLOW)
+        running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), SIZE)]))
         until(lambda: lab.moves(topic))
         time.sleep(0.5)
         during = lab.throttles(topic)
         assert during["topic"] == {LEADER_REPLICAS: "*", FOLLOWER_REPLICAS: "1:3,0:4"}
         assert {during[broker][rate] for broker in "124" for rate in (LEADER_RATE, FOLLOWER_RATE)} == {str(SLOW)}
         assert during["3"] == before["3"]
+        execution.change_rate(QUICK)
         assert running.result().proved
         assert lab.throttles(topic) == before
     finally:
-        for name in ("", "4"):
-            entity = ["--entity-name", name] if name else ["--entity-default"]
-            rates = f"{LEADER_RATE},{FOLLOWER_RATE}" if name else LEADER_RATE
-            arguments = ["--alter", "--entity-type", "brokers", *entity, "--delete-config", rates]
-            lab.tool("kafka.admin.ConfigCommand", *arguments)
+        lab.unset_rates("", "4")
 
 
 def test_a_throttle_set_by_somebody_else_meanwhile_is_left_and_said(lab: Lab) -> None:
@@ -150,14 +149,17 @@ def test_a_throttle_set_by_somebody_else_meanwhile_is_left_and_said(lab: Lab) ->
     running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), SIZE)]))
     until(lambda: lab.moves(topic))
     lab.set("broker", "2", leader_replication_throttled_rate="12345678")
+    lab.set("broker", "4", follower_replication_throttled_rate="12345678")
+    lab.set("broker", "1", leader_replication_throttled_rate="12345678")
     result = running.result()
     assert steps(result) == {0: Step.DONE}
     assert result.respected == ("left as somebody else has set it: 12345678",)
-    assert lab.throttles(topic) == {"2": {LEADER_RATE: "12345678"}}
-    lab.tool(
-        "kafka.admin.ConfigCommand", "--alter", "--entity-type", "brokers", "--entity-name", "2", "--delete-config",
-        LEADER_RATE,
-    )  # fmt: skip
+    assert lab.throttles(topic) == {
+        "1": {LEADER_RATE: "12345678"},
+        "2": {LEADER_RATE: "12345678"},
+        "4": {FOLLOWER_RATE: "12345678"},
+    }
+    lab.unset_rates("1", "2", "4")
 
 
 def test_a_throttle_changed_in_mid_run_takes_effect(lab: Lab) -> None:
@@ -168,7 +170,7 @@ def test_a_throttle_changed_in_mid_run_takes_effect(lab: Lab) -> None:
     time.sleep(3)
     assert lab.moves(topic)
     began = time.monotonic()
-    execution.change_rate(100 * MB)
+    execution.change_rate(QUICK)
     assert running.result().proved
     assert time.monotonic() - began < 15  # at the first rate it would have been over half a minute
     assert lab.throttles(topic) == {}
@@ -188,6 +190,7 @@ def test_a_throttle_that_can_t_converge_is_refused_before_anything_changes(lab: 
         until(lambda: lab.moves(topic))
         with pytest.raises(ThrottleTooLowError):
             execution.change_rate(50_000)
+        execution.change_rate(QUICK)
         assert running.result().proved
 
 
@@ -209,17 +212,18 @@ def test_what_somebody_else_does_to_a_partition_is_respected_and_stops_nothing_e
         assert lab.writer.ongoing()[topic, 0].target == (1, 3)
     finally:
         lab.writer.cancel([(topic, 0)])
-        arguments = ["--alter", "--entity-type", "brokers", "--entity-name", "1", "--delete-config", LEADER_RATE]
-        lab.tool("kafka.admin.ConfigCommand", *arguments)
+        lab.unset_rates("1")
 
 
 def test_a_topic_that_is_deleted_or_gets_partitions_meanwhile_stops_nothing_else(lab: Lab) -> None:
     doomed, growing = lab.topic([[1, 2]], SIZE), lab.topic([[1, 2]], SIZE)
     moves = [Move(topic, 0, (1, 2), (4, 2), SIZE) for topic in (doomed, growing)]
-    running = InBackground(lambda: lab.execution(rate=SLOW).run(moves))
+    execution = lab.execution(rate=SLOW)
+    running = InBackground(lambda: execution.run(moves))
     until(lambda: lab.moves(doomed, growing))
     lab.kafka.delete_topics([doomed])[doomed].result()
     lab.kafka.create_partitions([NewPartitions(growing, 2)])[growing].result()
+    execution.change_rate(QUICK)
     result = running.result()
     assert {topic: outcome.step for (topic, _), outcome in result.outcomes.items()} == {
         doomed: Step.GONE,
@@ -247,6 +251,8 @@ def test_a_run_that_is_asked_to_stop_stops(lab: Lab, cancel: bool) -> None:
     running = InBackground(lambda: execution.run(moves, stop=stop, cancel_in_flight=cancel))
     until(lambda: lab.moves(topic))
     stop.set()
+    if not cancel:
+        execution.change_rate(QUICK)
     result = running.result()
     assert result.stopped == "asked to stop"
     assert steps(result) == {0: Step.PENDING if cancel else Step.DONE, 1: Step.PENDING}
@@ -274,5 +280,4 @@ def test_rolling_back_restores_the_exact_order_of_what_is_done_and_what_is_under
         assert lab.replicas(topic) == before
         assert lab.leaders(topic) == {0: 1, 1: 1, 2: 2}
     finally:
-        arguments = ["--alter", "--entity-type", "brokers", "--entity-name", "4", "--delete-config", FOLLOWER_RATE]
-        lab.tool("kafka.admin.ConfigCommand", *arguments)
+        lab.unset_rates("4")
