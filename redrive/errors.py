@@ -370,3 +370,21 @@ class GoalError(RedriveError):
     def __init__(self, field: str, reason: str) -> None:
         self.field, self.reason = field, reason
         super().__init__(f"{field}: {reason}")
+
+
+class ThrottleTooLowError(RedriveError):
+    """At this rate moving partitions can never catch up with what producers write to them.
+
+    Attributes:
+        rate: bytes a second, as asked for.
+        broker: the broker that needs most.
+        needed: bytes a second that replication of the moving partitions takes there with nothing caught up.
+        least: the least rate that would do.
+    """
+
+    def __init__(self, rate: int, broker: int, needed: float, least: int) -> None:
+        self.rate, self.broker, self.needed, self.least = rate, broker, needed, least
+        super().__init__(
+            f"a throttle of {rate:,} bytes/s can't converge: new events of the partitions that move take "
+            f"{needed:,.0f} bytes/s of it on broker {broker}; give at least {least:,} bytes/s, or move fewer at a time"
+        )

@@ -6,9 +6,23 @@ SQLite by default, PostgreSQL by URL.
 """
 
 from redrive.ledger.chain import Finding, digest
+from redrive.ledger.debts import Change, DebtRow, Debts
 from redrive.ledger.ledger import Ledger
 from redrive.ledger.letters import Letters
 from redrive.ledger.models import EntryRow, OperationRow, Status, Verdict
 from redrive.ledger.operation import Operation
 
-__all__ = ["EntryRow", "Finding", "Ledger", "Letters", "Operation", "OperationRow", "Status", "Verdict", "digest"]
+__all__ = [
+    "Change",
+    "DebtRow",
+    "Debts",
+    "EntryRow",
+    "Finding",
+    "Ledger",
+    "Letters",
+    "Operation",
+    "OperationRow",
+    "Status",
+    "Verdict",
+    "digest",
+]

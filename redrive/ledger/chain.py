@@ -25,7 +25,9 @@ CHANGES = frozenset({BEGUN, PLANNED, ENDED, TAKEN_OVER})
 """Kinds of entries whose body is the columns of the operation that they set."""
 LETTERS, FATES = "letters", "fates"
 """Kinds of entries that stand for rows of other tables, by a digest: see `redrive.ledger.letter_audit`."""
-OWN = CHANGES | {LETTERS, FATES}
+OWED, SETTLED = "owed", "settled"
+"""Kinds of entries about debts: see `redrive.ledger.debts`."""
+OWN = CHANGES | {LETTERS, FATES, OWED, SETTLED}
 """Kinds that are for the ledger alone to write."""
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from redrive.errors import UnknownOperationError
 from redrive.ledger import chain, holds, letter_audit
 from redrive.ledger.database import Database
+from redrive.ledger.debts import Debts
 from redrive.ledger.letters import Letters
 from redrive.ledger.models import EntryRow, OperationRow
 from redrive.ledger.operation import Operation
@@ -24,11 +25,13 @@ class Ledger:
 
     Attributes:
         letters: the dead letters, and what became of them.
+        debts: settings that jobs have changed for their own time.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.letters = Letters(database)
+        self.debts = Debts(database)
 
     @classmethod
     def open(cls, url: URL | str) -> Ledger:

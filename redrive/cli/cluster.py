@@ -1,0 +1,168 @@
+"""``redrive cluster``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from redrive.cli.output import Json, out, show_json, show_table, size
+from redrive.config import Config
+from redrive.errors import ConfigError
+
+if TYPE_CHECKING:
+    from redrive.partitions.picture import BrokerPicture, Picture
+    from redrive.partitions.state import Key
+
+app = typer.Typer(help="The clusters: their brokers and partitions.", no_args_is_help=True)
+
+SHOWN = 10
+"""Lines of a table that might have as many as the cluster has partitions; JSON has them all."""
+
+
+@app.callback()
+def _group() -> None:
+    """The clusters: their brokers and partitions."""
+
+
+@app.command()
+def show(
+    cluster: Annotated[str | None, typer.Argument(help="Its name.", show_default="the only one")] = None,
+    measure: Annotated[
+        float, typer.Option("--measure", min=0, help="Measure what producers write, for so many seconds.")
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Show a cluster: load by broker, what is wrong with partitions, what moves, which throttles are in force."""
+    from redrive.partitions.picture import Picture
+    from redrive.partitions.reader import PartitionReader
+
+    config = Config.load()
+    with PartitionReader(config.cluster(cluster or _only(config))) as reader:
+        picture = Picture.take(reader, measure)
+    if json:
+        show_json(_document(picture))
+    else:
+        _show(picture)
+
+
+def _only(config: Config) -> str:
+    if len(config.clusters) != 1:
+        raise ConfigError("CLUSTER", f"say which; there are {', '.join(sorted(config.clusters))}")
+    return next(iter(config.clusters))
+
+
+def _show(picture: Picture) -> None:
+    columns = ("broker", "rack", "state", "replicas", "leaders", "size", "free", "written/s")
+    rows = (
+        (
+            str(broker.id),
+            broker.rack,
+            Text("up", "green") if broker.up else Text("down", "red"),
+            broker.replicas,
+            broker.leaders,
+            _size(broker.size),
+            _size(broker.usable),
+            _size(broker.inflow),
+        )
+        for broker in picture.brokers
+    )
+    show_table(columns, rows, numbers=("broker", "replicas", "leaders", "size", "free", "written/s"))
+    for broker in picture.brokers:
+        if broker.up and broker.unknown:
+            out.print(f"Broker {broker.id}: {broker.unknown}", markup=False, highlight=False)
+    problems = list(_problems(picture))
+    if problems:
+        show_table(("partition", "what", "replicas", "leader", "in sync"), _at_most(problems))
+    if picture.ongoing:
+        moving = [
+            (_name(key), _ids(each.adding), _ids(each.removing), _ids(each.target))
+            for key, each in picture.ongoing.items()
+        ]
+        show_table(("moving", "gets", "gives up", "then on"), _at_most(moving))
+    if picture.throttles:
+        throttles = [(str(each.resource), each.name, each.value, each.source) for each in picture.throttles]
+        show_table(("throttled", "setting", "value", "source"), _at_most(throttles))
+    out.print(
+        f"{len(picture.partitions):,} partitions: {len(picture.without_leader):,} without a leader, "
+        f"{len(picture.under_min_isr):,} under min ISR, {len(picture.under_replicated):,} under-replicated, "
+        f"{len(picture.ongoing):,} moving.",
+        highlight=False,
+    )
+
+
+def _problems(picture: Picture) -> Iterator[tuple[Any, ...]]:
+    """Each partition with its worst problem, the worst first."""
+    told = set[tuple[str, int]]()
+    for what, keys in (
+        ("without a leader", picture.without_leader),
+        ("under min ISR", picture.under_min_isr),
+        ("under-replicated", picture.under_replicated),
+    ):
+        for key in keys:
+            if key not in told:
+                told.add(key)
+                each = picture.partitions[key]
+                leader = "–" if each.leader is None else str(each.leader)
+                yield _name(key), what, _ids(each.replicas), leader, _ids(sorted(each.isr))
+
+
+def _at_most(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    if len(rows) <= SHOWN:
+        return rows
+    rest = f"… and {len(rows) - SHOWN:,} more"
+    return [*rows[:SHOWN], (rest, *[""] * (len(rows[0]) - 1))]
+
+
+def _document(picture: Picture) -> dict[str, Any]:
+    sizes = {(each.topic, each.number): each.size for each in picture.layout.partitions}
+    return {
+        "cluster": picture.cluster,
+        "brokers": [_broker(broker) for broker in picture.brokers],
+        "partitions": [
+            {
+                "topic": each.topic,
+                "partition": each.number,
+                "replicas": each.replicas,
+                "leader": each.leader,
+                "isr": sorted(each.isr),
+                "bytes": sizes[key],
+                "written_per_second": None if picture.inflow is None else picture.inflow.get(key),
+            }
+            for key, each in picture.partitions.items()
+        ],
+        "without_leader": [_name(key) for key in picture.without_leader],
+        "under_min_isr": [_name(key) for key in picture.under_min_isr],
+        "under_replicated": [_name(key) for key in picture.under_replicated],
+        "ongoing": {_name(key): each for key, each in picture.ongoing.items()},
+        "throttles": picture.throttles,
+    }
+
+
+def _broker(broker: BrokerPicture) -> dict[str, Any]:
+    return {
+        "id": broker.id,
+        "rack": broker.rack,
+        "up": broker.up,
+        "replicas": broker.replicas,
+        "leaders": broker.leaders,
+        "bytes": broker.size,
+        "total_bytes": broker.total,
+        "usable_bytes": broker.usable,
+        "written_per_second": broker.inflow,
+        "unknown": broker.unknown,
+    }
+
+
+def _name(key: Key) -> str:
+    return f"{key[0]}/{key[1]}"
+
+
+def _ids(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids)) or "–"
+
+
+def _size(count: float | None) -> str:
+    return "–" if count is None else size(int(count))

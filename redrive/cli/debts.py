@@ -1,0 +1,91 @@
+"""``redrive debts``."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from redrive.cli.exits import BAD
+from redrive.cli.ledger import open_ledger
+from redrive.cli.output import Json, age, note, out, show_json, show_table
+from redrive.config import Config
+
+if TYPE_CHECKING:
+    from redrive.ledger import DebtRow
+
+app = typer.Typer(help="Settings that jobs have changed for their own time.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="Those that are settled, too; the latest.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="With --all: at most so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """Show what is owed: settings that are to be again what they were."""
+    with open_ledger() as ledger:
+        rows = ledger.debts.latest(limit) if every else ledger.debts.owed()
+    if json:
+        show_json([_document(row) for row in rows])
+    elif rows:
+        show_table(("id", "cluster", "of", "setting", "before", "set to", "since", "state"), map(_row, rows))
+    else:
+        out.print("Nothing is owed.")
+
+
+@app.command()
+def settle(
+    cluster: Annotated[str | None, typer.Argument(help="Only this one's.", show_default="all")] = None,
+    json: Json = False,
+) -> None:
+    """Make settings what they were before a job changed them, unless somebody else has changed them since.
+
+    Exit code 1 if something stays owed, such as that of a broker that is down.
+    """
+    from redrive.ledger.acting import acting
+    from redrive.partitions.settling import resource_to_hold, settle_all
+    from redrive.partitions.writer import PartitionWriter
+
+    config = Config.load()
+    settled, left = dict[int, str](), dict[int, str]()
+    with open_ledger() as ledger:
+        for name in [config.cluster(cluster).name] if cluster else sorted({row.cluster for row in ledger.debts.owed()}):
+            if not ledger.debts.owed(name):
+                continue
+            resource = resource_to_hold(name)
+            with (
+                acting(
+                    ledger, "debts", cluster=name, resources=[resource], who=getpass.getuser(), parameters={}
+                ) as operation,
+                PartitionWriter(config.cluster(name)) as writer,
+            ):
+                ledger.claim([resource], operation)
+                # What is owed now: a job that has just ended may have paid its debts itself.
+                outcome = settle_all(writer, ledger.debts, operation)
+                counts = {"settled": len(outcome.settled), "owed": len(outcome.left)}
+                operation.finish("failed" if outcome.left else "done", "counted", counts)
+            settled |= outcome.settled
+            left |= outcome.left
+    if json:
+        show_json({"settled": settled, "owed": left})
+    else:
+        out.print(f"{len(settled)} settings settled, {len(left)} owed still.", highlight=False)
+        for how in sorted(set(settled.values())):
+            out.print(f"  {list(settled.values()).count(how)} {how}", markup=False, highlight=False)
+    for reason in sorted(set(left.values())):
+        note(f"still owed: {reason}")
+    if left:
+        raise typer.Exit(BAD)
+
+
+def _row(row: DebtRow) -> tuple[Any, ...]:
+    state = Text("owed", "yellow") if row.settled_at is None else Text(row.how or "settled", "green")
+    ours = " or ".join(row.ours)
+    return row.id, row.cluster, f"{row.kind} {row.name}", row.setting, row.previous, ours, age(row.owed_at), state
+
+
+def _document(row: DebtRow) -> dict[str, Any]:
+    return {column.name: getattr(row, column.name) for column in row.__table__.columns}

@@ -1,0 +1,228 @@
+"""`Execution`: carries moves out on a live cluster.
+
+The cluster is the checkpoint. How far each move has come is read from it every time, so that a run that was killed
+goes on when it is called again with the same moves; and what somebody else does to a partition is seen, and respected.
+(Kafka has no "reassign only if it still is as I saw it": between our look and our order, some milliseconds, somebody
+else's order would be overwritten.)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from redrive.errors import UnavailableError
+from redrive.ledger import Debts, Operation
+from redrive.partitions import convergence, inflow
+from redrive.partitions.layout import Move
+from redrive.partitions.orders import Orders, led_elsewhere
+from redrive.partitions.outcome import Outcome, Progress, Result
+from redrive.partitions.progress import Step
+from redrive.partitions.settling import Settlement, settle_all
+from redrive.partitions.state import Key
+from redrive.partitions.survey import Survey, key_of
+from redrive.partitions.throttle import Throttle
+from redrive.partitions.watch import Watch
+from redrive.partitions.waves import Limits, next_wave
+from redrive.partitions.wellness import Wellness
+from redrive.partitions.writer import PartitionWriter
+
+SAMPLE = 3.0
+"""Seconds over which the inflow to the moving partitions is measured."""
+LEADER_PATIENCE = 30.0
+"""Seconds that preferred leaders get to be elected."""
+NEWS = 5.0
+"""Seconds in which news is taken to reach all brokers."""
+ASKED = "asked to stop"
+
+
+def _silent(_: Progress) -> None:
+    """Report nothing."""
+
+
+class Execution:
+    """Carries out moves, or takes them back.
+
+    Args:
+        writer: of the cluster. Whoever moves partitions there holds it in the ledger as a whole.
+        debts: of the ledger.
+        operation: on whose behalf; it is to show signs of life (`Operation.keep_alive`).
+        rate: bytes a second that a broker may send, and receive, of moving partitions; None for no throttle.
+        limits: how much at a time.
+        report: called after every look at the cluster.
+    """
+
+    def __init__(
+        self,
+        writer: PartitionWriter,
+        debts: Debts,
+        operation: Operation,
+        *,
+        rate: int | None = None,
+        limits: Limits | None = None,
+        report: Callable[[Progress], None] = _silent,
+    ) -> None:
+        self._writer, self._debts, self._operation = writer, debts, operation
+        self._limits, self._report = limits or Limits(), report
+        self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
+
+    def change_rate(self, rate: int) -> None:
+        """Change the throttle in mid-run; may be called by any thread.
+
+        Raises:
+            ThrottleTooLowError: at that rate nothing would ever arrive; the present one stays.
+            ValueError: it runs without a throttle.
+        """
+        if self._throttle is None:
+            raise ValueError("this execution has no throttle to change")
+        self._throttle.change(rate)
+
+    def run(
+        self, moves: Sequence[Move], *, stop: threading.Event | None = None, cancel_in_flight: bool = False
+    ) -> Result:
+        """Carry out the moves; what is done already is not done again.
+
+        Args:
+            moves: at most one for a partition.
+            stop: once set, nothing more is begun.
+            cancel_in_flight: when it stops, for whatever reason, take back what is under way, exact order included,
+                instead of waiting for it.
+
+        Raises:
+            ThrottleTooLowError: nothing was changed.
+            UnavailableError: the cluster does not answer for as long as the limits' patience. What is owed stays owed.
+            FencedError: the operation is no longer this process's; it has stopped.
+        """
+        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight)
+
+    def roll_back(self, moves: Sequence[Move], *, stop: threading.Event | None = None) -> Result:
+        """Give every partition of the moves its replicas of before, in their order: those under way, those done.
+
+        What somebody else has changed stays. The outcomes are those of the ways back: ``done`` is "as before".
+
+        Raises:
+            ThrottleTooLowError, UnavailableError, FencedError: see `run`.
+        """
+        back = [move.back() for move in moves]
+        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False)
+
+    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool) -> Result:
+        by_key = {key_of(move): move for move in moves}
+        if len(by_key) < len(moves):
+            raise ValueError("there are two moves of the same partition")
+        orders = Orders(self._writer, self._operation, self._throttle, by_key)
+        survey = orders.look()
+        self._require_convergence(survey)
+        if self._throttle is None:
+            self._lift()  # what a run before this one has left
+        elif under_way := survey.at(Step.IN_FLIGHT):
+            self._throttle.cover(under_way)
+        stopped = self._work(orders, stop, cancel_in_flight=cancel_in_flight)
+        orders.elect(LEADER_PATIENCE)
+        return self._read_back(orders, stopped)
+
+    def _require_convergence(self, survey: Survey) -> None:
+        coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if move.added]
+        if self._throttle is not None and coming:
+            flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
+            needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
+            self._throttle.require_convergence(needs)
+
+    def _work(self, orders: Orders, stop: threading.Event, *, cancel_in_flight: bool) -> str:
+        """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
+        wellness, watch = Wellness(self._writer), Watch(self._limits.patience)
+        stopped, waiting_for = "", ""
+        while True:
+            try:
+                survey = orders.look()
+                if stop.is_set() and not stopped:
+                    stopped = ASKED
+                taking_back = bool(stopped) and cancel_in_flight and orders.take_back(survey)
+                if not taking_back and not survey.under_way() and (stopped or not survey.at(Step.PENDING)):
+                    self._tell(watch, survey, waiting_for)
+                    return stopped
+                if not stopped:
+                    waiting_for = self._begin_more(orders, survey, wellness, waiting_for, unsure=not watch.moved)
+                self._tell(watch, survey, waiting_for)
+            except UnavailableError as error:
+                if watch.stands_still:
+                    raise
+                waiting_for = str(error)
+            if watch.stands_still:
+                why = f"nothing has moved for {self._limits.patience:g} s"
+                if stopped:
+                    return f"{stopped}; {why}"
+                stopped = f"{why}: {waiting_for}" if waiting_for else why
+                if not cancel_in_flight:
+                    return stopped
+            if stop.is_set():
+                time.sleep(self._limits.poll)
+            else:
+                stop.wait(self._limits.poll)
+
+    def _begin_more(self, orders: Orders, survey: Survey, wellness: Wellness, waited_for: str, *, unsure: bool) -> str:
+        """Begin what may begin now; give what it waits for, if it does."""
+        pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
+        free = [move for move in pending if survey.costs_nothing(move)]
+        orders.begin_free(survey, free)
+        wave = next_wave((move for move in pending if not survey.costs_nothing(move)), in_flight, self._limits)
+        if not wave and not unsure and not waited_for:
+            return ""
+        waiting_for = wellness.why_unwell([*in_flight, *wave])
+        if not waiting_for and wave:
+            orders.begin(wave, in_flight)
+        elif not waiting_for and waited_for:
+            orders.throttle(in_flight)  # a broker that is back has no rate yet
+        return waiting_for
+
+    def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
+        self._report(watch.see(survey, *survey.copied(self._writer), waiting_for))
+
+    def _lift(self) -> Settlement:
+        if self._throttle is not None:
+            return self._throttle.lift()
+        return settle_all(self._writer, self._debts, self._operation)
+
+    def _read_back(self, orders: Orders, stopped: str) -> Result:
+        survey = _settled(orders, stopped)
+        owed, respected = list[str](), set[str]()
+        if self._throttle is not None and survey.under_way():
+            owed = ["throttles, as partitions still move; the next run lifts them, or `redrive debts settle`"]
+        else:
+            settlement = self._lift()
+            owed, respected = sorted(set(settlement.left.values())), set(settlement.respected)
+        if self._throttle is not None:
+            respected |= self._throttle.respected
+        done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
+        return Result(
+            outcomes={key: _outcome(survey, key, orders.refused) for key in survey.moves},
+            stopped=stopped,
+            not_in_sync=tuple(each.key for each in done if not set(each.replicas) <= each.isr),
+            led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
+            ongoing=tuple(survey.ongoing),
+            owed=tuple(owed),
+            respected=tuple(sorted(respected)),
+        )
+
+
+def _settled(orders: Orders, stopped: str) -> Survey:
+    """Look once more; until each broker knows what the one knew that was asked before, some may tell an older story."""
+    deadline = time.monotonic() + NEWS
+    while True:
+        survey = orders.look()
+        done = (survey.partitions[key_of(move)] for move in survey.at(Step.DONE))
+        late = survey.at(Step.PENDING, Step.IN_FLIGHT) or any(map(led_elsewhere, done))
+        if stopped or not late or time.monotonic() > deadline:
+            return survey
+        time.sleep(0.2)
+
+
+def _outcome(survey: Survey, key: Key, refused: dict[Key, str]) -> Outcome:
+    step = survey.steps[key]
+    reasons = {
+        Step.REFUSED: lambda: refused[key],
+        Step.CHANGED: lambda: f"its replicas are {list(survey.partitions[key].replicas)}",
+        Step.TAKEN: lambda: f"it moves to {list(survey.ongoing[key].target)}",
+    }
+    return Outcome(step, reasons[step]() if step in reasons else "")

@@ -1,0 +1,103 @@
+"""`Orders`: what an execution orders the cluster to do, always throttled, and only as long as it may."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from redrive.ledger import Operation
+from redrive.partitions.layout import Move
+from redrive.partitions.progress import Step
+from redrive.partitions.state import Key, PartitionState
+from redrive.partitions.survey import Survey, key_of
+from redrive.partitions.throttle import Throttle
+from redrive.partitions.writer import PartitionWriter
+
+_AT_ONCE = 1_000  # orders in one request
+Each = TypeVar("Each")
+
+
+class Orders:
+    """Orders moves and elections, and keeps in mind which the cluster has refused.
+
+    Attributes:
+        refused: partition → why.
+    """
+
+    def __init__(
+        self, writer: PartitionWriter, operation: Operation, throttle: Throttle | None, moves: Mapping[Key, Move]
+    ) -> None:
+        self.refused: dict[Key, str] = {}
+        self._writer, self._operation, self._throttle, self._moves = writer, operation, throttle, moves
+
+    def look(self) -> Survey:
+        """Look at how far the moves have come; those that were refused stay so."""
+        survey = Survey.take(self._writer, self._moves)
+        pending = {key for key in self.refused if survey.steps[key] is Step.PENDING}
+        steps = {key: Step.REFUSED if key in pending else step for key, step in survey.steps.items()}
+        return Survey(survey.moves, survey.partitions, survey.ongoing, steps)
+
+    def begin(self, moves: Sequence[Move], beside: Iterable[Move]) -> None:
+        """Order moves, throttled together with those that are under way already."""
+        self.throttle([*beside, *moves])
+        self._reassign(moves)
+
+    def begin_free(self, survey: Survey, moves: Sequence[Move]) -> None:
+        """Order moves that copy nothing, and so need no throttle.
+
+        Where the way back of a move is under way, that is cancelled. (To order the opposite on top of it is not enough:
+        Kafka first waits until the replicas that are no longer wanted are in sync.) What the order of the replicas
+        then lacks is the next look's to find.
+        """
+        self._cancel([move for move in moves if key_of(move) in survey.ongoing])
+        self._reassign([move for move in moves if key_of(move) not in survey.ongoing])
+
+    def take_back(self, survey: Survey) -> bool:
+        """Cancel what is under way, and restore the order of replicas that cancelling has changed; False if all is."""
+        in_flight = survey.at(Step.IN_FLIGHT)
+        self._cancel(in_flight)
+        pending = [(move, survey.partitions[key_of(move)].replicas) for move in survey.at(Step.PENDING)]
+        disordered = [move.back() for move, now in pending if now != move.before and set(now) == set(move.before)]
+        self._reassign(disordered)
+        return bool(in_flight or disordered)
+
+    def _cancel(self, moves: Sequence[Move]) -> None:
+        if moves:
+            self._operation.heartbeat()
+        for batch in _batches(moves):
+            self._writer.cancel(map(key_of, batch))
+
+    def _reassign(self, moves: Sequence[Move]) -> None:
+        if moves:
+            self._operation.heartbeat()  # is it still ours to order anything?
+        for batch in _batches(moves):
+            self.refused |= self._writer.reassign({key_of(move): move.after for move in batch})
+
+    def throttle(self, moves: Sequence[Move]) -> None:
+        """Throttle these moves, and no others."""
+        if self._throttle is not None:
+            self._throttle.cover(moves)
+
+    def elect(self, patience: float) -> None:
+        """Have moved partitions led by the first of their replicas, where it is in sync, and wait until they are."""
+        deadline = time.monotonic() + patience
+        while True:
+            survey = self.look()
+            done = (survey.partitions[key_of(move)] for move in survey.at(Step.DONE))
+            wanted = [each.key for each in done if led_elsewhere(each) and each.replicas[0] in each.isr]
+            if not wanted or time.monotonic() > deadline:
+                return
+            self._operation.heartbeat()
+            for batch in _batches(wanted):
+                self._writer.elect_preferred(batch)
+            time.sleep(0.2)
+
+
+def led_elsewhere(partition: PartitionState) -> bool:
+    """Say whether another broker leads than the first of the replicas."""
+    return partition.leader != partition.replicas[0]
+
+
+def _batches(of: Sequence[Each]) -> Iterable[Sequence[Each]]:
+    return (of[at : at + _AT_ONCE] for at in range(0, len(of), _AT_ONCE))

@@ -1,0 +1,114 @@
+"""Paying debts: settings that a job has changed become what they were, unless somebody else has changed them since."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from redrive.ledger import DebtRow, Debts, Operation
+from redrive.partitions.state import Resource
+from redrive.partitions.writer import PartitionWriter
+
+RESTORED = "restored"
+AS_BEFORE = "was as before"
+GONE = "its topic is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of debts.
+
+    Attributes:
+        settled: id of a debt → how it was settled.
+        left: id of a debt → why it is still owed.
+    """
+
+    settled: dict[int, str]
+    left: dict[int, str]
+
+    @property
+    def respected(self) -> list[str]:
+        """What somebody else has changed since, and is left so."""
+        return sorted({how for how in self.settled.values() if how not in (RESTORED, AS_BEFORE, GONE)})
+
+
+def resource_to_hold(cluster: str) -> str:
+    """Give what an operation has to hold that settles debts: whoever moves partitions holds the whole cluster.
+
+    No topic can have this name, so that jobs that work on topics are not in the way.
+    """
+    return f"{cluster}/:settings"
+
+
+def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Sequence[DebtRow]) -> Settlement:
+    """Pay debts of the writer's cluster. To be repeated, or killed, at any time.
+
+    A broker that is down keeps no other debt from being paid; what it has is owed on. It throttles nobody by then, as
+    the topics' lists name no replicas any more.
+
+    Raises:
+        UnavailableError: the cluster does not answer.
+        FencedError: the operation is no longer this process's.
+    """
+    done, left = dict[int, str](), dict[int, str]()
+    by_resource = _by_resource(owed)
+    current = _current(writer, by_resource)
+    changes: dict[Resource, dict[str, str | None]] = {}
+    for resource, rows in by_resource.items():
+        values = current.get(resource)
+        for row in rows:
+            if values is None:
+                done |= {row.id: GONE} if resource.kind == "topic" else {}
+                left |= {row.id: f"{resource} does not answer"} if resource.kind == "broker" else {}
+                continue
+            how = how_to_settle(row.previous, row.ours, values.get(row.setting))
+            done[row.id] = how
+            if how == RESTORED:
+                changes.setdefault(resource, {})[row.setting] = row.previous
+    for resource, reason in writer.configure(changes).items():
+        for row in by_resource[resource]:
+            if done.get(row.id) == RESTORED:
+                del done[row.id]
+                left[row.id] = reason
+    debts.settle(operation, done)
+    return Settlement(done, left)
+
+
+def settle_all(writer: PartitionWriter, debts: Debts, operation: Operation) -> Settlement:
+    """Pay all debts of the writer's cluster, whoever has made them; see `settle`."""
+    return settle(writer, debts, operation, debts.owed(writer.cluster))
+
+
+def how_to_settle(previous: str | None, ours: Sequence[str], now: str | None) -> str:
+    """Say how a debt is settled, by what is set now: `RESTORED` if there is something to do.
+
+    Args:
+        previous: what was set before; None for nothing.
+        ours: what the operation has set, or was about to.
+        now: what is set now.
+    """
+    if now == previous:
+        return AS_BEFORE
+    if now in ours:
+        return RESTORED
+    return f"left as somebody else has set it: {'nothing' if now is None else now}"
+
+
+def _by_resource(owed: Iterable[DebtRow]) -> dict[Resource, list[DebtRow]]:
+    found: defaultdict[Resource, list[DebtRow]] = defaultdict(list)
+    for row in owed:
+        found[Resource("broker" if row.kind == "broker" else "topic", row.name)].append(row)
+    return dict(found)
+
+
+def _current(
+    writer: PartitionWriter, by_resource: dict[Resource, list[DebtRow]]
+) -> dict[Resource, dict[str, str | None]]:
+    """Give what is set on each resource itself; brokers that are down and topics that are gone are left out."""
+    up = {str(broker.id) for broker in writer.brokers().values() if broker.up}
+    topics = {topic for topic, _ in writer.partitions(each.name for each in by_resource if each.kind == "topic")}
+    there = [each for each in by_resource if each.name in (up if each.kind == "broker" else topics)]
+    names = {row.setting for rows in by_resource.values() for row in rows}
+    found = writer.settings(there, sorted(names))
+    return {each: {name: setting.own for name, setting in values.items()} for each, values in found.items()}

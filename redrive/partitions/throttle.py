@@ -1,0 +1,144 @@
+"""`Throttle`: holds replication back while partitions move, and nothing of that remains."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from redrive.errors import RefusedByClusterError
+from redrive.ledger import Change, Debts, Operation
+from redrive.partitions.convergence import require_convergence
+from redrive.partitions.layout import Move
+from redrive.partitions.settling import Settlement, settle, settle_all
+from redrive.partitions.state import Resource, Setting
+from redrive.partitions.throttle_settings import (
+    RATES,
+    REPLICAS,
+    brokers_to_throttle,
+    replicas_to_throttle,
+    with_entries,
+)
+from redrive.partitions.writer import PartitionWriter
+
+
+class Throttle:
+    """A throttle on what moves. It may be changed by another thread than the one that moves.
+
+    Lists of replicas name what is under way, not all that will be: Kafka counts against a rate whatever a list names,
+    also of replicas that have long arrived. Whatever was set before is noted as a debt first, and stays in lists.
+    A broker that is down is passed over, and gets its rate when it is back.
+
+    Attributes:
+        rate: bytes a second that a broker may send, and receive, of moving partitions.
+        respected: settings that somebody else has changed meanwhile, and that are left so.
+    """
+
+    def __init__(self, writer: PartitionWriter, debts: Debts, operation: Operation, rate: int) -> None:
+        self.rate = rate
+        self.respected: set[str] = set()
+        self._writer, self._debts, self._operation = writer, debts, operation
+        self._needs: Mapping[int, float] = {}
+        self._brokers: set[int] = set()
+        self._lock = threading.RLock()
+
+    def require_convergence(self, needs: Mapping[int, float]) -> None:
+        """Refuse to move anything at too low a rate; `change` will refuse by the same needs.
+
+        Args:
+            needs: see `redrive.partitions.convergence.needed`.
+
+        Raises:
+            ThrottleTooLowError: with the least rate that would do.
+        """
+        with self._lock:
+            require_convergence(self.rate, needs)
+            self._needs = needs
+
+    def cover(self, moves: Sequence[Move]) -> None:
+        """Throttle these moves, and no others any more; to be called before they are ordered.
+
+        Raises:
+            UnavailableError, RefusedByClusterError: see `PartitionWriter`; nothing is to be ordered then.
+            FencedError: the operation is no longer this process's.
+        """
+        with self._lock:
+            self._brokers |= brokers_to_throttle(moves)
+            self._set_rates(by_hand=False)
+            wanted = replicas_to_throttle(moves)
+            self._set_lists(wanted)
+            self._settle_lists(set(wanted))
+
+    def change(self, rate: int) -> None:
+        """Set another rate, at once where partitions move, and for what is still to come.
+
+        Raises:
+            ThrottleTooLowError: the present rate stays.
+        """
+        with self._lock:
+            require_convergence(rate, self._needs)
+            self.rate = rate
+            self._set_rates(by_hand=True)
+
+    def lift(self) -> Settlement:
+        """Make all settings of this cluster what they were, those that a dead run has left, too."""
+        with self._lock:
+            self._brokers.clear()
+            return settle_all(self._writer, self._debts, self._operation)
+
+    def _set_rates(self, *, by_hand: bool) -> None:
+        """Args: by_hand: also where somebody else has set a rate meanwhile."""
+        up = {broker.id for broker in self._writer.brokers().values() if broker.up}
+        resources = [Resource("broker", str(broker)) for broker in sorted(self._brokers & up)]
+        present = self._writer.settings(resources, RATES)
+        ours = {row.place: row.ours for row in self._debts.owed(self._writer.cluster)}
+        changes = []
+        for resource, settings in present.items():
+            for name in RATES:
+                seen, place = _own(settings, name), (resource.kind, resource.name, name)
+                if seen == str(self.rate):
+                    continue
+                if place in ours and seen is not None and seen not in ours[place] and not by_hand:
+                    self.respected.add(f"{name} of {resource}: {seen}")
+                    continue
+                changes.append(Change(*place, seen, str(self.rate)))
+        self._make(changes)
+
+    def _set_lists(self, wanted: Mapping[str, Mapping[str, set[tuple[int, int]]]]) -> None:
+        present = self._writer.settings((Resource("topic", topic) for topic in wanted), REPLICAS)
+        owed = {row.place: row for row in self._debts.owed(self._writer.cluster)}
+        changes = []
+        for resource, settings in present.items():
+            for name in REPLICAS:
+                seen, row = _own(settings, name), owed.get((resource.kind, resource.name, name))
+                before = row.previous if row is not None and seen in row.ours else seen
+                value = with_entries(before, wanted[resource.name][name])
+                if value != seen:
+                    changes.append(Change(resource.kind, resource.name, name, seen, value))
+        self._make(changes)
+
+    def _settle_lists(self, wanted: set[str]) -> None:
+        owed = self._debts.owed(self._writer.cluster)
+        past = [row for row in owed if row.kind == "topic" and row.name not in wanted]
+        if past:
+            settle(self._writer, self._debts, self._operation, past)
+
+    def _make(self, changes: Sequence[Change]) -> None:
+        self._debts.owe(self._operation, self._writer.cluster, changes)
+        orders: dict[Resource, dict[str, str | None]] = {}
+        for change in changes:
+            resource = Resource("broker" if change.kind == "broker" else "topic", change.name)
+            orders.setdefault(resource, {})[change.setting] = change.ours
+        for resource, reason in self._writer.configure(orders).items():
+            # One that has died this moment moves nothing. Any other must not move without its throttle.
+            if self._is_there(resource):
+                raise RefusedByClusterError(self._writer.cluster, f"throttling {resource}", reason)
+
+    def _is_there(self, resource: Resource) -> bool:
+        if resource.kind == "topic":
+            return bool(self._writer.partitions([resource.name]))
+        broker = self._writer.brokers().get(int(resource.name))
+        return broker is not None and broker.up
+
+
+def _own(settings: Mapping[str, Setting], name: str) -> str | None:
+    return settings[name].own if name in settings else None

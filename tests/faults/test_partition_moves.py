@@ -1,0 +1,235 @@
+"""Moves of partitions whose process is killed with -9, and whose brokers die."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from deployments.local.stack import Stack
+from redrive.cli import app
+from redrive.partitions.layout import Move
+from redrive.partitions.outcome import Result
+from redrive.partitions.picture import Picture
+from redrive.partitions.progress import Step
+from tests.faults.moving import Job
+from tests.stack.partitions.lab import Lab, until
+
+pytestmark = pytest.mark.timeout(240)
+
+MB = 1_000_000
+SIZE, SLOW, QUICK = 3 * MB, 200_000, 100 * MB
+
+
+@pytest.fixture
+def lab(fault_stack: Stack, tmp_path: Path) -> Iterator[Lab]:
+    if len(fault_stack.brokers) == 3:
+        fault_stack.add_broker()
+    lab = Lab(fault_stack, tmp_path)
+    yield lab
+    lab.close()
+
+
+class Run:
+    """A run in processes of its own, each of which goes on where the one before has ended."""
+
+    def __init__(self, lab: Lab, moves: list[Move], rate: int) -> None:
+        placed = [(move.topic, move.number, move.before, move.after, move.size) for move in moves]
+        self._job = Job(lab.bootstrap, lab.ledger_url, str(uuid.uuid4()), placed, rate)
+
+    def start(self, way: str = "run", point: str = "", rate: int = 0) -> subprocess.Popen[str]:
+        job = msgspec.structs.replace(self._job, way=way, point=point, rate=rate or self._job.rate)
+        command = [sys.executable, "-m", "tests.faults.moving", msgspec.json.encode(job).decode()]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def die(self, way: str, point: str) -> None:
+        """Run until it kills itself at the point."""
+        process = self.start(way, point)
+        output, errors = process.communicate(timeout=90)
+        assert process.returncode == -signal.SIGKILL, output + errors
+
+    def end(self, way: str) -> dict[str, Any]:
+        """Run to the end."""
+        process = self.start(way, rate=QUICK)
+        output, errors = process.communicate(timeout=90)
+        assert process.returncode == 0, errors
+        return dict(json.loads(output))
+
+
+def three_moves(lab: Lab) -> tuple[str, list[Move]]:
+    """Two that copy, one after the other, and one that is only another order; two of them change the leader."""
+    topic = lab.topic([[1, 2, 3], [1, 2, 3], [2, 3, 1]], SIZE)
+    return topic, [
+        Move(topic, 0, (1, 2, 3), (4, 3, 1), SIZE),
+        Move(topic, 1, (1, 2, 3), (1, 2, 4), SIZE),
+        Move(topic, 2, (2, 3, 1), (3, 1, 2), SIZE),
+    ]
+
+
+POINTS = [
+    "before owe:1",
+    "after owe:1",
+    "after configure:1",
+    "after owe:2",
+    "after configure:2",
+    "before reassign:1",
+    "after reassign:1",
+    "after reassign:2",
+    "before elect_preferred:1",
+    "after elect_preferred:1",
+    "before settle:1",
+    "after settle:1",
+]
+
+
+@pytest.mark.parametrize("way", ["run", "roll_back"])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_killed_anywhere_goes_on_or_goes_back_and_owes_nothing(lab: Lab, point: str, way: str) -> None:
+    topic, moves = three_moves(lab)
+    before = lab.replicas(topic)
+    # Slow enough to be killed with replicas under way, where it is to be; quick where it has to get to its end.
+    late = point.split()[1].startswith(("elect", "settle"))
+    run = Run(lab, moves, QUICK if late else SLOW)
+    run.die("run", point)
+    evidence = run.end(way)
+    assert evidence["proved"], evidence
+    assert lab.replicas(topic) == ({move.number: move.after for move in moves} if way == "run" else before)
+    assert lab.verify(moves if way == "run" else [move.back() for move in moves]).count("is completed") == 3
+    assert lab.throttles(topic) == {}
+    assert lab.ledger.debts.owed() == []
+    assert lab.ledger.verify_chain() == []
+
+
+@pytest.mark.parametrize("point", ["after cancel:1", "after reassign:1", "before settle:1"])
+def test_a_way_back_killed_half_way_is_taken_to_its_end_or_turned_round(lab: Lab, point: str) -> None:
+    topic, moves = three_moves(lab)
+    before = lab.replicas(topic)
+    run = Run(lab, moves, SLOW)
+    run.die("run", "after reassign:2")
+    assert lab.moves(topic)
+    run.die("roll_back", point)
+    assert run.end("roll_back")["proved"]
+    assert lab.replicas(topic) == before
+    assert run.end("run")["proved"]
+    assert lab.replicas(topic) == {move.number: move.after for move in moves}
+    assert lab.throttles(topic) == {}
+
+
+def test_what_a_killed_run_owes_can_be_settled_by_a_command(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "redrive.toml").write_text(f"""\
+[registry]
+url = "http://in.the.environment"
+[ledger]
+url = "{lab.ledger_url}"
+[clusters.local]
+bootstrap = "{lab.bootstrap}"
+[domains]
+[topics]
+""")
+    monkeypatch.setenv("REDRIVE_CONFIG", str(tmp_path / "redrive.toml"))
+    topic, moves = three_moves(lab)
+    Run(lab, moves, SLOW).die("run", "after reassign:2")
+    assert set(lab.throttles(topic)) == {"1", "2", "3", "4", "topic"}
+    owed = json.loads(CliRunner().invoke(app, ["debts", "list", "--json"]).stdout)
+    assert len(owed) == 10  # two rates on each of four brokers, two lists of the topic
+    assert "owed" in CliRunner().invoke(app, ["debts", "list"]).stdout
+    result = CliRunner().invoke(app, ["debts", "settle"])
+    assert (result.exit_code, result.stdout) == (0, "10 settings settled, 0 owed still.\n  10 restored\n")
+    assert lab.throttles(topic) == {}
+    assert CliRunner().invoke(app, ["debts", "list"]).stdout == "Nothing is owed.\n"
+    until(lambda: not lab.moves(topic))
+
+
+class Moving:
+    """An execution in a thread."""
+
+    def __init__(self, lab: Lab, moves: list[Move], rate: int, **limits: Any) -> None:
+        self.execution = lab.execution(rate, **limits)
+        self._results: list[Result] = []
+        self._thread = threading.Thread(target=lambda: self._results.append(self.execution.run(moves)), daemon=True)
+        self._thread.start()
+
+    def result(self) -> Result:
+        self._thread.join(120)
+        (result,) = self._results
+        return result
+
+
+def test_a_destination_that_dies_is_waited_for_and_the_reason_is_shown(lab: Lab) -> None:
+    topic = lab.topic([[1, 2, 3], [1, 2, 3]], SIZE)
+    moves = [Move(topic, number, (1, 2, 3), (1, 2, 4), SIZE) for number in range(2)]
+    moving = Moving(lab, moves, SLOW, per_broker=1)
+    until(lambda: lab.moves(topic))
+    lab.stack.kill("kafka-4")
+    until(lambda: "broker 4 is down" in lab.reports[-1].waiting_for)
+    lab.stack.start("kafka-4")
+    moving.execution.change_rate(QUICK)
+    result = moving.result()
+    assert result.proved, result.evidence()
+    assert lab.throttles(topic) == {}
+
+
+def test_a_destination_that_stays_dead_ends_the_run_with_what_is_under_way_taken_back(lab: Lab) -> None:
+    topic = lab.topic([[1, 2, 3]], SIZE)
+    move = Move(topic, 0, (1, 2, 3), (4, 3, 1), SIZE)
+    execution = lab.execution(SLOW, patience=4.0)
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(execution.run([move], cancel_in_flight=True)), daemon=True)
+    thread.start()
+    until(lambda: lab.moves(topic))
+    lab.stack.kill("kafka-4")
+    thread.join(90)
+    (result,) = results
+    assert result.stopped == "nothing has moved for 4 s: broker 4 is down"
+    assert result.outcomes[topic, 0].step is Step.PENDING
+    assert lab.replicas(topic) == {0: (1, 2, 3)}
+    # The dead broker has kept its rate, which nothing uses; all others are as before.
+    assert result.owed == ("broker 4 does not answer",)
+    assert lab.throttles(topic) == {}
+    assert {row.name for row in lab.ledger.debts.owed()} == {"4"}
+    lab.stack.start("kafka-4")
+    assert lab.execution().run([]).owed == ()
+    assert lab.throttles(topic) == {}
+
+
+def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_left(lab: Lab) -> None:
+    """KAFKA-13392, and moving away from a broker that is lost."""
+    topic = lab.topic([[1, 2, 4]], SIZE)
+    lab.stack.kill("kafka-4")
+    until(lambda: lab.alive() == [1, 2, 3])
+    began = time.monotonic()
+    picture = Picture.take(lab.writer)
+    (broker,) = (broker for broker in picture.brokers if broker.id == 4)
+    assert (broker.up, broker.size, broker.unknown) == (False, None, "it is down")
+    assert (topic, 0) in picture.under_replicated
+    result = lab.execution(QUICK).run([Move(topic, 0, (1, 2, 4), (1, 2, 3), SIZE)])
+    assert result.proved, result.evidence()
+    assert time.monotonic() - began < 20
+    assert lab.throttles(topic) == {}
+
+
+def test_a_killed_leader_delays_a_move_and_no_more(lab: Lab) -> None:
+    topic = lab.topic([[3, 1, 2]], SIZE)
+    moving = Moving(lab, [Move(topic, 0, (3, 1, 2), (3, 1, 4), SIZE)], SLOW)
+    until(lambda: lab.moves(topic))
+    lab.stack.kill("kafka-3")
+    time.sleep(1)
+    lab.stack.start("kafka-3")
+    moving.execution.change_rate(QUICK)
+    result = moving.result()
+    assert result.proved, result.evidence()
+    assert lab.leaders(topic) == {0: 3}
+    assert lab.throttles(topic) == {}
