@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
@@ -25,8 +25,6 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from redrive.pump.governor import Governor
-
 LOOK_EVERY = 2.0  # seconds
 BY = "pace"
 
@@ -40,9 +38,33 @@ class Pace(BaseModel):
     paused: bool = False
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, unit: str = "events/s") -> str:
+        """Say it in words; ``unit`` is that of the rate."""
         if self.paused:
             return "paused"
-        return "full speed" if self.rate is None else f"at most {self.rate:,g} events/s"
+        return "full speed" if self.rate is None else f"at most {self.rate:,g} {unit}"
+
+
+class Paced(Protocol):
+    """What has a pace: a `redrive.pump.governor.Governor`, or something like it."""
+
+    @property
+    def rate(self) -> float | None:
+        """How fast it may go."""
+        ...
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None: ...
+
+    def pause(self, reason: str, by: str) -> None:
+        """Hold everything until whoever paused resumes."""
+        ...
+
+    def resume(self, by: str) -> None:
+        """Take back one's reason to hold."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +96,7 @@ class PaceControl:
     """
 
     def __init__(
-        self, job: str, run_id: str, governor: Governor, rate: float | None, on_change: Callable[[Pace], None]
+        self, job: str, run_id: str, governor: Paced, rate: float | None, on_change: Callable[[Pace], None]
     ) -> None:
         self.name = variable_name(job, run_id)
         self.pace = Pace(rate=rate)

@@ -129,27 +129,39 @@ class LedgerConfig(Section):
     password: SecretReference | None = None
 
 
-class CorrectionsConfig(Section):
-    """What corrections of dead letters may do by themselves.
+class ApprovalConfig(Section):
+    """Who has to approve plans of a job.
 
     Attributes:
-        approval: ``"required"``: a person approves each; ``"none"``: nobody; a number: a person approves those of more
-            letters.
-        four_eyes: whoever started a correction can't approve it.
-        attempts: a letter that could not be put right is parked when it has become one for this many times.
-        masked: fields, by name, whose values no plan shows.
+        approval: ``"required"``: a person approves each; ``"none"``: nobody; a number: a person approves those that do
+            more.
+        four_eyes: whoever started a run can't approve its plan.
     """
 
     approval: Literal["required", "none"] | Annotated[int, Field(ge=0)] = 1_000
     four_eyes: bool = False
+
+    def needs_approval(self, amount: float) -> bool:
+        """Say whether a plan that does so much has to be approved."""
+        if isinstance(self.approval, int):
+            return amount > self.approval
+        return self.approval == "required"
+
+
+class CorrectionsConfig(ApprovalConfig):
+    """What corrections of dead letters may do by themselves; the number of ``approval`` is one of letters.
+
+    Attributes:
+        attempts: a letter that could not be put right is parked when it has become one for this many times.
+        masked: fields, by name, whose values no plan shows.
+    """
+
     attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
     masked: frozenset[str] = frozenset()
 
-    def needs_approval(self, letters: int) -> bool:
-        """Say whether a correction of so many letters has to be approved."""
-        if isinstance(self.approval, int):
-            return letters > self.approval
-        return self.approval == "required"
+
+class RebalancingConfig(ApprovalConfig):
+    """What moves of partitions may be made without asking; the number of ``approval`` is one of MB to be copied."""
 
 
 class ClusterConfig(Section):

@@ -16,6 +16,7 @@ from redrive.config.sections import (
     DomainConfig,
     LedgerConfig,
     Name,
+    RebalancingConfig,
     RegistryConfig,
     StandbyConfig,
     TopicConfig,
@@ -94,6 +95,7 @@ class Config(BaseSettings):
     registry: RegistryConfig
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
+    rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]

@@ -51,6 +51,7 @@ class Execution:
         rate: bytes a second that a broker may send, and receive, of moving partitions; None for no throttle.
         limits: how much at a time.
         report: called after every look at the cluster.
+        hold_back: gives a reason to begin nothing more for now; empty if there is none. That counts as no standstill.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Execution:
         rate: int | None = None,
         limits: Limits | None = None,
         report: Callable[[Progress], None] = _silent,
+        hold_back: Callable[[], str] = str,
     ) -> None:
         self._writer, self._debts, self._operation = writer, debts, operation
-        self._limits, self._report = limits or Limits(), report
+        self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
 
     def change_rate(self, rate: int) -> None:
@@ -143,7 +145,7 @@ class Execution:
                     self._tell(watch, survey, waiting_for)
                     return stopped
                 if not stopped:
-                    waiting_for = self._begin_more(orders, survey, wellness, waiting_for, unsure=not watch.moved)
+                    waiting_for = self._begin_more(orders, survey, wellness, waiting_for, watch)
                 self._tell(watch, survey, waiting_for)
             except UnavailableError as error:
                 if watch.stands_still:
@@ -161,13 +163,16 @@ class Execution:
             else:
                 stop.wait(self._limits.poll)
 
-    def _begin_more(self, orders: Orders, survey: Survey, wellness: Wellness, waited_for: str, *, unsure: bool) -> str:
+    def _begin_more(self, orders: Orders, survey: Survey, wellness: Wellness, waited_for: str, watch: Watch) -> str:
         """Begin what may begin now; give what it waits for, if it does."""
         pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
         free = [move for move in pending if survey.costs_nothing(move)]
         orders.begin_free(survey, free)
+        if pending and (held := self._hold_back()):
+            watch.excuse()
+            return held
         wave = next_wave((move for move in pending if not survey.costs_nothing(move)), in_flight, self._limits)
-        if not wave and not unsure and not waited_for:
+        if not wave and watch.moved and not waited_for:
             return ""
         waiting_for = wellness.why_unwell([*in_flight, *wave])
         if not waiting_for and wave:

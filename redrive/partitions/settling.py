@@ -10,6 +10,7 @@ from redrive.ledger import DebtRow, Debts, Operation
 from redrive.partitions.state import Resource
 from redrive.partitions.writer import PartitionWriter
 
+SETTINGS = ":settings"
 RESTORED = "restored"
 AS_BEFORE = "was as before"
 GONE = "its topic is gone"
@@ -34,11 +35,12 @@ class Settlement:
 
 
 def resource_to_hold(cluster: str) -> str:
-    """Give what an operation has to hold that settles debts: whoever moves partitions holds the whole cluster.
+    """Give what an operation has to hold that moves partitions of a cluster, or settles debts there.
 
-    No topic can have this name, so that jobs that work on topics are not in the way.
+    No topic can have this name: so jobs that bring events back are never kept from it by moves, which take hours, and
+    moves can wait for them.
     """
-    return f"{cluster}/:settings"
+    return f"{cluster}/{SETTINGS}"
 
 
 def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Sequence[DebtRow]) -> Settlement:

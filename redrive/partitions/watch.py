@@ -45,6 +45,10 @@ class Watch:
             waiting_for=waiting_for,
         )
 
+    def excuse(self) -> None:
+        """Hear that nothing is meant to move now."""
+        self._changed = self._clock()
+
     @property
     def stands_still(self) -> bool:
         """Whether nothing has changed for too long."""
