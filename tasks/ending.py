@@ -24,6 +24,8 @@ Word = Literal[
     "nothing to replay",
     "triaged",
     "nothing to correct",
+    "nothing to move",
+    "rolled back",
 ]
 """How a run ended, in one word."""
 

@@ -23,6 +23,9 @@ from redrive.ledger import Ledger, OperationRow, Status, Verdict
 from tasks.pace import forget
 from tasks.plan import TopicName
 
+MOVING = "moving"
+"""The journal's word for: from here on, partitions may have moved."""
+
 WHO_LABEL = "redrive.who"
 """The label of a flow run that names who started it."""
 
@@ -137,6 +140,10 @@ class Run:
     def known_plan(self) -> dict[str, Any] | None:
         """The plan that an earlier attempt of this run has kept; None if there is none."""
         return self.ledger.operation(self.id).plan
+
+    def has_moved(self, operation: str | None = None) -> bool:
+        """Say whether this run, or another one, has begun to carry its plan out, by the journal."""
+        return any(entry.kind == MOVING for entry in self.ledger.entries(operation or self.id))
 
     @contextmanager
     def alive(self) -> Iterator[None]:

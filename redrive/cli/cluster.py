@@ -10,7 +10,6 @@ from rich.text import Text
 
 from redrive.cli.output import Json, out, show_json, show_table, size
 from redrive.config import Config
-from redrive.errors import ConfigError
 
 if TYPE_CHECKING:
     from redrive.partitions.picture import BrokerPicture, Picture
@@ -40,18 +39,12 @@ def show(
     from redrive.partitions.reader import PartitionReader
 
     config = Config.load()
-    with PartitionReader(config.cluster(cluster or _only(config))) as reader:
+    with PartitionReader(config.cluster(config.only_cluster(cluster))) as reader:
         picture = Picture.take(reader, measure)
     if json:
         show_json(_document(picture))
     else:
         _show(picture)
-
-
-def _only(config: Config) -> str:
-    if len(config.clusters) != 1:
-        raise ConfigError("CLUSTER", f"say which; there are {', '.join(sorted(config.clusters))}")
-    return next(iter(config.clusters))
 
 
 def _show(picture: Picture) -> None:

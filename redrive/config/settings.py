@@ -163,6 +163,16 @@ class Config(BaseSettings):
             raise ConfigError(f"clusters.{name}", reason)
         return Cluster(name, self.clusters[name], self.folder)
 
+    def only_cluster(self, name: str | None) -> str:
+        """Give the name of a cluster: ``name``, or without one, that of the only cluster there is.
+
+        Raises:
+            ConfigError: there is no such cluster, or there are several; names them.
+        """
+        if name is None and len(self.clusters) != 1:
+            raise ConfigError("cluster", f"say which; there are {names(self.clusters)}")
+        return self.cluster(name or next(iter(self.clusters))).name
+
     def cluster_of(self, topic: str) -> Cluster:
         """Give the cluster that ``topic`` lives on, by its domain.
 

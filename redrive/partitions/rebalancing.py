@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from redrive.ledger import digest
 from redrive.partitions.layout import Move
 from redrive.partitions.planner import Plan
 from redrive.partitions.state import Key, PartitionState
@@ -19,8 +20,13 @@ def record(cluster: str, plan: Plan) -> dict[str, Any]:
         name: sorted(value) if isinstance(value, frozenset) else value
         for name, value in ((name, getattr(plan.goal, name)) for name in plan.goal.__dataclass_fields__)
     }
-    moves = [[move.topic, move.number, list(move.before), list(move.after), move.size] for move in plan.moves]
-    return {"job": JOB, "cluster": cluster, "goal": goal, "digest": plan.digest, "moves": moves}
+    return {"job": JOB, "cluster": cluster, "goal": goal, "moves": _listed(plan.moves)}
+
+
+def way_back(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the plan that takes another one back, to the exact order of replicas."""
+    moves = _listed(move.back() for move in moves_of(kept))
+    return {**kept, "goal": {"mode": "roll_back", "of": digest(kept)}, "moves": moves}
 
 
 def moves_of(kept: Mapping[str, Any]) -> list[Move]:
@@ -49,3 +55,7 @@ def changed_since(moves: Iterable[Move], partitions: Mapping[Key, PartitionState
         elif down := sorted(set(move.added) - alive):
             found.append(f"broker {down[0]}, to which {name} is to move, is down")
     return found
+
+
+def _listed(moves: Iterable[Move]) -> list[list[Any]]:
+    return [[move.topic, move.number, list(move.before), list(move.after), move.size] for move in moves]

@@ -124,7 +124,6 @@ def test_a_plan_tells_what_its_moves_make_of_the_brokers(case: tuple[Layout, Goa
 @given(cases())
 def test_the_same_layout_and_goal_give_the_same_plan(case: tuple[Layout, Goal]) -> None:
     assert plan(*case) == plan(*case)
-    assert plan(*case).digest == plan(*case).digest
 
 
 @given(layouts())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from redrive.partitions.layout import Move
@@ -38,7 +35,6 @@ class Plan:
         brokers: by id.
         least: bytes that any plan that reaches the goal copies, at least.
         findings: what could not be reached, and why.
-        digest: SHA-256 of the moves and of the goal, in hexadecimal digits.
     """
 
     goal: Goal
@@ -56,14 +52,3 @@ class Plan:
     def order_changes(self) -> int:
         """How many of the moves change the order of replicas only, which copies nothing."""
         return sum(not move.added and not move.removed for move in self.moves)
-
-    @property
-    def digest(self) -> str:
-        """See the class."""
-        goal = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in _fields(self.goal)}
-        moves = [[move.topic, move.number, move.before, move.after] for move in self.moves]
-        return hashlib.sha256(json.dumps([goal, moves], separators=(",", ":")).encode()).hexdigest()
-
-
-def _fields(goal: Goal) -> Iterable[tuple[str, object]]:
-    return ((name, getattr(goal, name)) for name in goal.__dataclass_fields__)

@@ -150,13 +150,6 @@ def test_a_goal_that_makes_no_sense_is_refused_with_the_way_out(goal: Goal, told
     assert str(error.value).startswith(told)
 
 
-def test_the_digest_is_of_the_moves_and_the_goal() -> None:
-    layout = cluster(3, *[((1, 2), 10)] * 9)
-    made = plan(layout, Goal("balance"))
-    assert made.digest == plan(layout, Goal("balance")).digest
-    assert made.digest != plan(layout, Goal("balance", band=0.3)).digest
-
-
 def test_moves_are_written_as_kafkas_own_tool_reads_them() -> None:
     written = json.loads(reassignment_json([Move("orders", 3, (1, 2), (4, 2), 7)]))
     assert written == {"version": 1, "partitions": [{"topic": "orders", "partition": 3, "replicas": [4, 2]}]}

@@ -1,0 +1,206 @@
+"""The job `partition-rebalance`: put partitions where they should be, while the cluster is in use, and prove it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from pydantic import BaseModel, ConfigDict, Field
+
+from redrive.config import Config
+from redrive.errors import GoalError, HeldError, StalePlanError
+from redrive.partitions.layout import Move
+from redrive.partitions.planner import Goal, Mode, Plan
+from redrive.partitions.rebalancing import JOB, moves_of, record
+from redrive.partitions.settling import SETTINGS
+from redrive.partitions.waves import Limits
+from tasks.approval import RefusedByPersonError, approve
+from tasks.ending import refused
+from tasks.moves_pace import MB
+from tasks.operations import MOVING, Run, operation
+from tasks.partitions import Moving, Terms, hold_on, look_at_cluster, move_partitions, plan_moves
+from tasks.partitions_report import (
+    Ending,
+    approval_text,
+    cancelled,
+    finish,
+    finish_early,
+    headline,
+    report_plan,
+)
+from tasks.unfinished import unfinished
+
+
+class Rebalance(BaseModel):
+    """Where partitions are to be, and how they get there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Literal["plan", "run"],
+        Field(
+            title="Mode",
+            description="plan: show what would move, and what for; changes nothing. run: do it, after approval if the "
+            "settings ask for that.",
+        ),
+    ] = "plan"
+    cluster: Annotated[
+        str | None, Field(title="Cluster", description="By its name in the settings. None: the only one.")
+    ] = None
+    goal: Annotated[
+        Mode | Literal["go_on", "roll_back"],
+        Field(
+            title="Goal",
+            description="balance: bytes, replicas and leaders evenly. add_brokers: the same, but only new brokers "
+            "take. drain_brokers: everything leaves some brokers. leaders: evenly, without copying. replication_factor: "
+            "so many replicas. go_on: with what the last run here has left undone. roll_back: all that it has done, to "
+            "the exact order of replicas.",
+        ),
+    ] = "balance"
+    brokers: Annotated[
+        list[int],
+        Field(
+            title="Brokers",
+            description="Ids: those that are new, or that are drained. Empty, with add_brokers: those that are empty.",
+        ),
+    ] = []
+    replication: Annotated[
+        int | None, Field(title="Replicas", ge=1, le=20, description="For the goal replication_factor only.")
+    ] = None
+    excluded_topics: Annotated[
+        list[str], Field(title="Topics to leave alone", description="Their partitions stay where they are.")
+    ] = []
+    excluded_brokers: Annotated[
+        list[int], Field(title="Brokers to leave alone", description="Nothing comes to them, nothing leaves them.")
+    ] = []
+    band: Annotated[
+        float,
+        Field(
+            title="Band (percent)",
+            gt=0,
+            le=50,
+            description="How far a broker's bytes may be from their target. The narrower, the more is moved.",
+        ),
+    ] = 5.0
+    throttle: Annotated[
+        float | None,
+        Field(
+            title="Throttle (MB per second)",
+            gt=0,
+            allow_inf_nan=False,
+            description="What a broker may send, and receive, for moves. None: no throttle, which may hurt producers. "
+            "It can be changed while the run works, by its pace variable or by `redrive pace partition-rebalance`.",
+        ),
+    ] = 50.0
+    moves_per_broker: Annotated[
+        int, Field(title="Moves of a broker at the same time", ge=1, le=1_000, description="In or out.")
+    ] = 5
+    moves_at_once: Annotated[
+        int, Field(title="Moves at the same time", ge=1, le=10_000, description="In the whole cluster.")
+    ] = 100
+    on_failure: Annotated[
+        Literal["stop", "roll_back"],
+        Field(
+            title="If it does not come to a good end",
+            description="stop: what is done stays, what is under way is taken back. roll_back: everything is taken "
+            "back. A cancel always stops: to take back what was done, start a run with the goal roll_back.",
+        ),
+    ] = "stop"
+    patience: Annotated[
+        float,
+        Field(
+            title="Patience (seconds)",
+            ge=1,
+            le=86_400,
+            description="How long it waits while the cluster is unwell or moves do not get on, before it stops.",
+        ),
+    ] = 600.0
+
+
+def _run_name() -> str:
+    asked = Rebalance.model_validate(runtime.parameters["rebalance"])
+    which = f" {', '.join(map(str, asked.brokers))}" if asked.brokers else ""
+    return f"{asked.mode} {asked.goal}{which}"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False)
+def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # noqa: B008
+    """Move partitions so that brokers are evenly loaded, new ones take their share, or some become empty.
+
+    Plans with the least bytes, shows the plan with a heat map, and, with `mode: run`, moves in waves behind a throttle,
+    waits while the cluster is unwell or events are being brought back, elects leaders, and restores every setting. It
+    may be cancelled or killed at any time: the goals `go_on` and `roll_back` take it from there.
+
+    Args:
+        rebalance: Where partitions are to be, and how they get there.
+    """
+    config = Config.load()
+    cluster = config.only_cluster(rebalance.cluster)
+    parameters = rebalance.model_dump(mode="json")
+    with operation(config, JOB, rebalance.mode, cluster=cluster, resources=[cluster], parameters=parameters) as run:
+        try:
+            if rebalance.mode == "run":
+                run.claim([(cluster, SETTINGS)], all_or_none=True)
+            work, terms = Moving(config, run, cluster), _terms(rebalance)
+            moves, digest = decide(work, rebalance, terms)
+            get_run_logger().info("plan: %s", headline(moves))
+            if rebalance.mode == "plan" or not moves:
+                return finish_early(run, "planned" if rebalance.mode == "plan" else "nothing to move", moves)
+            approved = ""
+            if config.rebalancing.needs_approval(sum(move.bytes for move in moves) / MB):
+                text = approval_text(moves, terms, digest)
+                approved = approve(run, digest, text, four_eyes=config.rebalancing.four_eyes)
+            return carry_out(work, moves, terms, approved)
+        except (HeldError, StalePlanError, RefusedByPersonError, GoalError) as error:
+            run.finish("refused", evidence={"reason": str(error)})
+            return refused(run, str(error))
+
+
+def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> tuple[list[Move], str]:
+    """Say what is to be moved: what this run has shown before, what another has left, or a new plan; and its digest."""
+    run = work.run
+    look_at_cluster(work)
+    kept = run.known_plan if rebalance.mode == "run" else None
+    if kept is not None:
+        if not run.has_moved():
+            hold_on(work, kept)
+        return moves_of(kept), str(run.ledger.operation(run.id).plan_digest)
+    plan: Plan | None = None
+    if rebalance.goal in ("go_on", "roll_back"):
+        kept = unfinished(run, work.cluster, back=rebalance.goal == "roll_back")
+    else:
+        plan = plan_moves(work, _goal(rebalance, rebalance.goal))
+        kept = record(work.cluster, plan)
+    moves, digest = moves_of(kept), run.keep_plan(kept)
+    report_plan(run, plan, moves, digest, terms, mode=rebalance.mode)
+    return moves, digest
+
+
+def carry_out(work: Moving, moves: list[Move], terms: Terms, approved: str) -> State[Any]:
+    """Move, look at what has come of it, report."""
+    run: Run = work.run
+    run.note(MOVING, {"moves": len(moves), "bytes": sum(move.bytes for move in moves)})
+    began = time.monotonic()
+    moved = move_partitions(work, moves, terms, on_cancel=lambda: cancelled(run))
+    ending = Ending(moves, moved, time.monotonic() - began, approved)
+    get_run_logger().info("%s: %s", ending.word, ending.headline)
+    return finish(run, ending)
+
+
+def _goal(rebalance: Rebalance, mode: Mode) -> Goal:
+    return Goal(
+        mode,
+        brokers=frozenset(rebalance.brokers),
+        band=rebalance.band / 100,
+        replication=rebalance.replication,
+        excluded_topics=frozenset(rebalance.excluded_topics),
+        excluded_brokers=frozenset(rebalance.excluded_brokers),
+    )
+
+
+def _terms(rebalance: Rebalance) -> Terms:
+    limits = Limits(rebalance.moves_per_broker, rebalance.moves_at_once, rebalance.patience)
+    return Terms(rebalance.throttle, limits, rebalance.on_failure == "roll_back")

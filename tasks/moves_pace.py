@@ -1,0 +1,77 @@
+"""How fast partitions move, and what holds them: the same variable as other jobs have, in MB a second."""
+
+from __future__ import annotations
+
+import threading
+
+from redrive.errors import RedriveError
+from redrive.ledger import Ledger
+from redrive.partitions.execution import Execution
+from redrive.partitions.settling import resource_to_hold
+
+MB = 1_000_000
+UNIT = "MB/s per broker"
+
+
+class MovesPace:
+    """What the pace of moves is set on; and says what holds them.
+
+    Attributes:
+        complaint: why the last rate that was asked for is not followed; empty if it is.
+    """
+
+    def __init__(self, ledger: Ledger, cluster: str, run_id: str, rate: float | None) -> None:
+        self.complaint = ""
+        self._ledger, self._cluster, self._run_id = ledger, cluster, run_id
+        self._rate = rate
+        self._execution: Execution | None = None
+        self._holds: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def steer(self, execution: Execution) -> None:
+        """Hear which execution it is that goes at this pace."""
+        self._execution = execution
+
+    @property
+    def rate(self) -> float | None:
+        """MB a second for each broker; None: no throttle."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        if rate == self._rate:
+            return
+        self.complaint = ""
+        if rate is None or self._rate is None or self._execution is None:
+            self.complaint = "a throttle is not put on or taken off while partitions move; only its rate can change"
+            return
+        try:
+            self._execution.change_rate(round(rate * MB))
+        except RedriveError as error:
+            self.complaint = str(error)
+        else:
+            self._rate = rate
+
+    def pause(self, reason: str, by: str) -> None:
+        """Begin nothing more until whoever paused resumes; what is under way goes on."""
+        with self._lock:
+            self._holds[by] = reason
+
+    def resume(self, by: str) -> None:
+        """Take back one's reason to hold."""
+        with self._lock:
+            self._holds.pop(by, None)
+
+    def held_by(self) -> str:
+        """Say why nothing more is to begin: somebody has paused, or a job brings events back on this cluster."""
+        with self._lock:
+            if self._holds:
+                return "; ".join(self._holds.values())
+        for resource, operation in sorted(self._ledger.held().items()):
+            if (
+                operation != self._run_id
+                and resource.split("/")[0] == self._cluster
+                and resource != resource_to_hold(self._cluster)
+            ):
+                return f"{self._ledger.operation(operation).job} {operation[:8]} works at {resource}, and goes first"
+        return ""

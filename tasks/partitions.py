@@ -1,0 +1,162 @@
+"""Steps of moving partitions: look at the cluster, plan, move, take back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import wait
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from redrive.config import Config
+from redrive.errors import GoalError, StalePlanError
+from redrive.partitions.execution import Execution
+from redrive.partitions.layout import Move
+from redrive.partitions.outcome import Result
+from redrive.partitions.picture import Picture
+from redrive.partitions.planner import Goal, Plan, plan
+from redrive.partitions.reader import PartitionReader
+from redrive.partitions.rebalancing import changed_since, moves_of
+from redrive.partitions.waves import Limits
+from redrive.partitions.writer import PartitionWriter
+from tasks.moves_live import MovesLive
+from tasks.moves_pace import MB, MovesPace
+from tasks.operations import Run
+from tasks.retrying import BRIEFLY
+from tasks.side_by_side import STOP_PATIENCE
+
+
+class Moving:
+    """What the steps of one run share. Not one of the types that Prefect looks into when it is handed to a task.
+
+    Attributes:
+        picture: the cluster as it was when it was looked at last.
+    """
+
+    picture: Picture
+
+    def __init__(self, config: Config, run: Run, cluster: str) -> None:
+        self.config, self.run, self.cluster = config, run, cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to move.
+
+    Attributes:
+        throttle: MB a second; None: none.
+        limits: how much at a time.
+        roll_back: take everything back if not all comes to a good end.
+    """
+
+    throttle: float | None
+    limits: Limits
+    roll_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What came of it.
+
+    Attributes:
+        result: of the moves.
+        back: of their way back, if they were taken back.
+        live: what was seen meanwhile.
+    """
+
+    result: Result
+    back: Result | None
+    live: MovesLive
+
+
+@task(task_run_name="look at {work.cluster}", **BRIEFLY)
+def look_at_cluster(work: Moving) -> None:
+    """Take a picture of the cluster; changes nothing."""
+    with PartitionReader(work.config.cluster(work.cluster)) as reader:
+        work.picture = Picture.take(reader)
+
+
+@task(task_run_name="plan", cache_policy=NO_CACHE)
+def plan_moves(work: Moving, goal: Goal) -> Plan:
+    """Plan.
+
+    Raises:
+        GoalError: the goal makes no sense for the cluster, or partitions are moving there.
+    """
+    picture = work.picture
+    if picture.ongoing:
+        (topic, number), more = next(iter(picture.ongoing)), len(picture.ongoing) - 1
+        raise GoalError(
+            "goal",
+            f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
+            "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
+        )
+    return plan(picture.layout, goal)
+
+
+def hold_on(work: Moving, kept: dict[str, Any]) -> None:
+    """See that a plan that was shown still holds.
+
+    Raises:
+        StalePlanError: the cluster has changed.
+    """
+    up = (broker.id for broker in work.picture.brokers if broker.up)
+    if moved := changed_since(moves_of(kept), work.picture.partitions, up):
+        raise StalePlanError("; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else ""))
+
+
+def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Callable[[], None]) -> Moved:
+    """Move, and take back if that is asked for and needed. A cancel, which arrives in this thread, stops it clean."""
+    stop = threading.Event()
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
+    with runner:
+        future = runner.submit(_carry_out, {"work": work, "moves": Moves(moves), "terms": terms, "stop": Stop(stop)})
+        try:
+            moved: Moved = future.result()
+        except BaseException:
+            stop.set()
+            wait([future.wrapped_future], timeout=STOP_PATIENCE)
+            on_cancel()
+            raise
+    return moved
+
+
+class Moves:
+    """Moves that Prefect is not to look into: there may be hundreds of thousands."""
+
+    def __init__(self, moves: list[Move]) -> None:
+        self.all = moves
+
+
+class Stop:
+    """An event that is not to be looked into, either."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self.event = event
+
+
+@task(task_run_name="move partitions", cache_policy=NO_CACHE)
+def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
+    run = work.run
+    steer = MovesPace(run.ledger, work.cluster, run.id, terms.throttle)
+    with MovesLive(run, steer) as live, PartitionWriter(work.config.cluster(work.cluster)) as writer:
+        execution = Execution(
+            writer,
+            run.ledger.debts,
+            run.operation,
+            rate=None if terms.throttle is None else round(terms.throttle * MB),
+            limits=terms.limits,
+            report=live.report,
+            hold_back=steer.held_by,
+        )
+        steer.steer(execution)
+        result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
+        back = None
+        if terms.roll_back and not result.proved and not stop.event.is_set():
+            run.note("rolling back", {"because": result.stopped, "counts": result.counts})
+            back = execution.roll_back(moves.all, stop=stop.event)
+        return Moved(result, back, live)

@@ -1,0 +1,277 @@
+"""Moves of partitions as people see them: the plan, what is to be approved, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from redrive.ledger import Status, Verdict
+from redrive.partitions.layout import Move, reassignment_json
+from redrive.partitions.outcome import Result
+from redrive.partitions.planner import BrokerLoad, Plan
+from redrive.partitions.progress import Step
+from redrive.partitions.rebalancing import JOB
+from tasks import artifacts
+from tasks.ending import Word, close, plan_key
+from tasks.moves_pace import MB, UNIT
+from tasks.operations import Run
+from tasks.partitions import Moved, Terms
+from tasks.pictures import curve, heat
+from tasks.words import cell, count, duration, number, size, table
+
+MOST_ROWS = 50
+MOST_AS_JSON = 200
+_OTHERS = (Step.GONE, Step.CHANGED, Step.TAKEN)  # what somebody else has done, and we respect
+
+
+def headline(moves: list[Move]) -> str:
+    """Say in one line what is to be moved."""
+    if not moves:
+        return "nothing to move"
+    copied, copies = sum(move.bytes for move in moves), sum(bool(move.added) for move in moves)
+    orders = sum(not move.added and not move.removed for move in moves)
+    line = f"{count(copies, 'partition')} to move, {size(copied)} to copy"
+    return line + (f"; {count(orders, 'partition')} to be led by another broker" if orders else "")
+
+
+def report_plan(run: Run, plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *, mode: str) -> None:
+    """Show the plan of a run; without one, the moves that an earlier run has left."""
+    facts = {"plan_digest": digest, "moves": str(len(moves)), "bytes": str(sum(move.bytes for move in moves))}
+    with get_client(sync_client=True) as client:
+        artifacts.create(
+            client,
+            run.id,
+            key=plan_key(run.job),
+            kind="markdown",
+            data=plan_text(plan, moves, digest, terms, mode=mode),
+            description=headline(moves),
+            facts=facts,
+        )
+
+
+def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *, mode: str) -> str:
+    """Write the plan as Markdown."""
+    doing = (
+        "This is a plan: nothing was changed, and nothing will be." if mode == "plan" else "This run carries it out."
+    )
+    line = headline(moves)
+    parts = [f"## {line[:1].upper()}{line[1:]}", doing if moves else "The cluster is as it should be."]
+    if plan is not None:
+        parts.append(heat_map(plan.brokers))
+        parts += [f"> {cell(finding)}" for finding in plan.findings[:MOST_ROWS]]
+        parts.append(
+            table(["broker", "rack", "bytes", "", "replicas", "", "leaders", ""], map(_row, plan.brokers), left=2)
+        )
+    copied = sum(move.bytes for move in moves)
+    facts = [["to copy", size(copied)]]
+    if plan is not None:
+        ratio = f" ({copied / plan.least:.3f} times that is planned)" if plan.least else ""
+        facts.append(["the least that any plan copies", size(plan.least) + ratio])
+    facts += [
+        ["throttle", "none" if terms.throttle is None else f"{terms.throttle:,g} {UNIT}"],
+        ["estimated time", estimate(moves, terms)],
+        ["digest of the plan", f"`{digest}`"],
+    ]
+    parts.append(table(["", ""], facts, left=2))
+    if moves:
+        largest = sorted(moves, key=lambda move: (-move.bytes, move.topic, move.number))
+        parts.append(
+            table(
+                ["partition", "from", "to", "to copy"],
+                [[f"{m.topic}/{m.number}", _ids(m.before), _ids(m.after), size(m.bytes)] for m in largest[:MOST_ROWS]],
+                left=3,
+            )
+        )
+        if len(moves) > MOST_ROWS:
+            parts.append(f"The {MOST_ROWS} largest of {number(len(moves))}; `redrive operations show` has them all.")
+        if len(moves) <= MOST_AS_JSON:
+            parts += ["For `kafka-reassign-partitions`:", f"```json\n{reassignment_json(moves)}\n```"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def heat_map(brokers: tuple[BrokerLoad, ...]) -> str:
+    """Draw what each broker has, before and after."""
+    used = [each for each in brokers if each.replicas[0] or each.replicas[1]] or list(brokers)
+    rows = []
+    middle = [
+        [sum(getattr(each, what)[at] for each in used) / max(1, len(used)) for at in (0, 1)]
+        for what in ("size", "replicas", "leaders")
+    ]
+    for each in brokers:
+        cells = []
+        for what, means in zip(("size", "replicas", "leaders"), middle, strict=True):
+            for at in (0, 1):
+                value = getattr(each, what)[at]
+                off = value / means[at] - 1 if means[at] else 0.0
+                cells.append((off, size(value) if what == "size" else number(value)))
+        rows.append((f"broker {each.broker}" + (f" · {each.rack}" if each.rack else ""), cells))
+    columns = ("bytes before", "after", "replicas before", "after", "leaders before", "after")
+    return heat("Load of each broker, before and after; amber: above the mean, blue: below", columns, rows)
+
+
+def approval_text(moves: list[Move], terms: Terms, digest: str) -> str:
+    """Say in a few lines what is to be approved."""
+    return "\n\n".join(
+        [
+            f"**{headline(moves)}**, in {estimate(moves, terms)}.",
+            f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
+            f"with the digest `{digest[:16]}…`; if one of its partitions has moved by the time it goes on, it stops.",
+        ]
+    )
+
+
+def estimate(moves: list[Move], terms: Terms) -> str:
+    """Say how long it takes at the throttle: as long as the broker that receives or sends most."""
+    if terms.throttle is None:
+        return "unknown: there is no throttle" if any(move.bytes for move in moves) else "seconds"
+    loads: dict[tuple[str, int], int] = {}
+    for move in moves:
+        for broker in move.added:
+            loads["to", broker] = loads.get(("to", broker), 0) + move.size
+        if move.added and move.before:
+            source = "from", move.before[0]
+            loads[source] = loads.get(source, 0) + move.bytes
+    return duration(max(loads.values(), default=0) / (terms.throttle * MB))
+
+
+class Ending:
+    """How moves ended.
+
+    Attributes:
+        moved: what came of them.
+        status, verdict, word: the end.
+        headline: the end in one line, without that word.
+        counts: for the ledger.
+    """
+
+    def __init__(self, moves: list[Move], moved: Moved, seconds: float, approved: str) -> None:
+        self.moves, self.moved, self.seconds, self.approved = moves, moved, seconds, approved
+        result = moved.back or moved.result
+        self.findings = _findings(result)
+        foreign = [outcome for outcome in result.outcomes.values() if outcome.step in _OTHERS]
+        done = sum(outcome.step is Step.DONE for outcome in result.outcomes.values())
+        self.counts = {"moves": len(moves), "done": done, "foreign": len(foreign), "bytes": self._copied(result)}
+        self.status: Status
+        self.verdict: Verdict | None
+        self.word: Word
+        if self.findings:
+            self.status, self.verdict, self.word = "failed", "failed", "failed"
+        elif result.stopped or done + len(foreign) < len(moves):
+            self.status, self.verdict, self.word = "paused", None, "paused"
+        elif moved.back is not None:
+            self.status, self.verdict, self.word = "failed", None, "rolled back"
+        else:
+            self.status, self.verdict = "done", "counted" if foreign else "proved"
+            self.word = "counted" if foreign else "proved"
+        self.headline = self._headline(result, done, len(foreign))
+
+    def evidence(self) -> dict[str, Any]:
+        """Give what the verdict rests on, for the ledger."""
+        back = {} if self.moved.back is None else {"back": self.moved.back.evidence()}
+        changes = [{"at": each.at, **each.pace.model_dump()} for each in self.moved.live.pace.changes]
+        return {
+            "findings": self.findings,
+            "seconds": round(self.seconds, 3),
+            **self.moved.result.evidence(),
+            **back,
+            "pace_changes": changes,
+        }
+
+    def _copied(self, result: Result) -> int:
+        return sum(move.bytes for move in self.moves if result.outcomes[move.topic, move.number].step is Step.DONE)
+
+    def _headline(self, result: Result, done: int, foreign: int) -> str:
+        if self.findings:
+            return self.findings[0]
+        what = f"{number(done)} of {count(len(self.moves), 'partition')}"
+        others = f"; {count(foreign, 'partition')} left as somebody else has placed or deleted them" if foreign else ""
+        if self.word == "paused":
+            why = result.stopped or "not all is done"
+            return f"{what} {'back' if self.moved.back else 'moved'}, {why}. To go on: goal go_on, or roll_back{others}"
+        if self.word == "rolled back":
+            why = self.moved.result.stopped or "not all moves came to a good end"
+            return f"{what} are as they were before, in their order, because {why}{others}"
+        return (
+            f"{what} moved, {size(self.counts['bytes'])} copied, all replicas in sync, led as planned, settings as "
+            f"before{others}; {duration(self.seconds)}"
+        )
+
+
+def _findings(result: Result) -> list[str]:
+    found = [
+        f"{topic}/{number_}: {outcome.reason}"
+        for (topic, number_), outcome in result.outcomes.items()
+        if outcome.step is Step.REFUSED
+    ]
+    if result.stopped:
+        return found  # what is under way has an excuse
+    found += [f"{topic}/{number_} has a replica that is not in sync" for topic, number_ in result.not_in_sync]
+    found += [f"{topic}/{number_} is not led by the first of its replicas" for topic, number_ in result.led_elsewhere]
+    return found + [f"still owed: {owed}" for owed in result.owed]
+
+
+def finish(run: Run, ending: Ending) -> State[Any]:
+    """Enter the end in the ledger, show it, and give the flow run's last state."""
+    run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
+    message = close(run, ending.word, ending.headline, ending.counts, report_text(run, ending))
+    return Completed(message=message) if ending.status == "done" else Failed(message=message)
+
+
+def finish_early(run: Run, word: Literal["planned", "nothing to move"], moves: list[Move]) -> State[Any]:
+    """End a run that was only to plan, or had nothing to do."""
+    counts = {"moves": len(moves), "bytes": sum(move.bytes for move in moves)}
+    run.finish("done", counts=counts)
+    return Completed(message=close(run, word, headline(moves), counts))
+
+
+def cancelled(run: Run) -> None:
+    """End a run that was cancelled: what was under way was taken back."""
+    words = (
+        "what was under way was taken back, what was done stays; goal go_on goes on with it, roll_back takes it back"
+    )
+    run.finish("cancelled", evidence={"reason": "cancelled"})
+    close(run, "cancelled", words, {}, f"## Cancelled\n\n{words}")
+
+
+def report_text(run: Run, ending: Ending) -> str:
+    """Write the report as Markdown: the verdict first."""
+    result = ending.moved.result
+    words = ending.headline
+    parts = [f"## {ending.word.capitalize()}", cell(words[:1].upper() + words[1:]) + "."]
+    parts += [f"- {cell(finding)}" for finding in ending.findings[:MOST_ROWS]]
+    facts = [
+        *([step, number(moves)] for step, moves in result.counts.items()),
+        ["bytes copied", size(ending.counts["bytes"])],
+        ["time", duration(ending.seconds)],
+        ["settings", "as before" if not result.owed else "; ".join(result.owed)],
+        ["started by", run.who],
+        *([["approved by", cell(ending.approved)]] if ending.approved else []),
+        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+    ]
+    parts.append(table(["", ""], facts, left=2))
+    parts += [f"> Left as somebody else has set it: {cell(setting)}" for setting in result.respected[:MOST_ROWS]]
+    others = [
+        [f"{topic}/{number_}", outcome.step.value, outcome.reason]
+        for (topic, number_), outcome in result.outcomes.items()
+        if outcome.step is not Step.DONE
+    ]
+    if others:
+        parts.append(table(["partition", "how far", "why"], others[:MOST_ROWS], left=3))
+    parts.append(curve("Bytes copied a second", ending.moved.live.speeds, "bytes/s"))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _row(each: BrokerLoad) -> list[object]:
+    return [
+        str(each.broker),
+        each.rack or "–",
+        *(size(value) for value in each.size),
+        *(number(value) for value in (*each.replicas, *each.leaders)),
+    ]
+
+
+def _ids(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids))
