@@ -45,6 +45,10 @@ class Watch:
             waiting_for=waiting_for,
         )
 
+    def begin_anew(self) -> None:
+        """Be patient once more: something else is tried from now on."""
+        self._changed = self._clock()
+
     @property
     def stands_still(self) -> bool:
         """Whether nothing has changed for too long."""

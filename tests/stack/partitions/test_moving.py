@@ -153,7 +153,10 @@ def test_a_throttle_set_by_somebody_else_meanwhile_is_left_and_said(lab: Lab) ->
     lab.set("broker", "1", leader_replication_throttled_rate="12345678")
     result = running.result()
     assert steps(result) == {0: Step.DONE}
-    assert result.respected == ("left as somebody else has set it: 12345678",)
+    assert result.respected == tuple(
+        f"{rate} of broker {broker} is left as somebody else has set it: 12345678"
+        for rate, broker in ((FOLLOWER_RATE, 4), (LEADER_RATE, 1), (LEADER_RATE, 2))
+    )
     assert lab.throttles(topic) == {
         "1": {LEADER_RATE: "12345678"},
         "2": {LEADER_RATE: "12345678"},
