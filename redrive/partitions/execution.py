@@ -121,7 +121,8 @@ class Execution:
         return self._read_back(orders, stopped)
 
     def _require_convergence(self, survey: Survey) -> None:
-        coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if move.added]
+        free = {key_of(move) for move in survey.at(Step.PENDING) if survey.costs_nothing(move)}
+        coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if key_of(move) not in free and move.added]
         if self._throttle is not None and coming:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
