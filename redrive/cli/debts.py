@@ -10,7 +10,7 @@ from rich.text import Text
 
 from redrive.cli.exits import BAD
 from redrive.cli.ledger import open_ledger
-from redrive.cli.output import Json, age, note, out, show_json, show_table
+from redrive.cli.output import Json, age, note, out, short, show_json, show_table
 from redrive.config import Cluster, Config
 from redrive.errors import RedriveError
 
@@ -95,8 +95,8 @@ def _settle(ledger: Ledger, cluster: Cluster) -> Settlement:
 
 def _row(row: DebtRow) -> tuple[Any, ...]:
     state = Text("owed", "yellow") if row.settled_at is None else Text(row.how or "settled", "green")
-    ours = " or ".join(row.ours)
-    return row.id, row.cluster, f"{row.kind} {row.name}", row.setting, row.previous, ours, age(row.owed_at), state
+    before, ours = None if row.previous is None else short(row.previous), short(" or ".join(row.ours))
+    return row.id, row.cluster, f"{row.kind} {row.name}", row.setting, before, ours, age(row.owed_at), state
 
 
 def _document(row: DebtRow) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
         FencedError: the operation is no longer this process's.
     """
     done, left, respected = dict[int, str](), dict[int, str](), list[str]()
+    if not owed:
+        return Settlement(done, left, ())
     by_resource = _by_resource(owed)
     current = _current(writer, by_resource)
     changes: dict[Resource, dict[str, str | None]] = {}
@@ -65,6 +67,7 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
                 respected.append(f"{row.setting} of {resource} is {how}")
             if how == RESTORED:
                 changes.setdefault(resource, {})[row.setting] = row.previous
+    operation.heartbeat()  # whoever has taken it over may be using these settings
     for resource, error in writer.configure(changes).items():
         for row in by_resource[resource]:
             if done.get(row.id) == RESTORED:

@@ -13,7 +13,7 @@ from confluent_kafka.admin import NewPartitions
 from typer.testing import CliRunner
 
 from redrive.cli import app
-from redrive.errors import ThrottleTooLowError
+from redrive.errors import FencedError, ThrottleTooLowError
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
@@ -240,6 +240,19 @@ def test_a_move_that_the_cluster_refuses_is_an_outcome(lab: Lab) -> None:
     result = lab.execution(patience=3).run(moves)
     assert steps(result) == {0: Step.DONE, 1: Step.REFUSED}
     assert result.outcomes[topic, 1].reason == "InvalidReplicationAssignmentError"
+
+
+def test_a_run_whose_operation_was_begun_again_elsewhere_orders_and_sets_nothing(lab: Lab) -> None:
+    topic = lab.topic([[1, 2]], MB)
+    execution = lab.execution(rate=QUICK)
+    (row,) = lab.ledger.operations(1)
+    given = {"cluster": "local", "resources": ["local"], "who": "anna", "parameters": {}}
+    lab.ledger.begin("partition-rebalance", "run", operation_id=row.id, **given)
+    for moves in ([Move(topic, 0, (1, 2), (2, 1), MB)], [Move(topic, 0, (1, 2), (4, 2), MB)]):
+        with pytest.raises(FencedError):
+            execution.run(moves)
+    assert lab.replicas(topic) == {0: (1, 2)}
+    assert lab.throttles(topic) == {}
 
 
 @pytest.mark.parametrize("cancel", [False, True], ids=["after what is in flight", "taking it back"])
