@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from redrive.cli.output import Json, out, show_json, show_table, size
+from redrive.cli.output import Json, out, short, show_json, show_table, size
 from redrive.config import Config
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _show(picture: Picture) -> None:
         ]
         show_table(("moving", "gets", "gives up", "then on"), _at_most(moving))
     if picture.throttles:
-        throttles = [(str(each.resource), each.name, each.value, each.source) for each in picture.throttles]
+        throttles = [(str(each.resource), each.name, short(each.value), each.source) for each in picture.throttles]
         show_table(("throttled", "setting", "value", "source"), _at_most(throttles))
     out.print(
         f"{len(picture.partitions):,} partitions: {len(picture.without_leader):,} without a leader, "

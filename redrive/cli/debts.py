@@ -10,11 +10,13 @@ from rich.text import Text
 
 from redrive.cli.exits import BAD
 from redrive.cli.ledger import open_ledger
-from redrive.cli.output import Json, age, note, out, show_json, show_table
-from redrive.config import Config
+from redrive.cli.output import Json, age, note, out, short, show_json, show_table
+from redrive.config import Cluster, Config
+from redrive.errors import RedriveError
 
 if TYPE_CHECKING:
-    from redrive.ledger import DebtRow
+    from redrive.ledger import DebtRow, Ledger
+    from redrive.partitions.settling import Settlement
 
 app = typer.Typer(help="Settings that jobs have changed for their own time.", no_args_is_help=True)
 
@@ -45,28 +47,16 @@ def settle(
 
     Exit code 1 if something stays owed, such as that of a broker that is down.
     """
-    from redrive.ledger.acting import acting
-    from redrive.partitions.settling import resource_to_hold, settle_all
-    from redrive.partitions.writer import PartitionWriter
-
     config = Config.load()
-    settled, left = dict[int, str](), dict[int, str]()
+    settled, left, failures = dict[int, str](), dict[int, str](), list[RedriveError]()
     with open_ledger() as ledger:
-        for name in [config.cluster(cluster).name] if cluster else sorted({row.cluster for row in ledger.debts.owed()}):
-            if not ledger.debts.owed(name):
+        owed = ledger.debts.owed(config.cluster(cluster).name if cluster else None)
+        for name in sorted({row.cluster for row in owed}):
+            try:
+                outcome = _settle(ledger, config.cluster(name))
+            except RedriveError as error:  # that cluster's; the others have their own debts
+                failures.append(error)
                 continue
-            resource = resource_to_hold(name)
-            with (
-                acting(
-                    ledger, "debts", cluster=name, resources=[resource], who=getpass.getuser(), parameters={}
-                ) as operation,
-                PartitionWriter(config.cluster(name)) as writer,
-            ):
-                ledger.claim([resource], operation)
-                # What is owed now: a job that has just ended may have paid its debts itself.
-                outcome = settle_all(writer, ledger.debts, operation)
-                counts = {"settled": len(outcome.settled), "owed": len(outcome.left)}
-                operation.finish("failed" if outcome.left else "done", "counted", counts)
             settled |= outcome.settled
             left |= outcome.left
     if json:
@@ -77,14 +67,36 @@ def settle(
             out.print(f"  {list(settled.values()).count(how)} {how}", markup=False, highlight=False)
     for reason in sorted(set(left.values())):
         note(f"still owed: {reason}")
+    for failure in failures[1:]:
+        note(str(failure))
+    if failures:
+        raise failures[0]
     if left:
         raise typer.Exit(BAD)
 
 
+def _settle(ledger: Ledger, cluster: Cluster) -> Settlement:
+    from redrive.ledger.acting import acting
+    from redrive.partitions.settling import resource_to_hold, settle_all
+    from redrive.partitions.writer import PartitionWriter
+
+    name, resources = cluster.name, [resource_to_hold(cluster.name)]
+    with (
+        acting(ledger, "debts", cluster=name, resources=resources, who=getpass.getuser(), parameters={}) as operation,
+        PartitionWriter(cluster) as writer,
+    ):
+        ledger.claim(resources, operation)
+        # What is owed now: a job that has just ended may have paid its debts itself.
+        outcome = settle_all(writer, ledger.debts, operation)
+        counts = {"settled": len(outcome.settled), "owed": len(outcome.left)}
+        operation.finish("failed" if outcome.left else "done", "counted", counts)
+    return outcome
+
+
 def _row(row: DebtRow) -> tuple[Any, ...]:
     state = Text("owed", "yellow") if row.settled_at is None else Text(row.how or "settled", "green")
-    ours = " or ".join(row.ours)
-    return row.id, row.cluster, f"{row.kind} {row.name}", row.setting, row.previous, ours, age(row.owed_at), state
+    before, ours = None if row.previous is None else short(row.previous), short(" or ".join(row.ours))
+    return row.id, row.cluster, f"{row.kind} {row.name}", row.setting, before, ours, age(row.owed_at), state
 
 
 def _document(row: DebtRow) -> dict[str, Any]:

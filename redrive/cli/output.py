@@ -67,6 +67,11 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
+def short(text: str, length: int = 60) -> str:
+    """Cut a text that is too long for a table."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def hexdump(data: bytes) -> Iterator[str]:
     """Show bytes in lines of 16: where, in hexadecimal, in ASCII."""
     for at in range(0, len(data), 16):

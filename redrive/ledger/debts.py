@@ -107,10 +107,8 @@ class Debts:
                     row = DebtRow(cluster=cluster, kind=change.kind, name=change.name, setting=change.setting)
                     row.previous, row.ours, row.owed_at = change.seen, [], now
                     session.add(row)
-                ours_before = [value for value in row.ours if value == change.seen]
-                if not ours_before:
-                    row.previous = change.seen
-                row.operation_id, row.ours = operation.id, [*ours_before, change.ours]
+                row.previous, row.ours = owing(row.previous, row.ours, change)
+                row.operation_id = operation.id
             entered = [[change.kind, change.name, change.setting, change.seen, change.ours] for change in changes]
             chain.append(session, operation.id, chain.OWED, {"cluster": cluster, "changes": entered}, now)
 
@@ -131,6 +129,15 @@ class Debts:
             entered = [[row.cluster, *row.place, how[row.id]] for row in rows]
             if entered:
                 chain.append(session, operation.id, chain.SETTLED, {"debts": entered}, now)
+
+
+def owing(previous: str | None, ours: Sequence[str], change: Change) -> tuple[str | None, list[str]]:
+    """Give the previous value and ours of a debt, after a further change; see `Debts.owe`.
+
+    Of our values two count: the one that is set, and the one that is about to be. The process may die in between.
+    """
+    still_set = [value for value in ours if value == change.seen]
+    return previous if still_set else change.seen, [*still_set, change.ours]
 
 
 def _owed(session: Session, cluster: str | None) -> list[DebtRow]:

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kafka.admin import KafkaAdminClient
@@ -96,12 +97,14 @@ class Connection:
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = KafkaAdminClient(
-                    **self._config,
-                    client_id="redrive",
-                    request_timeout_ms=int(REQUEST_TIMEOUT * 1000),
-                    bootstrap_timeout_ms=int(REQUEST_TIMEOUT * 1000),
-                    reconnect_backoff_max_ms=1000,
+                self._client = _connect(
+                    self._config
+                    | {
+                        "client_id": "redrive",
+                        "request_timeout_ms": int(REQUEST_TIMEOUT * 1000),
+                        "bootstrap_timeout_ms": int(REQUEST_TIMEOUT * 1000),
+                        "reconnect_backoff_max_ms": 1000,
+                    }
                 )
             return self._client
 
@@ -112,6 +115,22 @@ class Connection:
                 return
             self._client = None
         client.close()
+
+
+class _Admin(KafkaAdminClient):  # type: ignore[misc]
+    # So that one can be closed whose constructor has failed; else its thread would try to connect for ever.
+    _closed = False
+
+
+def _connect(config: dict[str, Any]) -> Any:
+    admin = _Admin.__new__(_Admin)
+    try:
+        KafkaAdminClient.__init__(admin, **config)
+    except KafkaError:
+        with suppress(AttributeError):  # it has not even come to its thread
+            admin.close()
+        raise
+    return admin
 
 
 def is_refusal(error: Exception) -> bool:

@@ -118,14 +118,13 @@ class Execution:
         self._require_convergence(survey)
         if self._throttle is None:
             self._lift()  # what a run before this one has left
-        elif under_way := survey.at(Step.IN_FLIGHT):
-            self._throttle.cover(under_way)
         stopped = self._work(orders, stop, cancel_in_flight=cancel_in_flight)
         orders.elect(LEADER_PATIENCE)
         return self._read_back(orders, stopped)
 
     def _require_convergence(self, survey: Survey) -> None:
-        coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if move.added]
+        free = {key_of(move) for move in survey.at(Step.PENDING) if survey.costs_nothing(move)}
+        coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if key_of(move) not in free and move.added]
         if self._throttle is not None and coming:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
@@ -134,23 +133,30 @@ class Execution:
     def _work(self, orders: Orders, stop: threading.Event, *, cancel_in_flight: bool) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
         wellness, watch = Wellness(self._writer), Watch(self._limits.patience)
-        stopped, waiting_for = "", ""
+        stopped, waiting_for, covered = "", "", False
         while True:
             try:
                 survey = orders.look()
                 if stop.is_set() and not stopped:
                     stopped = ASKED
+                    watch.begin_anew()
                 taking_back = bool(stopped) and cancel_in_flight and orders.take_back(survey)
                 if not taking_back and not survey.under_way() and (stopped or not survey.at(Step.PENDING)):
                     self._tell(watch, survey, waiting_for)
                     return stopped
                 if not stopped:
-                    waiting_for = self._begin_more(orders, survey, wellness, waiting_for, watch)
+                    held = self._hold_back() if survey.at(Step.PENDING) else ""
+                    if held:
+                        watch.begin_anew()
+                    moved = watch.moved
+                    waiting_for = self._begin_more(orders, survey, wellness, held=held, covered=covered, moved=moved)
+                    covered = not waiting_for
+                    waiting_for = waiting_for or held
                 self._tell(watch, survey, waiting_for)
             except UnavailableError as error:
                 if watch.stands_still:
                     raise
-                waiting_for = str(error)
+                waiting_for, covered = str(error), False
             if watch.stands_still:
                 why = f"nothing has moved for {self._limits.patience:g} s"
                 if stopped:
@@ -158,28 +164,37 @@ class Execution:
                 stopped = f"{why}: {waiting_for}" if waiting_for else why
                 if not cancel_in_flight:
                     return stopped
+                watch.begin_anew()
             if stop.is_set():
                 time.sleep(self._limits.poll)
             else:
                 stop.wait(self._limits.poll)
 
-    def _begin_more(self, orders: Orders, survey: Survey, wellness: Wellness, waited_for: str, watch: Watch) -> str:
-        """Begin what may begin now; give what it waits for, if it does."""
+    def _begin_more(
+        self, orders: Orders, survey: Survey, wellness: Wellness, *, held: str, covered: bool, moved: bool
+    ) -> str:
+        """Begin what may begin now; give what it waits for, if it does.
+
+        Args:
+            orders, survey, wellness: of this execution.
+            held: why nothing is to begin that takes time; empty if something may.
+            covered: what is under way has its throttle for certain; not after a run that was killed, and not with a
+                broker that was away.
+            moved: something has moved since the last look. If not, what is under way may wait for a broker.
+        """
         pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
-        free = [move for move in pending if survey.costs_nothing(move)]
-        orders.begin_free(survey, free)
-        if pending and (held := self._hold_back()):
-            watch.excuse()
-            return held
-        wave = next_wave((move for move in pending if not survey.costs_nothing(move)), in_flight, self._limits)
-        if not wave and watch.moved and not waited_for:
+        orders.begin_free(survey, [move for move in pending if survey.costs_nothing(move)])
+        costly = (move for move in pending if not survey.costs_nothing(move))
+        wave = [] if held else next_wave(costly, in_flight, self._limits)
+        if not wave and covered and moved:
             return ""
-        waiting_for = wellness.why_unwell([*in_flight, *wave])
-        if not waiting_for and wave:
+        if waiting_for := wellness.why_unwell([*in_flight, *wave]):
+            return waiting_for
+        if wave:
             orders.begin(wave, in_flight)
-        elif not waiting_for and waited_for:
-            orders.throttle(in_flight)  # a broker that is back has no rate yet
-        return waiting_for
+        elif not covered:
+            orders.throttle(in_flight)
+        return ""
 
     def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
         self._report(watch.see(survey, *survey.copied(self._writer), waiting_for))

@@ -38,7 +38,7 @@ def step_of(move: Move, partition: PartitionState | None, ongoing: Ongoing | Non
     if ongoing is not None:
         if ongoing.target == move.after:
             return Step.IN_FLIGHT
-        return Step.PENDING if is_way_back(move, partition, ongoing) else Step.TAKEN
+        return Step.PENDING if _is_way_back(move, ongoing) else Step.TAKEN
     if partition.replicas == move.after:
         return Step.DONE
     if partition.replicas in {move.before, replicas_if_cancelled(move), replicas_if_cancelled(move.back())}:
@@ -53,9 +53,9 @@ def replicas_if_cancelled(move: Move) -> tuple[int, ...]:
     return (*(broker for broker in move.after if broker in move.before), *move.removed)
 
 
-def is_way_back(move: Move, partition: PartitionState, ongoing: Ongoing) -> bool:
-    """Say whether what is under way undoes just this move; cancelling it leaves what the move is to reach."""
-    return ongoing.target == move.before and set(partition.replicas) == {*move.before, *move.after}
+def _is_way_back(move: Move, ongoing: Ongoing) -> bool:
+    # By the reassignment alone: the broker that tells the replicas may not know yet what the controller has begun.
+    return ongoing.target == move.before and {*ongoing.target, *ongoing.removing} == {*move.before, *move.after}
 
 
 def _between(move: Move) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, for_code
+from kafka.errors import KafkaError, LeaderNotAvailableError, UnknownTopicOrPartitionError, for_code
 
 from redrive.config import Cluster
 from redrive.errors import RefusedByClusterError, UnavailableError
@@ -17,7 +17,8 @@ from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, Partiti
 
 _DYNAMIC = {"broker": "DYNAMIC_BROKER_CONFIG", "topic": "DYNAMIC_TOPIC_CONFIG"}
 _AT_ONCE = 1_000  # topics that are asked about in one request
-_UNKNOWN_TOPIC = 3
+# Of a topic that does not exist, and of one of which a partition has no leader: that is told partition by partition.
+_NO_ERRORS = {0, UnknownTopicOrPartitionError.errno, LeaderNotAvailableError.errno}
 
 
 class PartitionReader:
@@ -69,7 +70,7 @@ class PartitionReader:
         described = self._connection.ask("listing partitions", lambda admin: admin.describe_topics(names))
         found: dict[Key, PartitionState] = {}
         for topic in sorted(described, key=lambda topic: str(topic["name"])):
-            if topic["error_code"] not in (0, _UNKNOWN_TOPIC):
+            if topic["error_code"] not in _NO_ERRORS:
                 raise self._refused(f"describing topic {topic['name']}", topic["error_code"])
             for one in sorted(topic["partitions"], key=lambda one: int(one["partition_index"])):
                 state = PartitionState(

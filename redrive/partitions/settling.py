@@ -23,15 +23,12 @@ class Settlement:
     Attributes:
         settled: id of a debt → how it was settled.
         left: id of a debt → why it is still owed.
+        respected: settings that somebody else has changed since, and to what.
     """
 
     settled: dict[int, str]
     left: dict[int, str]
-
-    @property
-    def respected(self) -> list[str]:
-        """What somebody else has changed since, and is left so."""
-        return sorted({how for how in self.settled.values() if how not in (RESTORED, AS_BEFORE, GONE)})
+    respected: tuple[str, ...]
 
 
 def resource_to_hold(cluster: str) -> str:
@@ -53,7 +50,9 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
         UnavailableError: the cluster does not answer.
         FencedError: the operation is no longer this process's.
     """
-    done, left = dict[int, str](), dict[int, str]()
+    done, left, respected = dict[int, str](), dict[int, str](), list[str]()
+    if not owed:
+        return Settlement(done, left, ())
     by_resource = _by_resource(owed)
     current = _current(writer, by_resource)
     changes: dict[Resource, dict[str, str | None]] = {}
@@ -66,15 +65,18 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
                 continue
             how = how_to_settle(row.previous, row.ours, values.get(row.setting))
             done[row.id] = how
+            if how not in (RESTORED, AS_BEFORE):
+                respected.append(f"{row.setting} of {resource} is {how}")
             if how == RESTORED:
                 changes.setdefault(resource, {})[row.setting] = row.previous
-    for resource, reason in writer.configure(changes).items():
+    operation.heartbeat()  # whoever has taken it over may be using these settings
+    for resource, error in writer.configure(changes).items():
         for row in by_resource[resource]:
             if done.get(row.id) == RESTORED:
                 del done[row.id]
-                left[row.id] = reason
+                left[row.id] = str(error)
     debts.settle(operation, done)
-    return Settlement(done, left)
+    return Settlement(done, left, tuple(respected))
 
 
 def settle_all(writer: PartitionWriter, debts: Debts, operation: Operation) -> Settlement:

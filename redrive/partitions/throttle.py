@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from redrive.errors import RefusedByClusterError
+from redrive.errors import UnavailableError
 from redrive.ledger import Change, Debts, Operation
 from redrive.partitions.convergence import require_convergence
 from redrive.partitions.layout import Move
@@ -90,6 +90,8 @@ class Throttle:
         up = {broker.id for broker in self._writer.brokers().values() if broker.up}
         resources = [Resource("broker", str(broker)) for broker in sorted(self._brokers & up)]
         present = self._writer.settings(resources, RATES)
+        if silent := [str(resource) for resource in resources if resource not in present]:
+            raise UnavailableError(" and ".join(silent), "does not say which throttle it has")
         ours = {row.place: row.ours for row in self._debts.owed(self._writer.cluster)}
         changes = []
         for resource, settings in present.items():
@@ -98,7 +100,7 @@ class Throttle:
                 if seen == str(self.rate):
                     continue
                 if place in ours and seen is not None and seen not in ours[place] and not by_hand:
-                    self.respected.add(f"{name} of {resource}: {seen}")
+                    self.respected.add(f"{name} of {resource} is left as somebody else has set it: {seen}")
                     continue
                 changes.append(Change(*place, seen, str(self.rate)))
         self._make(changes)
@@ -128,10 +130,10 @@ class Throttle:
         for change in changes:
             resource = Resource("broker" if change.kind == "broker" else "topic", change.name)
             orders.setdefault(resource, {})[change.setting] = change.ours
-        for resource, reason in self._writer.configure(orders).items():
+        for resource, error in self._writer.configure(orders).items():
             # One that has died this moment moves nothing. Any other must not move without its throttle.
             if self._is_there(resource):
-                raise RefusedByClusterError(self._writer.cluster, f"throttling {resource}", reason)
+                raise error
 
     def _is_there(self, resource: Resource) -> bool:
         if resource.kind == "topic":

@@ -45,8 +45,8 @@ class Watch:
             waiting_for=waiting_for,
         )
 
-    def excuse(self) -> None:
-        """Hear that nothing is meant to move now."""
+    def begin_anew(self) -> None:
+        """Be patient once more: something else is tried from now on."""
         self._changed = self._clock()
 
     @property

@@ -59,12 +59,14 @@ class PartitionWriter(PartitionReader):
             if one.error_code not in (0, ElectionNotNeededError.errno)
         }
 
-    def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Resource, str]:
-        """Set settings, or take them away (None); all others stay. Give why each resource that refused did.
+    def configure(
+        self, changes: Mapping[Resource, Mapping[str, str | None]]
+    ) -> dict[Resource, RefusedByClusterError | UnavailableError]:
+        """Set settings, or take them away (None); all others stay. Give why those of a resource were not.
 
-        A broker is asked itself: one that does not answer refuses.
+        A broker is asked itself, and may not answer; that keeps no other's from being set.
         """
-        refused: dict[Resource, str] = {}
+        refused: dict[Resource, RefusedByClusterError | UnavailableError] = {}
         topics = {resource: change for resource, change in changes.items() if resource.kind == "topic"}
         if topics:
             refused |= self._configure(topics)
@@ -73,10 +75,12 @@ class PartitionWriter(PartitionReader):
                 try:
                     refused |= self._configure({resource: change}, patience=BROKER_PATIENCE)
                 except (UnavailableError, RefusedByClusterError) as error:
-                    refused[resource] = str(error)
+                    refused[resource] = error
         return refused
 
-    def _configure(self, changes: Mapping[Resource, Mapping[str, str | None]], **how: float) -> dict[Resource, str]:
+    def _configure(
+        self, changes: Mapping[Resource, Mapping[str, str | None]], **how: float
+    ) -> dict[Resource, RefusedByClusterError | UnavailableError]:
         asked = [
             ConfigResource(
                 kafka_kind(resource),
@@ -94,7 +98,11 @@ class PartitionWriter(PartitionReader):
 
         answer = self._connection.ask("changing settings", order, **how)
         said = {resource: str(answer[resource.kind][resource.name]) for resource in changes}
-        return {resource: text for resource, text in said.items() if text != _OK}
+        return {
+            resource: RefusedByClusterError(self._connection.named, f"changing settings of {resource}", text)
+            for resource, text in said.items()
+            if text != _OK
+        }
 
     def _alter(self, doing: str, orders: Mapping[Any, list[int] | None]) -> dict[Key, str]:
         if not orders:

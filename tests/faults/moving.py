@@ -10,6 +10,7 @@ import msgspec
 
 from redrive.config import Cluster, ClusterConfig
 from redrive.ledger import Debts, Ledger
+from redrive.partitions import execution as execution_module
 from redrive.partitions.execution import Execution
 from redrive.partitions.layout import Move
 from redrive.partitions.waves import Limits
@@ -43,6 +44,7 @@ def main(job: Job) -> None:
     fuse = Fuse(job.point)
     for kind, call in CALLS:
         setattr(kind, call, fuse.wrap(call, getattr(kind, call)))
+    execution_module.SAMPLE = 0.3
     moves = [Move(*each) for each in job.moves]
     cluster = Cluster("local", ClusterConfig(bootstrap=job.bootstrap), Path())
     given: dict[str, Any] = {"cluster": "local", "resources": ["local"], "who": "anna", "parameters": {}}

@@ -53,7 +53,8 @@ def test_replicas_at_rest_tell_how_far_a_move_has_come(replicas: tuple[int, ...]
 def test_a_reassignment_under_way_is_ours_only_if_it_goes_where_the_move_goes(
     target: tuple[int, ...], step: Step
 ) -> None:
-    assert step_of(MOVE, partition(4, 2, 1, 3), Ongoing(target, (), ())) is step
+    removing = tuple({1, 2, 3, 4} - set(target))
+    assert step_of(MOVE, partition(4, 2, 1, 3), Ongoing(target, (), removing)) is step
 
 
 def test_a_way_to_where_a_move_begins_from_elsewhere_is_somebody_else_s() -> None:

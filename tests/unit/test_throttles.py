@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrive.config import Cluster, ClusterConfig, Secret
-from redrive.errors import ThrottleTooLowError
-from redrive.partitions.connection import client_config
+from redrive.errors import ThrottleTooLowError, UnavailableError
+from redrive.partitions.connection import Connection, client_config
 from redrive.partitions.convergence import least_rate, needed, require_convergence
 from redrive.partitions.inflow import rates
 from redrive.partitions.layout import Move
@@ -116,6 +117,17 @@ def test_a_result_is_proved_only_if_nothing_is_left() -> None:
     assert not Result(done, owed=("x",)).proved
     assert not Result(done, not_in_sync=(("t", 0),)).proved
     assert not Result(done, stopped="asked to stop").proved
+
+
+def test_a_cluster_that_does_not_answer_is_said_and_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redrive.partitions.connection.REQUEST_TIMEOUT", 0.2)
+    connection = Connection(Cluster("east", ClusterConfig(bootstrap="127.0.0.1:1"), tmp_path))
+    before = threading.active_count()
+    with pytest.raises(UnavailableError, match=r"cluster east \(127.0.0.1:1\) is unavailable: asking: "):
+        connection.ask("asking", lambda admin: admin.describe_cluster(), patience=0.5)
+    assert threading.active_count() == before
 
 
 def test_a_cluster_s_tls_and_login_go_with_its_connection(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Lab:
         self.ledger_url = f"sqlite:///{folder}/ledger.db"
         self.ledger = Ledger.open(self.ledger_url)
         self.writer = PartitionWriter(self.cluster)
-        self.kafka = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.kafka = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         self.reports: list[Progress] = []
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Lab:
 
     def fill(self, topic: str, size: int, partitions: Sequence[int]) -> None:
         """Write random bytes, which don't get smaller by compression."""
-        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "linger.ms": 5})
+        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "linger.ms": 5, "log_level": 0})
         for partition in partitions:
             for _ in range(size // 50_000):
                 producer.produce(topic, os.urandom(50_000), partition=partition)
@@ -75,7 +75,7 @@ class Lab:
     def load(self, topic: str, rate: int) -> Iterator[list[float]]:
         """Write to all partitions, so many bytes a second in all; gives how long each event took, in seconds."""
         stop, took, partitions = threading.Event(), list[float](), len(self._metadata(topic))
-        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "linger.ms": 5})
+        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "linger.ms": 5, "log_level": 0})
 
         def produce() -> None:
             number = 0

@@ -13,7 +13,7 @@ from confluent_kafka.admin import NewPartitions
 from typer.testing import CliRunner
 
 from redrive.cli import app
-from redrive.errors import ThrottleTooLowError
+from redrive.errors import FencedError, ThrottleTooLowError
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
@@ -144,22 +144,22 @@ def test_throttles_that_were_there_survive_static_and_dynamic_ones(lab: Lab) -> 
 
 
 def test_a_throttle_set_by_somebody_else_meanwhile_is_left_and_said(lab: Lab) -> None:
-    topic = lab.topic([[1, 2]], SIZE)
+    topic = lab.topic([[1, 2]], 3 * SIZE)
     execution = lab.execution(rate=SLOW)
-    running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), SIZE)]))
+    running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), 3 * SIZE)]))
     until(lambda: lab.moves(topic))
-    lab.set("broker", "2", leader_replication_throttled_rate="12345678")
-    lab.set("broker", "4", follower_replication_throttled_rate="12345678")
-    lab.set("broker", "1", leader_replication_throttled_rate="12345678")
-    result = running.result()
-    assert steps(result) == {0: Step.DONE}
-    assert result.respected == ("left as somebody else has set it: 12345678",)
-    assert lab.throttles(topic) == {
-        "1": {LEADER_RATE: "12345678"},
-        "2": {LEADER_RATE: "12345678"},
-        "4": {FOLLOWER_RATE: "12345678"},
-    }
-    lab.unset_rates("1", "2", "4")
+    try:
+        lab.set("broker", "4", follower_replication_throttled_rate="12345678")
+        lab.set("broker", "1", leader_replication_throttled_rate="12345678")  # which lets the rest through
+        result = running.result()
+        assert steps(result) == {0: Step.DONE}
+        assert result.respected == tuple(
+            f"{rate} of broker {broker} is left as somebody else has set it: 12345678"
+            for rate, broker in ((FOLLOWER_RATE, 4), (LEADER_RATE, 1))
+        )
+        assert lab.throttles(topic) == {"1": {LEADER_RATE: "12345678"}, "4": {FOLLOWER_RATE: "12345678"}}
+    finally:
+        lab.unset_rates("1", "4")
 
 
 def test_a_throttle_changed_in_mid_run_takes_effect(lab: Lab) -> None:
@@ -240,6 +240,19 @@ def test_a_move_that_the_cluster_refuses_is_an_outcome(lab: Lab) -> None:
     result = lab.execution(patience=3).run(moves)
     assert steps(result) == {0: Step.DONE, 1: Step.REFUSED}
     assert result.outcomes[topic, 1].reason == "InvalidReplicationAssignmentError"
+
+
+def test_a_run_whose_operation_was_begun_again_elsewhere_orders_and_sets_nothing(lab: Lab) -> None:
+    topic = lab.topic([[1, 2]], MB)
+    execution = lab.execution(rate=QUICK)
+    (row,) = lab.ledger.operations(1)
+    given = {"cluster": "local", "resources": ["local"], "who": "anna", "parameters": {}}
+    lab.ledger.begin("partition-rebalance", "run", operation_id=row.id, **given)
+    for moves in ([Move(topic, 0, (1, 2), (2, 1), MB)], [Move(topic, 0, (1, 2), (4, 2), MB)]):
+        with pytest.raises(FencedError):
+            execution.run(moves)
+    assert lab.replicas(topic) == {0: (1, 2)}
+    assert lab.throttles(topic) == {}
 
 
 @pytest.mark.parametrize("cancel", [False, True], ids=["after what is in flight", "taking it back"])

@@ -1,0 +1,55 @@
+"""The pace of an execution, and when it stands still."""
+
+from __future__ import annotations
+
+from redrive.partitions.layout import Move
+from redrive.partitions.progress import Step
+from redrive.partitions.survey import Survey
+from redrive.partitions.watch import Watch
+
+MOVES = {("t", number): Move("t", number, (1,), (2,), 100) for number in range(2)}
+
+
+def survey(*steps: Step) -> Survey:
+    return Survey(MOVES, {}, {}, dict(zip(MOVES, steps, strict=True)))
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_pace_and_time_left_come_from_what_this_run_has_copied() -> None:
+    clock = Clock()
+    watch = Watch(60, clock)
+    clock.now = 5.0
+    assert watch.see(survey(Step.DONE, Step.IN_FLIGHT), 100, 200, "").seconds_left is None  # copied by a run before
+    clock.now = 15.0
+    progress = watch.see(survey(Step.DONE, Step.IN_FLIGHT), 120, 200, "")
+    assert (progress.per_second, progress.seconds_left) == (2.0, 40.0)
+    assert progress.steps == {Step.DONE: 1, Step.IN_FLIGHT: 1}
+
+
+def test_it_stands_still_if_neither_steps_nor_bytes_change_for_too_long() -> None:
+    clock = Clock()
+    watch = Watch(60, clock)
+    for copied in (10, 20, 20):
+        watch.see(survey(Step.IN_FLIGHT, Step.PENDING), copied, 200, "")
+        clock.now += 50
+        assert not watch.stands_still or copied == 20
+    clock.now += 20
+    assert not watch.moved
+    assert watch.stands_still
+    watch.see(survey(Step.DONE, Step.PENDING), 20, 200, "")
+    assert not watch.stands_still
+
+
+def test_it_gets_as_much_time_again_for_something_else() -> None:
+    clock = Clock()
+    watch = Watch(60, clock)
+    clock.now = 61.0
+    assert watch.stands_still
+    watch.begin_anew()
+    assert not watch.stands_still
