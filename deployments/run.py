@@ -106,9 +106,51 @@ def dlq_correction(  # noqa: PLR0917
     _run("dlq-correction", {"correction": given}, follow=follow, json=json)
 
 
+@app.command("partition-rebalance")
+def partition_rebalance(  # noqa: PLR0917
+    mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would move, or do it.")] = "plan",
+    cluster: Annotated[str | None, typer.Option(help="By its name in the settings; else the only one.")] = None,
+    goal: Annotated[
+        Literal["balance", "add_brokers", "drain_brokers", "leaders", "replication_factor", "go_on", "roll_back"],
+        typer.Option(help="What for; go_on and roll_back: with what the last run has left or done."),
+    ] = "balance",
+    broker: Annotated[
+        list[int] | None, typer.Option("--broker", help="One that is new, or is drained; may be repeated.")
+    ] = None,
+    replication: Annotated[int | None, typer.Option(min=1, help="Replicas, for that goal.")] = None,
+    exclude_topic: Annotated[
+        list[str] | None, typer.Option("--exclude-topic", help="Leave it alone; may be repeated.")
+    ] = None,
+    exclude_broker: Annotated[
+        list[int] | None, typer.Option("--exclude-broker", help="Leave it alone; may be repeated.")
+    ] = None,
+    band: Annotated[float, typer.Option(min=0.01, max=50, help="How far off a broker's bytes may be, in percent.")] = 5,
+    throttle: Annotated[float, typer.Option(min=0, help="MB a second for each broker; 0: no throttle.")] = 50,
+    roll_back: Annotated[bool, typer.Option("--roll-back", help="Take all back if it comes to no good end.")] = False,
+    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    json: Json = False,
+) -> None:
+    """Move partitions to where they should be, while the cluster is in use.
+
+    Exit code 0: proved, counted, planned, or nothing to move. 1: failed, paused, rolled back or refused. 3: Prefect
+    does not answer, or no worker takes the run.
+    """
+    given: dict[str, Any] = {
+        "mode": mode, "cluster": cluster, "goal": goal, "brokers": broker or [], "replication": replication,
+        "excluded_topics": exclude_topic or [], "excluded_brokers": exclude_broker or [], "band": band,
+        "throttle": throttle or None, "on_failure": "roll_back" if roll_back else "stop",
+    }  # fmt: skip
+    _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)
+
+
 def pace(  # noqa: PLR0917
-    job: Annotated[Literal["standby-replay", "dlq-correction"], typer.Argument(help="The job whose runs to steer.")],
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most.")] = None,
+    job: Annotated[
+        Literal["standby-replay", "dlq-correction", "partition-rebalance"],
+        typer.Argument(help="The job whose runs to steer."),
+    ],
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Events a second at most; of moves, MB a second for each broker.")
+    ] = None,
     full_speed: Annotated[bool, typer.Option("--full-speed", help="Take the limit away.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Hold everything.")] = False,
     go_on: Annotated[bool, typer.Option("--go-on", help="Go on after a pause, at the pace from before.")] = False,
@@ -135,7 +177,8 @@ def pace(  # noqa: PLR0917
             limit = rate if rate is not None else (None if full_speed else now.rate)
             new = Pace(rate=limit, paused=pause)
             took = set_pace(client, name, new)
-            out.print(f"{name.rpartition('_')[2]}: {new if took else 'has ended'}")
+            unit = "MB/s per broker" if job == "partition-rebalance" else "events/s"
+            out.print(f"{name.rpartition('_')[2]}: {new.told(unit) if took else 'has ended'}")
 
 
 def up(

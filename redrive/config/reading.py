@@ -113,6 +113,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "standby": sections.StandbyConfig,
     "registry": sections.RegistryConfig,
     "ledger": sections.LedgerConfig,
+    "corrections": sections.CorrectionsConfig,
+    "rebalancing": sections.RebalancingConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,
     "topics": sections.TopicConfig,

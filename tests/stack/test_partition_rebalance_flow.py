@@ -1,0 +1,186 @@
+"""The job `partition-rebalance` on real brokers, as a flow run on a real Prefect server."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from deployments.follow import artifacts_of
+from deployments.local.stack import Stack
+from flows.partition_rebalance import Rebalance, partition_rebalance
+from redrive.config import Config
+from redrive.ledger import Ledger, OperationRow
+from tasks.ending import plan_key, report_key
+from tests.stack.backlog import word
+
+pytestmark = pytest.mark.timeout(180)
+MB = 1_000_000
+
+
+class Yard:
+    """A cluster of which one topic alone may be moved: all others are to be left alone."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.bootstrap = stack.endpoints.bootstrap
+        self.folder = folder
+        self.topic = f"yard-{uuid.uuid4().hex[:8]}"
+        self.kafka = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.file = folder / "redrive.toml"
+        self.settings('approval = "none"')
+
+    def settings(self, rebalancing: str) -> None:
+        self.file.write_text(f"""\
+[registry]
+url = "http://unused"
+[ledger]
+url = "sqlite:///ledger.db"
+[rebalancing]
+{rebalancing}
+[clusters.local]
+bootstrap = "{self.bootstrap}"
+[domains.yard]
+cluster = "local"
+[topics."{self.topic}"]
+domain = "yard"
+""")
+
+    def create(self, replicas: list[list[int]], size: int = 0) -> None:
+        topic = NewTopic(self.topic, len(replicas), replica_assignment=replicas)
+        self.kafka.create_topics([topic])[self.topic].result()
+        while len(self.replicas()) < len(replicas):
+            time.sleep(0.1)
+        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all"})
+        for partition in range(len(replicas)):
+            for _ in range(size // 50_000):
+                producer.produce(self.topic, os.urandom(50_000), partition=partition)
+        assert producer.flush(60) == 0
+
+    def replicas(self) -> list[list[int]]:
+        """As another client sees them."""
+        topic = self.kafka.list_topics(timeout=10).topics.get(self.topic)
+        return [each.replicas for _, each in sorted(topic.partitions.items())] if topic else []
+
+    def run(self, goal: str = "drain_brokers", mode: str = "run", **more: Any) -> State[Any]:
+        others = [name for name in self.kafka.list_topics(timeout=10).topics if name != self.topic]
+        given = {"mode": mode, "goal": goal, "excluded_topics": others, "throttle": None, "patience": 30.0} | more
+        if goal == "drain_brokers":
+            given["brokers"] = [3]
+        return partition_rebalance(Rebalance.model_validate(given), return_state=True)
+
+    def operation(self) -> OperationRow:
+        with Ledger.open(Config.load(self.file).ledger_url()) as ledger:
+            return ledger.operations(1)[0]
+
+    def artifact(self, key: str) -> str:
+        with get_client(sync_client=True) as client:
+            return str(artifacts_of(client, UUID(self.operation().id))[key].data)
+
+
+@pytest.fixture
+def yard(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    for variable in stack.environment():
+        if variable.startswith("REDRIVE_"):
+            monkeypatch.delenv(variable, raising=False)
+    yard = Yard(stack, tmp_path)
+    monkeypatch.setenv("REDRIVE_CONFIG", str(yard.file))
+    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(updates=settings):
+        yield yard
+    yard.kafka.delete_topics([yard.topic])[yard.topic].result()
+
+
+def test_a_plan_shows_what_would_move_and_moves_nothing(yard: Yard) -> None:
+    yard.create([[3, 1], [3, 2], [1, 2]], size=MB)
+    state = yard.run(mode="plan")
+    assert word(state) == "planned", state.message
+    assert yard.replicas() == [[3, 1], [3, 2], [1, 2]]
+    shown = yard.artifact(plan_key("partition-rebalance"))
+    assert "2 partitions to move, 2.0 MB to copy" in shown
+    assert "data:image/svg+xml;base64," in shown
+    assert f'"topic": "{yard.topic}", "partition": 0' in shown
+
+
+def test_a_drained_broker_is_empty_with_proof_and_back_again_to_the_exact_order(yard: Yard) -> None:
+    yard.create([[3, 1], [2, 3], [1, 2]], size=MB)
+    state = yard.run()
+    assert word(state) == "proved", state.message
+    assert all(3 not in replicas for replicas in yard.replicas())
+    operation = yard.operation()
+    assert (operation.status, operation.verdict) == ("done", "proved")
+    assert (operation.counts or {})["bytes"] >= 2 * MB
+    assert "all replicas in sync" in yard.artifact(report_key("partition-rebalance"))
+
+    state = yard.run("roll_back")
+    assert word(state) == "proved", state.message
+    assert yard.replicas() == [[3, 1], [2, 3], [1, 2]]
+
+
+def test_leaders_are_spread_without_copying(yard: Yard) -> None:
+    yard.create([[1, 2, 3]] * 6)
+    state = yard.run("leaders")
+    assert word(state) == "proved", state.message
+    assert (yard.operation().counts or {})["bytes"] == 0
+    with_leader = yard.kafka.list_topics(timeout=10).topics[yard.topic].partitions
+    assert [each.leader for each in with_leader.values()] == [replicas[0] for replicas in yard.replicas()]
+
+
+def test_nothing_to_move_is_told_and_done(yard: Yard) -> None:
+    yard.create([[1, 2]])
+    assert word(yard.run()) == "nothing to move"
+
+
+def test_another_run_that_moves_partitions_there_keeps_this_one_out(yard: Yard) -> None:
+    yard.create([[3, 1]])
+    with Ledger.open(Config.load(yard.file).ledger_url()) as ledger:
+        other = ledger.begin("partition-rebalance", "run", cluster="local", resources=[], who="x", parameters={})
+        ledger.claim(["local/:settings"], other)
+        with other.keep_alive():
+            state = yard.run()
+    assert word(state) == "refused"
+    assert f"partition-rebalance {other.id}" in (state.message or "")
+    assert yard.replicas() == [[3, 1]]
+
+
+def test_moves_wait_for_a_job_that_brings_events_back(yard: Yard) -> None:
+    yard.create([[3, 1]], size=MB)
+    with Ledger.open(Config.load(yard.file).ledger_url()) as ledger:
+        other = ledger.begin("standby-replay", "run", cluster="local", resources=[], who="x", parameters={})
+        ledger.claim([f"local/{yard.topic}"], other)
+        ended = threading.Timer(6, lambda: other.finish("done"))
+        with other.keep_alive():
+            ended.start()
+            began = time.monotonic()
+            state = yard.run()
+            took = time.monotonic() - began
+            ended.join()
+    assert word(state) == "proved", state.message
+    assert took > 5
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"brokers": [9]}, "brokers: there is no broker 9"),
+        ({"goal": "go_on"}, "goal: no run has moved partitions of cluster local yet"),
+        ({"goal": "balance", "brokers": [1]}, "brokers: mean nothing for balance"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_way_out(yard: Yard, given: dict[str, Any], told: str) -> None:
+    yard.create([[1, 2]])
+    goal = given.pop("goal", "add_brokers")
+    state = yard.run(goal, **given)
+    assert word(state) == "refused"
+    assert told in (state.message or "")
