@@ -357,3 +357,16 @@ class CheckpointError(RedriveError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"the checkpoint can't be used: {reason}")
+
+
+class GoalError(RedriveError, ValueError):
+    """No plan can be made for what is asked of a cluster's partitions.
+
+    Attributes:
+        setting: the field of the goal that is wrong, such as ``brokers``.
+        reason: what is wrong with it, by name, and what to ask for instead.
+    """
+
+    def __init__(self, setting: str, reason: str) -> None:
+        self.setting, self.reason = setting, reason
+        super().__init__(f"goal's {setting}: {reason}")

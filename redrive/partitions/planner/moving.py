@@ -1,0 +1,229 @@
+"""Moving no more bytes than it takes until each broker's load is within its band.
+
+1. `shift`: each broker that has more than its aim gives replicas that are no larger than what it still has to give, each
+   to a broker with that much room to its aim. First those of topics of which it has more than their fair share, then a
+   sample of all its sizes, so that counts and topics are brought nearer their balance by the bytes that move anyway.
+2. `finish`: what is left is less than the smallest replica that fits. For each broker that is still outside its band, the
+   single move, or else the exchange of two replicas, that makes the sum of all misses smallest; as long as it falls.
+3. `give_back`: each moved replica that no broker's band needs where it is goes back, the largest first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+
+from redrive.partitions.planner.board import Board
+from redrive.partitions.planner.targets import Band
+
+_LOOK = 64
+"""How many replicas near the wanted size `finish` looks at, for each pair of brokers."""
+
+_LOOK_FOR_EXCHANGE = 400
+"""How many replicas of a broker are looked at for an exchange."""
+
+_GOLDEN = 0x9E3779B97F4A7C15
+"""2⁶⁴ over the golden ratio: multiples of it, modulo 2⁶⁴, are spread evenly however many there are."""
+
+
+def shift(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> None:
+    """Move bytes from where there are more than the aim to where there are fewer; see the module."""
+    n = len(board.ids)
+    give = [load - aim[b] for b, load in enumerate(board.load)]
+    take = [-x if board.takes[b] else 0.0 for b, x in enumerate(give)]
+    held = board.held_by()
+    takers = [b for b in range(n) if take[b] > 0]
+    in_rack = [[b for b in takers if board.rack[b] == rack] for rack in range(len(board.racks))]
+    size, tally, allows = board.size, board.tally, board.allows
+    for source in sorted(range(n), key=lambda b: (-give[b], b)):
+        if give[source] <= 0 or not held[source]:
+            continue
+        left = give[source]
+        near = in_rack[board.rack[source]]
+        for p in _for_count(board, source, held[source], left, board.count[source] - target_count[source]):
+            bytes_ = size[p]
+            if not 0 < bytes_ <= left:
+                continue
+            base = board.topic[p] * n
+            best, best_tally = -1, 0
+            for target in near if board.rule(len(board.replicas[p])).rigid else takers:
+                if take[target] >= bytes_:
+                    has = tally[base + target]
+                    if (best < 0 or has < best_tally or (has == best_tally and take[target] > take[best])) and allows(
+                        p, source, target
+                    ):
+                        best, best_tally = target, has
+            if best >= 0:
+                board.move(p, source, best)
+                take[best] -= bytes_
+                left -= bytes_
+
+
+def _for_count(board: Board, b: int, held: list[int], bytes_: float, count: float) -> list[int]:
+    """Order a broker's replicas for giving, so that about so many replicas leave it with so many bytes.
+
+    The mean size of those that leave should be the one over the other. If that is more than the mean of all, the smallest
+    are put last, if it is less the largest, as many as it takes for the mean of the others to be right.
+    """
+    by_size = sorted((p for p in held if board.size[p]), key=board.size.__getitem__)
+    sums = list(accumulate((board.size[p] for p in by_size), initial=0))
+    n = len(by_size)
+    wanted = bytes_ / count if count >= 1 else float("inf")
+    cut = bisect_left(range(n), wanted, key=lambda i: (sums[n] - sums[i]) / (n - i))
+    if cut:
+        first, last = by_size[cut:], by_size[:cut]
+    else:
+        cut = bisect_left(range(1, n + 1), wanted, key=lambda i: sums[i] / i)
+        first, last = by_size[: cut + 1], by_size[cut + 1 :]
+    return in_order(board, b, first) + in_order(board, b, last)
+
+
+def in_order(board: Board, b: int, held: Sequence[int]) -> list[int]:
+    """Order a broker's replicas for giving: first what it has too much of by topic, then a sample of all sizes."""
+    by_topic: dict[int, list[int]] = {}
+    for p in held:
+        by_topic.setdefault(board.topic[p], []).append(p)
+    brokers = sum(board.room) or 1
+    surplus, rest = [], []
+    for topic, partitions in by_topic.items():
+        extra = len(partitions) + board.topic_replicas[topic] * -1 // brokers
+        if extra > 0:
+            sample = _sample(board, partitions, start=topic)
+            surplus += sample[:extra]
+            rest += sample[extra:]
+        else:
+            rest += partitions
+    return _sample(board, surplus) + _sample(board, rest)
+
+
+def _sample(board: Board, partitions: list[int], start: int = 0) -> list[int]:
+    """Order partitions so that the first so many, whatever their number, are like all of them in size.
+
+    With few partitions it depends on `start`, which are first; for groups with several starts it evens out.
+    """
+    partitions = sorted(partitions, key=board.size.__getitem__)
+    keys = [i * _GOLDEN & 0xFFFFFFFFFFFFFFFF for i in range(start + 1, start + 1 + len(partitions))]
+    return [p for _, p in sorted(zip(keys, partitions, strict=True))]
+
+
+class Finisher:
+    """Makes single moves and exchanges; see `finish`."""
+
+    def __init__(self, board: Board, band: Band) -> None:
+        self._board, self._band = board, band
+        self._held = board.held_by()
+        self._sorted: dict[int, list[tuple[int, int]]] = {}
+        self._steps = 20 * len(board.ids) + 200
+
+    def run(self) -> None:
+        """Make steps until none makes the sum of all misses smaller."""
+        board, band = self._board, self._band
+        stuck: set[int] = set()
+        for _ in range(self._steps):
+            outside = [(band.miss(b, load), b) for b, load in enumerate(board.load)]
+            b = max(((miss, -b) for miss, b in outside if miss > 1e-6 and b not in stuck), default=None)
+            if b is None:
+                return
+            if self._step(-b[1]):
+                stuck.clear()
+            else:
+                stuck.add(-b[1])
+
+    def _step(self, b: int) -> bool:
+        board, band = self._board, self._band
+        others = [other for other in range(len(board.ids)) if other != b]
+        gives = board.load[b] > band.high[b]
+        pairs = [(b, other) if gives else (other, b) for other in others]
+        pairs = [(source, target) for source, target in pairs if board.gives[source] and board.takes[target]]
+        want = band.miss(b, board.load[b])
+        singles = [move for pair in pairs if (move := self._single(*pair, want)) is not None]
+        if singles:
+            _, _, p, source, target = min(singles)
+            self._move(p, source, target)
+            return True
+        pairs = [(source, target) for source, target in pairs if board.gives[target] and board.takes[source]]
+        exchanges = [move for pair in pairs if (move := self._exchange(*pair, want)) is not None]
+        if exchanges:
+            _, _, p, q, source, target = min(exchanges)
+            self._move(p, source, target)
+            self._move(q, target, source)
+            return True
+        return False
+
+    def _gain(self, source: int, target: int, bytes_: int) -> float:
+        """Give by how much the misses of two brokers fall if one gives the other so many bytes."""
+        miss, load = self._band.miss, self._board.load
+        before = miss(source, load[source]) + miss(target, load[target])
+        return before - miss(source, load[source] - bytes_) - miss(target, load[target] + bytes_)
+
+    def _single(self, source: int, target: int, want: float) -> tuple[float, int, int, int, int] | None:
+        """Find the best replica to move, as (−gain, bytes, partition, source, target)."""
+        board, held = self._board, self._of(source)
+        best: tuple[float, int, int, int, int] | None = None
+        middle = bisect_left(held, (want, -1))
+        for way in (range(middle, min(middle + _LOOK, len(held))), range(middle - 1, max(-1, middle - _LOOK), -1)):
+            for i in way:
+                bytes_, p = held[i]
+                gain = self._gain(source, target, bytes_)
+                if gain > 1e-6 and board.allows(p, source, target):
+                    found = (-gain, bytes_, p, source, target)
+                    best = found if best is None or found < best else best
+                    break
+        return best
+
+    def _exchange(self, source: int, target: int, want: float) -> tuple[float, int, int, int, int, int] | None:
+        """Find the best two replicas to exchange, as (−gain, bytes, partition, other partition, source, target)."""
+        board, mine, theirs = self._board, self._of(source), self._of(target)
+        best: tuple[float, int, int, int, int, int] | None = None
+        for bytes_, p in mine[-_LOOK_FOR_EXCHANGE:]:
+            if bytes_ <= want / 2 or not board.allows(p, source, target):
+                continue
+            at = bisect_left(theirs, (bytes_ - want, -1))
+            for i in (at - 1, at):
+                if 0 <= i < len(theirs):
+                    other, q = theirs[i]
+                    gain = self._gain(source, target, bytes_ - other)
+                    if gain > 1e-6 and board.allows(q, target, source) and p != q:
+                        found = (-gain, bytes_ + other, p, q, source, target)
+                        best = found if best is None or found < best else best
+        return best
+
+    def _of(self, b: int) -> list[tuple[int, int]]:
+        if b not in self._sorted:
+            held = [(self._board.size[p], p) for p in self._held[b] if b in self._board.replicas[p]]
+            self._sorted[b] = sorted(entry for entry in held if entry[0] > 0)
+        return self._sorted[b]
+
+    def _move(self, p: int, source: int, target: int) -> None:
+        self._board.move(p, source, target)
+        entry = (self._board.size[p], p)
+        for b in (source, target):
+            held = self._of(b)
+            at = bisect_left(held, entry)
+            has = at < len(held) and held[at] == entry
+            if b == source and has:
+                held.pop(at)
+            elif b == target and not has and self._board.gives[b]:
+                held.insert(at, entry)
+
+
+def finish(board: Board, band: Band) -> None:
+    """Bring into the band what is still outside; see the module."""
+    Finisher(board, band).run()
+
+
+def give_back(board: Board, band: Band) -> None:
+    """Take back the moves that are not needed; see the module."""
+    for p in sorted(board.moved(), key=lambda p: (-board.size[p], p)):
+        size, original = board.size[p], board.original[p]
+        for b in [b for b in board.replicas[p] if b not in original]:
+            for home in original:
+                held = board.replicas[p]
+                if home in held or not size or not board.keeps_spread(p, b, home):
+                    continue
+                before = band.miss(b, board.load[b]) + band.miss(home, board.load[home])
+                after = band.miss(b, board.load[b] - size) + band.miss(home, board.load[home] + size)
+                if after <= before:
+                    board.move(p, b, home)
+                    break
