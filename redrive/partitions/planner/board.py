@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from redrive.partitions.layout import Layout
 from redrive.partitions.planner.goal import Goal
 from redrive.partitions.planner.racks import Rule
@@ -91,6 +93,9 @@ class Board:
                 self.tally[topic * n + b] += 1
             self.topic_replicas[topic] += len(held)
         self.load_before = tuple(self.load)
+        movable = np.flatnonzero(~np.array(self.stays, bool))
+        sizes = np.array(self.size, np.int64)[movable]
+        self._by_size = movable[np.argsort(sizes, kind="stable")].tolist()
         self._touched: set[int] = set()
 
     def rule(self, replicas: int) -> Rule:
@@ -172,12 +177,11 @@ class Board:
         return sum(self.arrived)
 
     def held_by(self) -> list[list[int]]:
-        """Give each broker's partitions that may leave it, in order; none for a broker that does not give."""
+        """Give each broker's partitions that may leave it, the smallest first; none for a broker that does not give."""
         found: list[list[int]] = [[] for _ in self.ids]
-        for p, (held, stays) in enumerate(zip(self.replicas, self.stays, strict=True)):
-            if not stays:
-                for b in held:
-                    found[b].append(p)
+        for p in self._by_size:
+            for b in self.replicas[p]:
+                found[b].append(p)
         return [partitions if gives else [] for partitions, gives in zip(found, self.gives, strict=True)]
 
     def moved(self) -> list[int]:

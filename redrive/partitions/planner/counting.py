@@ -7,6 +7,8 @@ gets further out of its band of bytes by it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from redrive.partitions.planner.board import Board
 from redrive.partitions.planner.moving import in_order
 from redrive.partitions.planner.targets import Band
@@ -28,14 +30,35 @@ def even_out(board: Board, band: Band, counts: Band) -> None:
         if board.count[source] <= counts.low[source]:
             continue
         candidates = [p for p in held[source] if _cost(board, p, source) <= most]
+        lacking = _lacking(board, counts, source)
         for p in sorted(in_order(board, source, candidates), key=lambda p: _cost(board, p, source)):
             cost = _cost(board, p, source)
-            if cost > budget or board.count[source] <= counts.low[source]:
+            if cost > budget or board.count[source] <= counts.low[source] or not lacking:
                 break
-            target = _best(board, band, counts, p, source)
+            target = _place(board, band, p, source, lacking)
             if target is not None:
                 board.move(p, source, target)
                 budget -= cost
+                lacking = _lacking(board, counts, source)
+
+
+def _lacking(board: Board, counts: Band, source: int) -> list[int]:
+    """Give the brokers that should have more replicas if the source is to have fewer, the emptiest first."""
+    edge = counts.high if board.count[source] > counts.high[source] else counts.low
+    lacking = [b for b, count in enumerate(board.count) if board.takes[b] and count < edge[b]]
+    return sorted(lacking, key=lambda b: (board.count[b] - counts.target[b], b))
+
+
+def _place(board: Board, band: Band, p: int, source: int, lacking: Sequence[int]) -> int | None:
+    """Find the first broker that can take a replica, no broker getting further out of its band of bytes."""
+    size = board.size[p]
+    if size and board.load[source] - size < band.low[source]:
+        return None
+    able = (
+        b for b in lacking if not size or board.load[b] + size <= band.high[b]
+        if board.allows(p, source, b)
+    )  # fmt: skip
+    return next(able, None)
 
 
 def _held(board: Board) -> list[list[int]]:
@@ -45,35 +68,12 @@ def _held(board: Board) -> list[list[int]]:
         for b in board.replicas[p]:
             if not board.gives[b] and b not in board.original[p]:
                 held[b].append(p)
+    for b, partitions in enumerate(held):
+        if not board.gives[b]:
+            partitions.sort(key=board.size.__getitem__)
     return held
 
 
 def _cost(board: Board, p: int, source: int) -> int:
     """Give the bytes that it costs to move a replica: none for one that moves already."""
     return board.size[p] if source in board.original[p] else 0
-
-
-def _best(board: Board, band: Band, counts: Band, p: int, source: int) -> int | None:
-    """Find the broker that lacks replicas most, if that one or the source is outside what is even."""
-    n, size = len(board.ids), board.size[p]
-    best: tuple[float, int, int] | None = None
-    for target in range(n):
-        count = board.count[target]
-        if count >= counts.high[target] or not (
-            board.count[source] > counts.high[source] or count < counts.low[target]
-        ):
-            continue
-        key = (count - counts.target[target], board.tally[board.topic[p] * n + target], target)
-        if (best is None or key < best) and _stays_in_band(board, band, source, target, size):
-            if board.allows(p, source, target):
-                best = key
-    return best[2] if best else None
-
-
-def _stays_in_band(board: Board, band: Band, source: int, target: int, size: int) -> bool:
-    if not size:
-        return True
-    load = board.load
-    return band.miss(source, load[source] - size) <= band.miss(source, load[source]) and band.miss(
-        target, load[target] + size
-    ) <= band.miss(target, load[target])

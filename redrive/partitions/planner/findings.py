@@ -26,11 +26,9 @@ def about_layout(board: Board) -> list[str]:
     return found
 
 
-def about_racks(board: Board) -> list[str]:
-    """Name the partitions that still break the rack rule."""
-    if len(board.racks) < 2:
-        return []
-    off = [_name(board, p) for p in range(len(board.size)) if not board.stays[p] and board.off(p)]
+def about_racks(board: Board, partitions: Iterable[int]) -> list[str]:
+    """Name those of the partitions that still break the rack rule."""
+    off = [_name(board, p) for p in partitions if board.off(p)]
     return [f"{_listed(off)} can't be spread over the racks any better: no replica may leave to, or come to, a rack that "
             "lacks one (excluded brokers, the mode, or disk limits)."] if off else []  # fmt: skip
 
@@ -58,7 +56,7 @@ def about_bytes(board: Board, goal: Goal, band: Band) -> list[str]:
             "It stays there, and the others share the rest; more partitions for that topic would help."
         )
     for b, load in enumerate(board.load):
-        if band.miss(b, load) > 1:
+        if band.miss(b, load) > 0.999:  # bytes are whole; a target need not be
             side = "above" if load > band.high[b] else "below"
             off = abs(load - band.target[b]) / max(1.0, band.target[b])
             found.append(
@@ -93,7 +91,9 @@ def _about_targets(board: Board, goal: Goal, band: Band) -> list[str]:
     level = sorted(band.target)[len(band.target) // 2]
     for b, target in enumerate(band.target):
         if board.takes[b] and target < (1 - goal.band) * level and target >= 0.99 * board.limit[b]:
-            found.append(f"broker {board.ids[b]}: its disk limit of {board.limit[b]:,.0f} bytes keeps it below the others.")
+            found.append(
+                f"broker {board.ids[b]}: its disk limit of {board.limit[b]:,.0f} bytes keeps it below the others."
+            )
     return found
 
 

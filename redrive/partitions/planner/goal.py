@@ -79,7 +79,9 @@ def _check_figures(goal: Goal) -> None:
     if not 0 <= goal.band < 1:
         raise GoalError("band", f"{goal.band} is not a fraction; give one from 0 to below 1, such as 0.05")
     if not 0 < goal.disk_limit <= 1:
-        raise GoalError("disk_limit", f"{goal.disk_limit} is not a fraction; give one above 0 and up to 1, such as 0.85")
+        raise GoalError(
+            "disk_limit", f"{goal.disk_limit} is not a fraction; give one above 0 and up to 1, such as 0.85"
+        )
     if goal.replication is not None and goal.replication < 1:
         raise GoalError("replication", f"{goal.replication} is below 1; a partition has at least one replica")
 

@@ -13,6 +13,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
+from math import ceil
+
+import numpy as np
 
 from redrive.partitions.planner.board import Board
 from redrive.partitions.planner.targets import Band
@@ -36,6 +39,9 @@ def shift(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> 
     takers = [b for b in range(n) if take[b] > 0]
     in_rack = [[b for b in takers if board.rack[b] == rack] for rack in range(len(board.racks))]
     size, tally, allows = board.size, board.tally, board.allows
+    # The mean size that a broker still wants: one with room for many bytes and few replicas gets the large ones.
+    wants = [room / max(1.0, target_count[b] - board.count[b]) for b, room in enumerate(take)]
+    mean = sum(board.load) / max(1, sum(board.count))
     for source in sorted(range(n), key=lambda b: (-give[b], b)):
         if give[source] <= 0 or not held[source]:
             continue
@@ -50,23 +56,25 @@ def shift(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> 
             for target in near if board.rule(len(board.replicas[p])).rigid else takers:
                 if take[target] >= bytes_:
                     has = tally[base + target]
-                    if (best < 0 or has < best_tally or (has == best_tally and take[target] > take[best])) and allows(
-                        p, source, target
-                    ):
+                    better = best < 0 or has < best_tally
+                    if not better and has == best_tally:
+                        better = (wants[target] > wants[best]) == (bytes_ > mean)
+                    if better and allows(p, source, target):
                         best, best_tally = target, has
             if best >= 0:
                 board.move(p, source, best)
                 take[best] -= bytes_
+                wants[best] = take[best] / max(1.0, target_count[best] - board.count[best])
                 left -= bytes_
 
 
-def _for_count(board: Board, b: int, held: list[int], bytes_: float, count: float) -> list[int]:
+def _for_count(board: Board, b: int, held: Sequence[int], bytes_: float, count: float) -> list[int]:
     """Order a broker's replicas for giving, so that about so many replicas leave it with so many bytes.
 
     The mean size of those that leave should be the one over the other. If that is more than the mean of all, the smallest
-    are put last, if it is less the largest, as many as it takes for the mean of the others to be right.
+    are put last, if it is less the largest, as many as it takes for the mean of the others to be right. `held` is by size.
     """
-    by_size = sorted((p for p in held if board.size[p]), key=board.size.__getitem__)
+    by_size = [p for p in held if board.size[p]]
     sums = list(accumulate((board.size[p] for p in by_size), initial=0))
     n = len(by_size)
     wanted = bytes_ / count if count >= 1 else float("inf")
@@ -80,31 +88,29 @@ def _for_count(board: Board, b: int, held: list[int], bytes_: float, count: floa
 
 
 def in_order(board: Board, b: int, held: Sequence[int]) -> list[int]:
-    """Order a broker's replicas for giving: first what it has too much of by topic, then a sample of all sizes."""
+    """Order a broker's replicas, given by size: first what it has too much of by topic, then a sample of all sizes."""
     by_topic: dict[int, list[int]] = {}
     for p in held:
         by_topic.setdefault(board.topic[p], []).append(p)
     brokers = sum(board.room) or 1
-    surplus, rest = [], []
+    surplus: set[int] = set()
     for topic, partitions in by_topic.items():
-        extra = len(partitions) + board.topic_replicas[topic] * -1 // brokers
+        extra = len(partitions) - ceil(board.topic_replicas[topic] / brokers)
         if extra > 0:
-            sample = _sample(board, partitions, start=topic)
-            surplus += sample[:extra]
-            rest += sample[extra:]
-        else:
-            rest += partitions
-    return _sample(board, surplus) + _sample(board, rest)
+            surplus.update(_sample(partitions, start=topic)[:extra])
+    return _sample([p for p in held if p in surplus]) + _sample([p for p in held if p not in surplus])
 
 
-def _sample(board: Board, partitions: list[int], start: int = 0) -> list[int]:
+def _sample(by_size: list[int], start: int = 0) -> list[int]:
     """Order partitions so that the first so many, whatever their number, are like all of them in size.
 
     With few partitions it depends on `start`, which are first; for groups with several starts it evens out.
     """
-    partitions = sorted(partitions, key=board.size.__getitem__)
-    keys = [i * _GOLDEN & 0xFFFFFFFFFFFFFFFF for i in range(start + 1, start + 1 + len(partitions))]
-    return [p for _, p in sorted(zip(keys, partitions, strict=True))]
+    numbers = range(start + 1, start + 1 + len(by_size))
+    if len(by_size) < 50:
+        return [p for _, p in sorted((i * _GOLDEN & 0xFFFFFFFFFFFFFFFF, p) for i, p in zip(numbers, by_size, strict=True))]
+    keys = np.arange(numbers.start, numbers.stop, dtype=np.uint64) * np.uint64(_GOLDEN)
+    return [by_size[i] for i in np.argsort(keys, kind="stable").tolist()]
 
 
 class Finisher:
@@ -112,7 +118,7 @@ class Finisher:
 
     def __init__(self, board: Board, band: Band) -> None:
         self._board, self._band = board, band
-        self._held = board.held_by()
+        self._held: list[list[int]] = []
         self._sorted: dict[int, list[tuple[int, int]]] = {}
         self._steps = 20 * len(board.ids) + 200
 
@@ -143,7 +149,7 @@ class Finisher:
             self._move(p, source, target)
             return True
         pairs = [(source, target) for source, target in pairs if board.gives[target] and board.takes[source]]
-        exchanges = [move for pair in pairs if (move := self._exchange(*pair, want)) is not None]
+        exchanges = [found for pair in pairs if (found := self._exchange(*pair, want)) is not None]
         if exchanges:
             _, _, p, q, source, target = min(exchanges)
             self._move(p, source, target)
@@ -191,6 +197,8 @@ class Finisher:
 
     def _of(self, b: int) -> list[tuple[int, int]]:
         if b not in self._sorted:
+            if not self._held:
+                self._held = self._board.held_by()
             held = [(self._board.size[p], p) for p in self._held[b] if b in self._board.replicas[p]]
             self._sorted[b] = sorted(entry for entry in held if entry[0] > 0)
         return self._sorted[b]
@@ -215,12 +223,16 @@ def finish(board: Board, band: Band) -> None:
 
 def give_back(board: Board, band: Band) -> None:
     """Take back the moves that are not needed; see the module."""
+    misses = any(band.miss(b, load) for b, load in enumerate(board.load))
     for p in sorted(board.moved(), key=lambda p: (-board.size[p], p)):
         size, original = board.size[p], board.original[p]
+        if not size:
+            break
         for b in [b for b in board.replicas[p] if b not in original]:
+            if not misses and board.load[b] - size < band.low[b]:
+                continue  # as for nearly all: the broker needs it
             for home in original:
-                held = board.replicas[p]
-                if home in held or not size or not board.keeps_spread(p, b, home):
+                if home in board.replicas[p] or not board.keeps_spread(p, b, home):
                     continue
                 before = band.miss(b, board.load[b]) + band.miss(home, board.load[home])
                 after = band.miss(b, board.load[b] - size) + band.miss(home, board.load[home] + size)

@@ -7,17 +7,16 @@ from collections.abc import Iterable, Sequence
 from redrive.partitions.planner.board import Board
 
 
-def mend(board: Board, aim: Sequence[float]) -> set[int]:
+def mend(board: Board, off: Iterable[int], aim: Sequence[float]) -> set[int]:
     """Spread over racks as well as may be the partitions that are not; give those that were mended.
 
     A replica leaves the fullest of the brokers whose rack has too many, or more than the fewest, and goes to the emptiest
     broker of a rack that lacks one. What can't be mended stays as it is.
     """
     mended = set()
-    if len(board.racks) > 1:
-        for p in _largest_first(board, range(len(board.size))):
-            while not board.stays[p] and board.off(p) and _mend_once(board, p, aim):
-                mended.add(p)
+    for p in _largest_first(board, off):
+        while board.off(p) and _mend_once(board, p, aim):
+            mended.add(p)
     return mended
 
 

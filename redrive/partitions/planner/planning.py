@@ -48,7 +48,7 @@ def plan(layout: Layout, goal: Goal) -> Plan:
         before=before,
         after=_figures(board),
         bytes=board.bytes_moved,
-        least_bytes=round(least),
+        least_bytes=int(least),
         findings=tuple(said),
     )
 
@@ -56,10 +56,10 @@ def plan(layout: Layout, goal: Goal) -> Plan:
 def _balance(board: Board, goal: Goal, said: list[str]) -> tuple[float, set[int], dict[int, int]]:
     """Bring bytes, then replicas, near their targets; give the least bytes, what was mended, and the targets."""
     band = byte_band(board, goal)
-    balancing = least_bytes(board, band)
-    off = [board.off(p) for p in range(len(board.size))]
+    off = {p: off for p in range(len(board.size)) if not board.stays[p] and (off := board.off(p))}
+    balancing = least_bytes(board, band, off)
     counts = count_band(board)
-    mended = mend(board, band.target)
+    mended = mend(board, off, band.target)
     mending = sum((off[p] - board.off(p) + 1) // 2 * board.size[p] for p in mended)
     if goal.mode == "drain_brokers":
         said += findings.about_stuck(board, evacuate(board, aims(board, band), counts.target))
@@ -68,7 +68,7 @@ def _balance(board: Board, goal: Goal, said: list[str]) -> tuple[float, set[int]
         finish(board, band)
         give_back(board, band)
     even_out(board, band, counts)
-    said += findings.about_racks(board)
+    said += findings.about_racks(board, off)
     said += findings.about_bytes(board, goal, band)
     said += findings.about_counts(board, counts)
     said += findings.about_topics(board)

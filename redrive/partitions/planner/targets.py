@@ -21,8 +21,9 @@ here, one missing there), so that to mend w takes at least ⌈w/2⌉ copies. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, floor
 
 from redrive.partitions.planner.board import Board
@@ -67,7 +68,7 @@ def byte_band(board: Board, goal: Goal) -> Band:
     low = [float(board.load[b] if only_takes and not drained[b] else board.load[b] - free[b]) for b in n]
     high = [board.limit[b] if board.takes[b] else float(board.load[b]) for b in n]
     high = [low[b] if drained[b] else max(high[b], low[b]) for b in n]
-    largest = [max(held[b], key=lambda p: board.size[p], default=-1) for b in n]
+    largest = [held[b][-1] if held[b] else -1 for b in n]
     giants: dict[int, int] = {}
     rack_low, rack_high = _rack_bounds(board, board.size)
     while True:
@@ -140,10 +141,15 @@ def _levels(board: Board, room: _Room, total: float) -> list[float]:
     result = [0.0] * len(board.ids)
     for rack in racks:
         wanted = in_rack(level, rack)
-        own = _solve(lambda x, rack=rack: sum(share(x, b) for b in board.brokers_of[rack]), wanted)
-        for b in board.brokers_of[rack]:
+        brokers = board.brokers_of[rack]
+        own = _solve(partial(_held, share, brokers), wanted)
+        for b in brokers:
             result[b] = share(own, b)
     return result
+
+
+def _held(share: Callable[[float, int], float], brokers: Sequence[int], level: float) -> float:
+    return sum(share(level, b) for b in brokers)
 
 
 def _solve(held: Callable[[float], float], total: float) -> float:
@@ -158,15 +164,18 @@ def _solve(held: Callable[[float], float], total: float) -> float:
     return high
 
 
-def least_bytes(board: Board, band: Band) -> float:
-    """Give the bytes that every plan which ends within the band must move, mending aside; see the module."""
+def least_bytes(board: Board, band: Band, off: Collection[int]) -> float:
+    """Give the bytes that every plan which ends within the band must move, mending aside; see the module.
+
+    Args:
+        off: the partitions that break the rack rule.
+    """
     n = range(len(board.ids))
     lacking = [max(0.0, band.low[b] - board.load[b]) for b in n]
     over = [max(0.0, board.load[b] - band.high[b]) for b in n]
     groups = [list(n)]
-    movable = [p for p, stays in enumerate(board.stays) if not stays]
-    rigid = all(board.rule(number).rigid for number in {len(board.replicas[p]) for p in movable})
-    if rigid and len(board.racks) > 1 and not any(board.off(p) for p in movable):
+    factors = {len(held) for held, stays in zip(board.replicas, board.stays, strict=True) if not stays}
+    if not off and len(board.racks) > 1 and all(board.rule(replicas).rigid for replicas in factors):
         groups = board.brokers_of
     return sum(max(sum(lacking[b] for b in group), sum(over[b] for b in group)) for group in groups)
 
