@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 
 from redrive.partitions.layout import Layout
@@ -32,7 +34,7 @@ class Board:
 
     def __init__(self, layout: Layout, goal: Goal) -> None:
         known = {broker.id: broker for broker in layout.brokers}
-        self.partitions = sorted(layout.partitions, key=lambda partition: (partition.topic, partition.number))
+        self.partitions = sorted(layout.partitions, key=attrgetter("topic", "number"))
         self.strangers = {b for partition in self.partitions for b in partition.replicas}.difference(known)
         self.ids = sorted({*known, *self.strangers})
         index = {broker: i for i, broker in enumerate(self.ids)}

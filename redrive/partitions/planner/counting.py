@@ -7,6 +7,7 @@ gets further out of its band of bytes by it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from redrive.partitions.planner.board import Board
@@ -25,13 +26,12 @@ def even_out(board: Board, band: Band, counts: Band) -> None:
         return
     budget = EXTRA * board.bytes_moved
     most = 4 * budget / outside
-    held = _held(board)
+    cheap = _cheap(board, most)
     for source in sorted(brokers, key=lambda b: (counts.target[b] - board.count[b], b)):
         if board.count[source] <= counts.low[source]:
             continue
-        candidates = [p for p in held[source] if _cost(board, p, source) <= most]
         lacking = _lacking(board, counts, source)
-        for p in sorted(in_order(board, source, candidates), key=lambda p: _cost(board, p, source)):
+        for p in sorted(in_order(board, source, cheap[source]), key=lambda p: _cost(board, p, source)):
             cost = _cost(board, p, source)
             if cost > budget or board.count[source] <= counts.low[source] or not lacking:
                 break
@@ -61,17 +61,15 @@ def _place(board: Board, band: Band, p: int, source: int, lacking: Sequence[int]
     return next(able, None)
 
 
-def _held(board: Board) -> list[list[int]]:
-    """Give each broker's replicas that may leave it, those that only come to it by the plan among them."""
-    held = board.held_by()
+def _cheap(board: Board, most: float) -> list[list[int]]:
+    """Give each broker's replicas that cost so much at most to move, the smallest first."""
+    size = board.size
+    cheap = [held[: bisect_right(held, most, key=size.__getitem__)] for held in board.held_by()]
     for p in board.moved():
         for b in board.replicas[p]:
-            if not board.gives[b] and b not in board.original[p]:
-                held[b].append(p)
-    for b, partitions in enumerate(held):
-        if not board.gives[b]:
-            partitions.sort(key=board.size.__getitem__)
-    return held
+            if b not in board.original[p] and (size[p] > most or not board.gives[b]):
+                cheap[b].append(p)
+    return [sorted(partitions, key=size.__getitem__) for partitions in cheap]
 
 
 def _cost(board: Board, p: int, source: int) -> int:

@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from itertools import accumulate
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 
@@ -30,12 +30,19 @@ _GOLDEN = 0x9E3779B97F4A7C15
 """2⁶⁴ over the golden ratio: multiples of it, modulo 2⁶⁴, are spread evenly however many there are."""
 
 
-def shift(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> None:
-    """Move bytes from where there are more than the aim to where there are fewer; see the module."""
+def shift(
+    board: Board, held: Sequence[Sequence[int]], aim: Sequence[float], target_count: Sequence[float]
+) -> None:
+    """Move bytes from where there are more than the aim to where there are fewer; see the module.
+
+    Args:
+        held: what each broker may give, see `Board.held_by`.
+        aim: bytes that each broker should end with.
+        target_count: replicas that each should have.
+    """
     n = len(board.ids)
     give = [load - aim[b] for b, load in enumerate(board.load)]
     take = [-x if board.takes[b] else 0.0 for b, x in enumerate(give)]
-    held = board.held_by()
     takers = [b for b in range(n) if take[b] > 0]
     in_rack = [[b for b in takers if board.rack[b] == rack] for rack in range(len(board.racks))]
     size, tally, allows = board.size, board.tally, board.allows
@@ -47,44 +54,43 @@ def shift(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> 
             continue
         left = give[source]
         near = in_rack[board.rack[source]]
-        for p in _for_count(board, source, held[source], left, board.count[source] - target_count[source]):
-            bytes_ = size[p]
-            if not 0 < bytes_ <= left:
-                continue
-            base = board.topic[p] * n
-            best, best_tally = -1, 0
-            for target in near if board.rule(len(board.replicas[p])).rigid else takers:
-                if take[target] >= bytes_:
-                    has = tally[base + target]
-                    better = best < 0 or has < best_tally
-                    if not better and has == best_tally:
-                        better = (wants[target] > wants[best]) == (bytes_ > mean)
-                    if better and allows(p, source, target):
-                        best, best_tally = target, has
-            if best >= 0:
-                board.move(p, source, best)
-                take[best] -= bytes_
-                wants[best] = take[best] / max(1.0, target_count[best] - board.count[best])
-                left -= bytes_
+        count = board.count[source] - target_count[source]
+        for part in _parts_by_mean(board, held[source], left / count if count >= 1 else inf):
+            for p in in_order(board, source, part[: bisect_right(part, left, key=size.__getitem__)]):
+                bytes_ = size[p]
+                if not 0 < bytes_ <= left:
+                    continue
+                base = board.topic[p] * n
+                best, best_tally = -1, 0
+                for target in near if board.rule(len(board.replicas[p])).rigid else takers:
+                    if take[target] >= bytes_:
+                        has = tally[base + target]
+                        better = best < 0 or has < best_tally
+                        if not better and has == best_tally:
+                            better = (wants[target] > wants[best]) == (bytes_ > mean)
+                        if better and allows(p, source, target):
+                            best, best_tally = target, has
+                if best >= 0:
+                    board.move(p, source, best)
+                    left -= bytes_
+                    take[best] -= bytes_
+                    wants[best] = take[best] / max(1.0, target_count[best] - board.count[best])
 
 
-def _for_count(board: Board, b: int, held: Sequence[int], bytes_: float, count: float) -> list[int]:
-    """Order a broker's replicas for giving, so that about so many replicas leave it with so many bytes.
+def _parts_by_mean(board: Board, held: Sequence[int], wanted: float) -> tuple[list[int], list[int]]:
+    """Split a broker's replicas, given by size, in two; those of the first part have the wanted mean size.
 
-    The mean size of those that leave should be the one over the other. If that is more than the mean of all, the smallest
-    are put last, if it is less the largest, as many as it takes for the mean of the others to be right. `held` is by size.
+    So that a broker which gives them gives as many replicas as it should. If the mean of all is less, the second part is
+    the smallest of them, else the largest.
     """
     by_size = [p for p in held if board.size[p]]
     sums = list(accumulate((board.size[p] for p in by_size), initial=0))
     n = len(by_size)
-    wanted = bytes_ / count if count >= 1 else float("inf")
     cut = bisect_left(range(n), wanted, key=lambda i: (sums[n] - sums[i]) / (n - i))
     if cut:
-        first, last = by_size[cut:], by_size[:cut]
-    else:
-        cut = bisect_left(range(1, n + 1), wanted, key=lambda i: sums[i] / i)
-        first, last = by_size[: cut + 1], by_size[cut + 1 :]
-    return in_order(board, b, first) + in_order(board, b, last)
+        return by_size[cut:], by_size[:cut]
+    cut = bisect_left(range(1, n + 1), wanted, key=lambda i: sums[i] / i) + 1
+    return by_size[:cut], by_size[cut:]
 
 
 def in_order(board: Board, b: int, held: Sequence[int]) -> list[int]:
@@ -113,13 +119,12 @@ def _sample(by_size: list[int], start: int = 0) -> list[int]:
     return [by_size[i] for i in np.argsort(keys, kind="stable").tolist()]
 
 
-class Finisher:
+class _Finisher:
     """Makes single moves and exchanges; see `finish`."""
 
     def __init__(self, board: Board, band: Band) -> None:
         self._board, self._band = board, band
-        self._held: list[list[int]] = []
-        self._sorted: dict[int, list[tuple[int, int]]] = {}
+        self._held = board.held_by()
         self._steps = 20 * len(board.ids) + 200
 
     def run(self) -> None:
@@ -165,60 +170,45 @@ class Finisher:
 
     def _single(self, source: int, target: int, want: float) -> tuple[float, int, int, int, int] | None:
         """Find the best replica to move, as (−gain, bytes, partition, source, target)."""
-        board, held = self._board, self._of(source)
+        board, held, size = self._board, self._held[source], self._board.size
         best: tuple[float, int, int, int, int] | None = None
-        middle = bisect_left(held, (want, -1))
+        middle = bisect_left(held, want, key=size.__getitem__)
         for way in (range(middle, min(middle + _LOOK, len(held))), range(middle - 1, max(-1, middle - _LOOK), -1)):
             for i in way:
-                bytes_, p = held[i]
-                gain = self._gain(source, target, bytes_)
+                p = held[i]
+                gain = self._gain(source, target, size[p])
                 if gain > 1e-6 and board.allows(p, source, target):
-                    found = (-gain, bytes_, p, source, target)
+                    found = (-gain, size[p], p, source, target)
                     best = found if best is None or found < best else best
                     break
         return best
 
     def _exchange(self, source: int, target: int, want: float) -> tuple[float, int, int, int, int, int] | None:
         """Find the best two replicas to exchange, as (−gain, bytes, partition, other partition, source, target)."""
-        board, mine, theirs = self._board, self._of(source), self._of(target)
+        board, theirs, size = self._board, self._held[target], self._board.size
         best: tuple[float, int, int, int, int, int] | None = None
-        for bytes_, p in mine[-_LOOK_FOR_EXCHANGE:]:
-            if bytes_ <= want / 2 or not board.allows(p, source, target):
+        for p in self._held[source][-_LOOK_FOR_EXCHANGE:]:
+            if size[p] <= want / 2 or not board.allows(p, source, target):
                 continue
-            at = bisect_left(theirs, (bytes_ - want, -1))
-            for i in (at - 1, at):
-                if 0 <= i < len(theirs):
-                    other, q = theirs[i]
-                    gain = self._gain(source, target, bytes_ - other)
-                    if gain > 1e-6 and board.allows(q, target, source) and p != q:
-                        found = (-gain, bytes_ + other, p, q, source, target)
-                        best = found if best is None or found < best else best
+            at = bisect_left(theirs, size[p] - want, key=size.__getitem__)
+            for q in theirs[max(0, at - 1) : at + 1]:
+                gain = self._gain(source, target, size[p] - size[q])
+                if gain > 1e-6 and board.allows(q, target, source):
+                    found = (-gain, size[p] + size[q], p, q, source, target)
+                    best = found if best is None or found < best else best
         return best
-
-    def _of(self, b: int) -> list[tuple[int, int]]:
-        if b not in self._sorted:
-            if not self._held:
-                self._held = self._board.held_by()
-            held = [(self._board.size[p], p) for p in self._held[b] if b in self._board.replicas[p]]
-            self._sorted[b] = sorted(entry for entry in held if entry[0] > 0)
-        return self._sorted[b]
 
     def _move(self, p: int, source: int, target: int) -> None:
         self._board.move(p, source, target)
-        entry = (self._board.size[p], p)
-        for b in (source, target):
-            held = self._of(b)
-            at = bisect_left(held, entry)
-            has = at < len(held) and held[at] == entry
-            if b == source and has:
-                held.pop(at)
-            elif b == target and not has and self._board.gives[b]:
-                held.insert(at, entry)
+        self._held[source].remove(p)
+        if self._board.gives[target]:
+            insort(self._held[target], p, key=self._board.size.__getitem__)
 
 
 def finish(board: Board, band: Band) -> None:
     """Bring into the band what is still outside; see the module."""
-    Finisher(board, band).run()
+    if any(band.miss(b, load) for b, load in enumerate(board.load)):
+        _Finisher(board, band).run()
 
 
 def give_back(board: Board, band: Band) -> None:

@@ -55,16 +55,17 @@ def plan(layout: Layout, goal: Goal) -> Plan:
 
 def _balance(board: Board, goal: Goal, said: list[str]) -> tuple[float, set[int], dict[int, int]]:
     """Bring bytes, then replicas, near their targets; give the least bytes, what was mended, and the targets."""
-    band = byte_band(board, goal)
+    held = board.held_by()
+    band = byte_band(board, goal, held)
     off = {p: off for p in range(len(board.size)) if not board.stays[p] and (off := board.off(p))}
     balancing = least_bytes(board, band, off)
-    counts = count_band(board)
+    counts = count_band(board, held)
     mended = mend(board, off, band.target)
     mending = sum((off[p] - board.off(p) + 1) // 2 * board.size[p] for p in mended)
     if goal.mode == "drain_brokers":
         said += findings.about_stuck(board, evacuate(board, aims(board, band), counts.target))
     else:
-        shift(board, aims(board, band), counts.target)
+        shift(board, board.held_by() if mended else held, aims(board, band), counts.target)
         finish(board, band)
         give_back(board, band)
     even_out(board, band, counts)

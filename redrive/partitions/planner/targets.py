@@ -58,10 +58,9 @@ class _Room:
     rack_high: list[float]
 
 
-def byte_band(board: Board, goal: Goal) -> Band:
-    """Give the targets for bytes; see the module."""
+def byte_band(board: Board, goal: Goal, held: Sequence[Sequence[int]]) -> Band:
+    """Give the targets for bytes; see the module. `held` is what may leave each broker, see `Board.held_by`."""
     n = range(len(board.ids))
-    held = board.held_by()
     free = [sum(board.size[p] for p in held[b]) for b in n]
     drained = [board.ids[b] in goal.drains for b in n]
     only_takes = goal.mode == "drain_brokers"
@@ -95,10 +94,9 @@ def byte_band(board: Board, goal: Goal) -> Band:
     )
 
 
-def count_band(board: Board) -> Band:
+def count_band(board: Board, held: Sequence[Sequence[int]]) -> Band:
     """Give the targets for replicas: each broker should have the whole numbers next to its fair share."""
     n = range(len(board.ids))
-    held = board.held_by()
     low = [float(board.count[b] - len(held[b])) for b in n]
     high = [float("inf") if board.takes[b] else float(board.count[b]) for b in n]
     bounds = _rack_bounds(board, [1] * len(board.size))
