@@ -1,4 +1,4 @@
-"""The least bytes that bring a layout within given bounds, by an exact solver (HiGHS): a planner to check ours against."""
+"""The least bytes that bring a layout within given bounds, by an exact solver (HiGHS), to check ours against."""
 
 from __future__ import annotations
 

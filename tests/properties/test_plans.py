@@ -12,7 +12,7 @@ from redrive.partitions.layout import Layout, Partition
 from redrive.partitions.planner import Goal, Plan, plan
 from tests.properties.layouts import applied, figures, goals, layouts, per_rack
 
-many = settings(max_examples=40, deadline=None)
+many = settings(max_examples=1500, deadline=None)
 
 
 @st.composite
@@ -57,7 +57,9 @@ def test_what_is_excluded_is_left_alone_and_only_those_give_and_take_that_may(dr
         gone, came = set(before.replicas) - set(after.replicas), set(after.replicas) - set(before.replicas)
         assert gone <= give - goal.excluded_brokers
         assert came <= take - goal.excluded_brokers
-        if before.topic in goal.excluded_topics or (goal.mode == "drain_brokers" and before.topic.startswith("__amazon")):
+        if before.topic in goal.excluded_topics or (
+            goal.mode == "drain_brokers" and before.topic.startswith("__amazon")
+        ):
             assert after == before
         leaders = {before.replicas[0], after.replicas[0]}
         if len(leaders) == 2 and not gone:
@@ -153,7 +155,12 @@ def test_a_drained_broker_holds_nothing_that_may_leave_or_the_plan_says_what(dra
 @given(planned())
 def test_leaders_differ_by_one_at_most_or_the_plan_proves_that_they_must(drawn: tuple[Layout, Goal, Plan]) -> None:
     layout, goal, made = drawn
-    if goal.mode == "replication_factor" or goal.excluded_topics or goal.excluded_brokers or goal.mode == "drain_brokers":
+    if (
+        goal.mode == "replication_factor"
+        or goal.excluded_topics
+        or goal.excluded_brokers
+        or goal.mode == "drain_brokers"
+    ):
         return
     leaders = {after.broker: after.leaders for after in made.after}
     proofs = [finding for finding in made.findings if finding.startswith("Leaders can't be even")]

@@ -1,8 +1,8 @@
 """Evening out the numbers of replicas, with what costs nothing or next to nothing.
 
 By the bytes alone, brokers may differ in replicas. What can be moved for it: replicas of no size, replicas that move
-anyway and may as well go elsewhere, and the smallest others, up to a small part of the bytes that move already. No broker
-gets further out of its band of bytes by it.
+anyway and may as well go elsewhere, and the smallest others, up to a small part of the bytes that move already. No
+broker gets further out of its band of bytes by it.
 """
 
 from __future__ import annotations

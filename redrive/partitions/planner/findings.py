@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import ceil
 
@@ -18,8 +19,8 @@ def about_layout(board: Board) -> list[str]:
     found = []
     if board.strangers:
         found.append(
-            f"{_named('broker', sorted(board.strangers))}: not in the layout, yet with replicas. Nothing leaves there; if "
-            "it is gone for good, add it to the layout and drain it."
+            f"{_named('broker', sorted(board.strangers))}: not in the layout, yet with replicas. Nothing leaves there; "
+            "if it is gone for good, add it to the layout and drain it."
         )
     if board.racks_in_part:
         found.append("Some brokers name no rack, so racks are not regarded; set broker.rack on every broker.")
@@ -29,22 +30,34 @@ def about_layout(board: Board) -> list[str]:
 def about_racks(board: Board, partitions: Iterable[int]) -> list[str]:
     """Name those of the partitions that still break the rack rule."""
     off = [_name(board, p) for p in partitions if board.off(p)]
-    return [f"{_listed(off)} can't be spread over the racks any better: no replica may leave to, or come to, a rack that "
-            "lacks one (excluded brokers, the mode, or disk limits)."] if off else []  # fmt: skip
+    if not off:
+        return []
+    return [
+        f"{_listed(off)} can't be spread over the racks any better: no replica may leave to, or come to, a rack that "
+        "lacks one (excluded brokers, the mode, or disk limits)."
+    ]
 
 
 def about_stuck(board: Board, stuck: Iterable[int]) -> list[str]:
     """Name the partitions that can't leave a broker which is drained."""
     names = [_name(board, p) for p in stuck]
-    return [f"{_listed(names)} can't leave: no broker that keeps its spread over racks and does not hold it yet has disk "
-            "below its limit. Nothing is safe to remove before that is solved."] if names else []  # fmt: skip
+    if not names:
+        return []
+    return [
+        f"{_listed(names)} can't leave: no broker that keeps the spread over racks and does not hold it yet has disk "
+        "below its limit. The broker is not safe to remove before that is solved."
+    ]
 
 
 def about_replication(board: Board, short: Iterable[int], replication: int) -> list[str]:
     """Name the partitions that don't get the replication factor that is asked for."""
     names = [_name(board, p) for p in short]
-    return [f"{_listed(names)} can't have {replication} replicas: the brokers that could give or take one are excluded, "
-            "or have no disk below their limit."] if names else []  # fmt: skip
+    if not names:
+        return []
+    return [
+        f"{_listed(names)} can't have {replication} replicas: the brokers that could give or take one are excluded, or "
+        "have no disk below their limit."
+    ]
 
 
 def about_bytes(board: Board, goal: Goal, band: Band) -> list[str]:
@@ -52,16 +65,16 @@ def about_bytes(board: Board, goal: Goal, band: Band) -> list[str]:
     found = []
     for b, p in sorted(band.giants.items()):
         found.append(
-            f"broker {board.ids[b]}: {_name(board, p)} has {board.size[p]:,} bytes, more than a broker's band by itself. "
-            "It stays there, and the others share the rest; more partitions for that topic would help."
+            f"broker {board.ids[b]}: {_name(board, p)} has {board.size[p]:,} bytes, more than a broker's band by "
+            "itself. It stays there, and the others share the rest; more partitions for that topic would help."
         )
     for b, load in enumerate(board.load):
         if band.miss(b, load) > 0.999:  # bytes are whole; a target need not be
             side = "above" if load > band.high[b] else "below"
             off = abs(load - band.target[b]) / max(1.0, band.target[b])
             found.append(
-                f"broker {board.ids[b]} ends with {load:,} bytes, {off:.1%} {side} its target of {band.target[b]:,.0f}, "
-                f"outside the band of {goal.band:.1%}: {_binds(board, b, side)}."
+                f"broker {board.ids[b]} ends with {load:,} bytes, {off:.1%} {side} its target of "
+                f"{band.target[b]:,.0f}, outside the band of {goal.band:.1%}: {_binds(board, b, side)}."
             )
     return found + _about_targets(board, goal, band)
 
@@ -106,22 +119,31 @@ def about_counts(board: Board, counts: Band) -> list[str]:
     ]
     if not off:
         return []
-    figures = ", ".join(f"{board.ids[b]} has {board.count[b]:,} for {counts.target[b]:,.0f}" for b in off[:_MOST_NAMES])
-    return [f"Replicas are not even on {_named('broker', [board.ids[b] for b in off])} ({figures}): it would take bytes "
-            "that the balance of bytes does not need."]  # fmt: skip
+    figures = ", ".join(
+        f"broker {board.ids[b]} has {board.count[b]:,} for {counts.target[b]:,.0f}" for b in off[:_MOST_NAMES]
+    )
+    more = ", …" if len(off) > _MOST_NAMES else ""
+    return [
+        f"Replicas are not even on {len(off)} brokers ({figures}{more}): it would take bytes "
+        "that the balance of bytes does not need, or brokers that may take them."
+    ]
 
 
 def about_topics(board: Board) -> list[str]:
-    """Name the topics of which one broker has more than twice its share, and more than one replica too many."""
+    """Name the topics that are mostly on one broker and need not be."""
     n, brokers = len(board.ids), sum(board.room) or 1
+    partitions = Counter(board.topic)
     found = []
     for topic, name in enumerate(board.topics):
-        fair = ceil(board.topic_replicas[topic] / brokers)
         most, b = max((board.tally[topic * n + b], -b) for b in range(n))
-        if most > 2 * fair:
-            found.append(f"{name} ({most} of {board.topic_replicas[topic]} on broker {board.ids[-b]})")
-    return [f"Topics with more than twice a broker's share on one: {_listed(found)}; to spread them takes bytes that the "
-            "balance of bytes does not need."] if found else []  # fmt: skip
+        if 2 * most > partitions[topic] and most > 2 * ceil(board.topic_replicas[topic] / brokers):
+            found.append(f"{name} ({most} of {partitions[topic]} partitions on broker {board.ids[-b]})")
+    if not found:
+        return []
+    return [
+        f"Topics that are mostly on one broker: {_listed(found)}; to spread them takes bytes that the "
+        "balance of bytes does not need."
+    ]
 
 
 def about_leaders(board: Board, cuts: Iterable[Cut]) -> list[str]:

@@ -22,15 +22,16 @@ class Goal:
 
     Attributes:
         mode: ``balance``: every broker may give and take. ``add_brokers``: `brokers` only take, all others only give.
-            ``drain_brokers``: everything leaves `brokers`, all others only take. ``leaders``: only the order of replicas
-            changes. ``replication_factor``: replicas are added or removed until each partition has `replication`.
+            ``drain_brokers``: everything leaves `brokers`, all others only take. ``leaders``: only the order of
+            replicas changes. ``replication_factor``: replicas are added or removed until each partition has
+            `replication`.
         band: the fraction of its target by which a broker's bytes may differ from it.
         brokers: those that are added or drained; for these two modes only.
         excluded_brokers: nothing goes to them and nothing leaves them, leadership included.
         excluded_topics: left alone; their bytes and leaders count where they are.
         replication: replicas that each partition is to have; for this mode only.
-        disk_limit: the fraction of a broker's capacity that it must never hold more than, at no moment of the moving: no
-            replica that leaves is counted as gone when another one comes.
+        disk_limit: the fraction of a broker's capacity that it must never hold more than, at no moment of the moving:
+            no replica that leaves is counted as gone when another one comes.
     """
 
     mode: Mode
@@ -92,8 +93,8 @@ def _check_names(layout: Layout, goal: Goal) -> None:
         if unknown := named - known:
             raise GoalError(
                 setting,
-                f"{_list(unknown)} is not among the cluster's brokers {_list(known)}; correct the id, or add the broker "
-                "to the layout if it is down and holds replicas",
+                f"{_list(unknown)} is not among the cluster's brokers {_list(known)}; correct the id, or add the "
+                "broker to the layout if it is down and holds replicas",
             )
     topics = {partition.topic for partition in layout.partitions}
     if missing := goal.excluded_topics - topics:

@@ -9,8 +9,8 @@ of partitions that move anyway.
 **When it can't be even.** Take a broker with the most leaders, and the set S of brokers to which leadership could be
 passed on from it, step by step: from a member to any other replica of a partition which it leads. Then every partition
 that a member leads has all replicas that may lead within S: these partitions must be led within S, however it is done
-(S is the source's side of a minimum cut). If their number is more than |S| times the fair share rounded up, no choice of
-leaders is even. For too few leaders the same holds the other way round.
+(S is the source's side of a minimum cut). If their number is more than |S| times the fair share rounded up, no choice
+of leaders is even. For too few leaders the same holds the other way round.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Moving no more bytes than it takes until each broker's load is within its band.
 
-1. `shift`: each broker that has more than its aim gives replicas that are no larger than what it still has to give, each
-   to a broker with that much room to its aim. First those of topics of which it has more than their fair share, then a
-   sample of all its sizes, so that counts and topics are brought nearer their balance by the bytes that move anyway.
-2. `finish`: what is left is less than the smallest replica that fits. For each broker that is still outside its band, the
-   single move, or else the exchange of two replicas, that makes the sum of all misses smallest; as long as it falls.
+1. `shift`: each broker that has more than its aim gives replicas that are no larger than what it still has to give,
+   each to a broker with that much room to its aim. First those of topics of which it has more than their fair share,
+   then a sample of all its sizes, so that counts and topics are brought nearer their balance by what moves anyway.
+2. `finish`: what is left is less than the smallest replica that fits. For each broker that is still outside its band,
+   the single move, or else the exchange of two replicas, that makes the sum of all misses smallest; as long as it
+   falls.
 3. `give_back`: each moved replica that no broker's band needs where it is goes back, the largest first.
 """
 
@@ -30,9 +31,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 """2⁶⁴ over the golden ratio: multiples of it, modulo 2⁶⁴, are spread evenly however many there are."""
 
 
-def shift(
-    board: Board, held: Sequence[Sequence[int]], aim: Sequence[float], target_count: Sequence[float]
-) -> None:
+def shift(board: Board, held: Sequence[Sequence[int]], aim: Sequence[float], target_count: Sequence[float]) -> None:
     """Move bytes from where there are more than the aim to where there are fewer; see the module.
 
     Args:
@@ -80,8 +79,8 @@ def shift(
 def _parts_by_mean(board: Board, held: Sequence[int], wanted: float) -> tuple[list[int], list[int]]:
     """Split a broker's replicas, given by size, in two; those of the first part have the wanted mean size.
 
-    So that a broker which gives them gives as many replicas as it should. If the mean of all is less, the second part is
-    the smallest of them, else the largest.
+    So that a broker which gives them gives as many replicas as it should. If the mean of all is less, the second part
+    is the smallest of them, else the largest.
     """
     by_size = [p for p in held if board.size[p]]
     sums = list(accumulate((board.size[p] for p in by_size), initial=0))
@@ -114,7 +113,9 @@ def _sample(by_size: list[int], start: int = 0) -> list[int]:
     """
     numbers = range(start + 1, start + 1 + len(by_size))
     if len(by_size) < 50:
-        return [p for _, p in sorted((i * _GOLDEN & 0xFFFFFFFFFFFFFFFF, p) for i, p in zip(numbers, by_size, strict=True))]
+        return [
+            p for _, p in sorted((i * _GOLDEN & 0xFFFFFFFFFFFFFFFF, p) for i, p in zip(numbers, by_size, strict=True))
+        ]
     keys = np.arange(numbers.start, numbers.stop, dtype=np.uint64) * np.uint64(_GOLDEN)
     return [by_size[i] for i in np.argsort(keys, kind="stable").tolist()]
 

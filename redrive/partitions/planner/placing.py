@@ -10,8 +10,8 @@ from redrive.partitions.planner.board import Board
 def mend(board: Board, off: Iterable[int], aim: Sequence[float]) -> set[int]:
     """Spread over racks as well as may be the partitions that are not; give those that were mended.
 
-    A replica leaves the fullest of the brokers whose rack has too many, or more than the fewest, and goes to the emptiest
-    broker of a rack that lacks one. What can't be mended stays as it is.
+    A replica leaves the fullest of the brokers whose rack has too many, or more than the fewest, and goes to the
+    emptiest broker of a rack that lacks one. What can't be mended stays as it is.
     """
     mended = set()
     for p in _largest_first(board, off):
@@ -22,33 +22,29 @@ def mend(board: Board, off: Iterable[int], aim: Sequence[float]) -> set[int]:
 
 def _mend_once(board: Board, p: int, aim: Sequence[float]) -> bool:
     rule, racks = board.rule(len(board.replicas[p])), board.per_rack(p)
-    now = rule.off_in_all(racks)
-    best: tuple[float, float, int, int] | None = None
+    fullness = [load - aim[b] for b, load in enumerate(board.load)]
+    ways = []
     for source in board.replicas[p]:
-        if not board.gives[source]:
-            continue
-        for target, takes in enumerate(board.takes):
-            if not takes or board.rack[source] == board.rack[target] or not board.allows(p, source, target):
-                continue
-            racks[board.rack[source]] -= 1
-            racks[board.rack[target]] += 1
-            gain = now - rule.off_in_all(racks)
-            racks[board.rack[source]] += 1
-            racks[board.rack[target]] -= 1
-            fullness = board.load[target] - aim[target] - (board.load[source] - aim[source])
-            if gain > 0 and (best is None or (-gain, fullness, source, target) < best):
-                best = (-gain, fullness, source, target)
-    if best is None:
-        return False
-    board.move(p, best[2], best[3])
-    return True
+        home = board.rack[source]
+        if board.gives[source]:
+            less = rule.off(home, racks[home]) - rule.off(home, racks[home] - 1)
+            for rack, held in enumerate(racks):
+                gain = less + rule.off(rack, held) - rule.off(rack, held + 1)
+                if rack != home and gain > 0:
+                    ways.append((-gain, -fullness[source], source, rack))
+    for _, _, source, rack in sorted(ways):
+        able = [b for b in board.brokers_of[rack] if board.allows(p, source, b)]
+        if able:
+            board.move(p, source, min(able, key=lambda b: (fullness[b], b)))
+            return True
+    return False
 
 
 def evacuate(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> list[int]:
     """Move everything that gives way off its broker, the largest first; give what has no place to go to.
 
-    Each replica goes to a broker that it does not bring over its aim, of these to the one with the fewest replicas of its
-    topic, of these to the emptiest; replicas of no size go by count.
+    Each replica goes to a broker that it does not bring over its aim, of these to the one with the fewest replicas of
+    its topic, of these to the emptiest; replicas of no size go by count.
     """
     stuck = []
     n = len(board.ids)

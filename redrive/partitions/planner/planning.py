@@ -59,13 +59,14 @@ def _balance(board: Board, goal: Goal, said: list[str]) -> tuple[float, set[int]
     band = byte_band(board, goal, held)
     off = {p: off for p in range(len(board.size)) if not board.stays[p] and (off := board.off(p))}
     balancing = least_bytes(board, band, off)
-    counts = count_band(board, held)
+    counts = count_band(board, goal, held)
     mended = mend(board, off, band.target)
     mending = sum((off[p] - board.off(p) + 1) // 2 * board.size[p] for p in mended)
+    aim = aims(board, band)
+    shift(board, board.held_by() if mended else held, aim, counts.target)
     if goal.mode == "drain_brokers":
-        said += findings.about_stuck(board, evacuate(board, aims(board, band), counts.target))
+        said += findings.about_stuck(board, evacuate(board, aim, counts.target))
     else:
-        shift(board, board.held_by() if mended else held, aims(board, band), counts.target)
         finish(board, band)
         give_back(board, band)
     even_out(board, band, counts)

@@ -28,19 +28,23 @@ def replicate(board: Board, replicas: int) -> list[int]:
 def _emptiest(board: Board, p: int, replicas: int) -> int | None:
     held, size = board.replicas[p], board.size[p]
     able = [b for b in range(len(board.ids)) if board.takes[b] and b not in held and board.fits(size, b)]
-    return min(able, key=lambda b: (_off(board, p, replicas, b, 1), board.load[b], board.count[b], b), default=None)
+    off = _off(board, p, replicas, 1)
+    return min(able, key=lambda b: (off[board.rack[b]], board.load[b], board.count[b], b), default=None)
 
 
 def _fullest(board: Board, p: int, replicas: int) -> int | None:
     held = board.replicas[p]
     able = [b for b in held if board.gives[b]]
+    off = _off(board, p, replicas, -1)
     return min(
-        able, key=lambda b: (_off(board, p, replicas, b, -1), -board.load[b], -board.count[b], b == held[0], b),
+        able,
+        key=lambda b: (off[board.rack[b]], -board.load[b], -board.count[b], b == held[0], b),
         default=None,
-    )  # fmt: skip
+    )
 
 
-def _off(board: Board, p: int, replicas: int, b: int, change: int) -> int:
-    racks = board.per_rack(p)
-    racks[board.rack[b]] += change
-    return board.rule(replicas).off_in_all(racks)
+def _off(board: Board, p: int, replicas: int, change: int) -> list[int]:
+    """Give for each rack how far off the spread would be with one replica more (fewer) there."""
+    held, rule = board.per_rack(p), board.rule(replicas)
+    now = rule.off_in_all(held)
+    return [now - rule.off(rack, number) + rule.off(rack, number + change) for rack, number in enumerate(held)]

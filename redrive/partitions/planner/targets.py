@@ -7,8 +7,8 @@ broker holds ``min(max(level, low), high)``, each rack's total is put back withi
 the totals come to what there is. Where each rack must hold one replica of everything and racks differ in brokers, each
 rack gets its own level that way: its bytes over its brokers.
 
-**A giant**, a replica that is larger than the band allows a broker to hold, lies somewhere: its broker's `low` is raised
-to its size, and the others share the rest. (One giant a broker: a second one should leave.)
+**A giant**, a replica that is larger than the band allows a broker to hold, lies somewhere: its broker's `low` is
+raised to its size, and the others share the rest. (One giant a broker: a second one should leave.)
 
 **Least bytes.** Let t be the targets, b the band, l the loads. In any plan whose loads end within the band:
 a broker with less than (1 − b)·t receives at least (1 − b)·t − l; and one with more than (1 + b)·t sends at least
@@ -24,10 +24,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, floor
+from math import ceil, floor, inf
 
 from redrive.partitions.planner.board import Board
 from redrive.partitions.planner.goal import Goal
+
+_PART_OF_CROSSING = 0.1
+"""How much of the bytes that may go from rack to rack `aims` lets go; it does not look at replicas one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,7 @@ def byte_band(board: Board, goal: Goal, held: Sequence[Sequence[int]]) -> Band:
     """Give the targets for bytes; see the module. `held` is what may leave each broker, see `Board.held_by`."""
     n = range(len(board.ids))
     free = [sum(board.size[p] for p in held[b]) for b in n]
-    drained = [board.ids[b] in goal.drains for b in n]
-    only_takes = goal.mode == "drain_brokers"
-    low = [float(board.load[b] if only_takes and not drained[b] else board.load[b] - free[b]) for b in n]
-    high = [board.limit[b] if board.takes[b] else float(board.load[b]) for b in n]
-    high = [low[b] if drained[b] else max(high[b], low[b]) for b in n]
+    low, high = _edges(board, goal, board.load, free, board.limit)
     largest = [held[b][-1] if held[b] else -1 for b in n]
     giants: dict[int, int] = {}
     rack_low, rack_high = _rack_bounds(board, board.size)
@@ -76,7 +75,7 @@ def byte_band(board: Board, goal: Goal, held: Sequence[Sequence[int]]) -> Band:
             b: largest[b]
             for b in n
             if b not in giants
-            and not drained[b]
+            and board.ids[b] not in goal.drains
             and largest[b] >= 0
             and board.size[largest[b]] > max(low[b], (1 + goal.band) * target[b])
         }
@@ -94,14 +93,26 @@ def byte_band(board: Board, goal: Goal, held: Sequence[Sequence[int]]) -> Band:
     )
 
 
-def count_band(board: Board, held: Sequence[Sequence[int]]) -> Band:
+def count_band(board: Board, goal: Goal, held: Sequence[Sequence[int]]) -> Band:
     """Give the targets for replicas: each broker should have the whole numbers next to its fair share."""
-    n = range(len(board.ids))
-    low = [float(board.count[b] - len(held[b])) for b in n]
-    high = [float("inf") if board.takes[b] else float(board.count[b]) for b in n]
+    low, high = _edges(board, goal, board.count, [len(partitions) for partitions in held], [inf] * len(held))
     bounds = _rack_bounds(board, [1] * len(board.size))
     target = _levels(board, _Room(low, high, *bounds), float(sum(board.count)))
     return Band(target, [float(floor(t + 1e-6)) for t in target], [float(ceil(t - 1e-6)) for t in target], {})
+
+
+def _edges(
+    board: Board, goal: Goal, now: Sequence[int], free: Sequence[int], limit: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Give the least and the most that each broker can hold, for what may leave it and may come to it."""
+    low, high = [], []
+    for b, (all_, may_leave) in enumerate(zip(now, free, strict=True)):
+        drained = board.ids[b] in goal.drains
+        only_takes = goal.mode == "drain_brokers" and not drained
+        low.append(float(all_ if only_takes else all_ - may_leave))
+        most = limit[b] if board.takes[b] else float(all_)
+        high.append(low[b] if drained else max(most, low[b]))
+    return low, high
 
 
 def _rack_bounds(board: Board, weight: Sequence[int]) -> tuple[list[float], list[float]]:
@@ -181,19 +192,27 @@ def least_bytes(board: Board, band: Band, off: Collection[int]) -> float:
 def aims(board: Board, band: Band) -> list[float]:
     """Give what each broker should end with, if it is to be within the band for the least bytes.
 
-    Whoever is outside goes to the near edge. If more must come than must go, or the other way round, the rest comes from
-    those that are fullest (goes to those that are emptiest), down (up) to one level for all. In each
-    rack by itself first, as far as its brokers' bands let it keep what it has.
+    Whoever is outside goes to the near edge. If more must come than must go, or the other way round, the rest comes
+    from those that are fullest (goes to those that are emptiest), down (up) to one level for all. That is settled among
+    all brokers if what has to go from rack to rack for it is a small part of what may; else in each rack by itself, as
+    far as its brokers' bands let it keep what it has.
     """
     loads = [float(load) for load in board.load]
+    everyone = range(len(loads))
+    result = _aims(loads, band, everyone, sum(loads))
+    crossing = sum(abs(sum(result[b] - loads[b] for b in brokers)) for brokers in board.brokers_of) / 2
+    may_cross = sum(
+        size
+        for size, held, stays in zip(board.size, board.replicas, board.stays, strict=True)
+        if not stays and not board.rule(len(held)).rigid
+    )
+    if crossing <= _PART_OF_CROSSING * may_cross:
+        return result
     rack_totals = []
     for brokers in board.brokers_of:
-        held = sum(loads[b] for b in brokers)
-        rack_totals.append(
-            min(max(held, sum(band.low[b] for b in brokers)), sum(band.high[b] for b in brokers)) if brokers else 0.0
-        )
+        held, low, high = (sum(figures[b] for b in brokers) for figures in (loads, band.low, band.high))
+        rack_totals.append(min(max(held, low), high))
     _settle(rack_totals, band, board, sum(loads))
-    result = [0.0] * len(loads)
     for rack, brokers in enumerate(board.brokers_of):
         for b, aim in zip(brokers, _aims(loads, band, brokers, rack_totals[rack]), strict=True):
             result[b] = aim
