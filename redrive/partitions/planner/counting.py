@@ -2,7 +2,7 @@
 
 By the bytes alone, brokers may differ in replicas. What can be moved for it: replicas of no size, replicas that move
 anyway and may as well go elsewhere, and the smallest others, up to a small part of the bytes that move already. No
-broker gets further out of its band of bytes by it.
+broker's bytes are brought near the edge of its band by it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from redrive.partitions.planner.targets import Band
 EXTRA = 0.002
 """The part of the bytes moved so far that may be moved besides for the sake of counts."""
 
+PLAY = 0.25
+"""The part of its band up to which a broker's bytes may be brought for the sake of counts."""
+
 
 def even_out(board: Board, band: Band, counts: Band) -> None:
     """Bring each broker's number of replicas next to its fair share, as far as that is all but free."""
@@ -24,6 +27,7 @@ def even_out(board: Board, band: Band, counts: Band) -> None:
     outside = sum(counts.miss(b, board.count[b]) for b in brokers)
     if not outside:
         return
+    band = _narrowed(band)
     budget = EXTRA * board.bytes_moved
     most = 4 * budget / outside
     cheap = _cheap(board, most)
@@ -42,6 +46,12 @@ def even_out(board: Board, band: Band, counts: Band) -> None:
                 lacking = _lacking(board, counts, source)
 
 
+def _narrowed(band: Band) -> Band:
+    low = [target - PLAY * (target - low) for target, low in zip(band.target, band.low, strict=True)]
+    high = [target + PLAY * (high - target) for target, high in zip(band.target, band.high, strict=True)]
+    return Band(band.target, low, high, band.giants)
+
+
 def _lacking(board: Board, counts: Band, source: int) -> list[int]:
     """Give the brokers that should have more replicas if the source is to have fewer, the emptiest first."""
     edge = counts.high if board.count[source] > counts.high[source] else counts.low
@@ -50,7 +60,7 @@ def _lacking(board: Board, counts: Band, source: int) -> list[int]:
 
 
 def _place(board: Board, band: Band, p: int, source: int, lacking: Sequence[int]) -> int | None:
-    """Find the first broker that can take a replica, no broker getting further out of its band of bytes."""
+    """Find the first broker that can take a replica so that its bytes and the source's stay within the band."""
     size = board.size[p]
     if size and board.load[source] - size < band.low[source]:
         return None
