@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import attrgetter
 
 import numpy as np
@@ -22,7 +23,7 @@ class Board:
         closed: brokers that nothing goes to and nothing leaves.
         rack: broker → its rack's index.
         brokers_of: rack → its brokers.
-        topic, size: partition → its topic's index, bytes of a replica.
+        topic, size: partition → its topic's index, bytes of a replica; as arrays, `topic_array` and `sizes`.
         stays: partition → whether it is left alone.
         replicas: partition → its brokers; a replica that moves keeps its place in the order.
         original: the same, as the layout has it.
@@ -85,19 +86,19 @@ class Board:
 
     def _count_up(self) -> None:
         n = len(self.ids)
-        self.load, self.count, self.arrived = [0] * n, [0] * n, [0] * n
-        self.tally = [0] * (n * len(self.topics))
-        self.topic_replicas = [0] * len(self.topics)
-        for held, size, topic in zip(self.replicas, self.size, self.topic, strict=True):
-            for b in held:
-                self.load[b] += size
-                self.count[b] += 1
-                self.tally[topic * n + b] += 1
-            self.topic_replicas[topic] += len(held)
+        self.sizes, self.topic_array = np.array(self.size, np.int64), np.array(self.topic, np.int64)
+        held = np.fromiter(chain.from_iterable(self.replicas), np.int64)
+        factors = np.fromiter(map(len, self.replicas), np.int64, len(self.replicas))
+        load = np.zeros(n, np.int64)
+        np.add.at(load, held, np.repeat(self.sizes, factors))
+        topic = np.repeat(self.topic_array, factors)
+        self.load, self.arrived = load.tolist(), [0] * n
+        self.count = np.bincount(held, minlength=n).tolist()
+        self.tally = np.bincount(topic * n + held, minlength=n * len(self.topics)).tolist()
+        self.topic_replicas = np.bincount(topic, minlength=len(self.topics)).tolist()
         self.load_before = tuple(self.load)
         movable = np.flatnonzero(~np.array(self.stays, bool))
-        sizes = np.array(self.size, np.int64)[movable]
-        self._by_size = movable[np.argsort(sizes, kind="stable")].tolist()
+        self._by_size = movable[np.argsort(self.sizes[movable], kind="stable")].tolist()
         self._touched: set[int] = set()
 
     def rule(self, replicas: int) -> Rule:

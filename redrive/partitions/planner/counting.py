@@ -35,7 +35,7 @@ def even_out(board: Board, band: Band, counts: Band) -> None:
         if board.count[source] <= counts.low[source]:
             continue
         lacking = _lacking(board, counts, source)
-        for p in sorted(in_order(board, source, cheap[source]), key=lambda p: _cost(board, p, source)):
+        for p in sorted(in_order(board, cheap[source]), key=lambda p: _cost(board, p, source)):
             cost = _cost(board, p, source)
             if cost > budget or board.count[source] <= counts.low[source] or not lacking:
                 break

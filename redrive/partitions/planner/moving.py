@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
-from itertools import accumulate
-from math import ceil, inf
+from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
 from redrive.partitions.planner.board import Board
 from redrive.partitions.planner.targets import Band
@@ -55,7 +55,7 @@ def shift(board: Board, held: Sequence[Sequence[int]], aim: Sequence[float], tar
         near = in_rack[board.rack[source]]
         count = board.count[source] - target_count[source]
         for part in _parts_by_mean(board, held[source], left / count if count >= 1 else inf):
-            for p in in_order(board, source, part[: bisect_right(part, left, key=size.__getitem__)]):
+            for p in in_order(board, part[: bisect_right(part, left, key=size.__getitem__)]):
                 bytes_ = size[p]
                 if not 0 < bytes_ <= left:
                     continue
@@ -82,8 +82,8 @@ def _parts_by_mean(board: Board, held: Sequence[int], wanted: float) -> tuple[li
     So that a broker which gives them gives as many replicas as it should. If the mean of all is less, the second part
     is the smallest of them, else the largest.
     """
-    by_size = [p for p in held if board.size[p]]
-    sums = list(accumulate((board.size[p] for p in by_size), initial=0))
+    by_size = list(held[bisect_right(held, 0, key=board.size.__getitem__) :])
+    sums = [0, *np.cumsum(board.sizes[by_size]).tolist()]
     n = len(by_size)
     cut = bisect_left(range(n), wanted, key=lambda i: (sums[n] - sums[i]) / (n - i))
     if cut:
@@ -92,32 +92,31 @@ def _parts_by_mean(board: Board, held: Sequence[int], wanted: float) -> tuple[li
     return by_size[:cut], by_size[cut:]
 
 
-def in_order(board: Board, b: int, held: Sequence[int]) -> list[int]:
-    """Order a broker's replicas, given by size: first what it has too much of by topic, then a sample of all sizes."""
-    by_topic: dict[int, list[int]] = {}
-    for p in held:
-        by_topic.setdefault(board.topic[p], []).append(p)
-    brokers = sum(board.room) or 1
-    surplus: set[int] = set()
-    for topic, partitions in by_topic.items():
-        extra = len(partitions) - ceil(board.topic_replicas[topic] / brokers)
-        if extra > 0:
-            surplus.update(_sample(partitions, start=topic)[:extra])
-    return _sample([p for p in held if p in surplus]) + _sample([p for p in held if p not in surplus])
+def in_order(board: Board, held: Sequence[int]) -> list[int]:
+    """Order a broker's replicas, given by size: first what it has too much of by topic, then a sample of all sizes.
 
-
-def _sample(by_size: list[int], start: int = 0) -> list[int]:
-    """Order partitions so that the first so many, whatever their number, are like all of them in size.
-
-    With few partitions it depends on `start`, which are first; for groups with several starts it evens out.
+    What is too much of a topic is what is more than the topic's replicas over the brokers, rounded up.
     """
-    numbers = range(start + 1, start + 1 + len(by_size))
-    if len(by_size) < 50:
-        return [
-            p for _, p in sorted((i * _GOLDEN & 0xFFFFFFFFFFFFFFFF, p) for i, p in zip(numbers, by_size, strict=True))
-        ]
-    keys = np.arange(numbers.start, numbers.stop, dtype=np.uint64) * np.uint64(_GOLDEN)
-    return [by_size[i] for i in np.argsort(keys, kind="stable").tolist()]
+    partitions = np.array(held, np.int64)
+    topics, groups, counts = np.unique(board.topic_array[partitions], return_inverse=True, return_counts=True)
+    by_topic = np.argsort(groups, kind="stable")
+    rank = np.arange(len(partitions)) - np.repeat(np.cumsum(counts) - counts, counts)
+    # With few of a topic, those at the start of a sample are always the same; so each topic starts elsewhere.
+    by_topic = by_topic[np.lexsort((_keys(topics[groups[by_topic]] + rank), groups[by_topic]))]
+    fair = -(-np.array(board.topic_replicas)[topics] // max(1, sum(board.room)))
+    surplus = np.zeros(len(partitions), bool)
+    surplus[by_topic[rank < np.repeat(counts - fair, counts)]] = True
+    return _sample(partitions[surplus]) + _sample(partitions[~surplus])
+
+
+def _sample(by_size: NDArray[np.int64]) -> list[int]:
+    """Order partitions so that the first so many, whatever their number, are like all of them in size."""
+    order: list[int] = by_size[np.argsort(_keys(np.arange(len(by_size))), kind="stable")].tolist()
+    return order
+
+
+def _keys(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return (numbers + 1).astype(np.uint64) * np.uint64(_GOLDEN)
 
 
 class _Finisher:
