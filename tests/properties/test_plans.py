@@ -12,7 +12,7 @@ from redrive.partitions.layout import Layout, Partition
 from redrive.partitions.planner import Goal, Plan, plan
 from tests.properties.layouts import applied, figures, goals, layouts, per_rack
 
-many = settings(max_examples=60, deadline=None)
+many = settings(max_examples=40, deadline=None)
 
 
 @st.composite

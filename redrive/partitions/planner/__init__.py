@@ -17,8 +17,8 @@ clusters of 10 to 40 partitions, where sizes seldom fit, an exact solver moved 5
 median and 48 % at worst, and in 2 of 100 found a band met where this planner left a broker outside and said so. In
 clusters of thousands of partitions plans are within 0.01 % of the bound.
 
-Sources: issue numbers and figures of other tools are in KIP-1151's discussion (``kafka-reassign-partitions --generate``
-does not look at where replicas are); the rack rule is KIP-36's.
+Why not ``kafka-reassign-partitions --generate``: it does not look at where replicas are, and moves far more than needed
+(KIP-1151). The rack rule is KIP-36's.
 """
 
 from redrive.partitions.planner.goal import Goal

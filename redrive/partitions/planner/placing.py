@@ -43,28 +43,20 @@ def _mend_once(board: Board, p: int, aim: Sequence[float]) -> bool:
 def evacuate(board: Board, aim: Sequence[float], target_count: Sequence[float]) -> list[int]:
     """Move everything that gives way off its broker, the largest first; give what has no place to go to.
 
-    Each replica goes to a broker that it does not bring over its aim, of these to the one with the fewest replicas of
-    its topic, of these to the emptiest; replicas of no size go by count.
+    Each replica goes to the broker that is emptiest for its aim; one of no size to the one with the fewest for its
+    target.
     """
-    stuck = []
-    n = len(board.ids)
+    stuck = set()
     for p in _largest_first(board, {p for held in board.held_by() for p in held}):
-        size, base = board.size[p], board.topic[p] * n
         for source in [b for b in board.replicas[p] if board.gives[b]]:
-            best: tuple[float, float, float, int] | None = None
-            for target in range(n):
-                if not board.allows(p, source, target):
-                    continue
-                tally, room = board.tally[base + target], aim[target] - board.load[target]
-                short = board.count[target] - target_count[target]
-                key = (room < size, tally, -room, target) if size else (0, short, tally, target)
-                if best is None or key < best:
-                    best = key
-            if best is None:
-                stuck.append(p)
-            else:
-                board.move(p, source, best[3])
-    return sorted(set(stuck))
+            able = [b for b in range(len(board.ids)) if board.allows(p, source, b)]
+            if not able:
+                stuck.add(p)
+                continue
+            load, full = (board.load, aim) if board.size[p] else (board.count, target_count)
+            first = board.topic[p] * len(board.ids)
+            board.move(p, source, min((load[b] - full[b], board.tally[first + b], b) for b in able)[2])
+    return sorted(stuck)
 
 
 def _largest_first(board: Board, partitions: Iterable[int]) -> list[int]:

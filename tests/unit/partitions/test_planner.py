@@ -182,6 +182,19 @@ def test_that_leaders_can_not_be_even_is_proved():
     assert sorted(held(made, "leaders")) == [0, 4, 5]
 
 
+def test_leaders_that_can_not_be_even_are_as_even_as_can_be():
+    made = plan(Layout(brokers(None, None, None), topic(*[(0, 1)] * 60)), Goal("leaders"))
+    assert held(made, "leaders") == [30, 30, 0]
+
+
+def test_replicas_without_bytes_leave_a_drained_broker_by_number():
+    made = plan(
+        Layout(brokers(None, None, None), topic(*[(0,)] * 9, *[(1,)] * 3, size=0)),
+        Goal("drain_brokers", brokers=frozenset({0})),
+    )
+    assert held(made, "replicas") == [0, 6, 6]
+
+
 def test_a_higher_replication_factor_adds_what_is_lacking_on_other_racks():
     layout = Layout(brokers("a", "b", "c", "c"), topic((0,), (0, 1), (0, 1, 2)))
     made = plan(layout, Goal("replication_factor", replication=3))
