@@ -141,15 +141,20 @@ class Board:
 
     def move(self, p: int, source: int, target: int) -> None:
         """Move a replica."""
-        held, size = self.replicas[p], self.size[p]
+        held, size, original = self.replicas[p], self.size[p], self.original[p]
         held[held.index(source)] = target
-        original = self.original[p]
+        self._touched.add(p)
         if target not in original:
             self.arrived[target] += size
         if source not in original:
             self.arrived[source] -= size
-        self._enter(p, source, -1)
-        self._enter(p, target, 1)
+        self.load[source] -= size
+        self.load[target] += size
+        self.count[source] -= 1
+        self.count[target] += 1
+        first = self.topic[p] * len(self.ids)
+        self.tally[first + source] -= 1
+        self.tally[first + target] += 1
 
     def add(self, p: int, target: int) -> None:
         """Add a replica, as the last one."""
