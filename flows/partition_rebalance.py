@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from redrive.config import Config
 from redrive.errors import GoalError, HeldError, StalePlanError
 from redrive.partitions.layout import Move
-from redrive.partitions.planner import Goal, Mode, Plan
+from redrive.partitions.planner import Goal, Plan
+from redrive.partitions.planner.goal import Mode
 from redrive.partitions.rebalancing import JOB, moves_of, record
 from redrive.partitions.settling import SETTINGS
 from redrive.partitions.waves import Limits

@@ -360,16 +360,16 @@ class CheckpointError(RedriveError):
 
 
 class GoalError(RedriveError):
-    """What is asked of a plan for partitions makes no sense for the cluster.
+    """No plan can be made for what is asked of a cluster's partitions.
 
     Attributes:
-        field: of the goal.
-        reason: what is wrong, and what to do.
+        setting: the field of the goal that is wrong, such as ``brokers``.
+        reason: what is wrong with it, by name, and what to ask for instead.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        self.field, self.reason = field, reason
-        super().__init__(f"{field}: {reason}")
+    def __init__(self, setting: str, reason: str) -> None:
+        self.setting, self.reason = setting, reason
+        super().__init__(f"{setting}: {reason}")
 
 
 class ThrottleTooLowError(RedriveError):

@@ -70,7 +70,10 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
         run.finish("paused", evidence={"reason": WAITS})
         with get_client(sync_client=True) as client:
             run.tag(client, WAITS, instead_of=())
-        get_run_logger().info("the plan %s… waits for approval, for %d days", digest[:12], DAYS)
+        get_run_logger().info(
+            "the plan %s… waits for approval, for %d days: in the menu of this page, Resume; or redrive approve %s",
+            digest[:12], DAYS, run.id,
+        )  # fmt: skip
         raise
     with get_client(sync_client=True) as client:
         run.untag(client, WAITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import task
@@ -95,6 +95,9 @@ def plan_moves(work: Moving, goal: Goal) -> Plan:
             f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
             "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
         )
+    if goal.mode == "add_brokers" and not goal.brokers:
+        empty = frozenset(broker.id for broker in picture.brokers if broker.up and not broker.replicas)
+        goal = replace(goal, brokers=empty - goal.excluded_brokers)
     return plan(picture.layout, goal)
 
 

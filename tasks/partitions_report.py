@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from redrive.ledger import Status, Verdict
 from redrive.partitions.layout import Move, reassignment_json
 from redrive.partitions.outcome import Result
-from redrive.partitions.planner import BrokerLoad, Plan
+from redrive.partitions.planner import Plan
 from redrive.partitions.progress import Step
 from redrive.partitions.rebalancing import JOB
 from tasks import artifacts
@@ -60,16 +60,17 @@ def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *
     line = headline(moves)
     parts = [f"## {line[:1].upper()}{line[1:]}", doing if moves else "The cluster is as it should be."]
     if plan is not None:
-        parts.append(heat_map(plan.brokers))
+        parts.append(heat_map(plan))
         parts += [f"> {cell(finding)}" for finding in plan.findings[:MOST_ROWS]]
-        parts.append(
-            table(["broker", "rack", "bytes", "", "replicas", "", "leaders", ""], map(_row, plan.brokers), left=2)
-        )
+        head = ["broker", "rack", "bytes", "after", "target", "replicas", "after", "leaders", "after"]
+        parts.append(table(head, _rows(plan), left=2))
     copied = sum(move.bytes for move in moves)
     facts = [["to copy", size(copied)]]
     if plan is not None:
-        ratio = f" ({copied / plan.least:.3f} times that is planned)" if plan.least else ""
-        facts.append(["the least that any plan copies", size(plan.least) + ratio])
+        ratio = f" ({plan.ratio:.3f} times that is planned)" if plan.least_bytes else ""
+        facts.append(["the least that any plan copies", size(plan.least_bytes) + ratio])
+        if plan.mended:
+            facts.append(["to spread replicas over racks", count(plan.mended, "partition")])
     facts += [
         ["throttle", "none" if terms.throttle is None else f"{terms.throttle:,g} {UNIT}"],
         ["estimated time", estimate(moves, terms)],
@@ -92,24 +93,26 @@ def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *
     return "\n\n".join(part for part in parts if part)
 
 
-def heat_map(brokers: tuple[BrokerLoad, ...]) -> str:
+def heat_map(plan: Plan) -> str:
     """Draw what each broker has, before and after."""
-    used = [each for each in brokers if each.replicas[0] or each.replicas[1]] or list(brokers)
-    rows = []
-    middle = [
-        [sum(getattr(each, what)[at] for each in used) / max(1, len(used)) for at in (0, 1)]
-        for what in ("size", "replicas", "leaders")
+    racks = {broker.id: broker.rack for broker in plan.layout.brokers}
+    used = [before.replicas > 0 or after.replicas > 0 for before, after in zip(plan.before, plan.after, strict=True)]
+    columns: list[list[int]] = [
+        [getattr(each, what) for each in figures]
+        for what in ("bytes", "replicas", "leaders")
+        for figures in (plan.before, plan.after)
     ]
-    for each in brokers:
-        cells = []
-        for what, means in zip(("size", "replicas", "leaders"), middle, strict=True):
-            for at in (0, 1):
-                value = getattr(each, what)[at]
-                off = value / means[at] - 1 if means[at] else 0.0
-                cells.append((off, size(value) if what == "size" else number(value)))
-        rows.append((f"broker {each.broker}" + (f" · {each.rack}" if each.rack else ""), cells))
-    columns = ("bytes before", "after", "replicas before", "after", "leaders before", "after")
-    return heat("Load of each broker, before and after; amber: above the mean, blue: below", columns, rows)
+    means = [sum(column) / max(1, sum(used)) for column in columns]
+    rows = []
+    for at, each in enumerate(plan.before):
+        cells = [
+            (column[at] / mean - 1 if mean else 0.0, size(column[at]) if number_ < 2 else number(column[at]))
+            for number_, (column, mean) in enumerate(zip(columns, means, strict=True))
+        ]
+        rack = racks.get(each.broker)
+        rows.append((f"broker {each.broker}" + (f" · {rack}" if rack else ""), cells))
+    names = ("bytes before", "after", "replicas before", "after", "leaders before", "after")
+    return heat("Load of each broker, before and after; amber: above the mean, blue: below", names, rows)
 
 
 def approval_text(moves: list[Move], terms: Terms, digest: str) -> str:
@@ -264,12 +267,18 @@ def report_text(run: Run, ending: Ending) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _row(each: BrokerLoad) -> list[object]:
+def _rows(plan: Plan) -> list[list[object]]:
+    racks = {broker.id: broker.rack for broker in plan.layout.brokers}
     return [
-        str(each.broker),
-        each.rack or "–",
-        *(size(value) for value in each.size),
-        *(number(value) for value in (*each.replicas, *each.leaders)),
+        [
+            str(before.broker),
+            racks.get(before.broker) or "–",
+            size(before.bytes),
+            size(after.bytes),
+            size(plan.targets[before.broker]) if before.broker in plan.targets else "–",
+            *(number(value) for value in (before.replicas, after.replicas, before.leaders, after.leaders)),
+        ]
+        for before, after in zip(plan.before, plan.after, strict=True)
     ]
 
 

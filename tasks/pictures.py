@@ -109,7 +109,7 @@ def heat(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[
             x = left + at * width
             parts.append(
                 f"<rect x='{x + 1:.1f}' y='{y + 1}' width='{width - 2:.1f}' height='{height - 2}' rx='3' "
-                f"fill='{colour}' fill-opacity='{0.06 + 0.74 * strength:.2f}'/>"
+                f"fill='{colour}' fill-opacity='{0.05 + 0.4 * strength:.2f}'/>"
                 f"<text x='{x + width / 2:.1f}' y='{y + 16}' text-anchor='middle' fill='{_TEXT}' {_FONT}>"
                 f"{escape(words)}</text>"
             )
