@@ -18,6 +18,13 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.warm"])
 
 
+def start(main: Callable[[Any], None], job: Any) -> ForkServerProcess:
+    """Start a program, once."""
+    process = _context.Process(target=main, args=(job,), daemon=True)
+    process.start()
+    return process
+
+
 def enter(log: Path) -> None:
     """Begin a program: its output goes to a log, and the settings come from its file alone."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -63,8 +70,7 @@ class Program:
         self.lives += 1
         self._killed_by = ""
         self._frozen = False
-        self._process = _context.Process(target=self._main, args=(self._job(self.life, self.lives),), daemon=True)
-        self._process.start()
+        self._process = start(self._main, self._job(self.life, self.lives))
 
     def watch(self) -> bool:
         """Start it again if it was killed; False once it has ended by itself."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -23,7 +21,8 @@ from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
 from redrive.partitions.progress import Step
-from tests.faults.moving import Job
+from tests.faults.moving import Job, main
+from tests.faults.processes import start
 from tests.stack.partitions.lab import Lab, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -46,26 +45,22 @@ class Run:
     """A run in processes of its own, each of which goes on where the one before has ended."""
 
     def __init__(self, lab: Lab, moves: list[Move], rate: int) -> None:
-        placed = [(move.topic, move.number, move.before, move.after, move.size) for move in moves]
-        self._job = Job(lab.bootstrap, lab.ledger_url, str(uuid.uuid4()), placed, rate)
-
-    def start(self, way: str = "run", point: str = "", rate: int = 0) -> subprocess.Popen[str]:
-        job = msgspec.structs.replace(self._job, way=way, point=point, rate=rate or self._job.rate)
-        command = [sys.executable, "-m", "tests.faults.moving", msgspec.json.encode(job).decode()]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._log = lab.folder / "run.log"
+        self._job = Job(lab.bootstrap, lab.ledger_url, str(self._log), str(uuid.uuid4()), moves, rate)
 
     def die(self, way: str, point: str) -> None:
         """Run until it kills itself at the point."""
-        process = self.start(way, point)
-        output, errors = process.communicate(timeout=90)
-        assert process.returncode == -signal.SIGKILL, output + errors
+        assert self._run(way=way, point=point) == -signal.SIGKILL, self._log.read_text()
 
     def end(self, way: str) -> dict[str, Any]:
         """Run to the end."""
-        process = self.start(way, rate=QUICK)
-        output, errors = process.communicate(timeout=90)
-        assert process.returncode == 0, errors
-        return dict(json.loads(output))
+        assert self._run(way=way, rate=QUICK) == 0, self._log.read_text()
+        return dict(json.loads(self._log.read_text().splitlines()[-1]))
+
+    def _run(self, **changes: Any) -> int | None:
+        process = start(main, msgspec.structs.replace(self._job, **changes))
+        process.join(90)
+        return process.exitcode
 
 
 def three_moves(lab: Lab) -> tuple[str, list[Move]]:

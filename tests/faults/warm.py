@@ -5,6 +5,7 @@ from __future__ import annotations
 import boto3
 
 import tests.faults.correcting
+import tests.faults.moving
 import tests.faults.producing
 import tests.faults.replaying  # noqa: F401
 
