@@ -93,12 +93,14 @@ def _check_names(layout: Layout, goal: Goal) -> None:
         if unknown := named - known:
             raise GoalError(
                 setting,
-                f"{_list(unknown)} is not among the cluster's brokers {_list(known)}; correct the id, or add the "
-                "broker to the layout if it is down and holds replicas",
+                f"{_list(unknown)} is not among the cluster's brokers that are up, {_list(known)}; correct the id, or "
+                "start the broker first",
             )
     topics = {partition.topic for partition in layout.partitions}
     if missing := goal.excluded_topics - topics:
-        raise GoalError("excluded_topics", f"{', '.join(sorted(missing))} is not in the layout; correct or leave out")
+        raise GoalError(
+            "excluded_topics", f"{', '.join(sorted(missing))} is no topic of the cluster; correct or leave out"
+        )
 
 
 def _check_brokers(goal: Goal) -> None:
