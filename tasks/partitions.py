@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import task
@@ -13,14 +13,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from redrive.config import Config
-from redrive.errors import GoalError, StalePlanError
+from redrive.errors import StalePlanError
 from redrive.partitions.execution import Execution
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
-from redrive.partitions.planner import Goal, Plan, plan
+from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
-from redrive.partitions.rebalancing import changed_since, moves_of
+from redrive.partitions.rebalancing import changed_since, moves_of, plan_of
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
 from tasks.moves_live import MovesLive
@@ -87,18 +87,7 @@ def plan_moves(work: Moving, goal: Goal) -> Plan:
     Raises:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
     """
-    picture = work.picture
-    if picture.ongoing:
-        (topic, number), more = next(iter(picture.ongoing)), len(picture.ongoing) - 1
-        raise GoalError(
-            "goal",
-            f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
-            "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
-        )
-    if goal.mode == "add_brokers" and not goal.brokers:
-        empty = frozenset(broker.id for broker in picture.brokers if broker.up and not broker.replicas)
-        goal = replace(goal, brokers=empty - goal.excluded_brokers)
-    return plan(picture.layout, goal)
+    return plan_of(work.picture, goal)
 
 
 def hold_on(work: Moving, kept: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
@@ -45,6 +46,81 @@ def show(
         show_json(_document(picture))
     else:
         _show(picture)
+
+
+@app.command()
+def plan(  # noqa: PLR0917 (each is an option)
+    cluster: Annotated[str | None, typer.Argument(help="Its name.", show_default="the only one")] = None,
+    goal: Annotated[
+        Literal["balance", "add_brokers", "drain_brokers", "leaders", "replication_factor"],
+        typer.Option(help="What for."),
+    ] = "balance",
+    broker: Annotated[
+        list[int] | None, typer.Option("--broker", help="One that is new, or is drained; may be repeated.")
+    ] = None,
+    replication: Annotated[int | None, typer.Option(min=1, help="Replicas, for that goal.")] = None,
+    exclude_topic: Annotated[
+        list[str] | None, typer.Option("--exclude-topic", help="Leave it alone; may be repeated.")
+    ] = None,
+    exclude_broker: Annotated[
+        list[int] | None, typer.Option("--exclude-broker", help="Leave it alone; may be repeated.")
+    ] = None,
+    band: Annotated[float, typer.Option(min=0.01, max=50, help="How far off a broker's bytes may be, in percent.")] = 5,
+    file: Annotated[
+        Path | None,
+        typer.Option("--reassignment-json", metavar="FILE", help="Write the moves for `kafka-reassign-partitions`."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Plan moves and show them; changes nothing. `redrive run partition-rebalance` carries such a plan out."""
+    from redrive.partitions.layout import reassignment_json
+    from redrive.partitions.picture import Picture
+    from redrive.partitions.planner import Goal
+    from redrive.partitions.reader import PartitionReader
+    from redrive.partitions.rebalancing import plan_of
+
+    config = Config.load()
+    with PartitionReader(config.cluster(config.only_cluster(cluster))) as reader:
+        picture = Picture.take(reader)
+    wanted = Goal(
+        goal,
+        band=band / 100,
+        brokers=frozenset(broker or ()),
+        excluded_brokers=frozenset(exclude_broker or ()),
+        excluded_topics=frozenset(exclude_topic or ()),
+        replication=replication,
+    )
+    made = plan_of(picture, wanted)
+    if file is not None:
+        file.write_text(reassignment_json(made.moves) + "\n", encoding="utf-8")
+    if json:
+        moves = [{"topic": m.topic, "partition": m.number, "from": m.before, "to": m.after} for m in made.moves]
+        show_json(
+            {
+                "moves": moves,
+                "bytes": made.bytes,
+                "least_bytes": made.least_bytes,
+                "before": made.before,
+                "after": made.after,
+                "findings": made.findings,
+            }
+        )
+        return
+    columns = ("broker", "size", "after", "replicas", "after", "leaders", "after")
+    rows = (
+        (str(a.broker), size(a.bytes), size(b.bytes), a.replicas, b.replicas, a.leaders, b.leaders)
+        for a, b in zip(made.before, made.after, strict=True)
+    )
+    show_table(columns, rows, numbers=columns)
+    moves_shown = [(f"{m.topic}/{m.number}", _ids(m.before), _ids(m.after), size(m.bytes)) for m in made.moves]
+    if moves_shown:
+        show_table(("partition", "from", "to", "to copy"), _at_most(moves_shown), numbers=("to copy",))
+    for finding in made.findings:
+        out.print(f"! {finding}", markup=False, highlight=False)
+    out.print(
+        f"{len(made.moves):,} moves, {size(made.bytes)} to copy; the least possible is {size(made.least_bytes)}.",
+        highlight=False,
+    )
 
 
 def _show(picture: Picture) -> None:

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from redrive.errors import GoalError
 from redrive.ledger import digest
 from redrive.partitions.layout import Move
-from redrive.partitions.planner import Plan
+from redrive.partitions.picture import Picture
+from redrive.partitions.planner import Goal, Plan, plan
 from redrive.partitions.state import Key, PartitionState
 
 JOB = "partition-rebalance"
 """The job's name, in the ledger and in Prefect."""
 
 
-def record(cluster: str, plan: Plan) -> dict[str, Any]:
+def plan_of(picture: Picture, goal: Goal) -> Plan:
+    """Plan for a cluster as it is; new brokers, if none is named, are those without a replica.
+
+    Raises:
+        GoalError: the goal makes no sense for the cluster, or partitions are moving there.
+    """
+    if picture.ongoing:
+        (topic, number), more = next(iter(picture.ongoing)), len(picture.ongoing) - 1
+        raise GoalError(
+            "goal",
+            f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
+            "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
+        )
+    if goal.mode == "add_brokers" and not goal.brokers:
+        empty = frozenset(broker.id for broker in picture.brokers if broker.up and not broker.replicas)
+        goal = replace(goal, brokers=empty - goal.excluded_brokers)
+    return plan(picture.layout, goal)
+
+
+def record(cluster: str, made: Plan) -> dict[str, Any]:
     """Give a plan as the ledger keeps it: what is approved, and carried out, exactly."""
     goal = {
         name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in ((name, getattr(plan.goal, name)) for name in plan.goal.__dataclass_fields__)
+        for name, value in ((name, getattr(made.goal, name)) for name in made.goal.__dataclass_fields__)
     }
-    return {"job": JOB, "cluster": cluster, "goal": goal, "moves": _listed(plan.moves)}
+    return {"job": JOB, "cluster": cluster, "goal": goal, "moves": _listed(made.moves)}
 
 
 def way_back(kept: Mapping[str, Any]) -> dict[str, Any]:

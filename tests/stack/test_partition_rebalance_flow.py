@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -17,10 +18,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from typer.testing import CliRunner
 
 from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.partition_rebalance import Rebalance, partition_rebalance
+from redrive.cli import app
 from redrive.config import Config
 from redrive.ledger import Ledger, OperationRow
 from tasks.ending import plan_key, report_key
@@ -135,6 +138,21 @@ def test_leaders_are_spread_without_copying(yard: Yard) -> None:
     assert (yard.operation().counts or {})["bytes"] == 0
     with_leader = yard.kafka.list_topics(timeout=10).topics[yard.topic].partitions
     assert [each.leader for each in with_leader.values()] == [replicas[0] for replicas in yard.replicas()]
+
+
+def test_the_plan_on_the_command_line_is_the_same_and_is_written_for_kafkas_own_tool(yard: Yard) -> None:
+    yard.create([[3, 1], [1, 2]], size=MB)
+    others = [name for name in yard.kafka.list_topics(timeout=10).topics if name != yard.topic]
+    file = yard.folder / "moves.json"
+    options = ["--goal", "drain_brokers", "--broker", "3", "--reassignment-json", str(file)]
+    excluded = [word for name in others for word in ("--exclude-topic", name)]
+    result = CliRunner().invoke(app, ["cluster", "plan", *options, *excluded])
+    assert result.exit_code == 0, result.output
+    assert "1 moves" in result.stdout
+    (move,) = json.loads(file.read_text())["partitions"]
+    assert (move["topic"], move["partition"]) == (yard.topic, 0)
+    assert 3 not in move["replicas"]
+    assert yard.replicas() == [[3, 1], [1, 2]]
 
 
 def test_nothing_to_move_is_told_and_done(yard: Yard) -> None:
