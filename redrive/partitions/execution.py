@@ -177,15 +177,17 @@ class Execution:
 
         Args:
             orders, survey, wellness: of this execution.
-            held: why nothing is to begin that takes time; empty if something may.
+            held: why nothing is to begin; empty if something may.
             covered: what is under way has its throttle for certain; not after a run that was killed, and not with a
                 broker that was away.
             moved: something has moved since the last look. If not, what is under way may wait for a broker.
         """
         pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
-        orders.begin_free(survey, [move for move in pending if survey.costs_nothing(move)])
-        costly = (move for move in pending if not survey.costs_nothing(move))
-        wave = [] if held else next_wave(costly, in_flight, self._limits)
+        wave: list[Move] = []
+        if not held:
+            orders.begin_free(survey, [move for move in pending if survey.costs_nothing(move)])
+            costly = (move for move in pending if not survey.costs_nothing(move))
+            wave = next_wave(costly, in_flight, self._limits)
         if not wave and covered and moved:
             return ""
         if waiting_for := wellness.why_unwell([*in_flight, *wave]):
