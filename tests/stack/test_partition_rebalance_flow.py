@@ -141,7 +141,7 @@ def test_leaders_are_spread_without_copying(yard: Yard) -> None:
 
 
 def test_the_plan_on_the_command_line_is_the_same_and_is_written_for_kafkas_own_tool(yard: Yard) -> None:
-    yard.create([[3, 1], [1, 2]], size=MB)
+    yard.create([[3], [1]], size=MB)
     others = [name for name in yard.kafka.list_topics(timeout=10).topics if name != yard.topic]
     file = yard.folder / "moves.json"
     options = ["--goal", "drain_brokers", "--broker", "3", "--reassignment-json", str(file)]
@@ -152,11 +152,11 @@ def test_the_plan_on_the_command_line_is_the_same_and_is_written_for_kafkas_own_
     (move,) = json.loads(file.read_text())["partitions"]
     assert (move["topic"], move["partition"]) == (yard.topic, 0)
     assert 3 not in move["replicas"]
-    assert yard.replicas() == [[3, 1], [1, 2]]
+    assert yard.replicas() == [[3], [1]]
 
 
 def test_nothing_to_move_is_told_and_done(yard: Yard) -> None:
-    yard.create([[1, 2]])
+    yard.create([[1]])  # of two, the other one may have to lead, since other tests' topics have leaders, too
     assert word(yard.run()) == "nothing to move"
 
 
