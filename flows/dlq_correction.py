@@ -136,7 +136,7 @@ def _run_name() -> str:
 
 
 @flow(name=JOB, flow_run_name=_run_name, persist_result=False)
-def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa: B008
+def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa: B008 (nothing changes it)
     """Put dead letters right by a file of rules, and publish them again to the topics that they were meant for.
 
     Selects letters that triage has entered, says of each what would become of it, and, with `mode: run`, does exactly
@@ -190,7 +190,7 @@ def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
     return select_letters(work, settled) if work.earlier else batch
 
 
-def carry_out(  # noqa: PLR0917
+def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     work: Correcting,
     correction: Correction,
     plan: Plan,

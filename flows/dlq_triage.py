@@ -49,7 +49,7 @@ def _run_name() -> str:
 
 
 @flow(name=JOB, flow_run_name=_run_name, persist_result=False)
-def dlq_triage(triage: Triage = Triage()) -> State[Any]:  # noqa: B008
+def dlq_triage(triage: Triage = Triage()) -> State[Any]:  # noqa: B008 (nothing changes it)
     """Enter new dead letters in the ledger, whoever wrote them, and report what is open.
 
     Reads each dead-letter topic from where the last triage stopped. Keeps who, why, where and when of each letter,

@@ -107,7 +107,7 @@ def _run_name() -> str:
 
 
 @flow(name=JOB, flow_run_name=_run_name, persist_result=False)
-def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008
+def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008 (nothing changes it)
     """Bring back the events that producers put into the standby store while their Kafka cluster was away.
 
     Surveys the store, plans, and, with `mode: run`, replays each lane into Kafka, exactly once and in order, opens it

@@ -32,11 +32,11 @@ class Pinned(Protocol):
     """A file that is known before it is fetched."""
 
     @property
-    def path(self) -> str: ...  # noqa: D102
+    def path(self) -> str: ...  # noqa: D102 (the class says it)
     @property
-    def sha256(self) -> str: ...  # noqa: D102
+    def sha256(self) -> str: ...  # noqa: D102 (the class says it)
     @property
-    def size(self) -> int: ...  # noqa: D102
+    def size(self) -> int: ...  # noqa: D102 (the class says it)
 
 
 def fetch(files: Sequence[Pinned], folder: Path, base_url: str) -> None:

@@ -72,7 +72,7 @@ class _Shaper:
 
     def _later(self, name: str) -> Shape:
         """Return a shape that finds the real one when it is called, for a type that refers to itself."""
-        return lambda value: self._shapes[name](value)  # noqa: PLW0108
+        return lambda value: self._shapes[name](value)  # noqa: PLW0108 (looked up when it is there: types may recur)
 
     def _union(self, branches: list[Schema]) -> Shape:
         choices: list[tuple[str, Check, Shape]] = [

@@ -216,7 +216,7 @@ class _Quick:
 
     def _later(self, name: str) -> Encode:
         """Return an encoder that finds the real one when it is called, for a type that refers to itself."""
-        return lambda value: self._records[name](value)  # noqa: PLW0108
+        return lambda value: self._records[name](value)  # noqa: PLW0108 (looked up when it is there: types may recur)
 
     def _union(self, branches: list[Schema]) -> _Code:
         if len(branches) == 2 and "null" in branches:
