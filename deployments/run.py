@@ -72,7 +72,7 @@ def dlq_triage(
 
 @app.command("dlq-correction")
 @selecting
-def dlq_correction(  # noqa: PLR0917
+def dlq_correction(  # noqa: PLR0917 (each is an option)
     selection: Selection,
     mode: Annotated[
         Literal["plan", "run"], typer.Option(help="Only show what would become of each, or do it.")
@@ -107,7 +107,7 @@ def dlq_correction(  # noqa: PLR0917
 
 
 @app.command("partition-rebalance")
-def partition_rebalance(  # noqa: PLR0917
+def partition_rebalance(  # noqa: PLR0917 (each is an option)
     mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would move, or do it.")] = "plan",
     cluster: Annotated[str | None, typer.Option(help="By its name in the settings; else the only one.")] = None,
     goal: Annotated[
@@ -143,7 +143,7 @@ def partition_rebalance(  # noqa: PLR0917
     _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)
 
 
-def pace(  # noqa: PLR0917
+def pace(  # noqa: PLR0917 (each is an option)
     job: Annotated[
         Literal["standby-replay", "dlq-correction", "partition-rebalance"],
         typer.Argument(help="The job whose runs to steer."),
@@ -165,6 +165,8 @@ def pace(  # noqa: PLR0917
 
     if sum((rate is not None, full_speed, pause, go_on)) != 1:
         raise ConfigError("pace", "give one of --rate, --full-speed, --pause and --go-on")
+    if full_speed and job == "partition-rebalance":
+        raise ConfigError("pace", "a throttle is not taken off while partitions move; give a high --rate instead")
     with connected() as client:
         names = running(client, job)
         if run is not None:

@@ -11,7 +11,14 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
-from redrive.errors import GoalError, HeldError, StalePlanError
+from redrive.errors import (
+    GoalError,
+    HeldError,
+    RefusedByClusterError,
+    StalePlanError,
+    ThrottleTooLowError,
+    UnavailableError,
+)
 from redrive.partitions.layout import Move
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.planner.goal import Mode
@@ -22,11 +29,20 @@ from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
 from tasks.moves_pace import MB
 from tasks.operations import MOVING, Run, operation
-from tasks.partitions import Moving, Terms, hold_on, look_at_cluster, move_partitions, plan_moves
+from tasks.partitions import (
+    Moving,
+    Terms,
+    hold_on,
+    look_at_cluster,
+    move_partitions,
+    plan_moves,
+    restore_settings,
+)
 from tasks.partitions_report import (
     Ending,
     approval_text,
     cancelled,
+    cut_off,
     finish,
     finish_early,
     headline,
@@ -128,7 +144,7 @@ def _run_name() -> str:
 
 
 @flow(name=JOB, flow_run_name=_run_name, persist_result=False)
-def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # noqa: B008
+def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # noqa: B008 (nothing changes it)
     """Move partitions so that brokers are evenly loaded, new ones take their share, or some become empty.
 
     Plans with the least bytes, shows the plan with a heat map, and, with `mode: run`, moves in waves behind a throttle,
@@ -148,6 +164,8 @@ def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # no
             work, terms = Moving(config, run, cluster), _terms(rebalance)
             moves, digest = decide(work, rebalance, terms)
             get_run_logger().info("plan: %s", headline(moves))
+            if rebalance.mode == "run" and not moves:
+                restore_settings(work)
             if rebalance.mode == "plan" or not moves:
                 return finish_early(run, "planned" if rebalance.mode == "plan" else "nothing to move", moves)
             approved = ""
@@ -155,7 +173,7 @@ def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # no
                 text = approval_text(moves, terms, digest)
                 approved = approve(run, digest, text, four_eyes=config.rebalancing.four_eyes)
             return carry_out(work, moves, terms, approved)
-        except (HeldError, StalePlanError, RefusedByPersonError, GoalError) as error:
+        except (HeldError, StalePlanError, RefusedByPersonError, GoalError, ThrottleTooLowError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
 
@@ -185,7 +203,10 @@ def carry_out(work: Moving, moves: list[Move], terms: Terms, approved: str) -> S
     run: Run = work.run
     run.note(MOVING, {"moves": len(moves), "bytes": sum(move.bytes for move in moves)})
     began = time.monotonic()
-    moved = move_partitions(work, moves, terms, on_cancel=lambda: cancelled(run))
+    try:
+        moved = move_partitions(work, moves, terms, on_cancel=lambda clean: cancelled(run, clean=clean))
+    except (UnavailableError, RefusedByClusterError) as error:
+        return cut_off(run, error)
     ending = Ending(moves, moved, time.monotonic() - began, approved)
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
 
 from redrive.errors import RedriveError
-from redrive.ledger import Ledger
+from redrive.ledger import Ledger, OperationRow
+from redrive.ledger.holds import TTL
 from redrive.partitions.execution import Execution
 from redrive.partitions.settling import resource_to_hold
 
@@ -20,13 +24,23 @@ class MovesPace:
         complaint: why the last rate that was asked for is not followed; empty if it is.
     """
 
-    def __init__(self, ledger: Ledger, cluster: str, run_id: str, rate: float | None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        cluster: str,
+        run_id: str,
+        rate: float | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.complaint = ""
         self._ledger, self._cluster, self._run_id = ledger, cluster, run_id
         self._rate = rate
         self._execution: Execution | None = None
         self._holds: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._clock = clock
+        self._beats: dict[str, tuple[tuple[int, datetime], float]] = {}
 
     def steer(self, execution: Execution) -> None:
         """Hear which execution it is that goes at this pace."""
@@ -73,5 +87,16 @@ class MovesPace:
                 and resource.split("/")[0] == self._cluster
                 and resource != resource_to_hold(self._cluster)
             ):
-                return f"{self._ledger.operation(operation).job} {operation[:8]} works at {resource}, and goes first"
+                holder = self._ledger.operation(operation)
+                if self._is_alive(holder):
+                    return f"{holder.job} {operation[:8]} works at {resource}, and goes first"
         return ""
+
+    def _is_alive(self, holder: OperationRow) -> bool:
+        """Say whether a holder shows signs of life, as `redrive.ledger.holds` does: nothing waits for a dead one."""
+        beat, now = (holder.attempt, holder.heartbeat_at), self._clock()
+        seen, since = self._beats.setdefault(holder.id, (beat, now))
+        if beat != seen:
+            self._beats[holder.id] = (beat, now)
+            return True
+        return now - since < TTL

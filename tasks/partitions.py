@@ -8,7 +8,7 @@ from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -21,6 +21,7 @@ from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
 from redrive.partitions.rebalancing import changed_since, moves_of, plan_of
+from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
 from tasks.moves_live import MovesLive
@@ -90,6 +91,19 @@ def plan_moves(work: Moving, goal: Goal) -> Plan:
     return plan_of(work.picture, goal)
 
 
+@task(task_run_name="restore settings", **BRIEFLY)
+def restore_settings(work: Moving) -> None:
+    """Restore what a run that died has left changed, unless its moves are still under way."""
+    if work.picture.ongoing or not work.run.ledger.debts.owed(work.cluster):
+        return
+    with PartitionWriter(work.config.cluster(work.cluster)) as writer:
+        settlement = settle_all(writer, work.run.ledger.debts, work.run.operation)
+    for how in settlement.respected:
+        get_run_logger().info("%s", how)
+    for why in set(settlement.left.values()):
+        get_run_logger().warning("a setting is still owed: %s; see `redrive debts list`", why)
+
+
 def hold_on(work: Moving, kept: dict[str, Any]) -> None:
     """See that a plan that was shown still holds.
 
@@ -101,18 +115,25 @@ def hold_on(work: Moving, kept: dict[str, Any]) -> None:
         raise StalePlanError("; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else ""))
 
 
-def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Callable[[], None]) -> Moved:
-    """Move, and take back if that is asked for and needed. A cancel, which arrives in this thread, stops it clean."""
+def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Callable[[bool], None]) -> Moved:
+    """Move, and take back if that is asked for and needed. A cancel, which arrives in this thread, stops it.
+
+    Args:
+        work, moves, terms: what is to be done.
+        on_cancel: called then, with whether what was under way could be taken back in time.
+    """
     stop = threading.Event()
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
     with runner:
         future = runner.submit(_carry_out, {"work": work, "moves": Moves(moves), "terms": terms, "stop": Stop(stop)})
         try:
             moved: Moved = future.result()
+        except Exception:
+            raise  # of the moves; a cancel is none
         except BaseException:
             stop.set()
-            wait([future.wrapped_future], timeout=STOP_PATIENCE)
-            on_cancel()
+            still_at_it = wait([future.wrapped_future], timeout=STOP_PATIENCE).not_done
+            on_cancel(not still_at_it)
             raise
     return moved
 
@@ -148,7 +169,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
         steer.steer(execution)
         result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
         back = None
-        if terms.roll_back and not result.proved and not stop.event.is_set():
+        if terms.roll_back and not result.complete and not stop.event.is_set():
             run.note("rolling back", {"because": result.stopped, "counts": result.counts})
             back = execution.roll_back(moves.all, stop=stop.event)
         return Moved(result, back, live)

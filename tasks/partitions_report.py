@@ -8,9 +8,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from redrive.errors import RedriveError
 from redrive.ledger import Status, Verdict
 from redrive.partitions.layout import Move, reassignment_json
-from redrive.partitions.outcome import Result
+from redrive.partitions.outcome import SOMEBODY_ELSE, Result
 from redrive.partitions.planner import Plan
 from redrive.partitions.progress import Step
 from redrive.partitions.rebalancing import JOB
@@ -24,7 +25,6 @@ from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
 MOST_AS_JSON = 200
-_OTHERS = (Step.GONE, Step.CHANGED, Step.TAKEN)  # what somebody else has done, and we respect
 
 
 def headline(moves: list[Move]) -> str:
@@ -154,7 +154,7 @@ class Ending:
         self.moves, self.moved, self.seconds, self.approved = moves, moved, seconds, approved
         result = moved.back or moved.result
         self.findings = _findings(result)
-        foreign = [outcome for outcome in result.outcomes.values() if outcome.step in _OTHERS]
+        foreign = [outcome for outcome in result.outcomes.values() if outcome.step in SOMEBODY_ELSE]
         done = sum(outcome.step is Step.DONE for outcome in result.outcomes.values())
         self.counts = {"moves": len(moves), "done": done, "foreign": len(foreign), "bytes": self._copied(result)}
         self.status: Status
@@ -193,7 +193,9 @@ class Ending:
         others = f"; {count(foreign, 'partition')} left as somebody else has placed or deleted them" if foreign else ""
         if self.word == "paused":
             why = result.stopped or "not all is done"
-            return f"{what} {'back' if self.moved.back else 'moved'}, {why}. To go on: goal go_on, or roll_back{others}"
+            if self.moved.back:
+                return f"{what} back where they were, {why}. To go on with that: goal roll_back{others}"
+            return f"{what} moved, {why}. To go on: goal go_on; to take it back: goal roll_back{others}"
         if self.word == "rolled back":
             why = self.moved.result.stopped or "not all moves came to a good end"
             return f"{what} are as they were before, in their order, because {why}{others}"
@@ -230,18 +232,31 @@ def finish_early(run: Run, word: Literal["planned", "nothing to move"], moves: l
     return Completed(message=close(run, word, headline(moves), counts))
 
 
-def cancelled(run: Run) -> None:
-    """End a run that was cancelled: what was under way was taken back."""
+def cut_off(run: Run, error: RedriveError) -> State[Any]:
+    """End a run whose cluster did not answer, or refused a throttle: how far it is, the next one finds out."""
     words = (
-        "what was under way was taken back, what was done stays; goal go_on goes on with it, roll_back takes it back"
+        f"{error}. What is under way goes on in the cluster, throttled. To go on when it answers: goal go_on; to take "
+        "it back: goal roll_back; either restores the settings"
     )
+    run.finish("paused", evidence={"reason": str(error)})
+    return Failed(message=close(run, "paused", words, {}, f"## Paused\n\n{cell(words)}"))
+
+
+def cancelled(run: Run, *, clean: bool) -> None:
+    """End a run that was cancelled; ``clean``: what was under way was taken back in time."""
+    under_way = (
+        "what was under way was taken back"
+        if clean
+        else "there was no time to take back what is under way: it may go on, throttled (see redrive debts list)"
+    )
+    words = f"{under_way}; what was done stays. To go on: goal go_on; to take it back: goal roll_back"
     run.finish("cancelled", evidence={"reason": "cancelled"})
     close(run, "cancelled", words, {}, f"## Cancelled\n\n{words}")
 
 
 def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
-    result = ending.moved.result
+    result = ending.moved.back or ending.moved.result
     words = ending.headline
     parts = [f"## {ending.word.capitalize()}", cell(words[:1].upper() + words[1:]) + "."]
     parts += [f"- {cell(finding)}" for finding in ending.findings[:MOST_ROWS]]

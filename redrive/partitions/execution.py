@@ -32,6 +32,8 @@ SAMPLE = 3.0
 """Seconds over which the inflow to the moving partitions is measured."""
 LEADER_PATIENCE = 30.0
 """Seconds that preferred leaders get to be elected."""
+LAST_PATIENCE = 5.0
+"""The same when it was asked to stop: whoever asks does not wait for long."""
 NEWS = 5.0
 """Seconds in which news is taken to reach all brokers."""
 ASKED = "asked to stop"
@@ -119,7 +121,7 @@ class Execution:
         if self._throttle is None:
             self._lift()  # what a run before this one has left
         stopped = self._work(orders, stop, cancel_in_flight=cancel_in_flight)
-        orders.elect(LEADER_PATIENCE)
+        orders.elect(LAST_PATIENCE if stop.is_set() else LEADER_PATIENCE)
         return self._read_back(orders, stopped)
 
     def _require_convergence(self, survey: Survey) -> None:

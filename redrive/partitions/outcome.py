@@ -10,6 +10,9 @@ from typing import Any
 from redrive.partitions.progress import Step
 from redrive.partitions.state import Key
 
+SOMEBODY_ELSE = (Step.GONE, Step.CHANGED, Step.TAKEN)
+"""What moves come to by what somebody else has done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -74,10 +77,16 @@ class Result:
         return {step.value: counted[step.value] for step in Step if counted[step.value]}
 
     @property
+    def complete(self) -> bool:
+        """Whether all is done that can be: what somebody else has deleted or placed otherwise meanwhile is theirs."""
+        ended = all(outcome.step in (Step.DONE, *SOMEBODY_ELSE) for outcome in self.outcomes.values())
+        return ended and not (self.not_in_sync or self.led_elsewhere or self.owed or self.stopped)
+
+    @property
     def proved(self) -> bool:
         """Whether all moves are done, their replicas in sync and led as planned, and nothing is left behind."""
         done = all(outcome.step is Step.DONE for outcome in self.outcomes.values())
-        return done and not (self.not_in_sync or self.led_elsewhere or self.ongoing or self.owed or self.stopped)
+        return done and self.complete and not self.ongoing
 
     def evidence(self) -> dict[str, Any]:
         """Give what a verdict rests on, for the ledger."""

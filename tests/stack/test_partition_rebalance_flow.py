@@ -25,7 +25,9 @@ from deployments.local.stack import Stack
 from flows.partition_rebalance import Rebalance, partition_rebalance
 from redrive.cli import app
 from redrive.config import Config
-from redrive.ledger import Ledger, OperationRow
+from redrive.ledger import Change, Ledger, OperationRow
+from redrive.partitions.state import Resource
+from redrive.partitions.writer import PartitionWriter
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 
@@ -186,6 +188,42 @@ def test_moves_wait_for_a_job_that_brings_events_back(yard: Yard) -> None:
             ended.join()
     assert word(state) == "proved", state.message
     assert took > 5
+
+
+def test_a_run_that_finds_nothing_to_move_restores_what_a_dead_one_has_left(yard: Yard) -> None:
+    yard.create([[1]])
+    config = Config.load(yard.file)
+    with Ledger.open(config.ledger_url()) as ledger, PartitionWriter(config.cluster("local")) as writer:
+        dead = ledger.begin("partition-rebalance", "run", cluster="local", resources=[], who="x", parameters={})
+        name, resource = "follower.replication.throttled.replicas", Resource("topic", yard.topic)
+        ledger.debts.owe(dead, "local", [Change("topic", yard.topic, name, None, "0:1")])
+        assert writer.configure({resource: {name: "0:1"}}) == {}
+        assert word(yard.run()) == "nothing to move"
+        assert ledger.debts.owed() == []
+        assert writer.settings([resource], [name])[resource][name].own is None
+
+
+def test_a_throttle_that_is_too_low_is_refused_with_what_would_do(yard: Yard) -> None:
+    yard.create([[3, 1]], size=MB)
+    stop = threading.Event()
+
+    def load() -> None:
+        producer = Producer({"bootstrap.servers": yard.bootstrap})
+        while not stop.wait(0.05):
+            producer.produce(yard.topic, os.urandom(20_000), partition=0)
+            producer.poll(0)
+        producer.flush(10)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        state = yard.run(throttle=0.01)
+    finally:
+        stop.set()
+        thread.join()
+    assert word(state) == "refused"
+    assert "can't converge" in (state.message or "")
+    assert yard.replicas() == [[3, 1]]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,15 @@ def test_a_result_is_proved_only_if_nothing_is_left() -> None:
     assert not Result(done, stopped="asked to stop").proved
 
 
+def test_what_somebody_else_has_done_meanwhile_leaves_the_rest_complete() -> None:
+    others = {("t", number): Outcome(step) for number, step in enumerate((Step.GONE, Step.CHANGED, Step.TAKEN))}
+    assert Result(others).complete
+    assert not Result(others).proved
+    assert not Result(others | {("t", 9): Outcome(Step.REFUSED, "x")}).complete
+    assert not Result(others | {("t", 9): Outcome(Step.PENDING)}).complete
+    assert not Result(others, owed=("x",)).complete
+
+
 def test_a_cluster_that_does_not_answer_is_said_and_leaves_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,79 @@
+"""What holds moves, and how their pace changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from redrive.errors import ThrottleTooLowError
+from redrive.ledger import Ledger, Operation
+from redrive.ledger.holds import TTL
+from tasks.moves_pace import MovesPace
+
+
+class Rates:
+    """Takes rates as an execution does: not too low ones."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def change_rate(self, rate: int) -> None:
+        if rate < 1_000_000:
+            raise ThrottleTooLowError(rate, 1, 1e6, 1_000_000)
+        self.asked.append(rate)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def begin(ledger: Ledger, job: str, resource: str) -> Operation:
+    operation = ledger.begin(job, "run", cluster="east", resources=[resource], who="x", parameters={})
+    ledger.claim([resource], operation)
+    return operation
+
+
+def test_jobs_on_topics_of_the_cluster_go_first_and_others_do_not(ledger: Ledger) -> None:
+    mine = begin(ledger, "partition-rebalance", "east/:settings")
+    pace = MovesPace(ledger, "east", mine.id, 50)
+    begin(ledger, "standby-replay", "west/orders")
+    assert pace.held_by() == ""
+    replay = begin(ledger, "standby-replay", "east/orders")
+    assert pace.held_by() == f"standby-replay {replay.id[:8]} works at east/orders, and goes first"
+    replay.finish("done")
+    assert pace.held_by() == ""
+
+
+def test_a_job_that_shows_no_sign_of_life_holds_nothing(ledger: Ledger) -> None:
+    now = 100.0
+    mine = begin(ledger, "partition-rebalance", "east/:settings")
+    pace = MovesPace(ledger, "east", mine.id, 50, clock=lambda: now)
+    replay = begin(ledger, "standby-replay", "east/orders")
+    assert pace.held_by()
+    now += TTL - 1
+    assert pace.held_by()
+    now += 1
+    assert pace.held_by() == ""
+    replay.heartbeat()
+    assert pace.held_by()
+
+
+def test_a_pause_holds_until_whoever_paused_resumes(ledger: Ledger) -> None:
+    pace = MovesPace(ledger, "east", "mine", 50)
+    pace.pause("peak hour", "pace")
+    assert pace.held_by() == "peak hour"
+    pace.resume("pace")
+    assert pace.held_by() == ""
+
+
+def test_a_rate_is_passed_on_and_one_that_is_refused_is_told_and_not_taken(ledger: Ledger) -> None:
+    pace, rates = MovesPace(ledger, "east", "mine", 50), Rates()
+    pace.steer(rates)  # type: ignore[arg-type]
+    pace.rate = 20
+    assert (rates.asked, pace.rate, pace.complaint) == ([20_000_000], 20, "")
+    pace.rate = 0.5
+    assert (pace.rate, "can't converge" in pace.complaint) == (20, True)
+    pace.rate = None
+    assert (pace.rate, "only its rate can change" in pace.complaint) == (20, True)
