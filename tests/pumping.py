@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from redrive.errors import FencedError, RefusedError, UnavailableError
 from redrive.events import Event
-from redrive.pump.model import Chunk
+from redrive.pump.model import Chunk, Transform, Transformed
 
 
 def make_events(
@@ -81,3 +81,8 @@ class MemorySink:
 
     def close(self) -> None:
         pass
+
+
+def each(became: Callable[[Event], Transformed]) -> Transform:
+    """Make a transform of what says it event by event."""
+    return lambda chunks: ((chunk, [became(event) for event in chunk.events]) for chunk in chunks)

@@ -2,7 +2,7 @@
 
 ::
 
-    source.chunks(cursor) ──► transform(event) ──► sink.commit(events, cursor)
+    source.chunks(cursor) ──► transform(chunks) ──► sink.commit(events, cursor)
 """
 
 from __future__ import annotations
@@ -55,7 +55,11 @@ class Skipped:
     reason: str
 
 
-Transform = Callable[[Event], Event | Rejected | Skipped]
+Transformed = Event | Rejected | Skipped
+"""What becomes of an event."""
+
+Transform = Callable[[Iterator[Chunk]], Iterator[tuple[Chunk, Sequence[Transformed]]]]
+"""Says, chunk by chunk and in order, what becomes of each event. It may work ahead."""
 
 
 class Sink(Protocol):

@@ -8,24 +8,16 @@ read, transformed and summed up before a transaction begins, and how long one st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import cast
 
-from redrive.errors import (
-    ConfigError,
-    FencedError,
-    RefusedError,
-    StoppedError,
-    UnavailableError,
-    UnparkableError,
-)
+from redrive.errors import RefusedError, UnparkableError
 from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint, add_reasons
 from redrive.pump.evidence import Evidence, Tally
 from redrive.pump.governor import Governor
-from redrive.pump.model import Chunk, Rejected, Sink, Source, Transform
+from redrive.pump.model import Chunk, Rejected, Sink, Source, Transform, Transformed
 from redrive.pump.prefetch import prefetched
 
 REASON_HEADER = "redrive-reason"
@@ -37,9 +29,6 @@ CHUNK_SECONDS = 1.0
 _FIRST_BYTES = 2 << 20  # the first transactions of a run show what the cluster takes
 _LEAST_BYTES = 64 << 10
 _REPORT_EVERY = 1.0
-
-# What a transform raises because something is away, not because of its event.
-_NOT_THE_EVENT = (UnavailableError, StoppedError, FencedError, ConfigError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +129,7 @@ class Pump:
             sink: where they go; started by the caller.
             parking_topic: where rejected events go, as they came, with headers that say why.
             operation: totals and evidence are kept for it; another one starts counting anew, from the same cursor.
-            transform: what happens to each event; None publishes it as it is.
+            transform: says what becomes of events; None publishes them as they are.
             governor: the pace; None is full speed.
             chunk_bytes: the most that goes into one transaction; a single larger piece of the source still does. It
                 takes about six times that in memory, in Python and in librdkafka.
@@ -218,11 +207,11 @@ class Pump:
         """Put the source's pieces together to transactions, transformed and summed up."""
         governor, clock = self._governor, self._clock
         batch = _Batch(since=clock())
-        for piece in self._source.chunks(cursor):
+        for piece, events in self._transformed(self._source.chunks(cursor)):
             governor.check()
             if not batch.pieces:
                 batch.since = clock()
-            self._take(piece, batch)
+            self._take(piece, events, batch)
             if (
                 batch.tally.size >= self._budget
                 or clock() - batch.since >= self._chunk_seconds
@@ -233,35 +222,31 @@ class Pump:
         if batch.pieces:
             yield batch
 
-    def _take(self, piece: Chunk, batch: _Batch) -> None:
+    def _transformed(self, pieces: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
+        if self._transform is None:
+            return ((piece, piece.events) for piece in pieces)
+        return self._transform(pieces)
+
+    def _take(self, piece: Chunk, became: Sequence[Transformed], batch: _Batch) -> None:
         """Add a piece of the source to what the next transaction will carry."""
-        events = piece.events
         batch.pieces.append(piece)
-        batch.read += len(events)
+        batch.read += len(piece.events)
         if piece.skipped:
             batch.read += sum(piece.skipped.values())
             batch.skipped = add_reasons(batch.skipped, piece.skipped)
-        if self._transform is not None:
-            events = self._transformed(events, batch)
+        events = piece.events if self._transform is None else self._sorted(piece.events, became, batch)
         batch.tally.add(events)
         batch.events.extend(events)
 
-    def _transformed(self, events: Sequence[Event], batch: _Batch) -> list[Event]:
-        transform = cast(Transform, self._transform)
+    def _sorted(self, events: Sequence[Event], became: Sequence[Transformed], batch: _Batch) -> list[Event]:
         result: list[Event] = []
-        for event in events:
-            try:
-                became = transform(event)
-            except _NOT_THE_EVENT:
-                raise
-            except Exception as error:  # bad input never stops the good events around it
-                became = Rejected(f"{type(error).__name__}: {error}")
-            if isinstance(became, Event):
-                result.append(became)
-            elif isinstance(became, Rejected):
-                result.append(self._parked(event, became.reason, batch))
+        for event, now in zip(events, became, strict=True):
+            if isinstance(now, Event):
+                result.append(now)
+            elif isinstance(now, Rejected):
+                result.append(self._parked(event, now.reason, batch))
             else:
-                batch.skipped = add_reasons(batch.skipped, {became.reason: 1})
+                batch.skipped = add_reasons(batch.skipped, {now.reason: 1})
         return result
 
     def _parked(self, event: Event, reason: str, batch: _Batch) -> Event:
@@ -278,6 +263,9 @@ class Pump:
         )
 
     def _commit(self, batch: _Batch) -> None:
+        if not batch.read and batch.pieces[-1].cursor == self._state.source:
+            self._report()
+            return  # a source that waits for more
         while True:
             self._governor.admit(len(batch.events), self._report)
             after = self._after(batch)

@@ -13,7 +13,7 @@ from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence, Tally
 from redrive.pump.model import Rejected, Skipped
 from redrive.pump.pump import Outcome, Pump
-from tests.pumping import ListSource, MemorySink, make_events
+from tests.pumping import ListSource, MemorySink, each, make_events
 
 
 class Crashing(MemorySink):
@@ -42,7 +42,7 @@ def transform(event: Event) -> Event | Rejected | Skipped:
 def run_to_the_end(events: Sequence[Event], sink: MemorySink, piece: int, chunk_bytes: int) -> Outcome:
     while True:
         pump = Pump(
-            ListSource(events, piece), sink, parking_topic="parked", transform=transform, chunk_bytes=chunk_bytes
+            ListSource(events, piece), sink, parking_topic="parked", transform=each(transform), chunk_bytes=chunk_bytes
         )
         try:
             return pump.run(sink.start())

@@ -1,0 +1,124 @@
+"""Work in other processes: what takes Python's time for each event is done there, batch by batch, in order.
+
+Only plain bytes travel: a batch out, its result back. What decides anything (pace, progress, transactions, the ledger)
+stays with whoever asked, so a process that dies costs some batches that are asked for again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Self, TypeVar
+
+from loky.backend import get_context
+from loky.process_executor import ProcessPoolExecutor
+
+from redrive.errors import UnavailableError
+
+T = TypeVar("T")
+
+Work = Callable[[bytes, bytes], bytes]
+"""A function of a module: ``work(spec, batch)``. ``spec`` says how, and is the same for all batches of a kind: what is
+made from it is worth keeping (`functools.lru_cache`)."""
+
+_WATCH = 1.0
+_AHEAD = 2
+
+
+class Workers:
+    """So many processes, started when they are first needed; 0 works in the calling thread. Safe for threads.
+
+    Not by `multiprocessing`: its children import the program's main module, whatever that loads.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+        self._starting = threading.Lock()
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._starting:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
+
+    def map(self, work: Work, spec: bytes, items: Iterable[T], pack: Callable[[T], bytes]) -> Iterator[tuple[T, bytes]]:
+        """Yield each item with its result, in order. Some are worked at, or done, before they are asked for.
+
+        Args:
+            work: what is done, see `Work`.
+            spec: how.
+            items: what it is done with.
+            pack: makes an item the bytes that travel.
+
+        Raises:
+            UnavailableError: a process died; what was not yielded can be asked for again.
+            RedriveError: what the work itself raises.
+        """
+        if not self.processes:
+            for item in items:
+                yield item, work(spec, pack(item))
+            return
+        under_way: deque[tuple[T, Future[bytes]]] = deque()
+        try:
+            for item in items:
+                under_way.append((item, self._submit(work, spec, pack(item))))
+                while under_way and (under_way[0][1].done() or len(under_way) > self.processes * _AHEAD):
+                    yield self._first(under_way)
+            while under_way:
+                yield self._first(under_way)
+        finally:
+            for _, future in under_way:
+                future.cancel()
+
+    def _submit(self, work: Work, spec: bytes, batch: bytes) -> Future[bytes]:
+        try:
+            return self._running().submit(work, spec, batch)
+        except BrokenProcessPool as error:
+            raise self._broken(error) from error
+
+    def _first(self, under_way: deque[tuple[T, Future[bytes]]]) -> tuple[T, bytes]:
+        item, future = under_way.popleft()
+        try:
+            return item, future.result()
+        except BrokenProcessPool as error:
+            raise self._broken(error) from error
+
+    def _running(self) -> ProcessPoolExecutor:
+        with self._starting:
+            if self._executor is None:
+                self._executor = ProcessPoolExecutor(
+                    self.processes, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
+                )
+            return self._executor
+
+    def _broken(self, error: BrokenProcessPool) -> UnavailableError:
+        with self._starting:
+            self._executor = None
+        return UnavailableError(
+            "a worker process", f"it died ({type(error).__name__}); was there enough memory for {self.processes}?"
+        )
+
+
+def _begin(parent: int) -> None:
+    """Make a process leave interrupts to its parent, and end with it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch parent", daemon=True).start()

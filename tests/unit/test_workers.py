@@ -1,0 +1,110 @@
+"""Batches that are worked at in other processes: in order, whole errors, and no process that outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from redrive.errors import UnavailableError, UnknownSchemaError
+from redrive.pump.workers import Workers
+
+
+def shout(spec: bytes, batch: bytes) -> bytes:
+    if batch == b"slow":
+        time.sleep(0.2)
+    return spec + batch.upper()
+
+
+def where(_spec: bytes, _batch: bytes) -> bytes:
+    return b"%d" % os.getpid()
+
+
+def fail(_spec: bytes, batch: bytes) -> bytes:
+    raise UnknownSchemaError(len(batch), "http://registry")
+
+
+def die(_spec: bytes, batch: bytes) -> bytes:
+    if batch == b"die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return batch
+
+
+def same(item: bytes) -> bytes:
+    return item
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_results_come_in_the_order_of_the_batches(processes: int):
+    items = [b"slow", b"a", b"b", b"slow", b"c"] * 3
+    with Workers(processes) as workers:
+        assert list(workers.map(shout, b">", items, same)) == [(item, b">" + item.upper()) for item in items]
+
+
+def test_the_work_is_done_by_other_processes():
+    with Workers(2) as workers:
+        assert b"%d" % os.getpid() not in {result for _, result in workers.map(where, b"", [b""] * 10, same)}
+
+
+def test_an_error_arrives_as_it_was_raised():
+    with Workers(1) as workers, pytest.raises(UnknownSchemaError, match="schema id 3 is not in") as caught:
+        list(workers.map(fail, b"", [b"abc"], same))
+    assert (caught.value.schema_id, caught.value.registry) == (3, "http://registry")
+
+
+def test_a_process_that_dies_is_replaced_when_it_is_needed_again():
+    with Workers(1) as workers:
+        with pytest.raises(UnavailableError, match="a worker process is unavailable: it died"):
+            list(workers.map(die, b"", [b"die"], same))
+        assert list(workers.map(die, b"", [b"live"], same)) == [(b"live", b"live")]
+
+
+def test_a_result_is_not_kept_back_while_there_is_nothing_else_to_do():
+    def items() -> Iterator[bytes]:
+        yield b"first"
+        while not came:
+            time.sleep(0.05)
+            yield b""
+
+    came: list[bytes] = []
+    with Workers(1) as workers:
+        for item, _ in workers.map(shout, b"", items(), same):
+            came.append(item)
+    assert came[0] == b"first"
+
+
+PARENT = """
+import sys, time
+from redrive.pump.workers import Workers
+from tests.unit.test_workers import where, same
+workers = Workers(1)
+[(_, pid)] = workers.map(where, b"", [b""], same)
+print(int(pid), flush=True)
+time.sleep(60)
+"""
+
+
+def test_no_process_outlives_a_parent_that_was_killed():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert alive(child)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while alive(child):
+        assert time.monotonic() < deadline, "it is still there"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
