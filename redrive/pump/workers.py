@@ -85,7 +85,8 @@ class Workers:
 
     def _submit(self, work: Work, spec: bytes, batch: bytes) -> Future[bytes]:
         try:
-            return self._running().submit(work, spec, batch)
+            future: Future[bytes] = self._running().submit(work, spec, batch)
+            return future
         except BrokenProcessPool as error:
             raise self._broken(error) from error
 
