@@ -25,9 +25,9 @@ from redrive.deadletters.correction import Judge, OrderGuard, Unit, correct
 from redrive.deadletters.correction.settling import checkpoints
 from redrive.deadletters.correction.targets import find_targets
 from redrive.deadletters.letter import letter_of_value
-from redrive.deadletters.rules import load_rules
 from redrive.events import Event
 from redrive.pump.readback import end_offsets
+from redrive.rules import load_rules
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
 

@@ -29,11 +29,11 @@ from redrive.deadletters.correction import (
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
-from redrive.deadletters.rules import RuleSet, load_rules
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
+from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run

@@ -1,4 +1,4 @@
-"""A value in a person's editor, as JSON that keeps all of it (see `redrive.deadletters.tagged_json`).
+"""A value in a person's editor, as JSON that keeps all of it (see `redrive.tagged_json`).
 
 JSON, since it is what `redrive dlq show` prints, and since nobody's "no" becomes a boolean in it. Lines at the top that
 begin with ``//`` tell the person what it is about; they are no part of the value.
@@ -18,8 +18,8 @@ from typing import Any
 import click
 import typer
 
+from redrive import tagged_json
 from redrive.cli.output import note, safe
-from redrive.deadletters import tagged_json
 from redrive.errors import ConfigError, InvalidEventError
 
 _REMARK = "//"

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
+from redrive import tagged_json
 from redrive.cli.exits import GOOD, exit_code
 from redrive.cli.output import hexdump, out, safe, show_table
 from redrive.config import Config
-from redrive.deadletters import tagged_json
 from redrive.deadletters.dialects import Record, confluent, connect, own, spring
 from redrive.deadletters.letter_value import LetterValue, read_value
 from redrive.deadletters.reading import read_record, still_is

@@ -15,7 +15,7 @@ from redrive.cli.output import Json, note, out, show_json, show_table
 from redrive.errors import RulesError
 
 if TYPE_CHECKING:
-    from redrive.deadletters.rules import Outcome, RuleFile, Tried
+    from redrive.rules import Outcome, RuleFile, Tried
 
 app = typer.Typer(help="Correction rules for dead letters.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def run_examples(file: Annotated[Path, typer.Argument(help="The rules, in YAML."
 
     Exit code 1 if one came out otherwise than expected, 2 if the file has mistakes.
     """
-    from redrive.deadletters.rules import RuleSet, read_file, try_examples, unexercised
+    from redrive.rules import RuleSet, read_file, try_examples, unexercised
 
     # Functions that rules name are modules of the folder in which one stands, as for `python -m`.
     if "" not in sys.path:
@@ -53,7 +53,7 @@ def run_examples(file: Annotated[Path, typer.Argument(help="The rules, in YAML."
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of files of rules, for editors and other checkers."""
-    from redrive.deadletters.rules import json_schema
+    from redrive.rules import json_schema
 
     show_json(json_schema())
 
@@ -83,7 +83,7 @@ def _verdict(complaint: str) -> Text:
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
-    from redrive.deadletters import tagged_json
+    from redrive import tagged_json
 
     told: dict[str, Any] = {"kind": type(outcome).__name__.lower(), **msgspec.structs.asdict(outcome)}
     if "value" in told:

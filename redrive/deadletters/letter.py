@@ -3,7 +3,7 @@
 It goes to ``dlq.<producer>`` or ``dlq.<consumer group>``. Its key and headers are those of the event; its value is
 
 - ``raw``: the event's bytes as they were, or a tombstone; or
-- ``json``: a value that fits no schema, as tagged JSON (see `redrive.deadletters.tagged_json`).
+- ``json``: a value that fits no schema, as tagged JSON (see `redrive.tagged_json`).
 
 These headers come after the event's own, all in UTF-8 and each only where it applies:
 
@@ -33,7 +33,7 @@ from typing import Any
 
 import msgspec
 
-from redrive.deadletters import tagged_json
+from redrive import tagged_json
 from redrive.envelope import rfc3339
 from redrive.errors import LetterFormatError
 from redrive.events import Event, Headers

@@ -17,10 +17,10 @@ from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter import Letter, letter_of_bytes, letter_of_value, without_value
-from redrive.deadletters.rules import Corrected, Outcome, Rejected, Skipped, Unmatched
 from redrive.events import Event, Headers
 from redrive.pump.model import Chunk
 from redrive.pump.parking import PARKING_TOPIC
+from redrive.rules import Corrected, Outcome, Rejected, Skipped, Unmatched
 from redrive.schemas import Reader, SchemaRegistry, Writer
 from tests.properties.avro_values import ANYTHING
 

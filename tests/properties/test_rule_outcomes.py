@@ -14,13 +14,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redrive.deadletters import tagged_json
+from redrive import tagged_json
 from redrive.deadletters.letter import JSON, Letter
-from redrive.deadletters.rules import Corrected, Outcome, Rejected, RuleSet, Unmatched, load_rules
-from redrive.deadletters.rules.cel_names import fields_of_value
-from redrive.deadletters.rules.draft import same
-from redrive.deadletters.rules.expressions import compile_condition, compile_expression
-from redrive.deadletters.rules.refusal import Refusal
+from redrive.rules import Corrected, Outcome, Rejected, RuleSet, Unmatched, load_rules
+from redrive.rules.cel_names import fields_of_value
+from redrive.rules.draft import same
+from redrive.rules.expressions import compile_condition, compile_expression
+from redrive.rules.refusal import Refusal
 from tests.properties.avro_values import ANYTHING
 
 given_time = settings(max_examples=300, deadline=None)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from redrive.deadletters import tagged_json
+from redrive import tagged_json
 from tests.properties.avro_values import ANYTHING
 
 given_time = settings(max_examples=500, deadline=None)

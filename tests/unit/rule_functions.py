@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redrive.deadletters.letter import Letter
-from redrive.deadletters.rules import Reject, Skip
+from redrive.rules import Reject, Skip
 
 
 def spoil(value: Any, letter: Letter) -> Any:

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from redrive import tagged_json
 from redrive.avro.schema import parse
-from redrive.deadletters import tagged_json
 from redrive.deadletters.correction import Judge, Judgement, Rules, marks
 from redrive.deadletters.correction import judging as code
 from redrive.deadletters.correction.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE, Targets
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value, read_letter, without_value
-from redrive.deadletters.rules import load_rules
 from redrive.errors import UnavailableError
 from redrive.events import Event, Headers
 from redrive.pump.parking import PARKING_TOPIC
+from redrive.rules import load_rules
 from redrive.schemas import Reader, SchemaRegistry, Writer
 
 ORDER = {

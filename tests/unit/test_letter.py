@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from redrive.deadletters import tagged_json
+from redrive import tagged_json
 from redrive.deadletters.letter import letter_of_bytes, letter_of_event, letter_of_value, read_letter
 from redrive.envelope import headers as envelope_headers
 from redrive.errors import LetterFormatError

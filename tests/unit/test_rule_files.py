@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from redrive.cli import app
-from redrive.deadletters.rules import json_schema, load_rules, read_file, try_examples, unexercised, yaml_positions
 from redrive.errors import RulesError
+from redrive.rules import json_schema, load_rules, read_file, try_examples, unexercised, yaml_positions
 
 RULES = Path(__file__).parents[2] / "rules"
 SHIPPED = sorted(RULES.glob("*.yaml"))

@@ -18,7 +18,7 @@ from redrive.avro.codec import Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import parse
 from redrive.deadletters.letter import JSON, Letter
-from redrive.deadletters.rules import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched, load_rules
+from redrive.rules import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched, load_rules
 
 ROOT = Path(__file__).parents[2]
 Load = Callable[[str], RuleSet]

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from redrive import tagged_json
 from redrive.config import Config
-from redrive.deadletters import tagged_json
 from redrive.deadletters.correction import judging, targets
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, topics_of
@@ -29,12 +29,12 @@ from redrive.deadletters.fate import OPEN, Fate
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_record, still_is
-from redrive.deadletters.rules import Corrected, Outcome, Unmatched
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError, StalePlanError, UnavailableError, UncorrectableLetterError
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_queries import KnownLetter
+from redrive.rules import Corrected, Outcome, Unmatched
 from redrive.schemas import SchemaRegistry, Writer
 
 BY_HAND = "by hand"

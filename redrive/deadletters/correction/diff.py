@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
-from redrive.deadletters.rules.draft import same
+from redrive.rules.draft import same
 
 MASK = "•••"
 _LONGEST = 60

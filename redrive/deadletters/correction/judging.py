@@ -14,10 +14,10 @@ from redrive.deadletters.dialects.reading import path
 from redrive.deadletters.letter import RAW, Letter, letter_again
 from redrive.deadletters.letter_value import value_of
 from redrive.deadletters.opening import CORRECTION_HEADER, open_letter
-from redrive.deadletters.rules import Corrected, Outcome, Rejected, Skipped
 from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaError, WireFormatError
 from redrive.events import Event
 from redrive.pump.parking import PARKING_TOPIC
+from redrive.rules import Corrected, Outcome, Rejected, Skipped
 from redrive.schemas import Reader, Writer
 
 Kind = Literal["publish", "reject", "park", "skip", "leave"]
@@ -52,7 +52,7 @@ _KEY = re.compile(r"has a key \(.*\) that", re.DOTALL)
 
 
 class Rules(Protocol):
-    """What decides about values: a `redrive.deadletters.rules.RuleSet`, or a person's edit of one letter."""
+    """What decides about values: a `redrive.rules.RuleSet`, or a person's edit of one letter."""
 
     digest: str
 

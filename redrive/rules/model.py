@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from redrive.deadletters import tagged_json
-from redrive.deadletters.rules.draft import parse_pointer
+from redrive import tagged_json
+from redrive.rules.draft import parse_pointer
 
 
 def _pointer(text: str) -> str:
@@ -38,7 +38,7 @@ def _checked_constant(value: Any) -> Any:
     try:
         constant(value)
     except ValueError:
-        raise ValueError("is not written as dead letters keep values; see redrive.deadletters.tagged_json") from None
+        raise ValueError("is not written as dead letters keep values; see redrive.tagged_json") from None
     return value
 
 

@@ -5,11 +5,11 @@ manner of JSON Patch, or calls a Python function, or says that the letter need n
 shows each kind, and ``redrive rules schema`` prints the JSON Schema of such files.
 """
 
-from redrive.deadletters.rules.examples import Tried, try_examples, unexercised
-from redrive.deadletters.rules.functions import Reject, Skip
-from redrive.deadletters.rules.model import RuleFile, json_schema
-from redrive.deadletters.rules.reading import load_rules, read_file
-from redrive.deadletters.rules.ruleset import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched
+from redrive.rules.examples import Tried, try_examples, unexercised
+from redrive.rules.functions import Reject, Skip
+from redrive.rules.model import RuleFile, json_schema
+from redrive.rules.reading import load_rules, read_file
+from redrive.rules.ruleset import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched
 
 __all__ = [
     "Corrected",

@@ -27,8 +27,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from redrive.avro.misfit import kind, shown
 from redrive.deadletters.letter import Letter
-from redrive.deadletters.rules.cel_names import fields_of_value, with_lists_only
-from redrive.deadletters.rules.refusal import Refusal
+from redrive.rules.cel_names import fields_of_value, with_lists_only
+from redrive.rules.refusal import Refusal
 
 Expression = Callable[[Letter, Any], Any]
 """Takes the letter and the value as it is by now; returns what comes out, or raises `Refusal`."""

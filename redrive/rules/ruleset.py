@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from redrive.deadletters.letter import Letter
-from redrive.deadletters.rules import model
-from redrive.deadletters.rules.draft import Draft, clone
-from redrive.deadletters.rules.expressions import Expression, compile_condition
-from redrive.deadletters.rules.functions import Function, Reject, Skip, find_function
-from redrive.deadletters.rules.operations import compile_operation
-from redrive.deadletters.rules.refusal import Refusal
+from redrive.rules import model
+from redrive.rules.draft import Draft, clone
+from redrive.rules.expressions import Expression, compile_condition
+from redrive.rules.functions import Function, Reject, Skip, find_function
+from redrive.rules.operations import compile_operation
+from redrive.rules.refusal import Refusal
 
 _VERSION = "redrive rules 1"  # to be raised when the same rules come to mean something else
 _CACHED = 10_000

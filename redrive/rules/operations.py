@@ -8,11 +8,11 @@ from typing import Any
 
 from redrive.avro.misfit import kind
 from redrive.deadletters.letter import Letter
-from redrive.deadletters.rules import model
-from redrive.deadletters.rules.conversions import converter
-from redrive.deadletters.rules.draft import MISSING, Draft, Steps, clone, parse_pointer, same
-from redrive.deadletters.rules.expressions import compile_expression
-from redrive.deadletters.rules.refusal import Refusal
+from redrive.rules import model
+from redrive.rules.conversions import converter
+from redrive.rules.draft import MISSING, Draft, Steps, clone, parse_pointer, same
+from redrive.rules.expressions import compile_expression
+from redrive.rules.refusal import Refusal
 
 Change = Callable[[Draft, Letter], None]
 """Changes the draft, or raises `Refusal`."""

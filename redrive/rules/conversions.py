@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from redrive.avro.misfit import kind
-from redrive.deadletters.rules.refusal import Refusal
+from redrive.rules.refusal import Refusal
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,40}")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")

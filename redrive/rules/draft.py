@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from redrive.deadletters.rules.refusal import Refusal
+from redrive.rules.refusal import Refusal
 
 Steps = tuple[str, ...]
 

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from redrive.deadletters.letter import JSON, Letter
-from redrive.deadletters.rules import model
-from redrive.deadletters.rules.draft import same
-from redrive.deadletters.rules.ruleset import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched
+from redrive.rules import model
+from redrive.rules.draft import same
+from redrive.rules.ruleset import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from redrive.deadletters.rules import expressions, model, yaml_positions
-from redrive.deadletters.rules.functions import find_function
-from redrive.deadletters.rules.ruleset import RuleSet
-from redrive.deadletters.rules.yaml_positions import Document, Place, dotted
 from redrive.errors import RuleMistake, RulesError
+from redrive.rules import expressions, model, yaml_positions
+from redrive.rules.functions import find_function
+from redrive.rules.ruleset import RuleSet
+from redrive.rules.yaml_positions import Document, Place, dotted
 
 _At = yaml_positions.Path
 _Found = tuple[Place, _At, str]
