@@ -399,3 +399,31 @@ class ThrottleTooLowError(RedriveError):
             f"a throttle of {rate:,} bytes/s can't converge: new events of the partitions that move take "
             f"{needed:,.0f} bytes/s of it on broker {broker}; give at least {least:,} bytes/s, or move fewer at a time"
         )
+
+
+class OtherMigrationError(RedriveError):
+    """A topic was begun to be filled with other rules, or for another schema, than those asked for now.
+
+    Attributes:
+        source: the topic that is copied.
+        target: the topic that is being filled.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        super().__init__(
+            f"topic {target} was begun to be filled from {source} with other rules, or for another schema: go on with "
+            f"those, or begin anew after `redrive backfill abandon {source} {target}`, which deletes {target}"
+        )
+
+
+class GroupInUseError(RedriveError):
+    """A consumer group has members, so that nobody else can set its offsets.
+
+    Attributes:
+        group: its id.
+    """
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        super().__init__(f"consumer group {group} has members: stop its consumers, then try again")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
@@ -138,7 +138,7 @@ def scan(
     todo = {p: offset for p, offset in end.items() if positions[p] < offset}
     if not todo:
         return
-    consumer = Consumer(_reader_config(client_config), logger=_log)
+    consumer = reader(client_config)
     try:
         consumer.assign([TopicPartition(topic, p, positions[p]) for p in todo])
         yield from _Scan(consumer, topic, todo, patience).batches(batch)
@@ -188,7 +188,7 @@ class _Scan:
                 if offset >= end - 1:
                     done.add(partition)
             elif error.code() != KafkaError._PARTITION_EOF:
-                _raise_if_hopeless(error, self._topic)
+                raise_if_hopeless(error, self._topic)
             elif offset >= todo.get(partition, 0):
                 done.add(partition)
         finished = [p for p in done if todo.pop(p, None) is not None]
@@ -236,6 +236,16 @@ def find_ids(
         if len(found) == len(wanted):
             break
     return found
+
+
+def reader(client_config: ClientConfig, *, reset: Literal["earliest", "error"] = "earliest") -> Consumer:
+    """Connect to read what is committed, of partitions that are assigned by hand.
+
+    Args:
+        client_config: the cluster.
+        reset: what is done at a place that a partition no longer has: go on with what it still has, or say so.
+    """
+    return Consumer({**_reader_config(client_config), "auto.offset.reset": reset}, logger=_log)
 
 
 def _reader_config(client_config: ClientConfig) -> dict[str, Any]:
@@ -340,7 +350,8 @@ def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> Un
     return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {cause.str()}")
 
 
-def _raise_if_hopeless(error: KafkaError, topic: str) -> None:
+def raise_if_hopeless(error: KafkaError, topic: str) -> None:
+    """Raise an UnavailableError for what a reader reports that does not pass by itself."""
     if error.fatal() or error.code() in (
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.UNKNOWN_TOPIC_OR_PART,

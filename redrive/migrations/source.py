@@ -1,0 +1,115 @@
+"""The pump's source of a backfill: the events of one partition, from where the last run stopped to where it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import msgspec
+from confluent_kafka import Message
+
+from redrive.errors import OtherMigrationError
+from redrive.events import Event, Headers
+from redrive.migrations.unit import Unit, way
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.following import follow
+from redrive.pump.model import Chunk
+from redrive.pump.readback import ClientConfig
+from redrive.pump.sink import SOURCE_HEADER
+
+GONE = "gone"
+"""The reason of offsets that the source no longer had when they were to be copied."""
+
+CAME_BACK = "came from the target"
+"""The reason of events that a backfill the other way has brought here."""
+
+
+class Cursor(msgspec.Struct, array_like=True, frozen=True):
+    """How far a partition has been copied.
+
+    Attributes:
+        migration: digest of what is done to events; another migration must not go on with this one's work.
+        next: offset of the source.
+    """
+
+    migration: str
+    next: int
+
+
+class TopicSource:
+    """Yields the events of one unit.
+
+    Args:
+        client_config: the unit's cluster.
+        unit: which partition.
+        migration: digest of the migration.
+        first: the offset to begin with, where nothing has been copied yet.
+        until: says, whenever asked, the offset to stop before; None: not known yet.
+    """
+
+    def __init__(
+        self, client_config: ClientConfig, unit: Unit, *, migration: str, first: int, until: Callable[[], int | None]
+    ) -> None:
+        self._client, self._unit = client_config, unit
+        self._migration, self._first, self._until = migration, first, until
+        self._back = f"{way(unit.cluster, unit.target, unit.source)}/".encode()
+
+    def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
+        """Yield what comes after the cursor; also empty chunks, while nothing comes.
+
+        Raises:
+            OtherMigrationError: another migration has begun to fill the target.
+        """
+        first = self._first
+        if cursor is not None:
+            first = _next(cursor, self._unit, self._migration)
+        unit = self._unit
+        for piece in follow(self._client, unit.source, unit.partition, first, self._until):
+            events = self._events(piece.messages)
+            skipped = {GONE: piece.gone} if piece.gone else {}
+            if back := len(piece.messages) - len(events):
+                skipped[CAME_BACK] = back
+            yield Chunk(events, msgspec.msgpack.encode(Cursor(self._migration, piece.next)), skipped or None)
+
+    def committed(self, chunk: Chunk) -> None:
+        """Nothing is to be deleted: the source keeps what it has."""
+
+    def _events(self, messages: list[Message]) -> list[Event]:
+        unit, origins, back = self._unit, self._unit.origins, self._back
+        events: list[Event] = []
+        for message in messages:
+            headers = cast("Headers | None", message.headers()) or []
+            if headers and headers[-1][0] == SOURCE_HEADER and (headers[-1][1] or b"").startswith(back):
+                continue
+            origin = origins % cast(int, message.offset())
+            events.append(
+                Event(
+                    origin,  # only shown where nothing else names the event; its ``ce_id`` is among its headers
+                    unit.target,
+                    message.key(),
+                    message.value(),
+                    headers,
+                    max(1, message.timestamp()[1]),  # of 0, librdkafka makes the time of day
+                    unit.partition,
+                    origin,
+                )
+            )
+        return events
+
+
+def copied(saved: bytes | None, unit: Unit, migration: str) -> int | None:
+    """Say how far a unit's source has been copied, by its checkpoint; None if nothing has.
+
+    Raises:
+        OtherMigrationError: another migration has begun to fill the target.
+        CheckpointError: it is not one of this version's.
+    """
+    cursor = Checkpoint.of_any(saved).source if saved else None
+    return None if cursor is None else _next(cursor, unit, migration)
+
+
+def _next(cursor: bytes, unit: Unit, migration: str) -> int:
+    before = msgspec.msgpack.decode(cursor, type=Cursor)
+    if before.migration != migration:
+        raise OtherMigrationError(unit.source, unit.target)
+    return before.next

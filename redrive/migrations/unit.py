@@ -1,0 +1,50 @@
+"""What a backfill works at: one partition of a topic, on its way to the same partition of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+JOB = "schema-backfill"
+STREAM = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One partition's way.
+
+    Attributes:
+        cluster: on which both topics are.
+        source: the topic that is read.
+        target: the topic that is written.
+        partition: of both.
+    """
+
+    cluster: str
+    source: str
+    target: str
+    partition: int
+
+    @property
+    def name(self) -> str:
+        """The unit's name for the pump, and the beginning of its events' origins."""
+        return f"{way(self.cluster, self.source, self.target)}/{self.partition}"
+
+    @property
+    def origins(self) -> str:
+        """How the unit's events are named, in the manner of `redrive.pump.proof`: ``origins % offset``."""
+        return f"{self.name}/{STREAM}/%d/0"
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.partition}"
+
+
+def way(cluster: str, source: str, target: str) -> str:
+    """Name the way from a topic to another."""
+    return f"backfill/{cluster}/{source}/{target}"
+
+
+def source_offset(origin: bytes, way: str) -> int | None:
+    """Say at which offset of the source an event stood, by its origin; None if it has not come this way."""
+    if not origin.startswith(way.encode() + b"/"):
+        return None
+    return int(origin.rsplit(b"/", 2)[1])

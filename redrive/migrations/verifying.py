@@ -1,0 +1,237 @@
+"""Compares a topic with the one that it was copied to, event by event, from what both hold now.
+
+Nothing is taken from the copying but where it has come to: both topics are read anew, side by side, partition by
+partition. Each event of the source must be in the target once, in order, with its key, time and headers, and with the
+value that the migration makes of it, or in the parking topic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
+
+from redrive.errors import UnknownTopicError
+from redrive.events import Headers
+from redrive.migrations.unit import Unit, source_offset, way
+from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
+from redrive.pump.sink import SOURCE_HEADER
+
+Pair = tuple[bytes | None, bytes | None]
+"""The value of an event in the source, and in the target."""
+
+Compare = Callable[[Sequence[Pair]], Sequence[str]]
+"""Says of each pair what is wrong with it; empty: the target's value is what the migration makes of the source's."""
+
+_MOST_FINDINGS = 20
+_BATCH = 1_000
+
+
+@dataclass(slots=True)
+class Checked:
+    """What the two topics hold, of one partition.
+
+    Attributes:
+        unit: which.
+        events: events of the source that were looked at.
+        found: those that are in the target.
+        parked: those that are in the parking topic.
+        compacted: those whose key has a newer event in the target, which compaction has left alone there.
+        gone: events of the target that the source no longer has.
+        compared: events whose values were compared.
+        foreign: offset in the target of the first event that was not copied; None: there is none.
+        findings: what is wrong; the first 20.
+        seconds: how long it took.
+    """
+
+    unit: Unit
+    events: int = 0
+    found: int = 0
+    parked: int = 0
+    compacted: int = 0
+    gone: int = 0
+    compared: int = 0
+    foreign: int | None = None
+    findings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def find(self, finding: str) -> None:
+        """Add a finding, while there are not too many."""
+        if len(self.findings) < _MOST_FINDINGS:
+            self.findings.append(finding)
+
+
+@dataclass(frozen=True, slots=True)
+class Compacts:
+    """Which of the two topics are compacted."""
+
+    source: bool = False
+    target: bool = False
+
+
+def verify(
+    client_config: ClientConfig,
+    unit: Unit,
+    upto: int,
+    *,
+    parked: frozenset[int],
+    compare: Compare,
+    every: int = 1,
+    compacts: Compacts = Compacts(),
+    check: Callable[[], None] = lambda: None,
+) -> Checked:
+    """Compare one partition.
+
+    Args:
+        client_config: the cluster.
+        unit: which partition.
+        upto: how far the source has been copied.
+        parked: offsets of the source whose events are in the parking topic (`parked_offsets`).
+        compare: compares values.
+        every: of how many events one is compared by value; 1: all.
+        compacts: what is compacted may lack what has a newer event.
+        check: called now and then; what it raises ends the comparison.
+
+    Raises:
+        UnknownTopicError: one of them is gone.
+        UnavailableError: the cluster does not answer.
+    """
+    began = time.monotonic()
+    result = Checked(unit)
+    comparison = _Comparison(result, compare, every)
+    copies = _copies(client_config, unit, upto, result)
+    copy = next(copies, None)
+    missing: dict[bytes | None, int] = {}
+    superseded, stray = 0, -1
+    for event in _originals(client_config, unit, upto, check):
+        offset = cast(int, event.offset())
+        while copy is not None and copy[0] < offset:
+            stray = _has_gone(result, copy)
+            copy = next(copies, None)
+        result.events += 1
+        if copy is not None and copy[0] == offset:
+            if missing.pop(event.key(), None) is not None:
+                superseded += 1
+            comparison.add(event, copy[1])
+            copy = next(copies, None)
+        elif offset in parked:
+            result.parked += 1
+        elif compacts.target and event.key() is not None:
+            superseded += event.key() in missing
+            missing[event.key()] = offset
+        else:
+            result.find(f"{unit}@{offset} is neither in {unit.target} nor in {PARKING_TOPIC}")
+    while copy is not None:
+        stray = _has_gone(result, copy)
+        copy = next(copies, None)
+    for offset in missing.values():
+        result.find(f"{unit}@{offset} is the newest event of its key, and not in {unit.target}")
+    comparison.finish()
+    # Asked last: what retention has deleted meanwhile was there before.
+    if stray >= start_offsets(client_config, unit.source)[unit.partition] and not compacts.source:
+        result.find(f"{unit.target} has an event that says it is {unit}@{stray}, which is not there")
+    result.compacted = superseded
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def parked_offsets(client_config: ClientConfig, cluster: str, source: str, target: str) -> dict[int, frozenset[int]]:
+    """Say which offsets of the source are in the parking topic, by partition.
+
+    Raises:
+        UnavailableError: the cluster does not answer.
+    """
+    found: dict[int, set[int]] = {}
+    prefix = f"{way(cluster, source, target)}/".encode()
+    try:
+        for messages in scan(client_config, PARKING_TOPIC):
+            for message in messages:
+                origin = _origin(message)
+                if origin is not None and origin.startswith(prefix):
+                    partition, _, offset, _ = origin[len(prefix) :].split(b"/")
+                    found.setdefault(int(partition), set()).add(int(offset))
+    except UnknownTopicError:
+        return {}
+    return {partition: frozenset(offsets) for partition, offsets in found.items()}
+
+
+class _Comparison:
+    """Compares events with their copies, values by the batch."""
+
+    def __init__(self, result: Checked, compare: Compare, every: int) -> None:
+        self._result, self._compare, self._every = result, compare, every
+        self._pairs: list[Pair] = []
+        self._places: list[int] = []
+
+    def add(self, event: Message, copy: Message) -> None:
+        result = self._result
+        offset = cast(int, event.offset())
+        where = f"{result.unit}@{offset}"
+        if event.key() != copy.key():
+            result.find(f"{where}: its copy has another key")
+        kind, when = copy.timestamp()
+        if kind == TIMESTAMP_CREATE_TIME and when != max(1, event.timestamp()[1]):
+            result.find(f"{where}: its copy has another time")
+        if cast(Headers, copy.headers())[:-2] != (event.headers() or []):
+            result.find(f"{where}: its copy has other headers")
+        result.found += 1
+        if result.found % self._every == 0:
+            self._pairs.append((event.value(), copy.value()))
+            self._places.append(offset)
+            if len(self._pairs) >= _BATCH:
+                self.finish()
+
+    def finish(self) -> None:
+        if not self._pairs:
+            return
+        for offset, wrong in zip(self._places, self._compare(self._pairs), strict=True):
+            if wrong:
+                self._result.find(f"{self._result.unit}@{offset}: {wrong}")
+        self._result.compared += len(self._pairs)
+        self._pairs, self._places = [], []
+
+
+def _originals(client_config: ClientConfig, unit: Unit, upto: int, check: Callable[[], None]) -> Iterator[Message]:
+    back = f"{way(unit.cluster, unit.target, unit.source)}/".encode()
+    for messages in scan(client_config, unit.source, end={unit.partition: upto}):
+        check()
+        for message in messages:
+            origin = _origin(message)
+            if origin is None or not origin.startswith(back):
+                yield message
+
+
+def _copies(client_config: ClientConfig, unit: Unit, upto: int, result: Checked) -> Iterator[tuple[int, Message]]:
+    """Yield the copied events of the target with the offsets that they had; says what is wrong with their order."""
+    came = way(unit.cluster, unit.source, unit.target)
+    last = -1
+    end = end_offsets(client_config, unit.target)[unit.partition]
+    for messages in scan(client_config, unit.target, end={unit.partition: end}):
+        for message in messages:
+            origin = _origin(message)
+            offset = None if origin is None else source_offset(origin, came)
+            if offset is None:
+                if result.foreign is None:
+                    result.foreign = message.offset()
+                continue
+            if offset <= last:
+                result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} again, or too late")
+                continue
+            last = offset
+            if offset < upto:
+                yield offset, message
+
+
+def _has_gone(result: Checked, copy: tuple[int, Message]) -> int:
+    """Take note of a copy whose original is not there: deleted by retention or compaction, or there never was one."""
+    result.gone += 1
+    return copy[0]
+
+
+def _origin(message: Message) -> bytes | None:
+    headers = cast("Headers | None", message.headers())
+    return headers[-1][1] if headers and headers[-1][0] == SOURCE_HEADER else None
