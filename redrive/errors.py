@@ -427,3 +427,20 @@ class GroupInUseError(RedriveError):
     def __init__(self, group: str) -> None:
         self.group = group
         super().__init__(f"consumer group {group} has members: stop its consumers, then try again")
+
+
+class PartitionsChangedError(RedriveError):
+    """A topic has got more partitions while it was copied: keys are elsewhere from there on.
+
+    Attributes:
+        topic: its name.
+        before: how many it had.
+        now: how many it has.
+    """
+
+    def __init__(self, topic: str, before: int, now: int) -> None:
+        self.topic, self.before, self.now = topic, before, now
+        super().__init__(
+            f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: abandon the "
+            "backfill (`redrive backfill abandon`) and begin anew"
+        )
