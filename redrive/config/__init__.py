@@ -7,6 +7,7 @@ empty one counts as not set. A secret is never in either: the settings say where
 """
 
 from redrive.config.sections import (
+    BackfillsConfig,
     ClusterConfig,
     CorrectionsConfig,
     DomainConfig,
@@ -20,6 +21,7 @@ from redrive.config.sections import (
 from redrive.config.settings import Cluster, Config, Topic
 
 __all__ = [
+    "BackfillsConfig",
     "Cluster",
     "ClusterConfig",
     "Config",

@@ -160,6 +160,13 @@ class CorrectionsConfig(ApprovalConfig):
     masked: frozenset[str] = frozenset()
 
 
+class BackfillsConfig(ApprovalConfig):
+    """What backfills may do without asking; the number of ``approval`` is one of events to be copied.
+
+    Moving consumer groups always has to be approved, unless ``approval`` is ``"none"``.
+    """
+
+
 class RebalancingConfig(ApprovalConfig):
     """What moves of partitions may be made without asking; the number of ``approval`` is one of MB to be copied."""
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from redrive.config.reading import PREFIX, find_file, names, read
 from redrive.config.sections import (
+    BackfillsConfig,
     ClusterConfig,
     CorrectionsConfig,
     DomainConfig,
@@ -95,6 +96,7 @@ class Config(BaseSettings):
     registry: RegistryConfig
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
+    backfills: BackfillsConfig = Field(default_factory=BackfillsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
@@ -129,6 +131,17 @@ class Config(BaseSettings):
     def folder(self) -> Path:
         """The folder of the file; what paths in it are relative to."""
         return self._folder
+
+    def rule_file(self, name: str) -> Path:
+        """Find a file of rules, which is named relative to the folder of the settings.
+
+        Raises:
+            ConfigError: it is elsewhere.
+        """
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise ConfigError("rules", f"{name} is outside of {self.folder}, the folder of the settings; put it there")
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
     def topic(self, name: str) -> Topic:
         """Give the topic called ``name``.

@@ -30,7 +30,7 @@ def capitals(event: Event) -> Transformed:
 
 
 def compare(pairs: Sequence[Pair]) -> list[str]:
-    return ["" if (before and before.upper()) == after else "its value differs" for before, after in pairs]
+    return ["" if (event.value and event.value.upper()) == after else "its value differs" for event, after in pairs]
 
 
 @dataclass

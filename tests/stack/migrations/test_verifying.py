@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from confluent_kafka import Producer
 
@@ -33,7 +35,7 @@ def test_an_event_that_is_missing_is_found(lab):
     lab.send(["a", "b"])
     result = lab.copy()
     lab.send(["c"])
-    result = type(result)(result.unit, result.outcome, 3)
+    result = replace(result, next=3)
     [finding] = lab.verify(result).findings
     assert finding == f"{lab.source}/0@2 is neither in {lab.target} nor in redrive.parked"
 

@@ -1,0 +1,58 @@
+"""What a backfill would do, as far as it can be said beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redrive.migrations.groups import Group
+from redrive.migrations.migration import Migration
+from redrive.migrations.shadow import Shadow
+from redrive.migrations.survey import Standing
+from redrive.migrations.trial import Trial
+
+Goal = Literal["copy", "cut_over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan.
+
+    Attributes:
+        goal: how far it goes.
+        migration: what is done to each event.
+        topics: both of them.
+        standings: how far each partition is.
+        trial: what trying the migration has shown.
+        groups: consumer groups that are to be moved.
+    """
+
+    goal: Goal
+    migration: Migration
+    topics: Shadow
+    standings: tuple[Standing, ...]
+    trial: Trial
+    groups: tuple[Group, ...]
+
+    @property
+    def left(self) -> int:
+        """Events to copy, about."""
+        return sum(standing.left for standing in self.standings)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it takes, by how long trying took; None: nothing was tried."""
+        return self.left * self.trial.seconds / self.trial.events if self.trial.events else None
+
+    def canonical(self) -> dict[str, Any]:
+        """Give what an approval binds. Not how much there is to copy: that changes all the time."""
+        return {
+            "goal": self.goal,
+            "cluster": self.topics.cluster,
+            "source": self.migration.source,
+            "target": self.migration.target,
+            "partitions": len(self.standings),
+            "migration": self.migration.digest,
+            "settings": dict(sorted(self.topics.config.items())),
+            "groups": sorted(group.name for group in self.groups),
+        }
