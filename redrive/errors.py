@@ -165,7 +165,7 @@ class StalePlanError(RedriveError):
 
 
 class RuleMistake(RedriveError):  # noqa: N818 - one of many that `RulesError` carries
-    """One mistake in a file of correction rules.
+    """One mistake in a file of rules.
 
     Attributes:
         file: the file.
@@ -182,7 +182,7 @@ class RuleMistake(RedriveError):  # noqa: N818 - one of many that `RulesError` c
 
 
 class RulesError(RedriveError):
-    """A file of correction rules can't be used.
+    """A file of rules can't be used.
 
     Attributes:
         file: the file.
