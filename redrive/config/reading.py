@@ -114,6 +114,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "registry": sections.RegistryConfig,
     "ledger": sections.LedgerConfig,
     "corrections": sections.CorrectionsConfig,
+    "jobs": sections.JobsConfig,
     "rebalancing": sections.RebalancingConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,

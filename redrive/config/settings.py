@@ -14,6 +14,7 @@ from redrive.config.sections import (
     ClusterConfig,
     CorrectionsConfig,
     DomainConfig,
+    JobsConfig,
     LedgerConfig,
     Name,
     RebalancingConfig,
@@ -95,6 +96,7 @@ class Config(BaseSettings):
     registry: RegistryConfig
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
+    jobs: JobsConfig = Field(default_factory=JobsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
