@@ -21,12 +21,13 @@ from redrive.avro.codec import Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import parse
 from redrive.config import Config
-from redrive.deadletters.correction import Judge, OrderGuard, Unit, correct
+from redrive.deadletters.correction import JudgeElsewhere, OrderGuard, Unit, correct
 from redrive.deadletters.correction.settling import checkpoints
 from redrive.deadletters.correction.targets import find_targets
 from redrive.deadletters.letter import letter_of_value
 from redrive.events import Event
 from redrive.pump.readback import end_offsets
+from redrive.pump.workers import Workers
 from redrive.rules import load_rules
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
@@ -138,7 +139,6 @@ def correction(clinic: Clinic) -> float:
     config, units = clinic.config, clinic.units()
     registry = SchemaRegistry(config.registry_client_config())
     targets = find_targets(config, registry, "local", [TOPIC])
-    judge = Judge(load_rules(RULES), targets, registry.reader(), attempts=3)
     saved = checkpoints(clinic.client, units)
     operation = str(uuid.uuid4())
 
@@ -150,7 +150,8 @@ def correction(clinic: Clinic) -> float:
         return result.outcome.published
 
     started = perf_counter()
-    with ThreadPoolExecutor(PARTITIONS) as threads:
+    with Workers(config.jobs.worker_processes()) as workers, ThreadPoolExecutor(PARTITIONS) as threads:
+        judge = JudgeElsewhere(workers, load_rules(RULES), targets, config.registry_client_config(), attempts=3)
         published = sum(threads.map(work_at, units))
     seconds = perf_counter() - started
     assert published == sum(len(unit.offsets) for unit in units), published

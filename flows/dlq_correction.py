@@ -27,6 +27,7 @@ from tasks.correction import (
     select_letters,
     settle_all,
     settle_earlier,
+    workers_for,
 )
 from tasks.correction_plan import approval_text, headline, report_plan
 from tasks.correction_report import Ending, cancelled, finish, finish_early
@@ -203,10 +204,11 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     board = Board({unit: len(unit.offsets) for unit in batch.units})
     began = time.monotonic()
     with (
+        workers_for(work.config, batch.letters) as workers,
         governed(work.config, correction, batch) as governor,
         Live(run, board, governor, correction.rate, Words("partition", "done", "letter")) as live,
     ):
-        at_work = CorrectingUnits(work, contexts, governor, board, patience=correction.patience)
+        at_work = CorrectingUnits(work, contexts, governor, board, workers, patience=correction.patience)
         ends = correct_partitions(
             at_work, batch.units, parallel=correction.partitions, on_cancel=lambda: cancelled(run, board)
         )

@@ -1,4 +1,4 @@
-"""The job `schema-backfill`: all events of a topic under another schema, in another topic, and its consumers with them."""
+"""The job `schema-backfill`: all events of a topic under another schema, in another topic, its consumers with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from tasks.backfill import (
     Copying,
     compare_topics,
     copy_partitions,
-    count_schemas,
     look_at_groups,
     look_at_topics,
     move,
@@ -37,7 +36,7 @@ from tasks.backfill_report import Ending, cancelled, finish, finish_early, finis
 from tasks.board import Board
 from tasks.ending import refused
 from tasks.live import Live, Words
-from tasks.operations import Run, operation
+from tasks.operations import operation
 from tasks.pace import Pace
 from tasks.protection import Protect, protections
 
@@ -59,8 +58,8 @@ class Backfill(BaseModel):
         Literal["copy", "cut_over", "revert"],
         Field(
             title="Goal",
-            description="copy: fill the target, and follow what comes. cut_over: that, and then move consumer groups to "
-            "exactly their places there. revert: move them back. Each may be run again at any time, and goes on.",
+            description="copy: fill the target, and follow what comes. cut_over: that, and then move consumer groups "
+            "to exactly their places there. revert: move them back. Each may be run again at any time, and goes on.",
         ),
     ] = "copy"
     source: Annotated[str, Field(title="Source", min_length=1, description="The topic whose events are copied.")]
@@ -223,9 +222,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         Live(run, board, governor, backfill.rate, Words("partition", "copied")) as live,
     ):
         ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
-        copying = Copying(
-            work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked
-        )
+        copying = Copying(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
         copied = copy_partitions(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
     seconds = time.monotonic() - began
     checked: list[Checked] = []
@@ -234,7 +231,6 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     unverified = ""
     try:
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
-        schemas = count_schemas(work)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
             look_at_groups(work, backfill.groups, back=False)
             if not any(each.findings for each in checked):

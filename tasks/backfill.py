@@ -33,9 +33,8 @@ from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
 from tasks.words import count, number
 
-
 How = Literal["full", "sample", "new"]
-"""What is compared: each event with its value; each event, but the values of a sample only; what this run has copied."""
+"""What is compared: each event with its value; each event, but of a sample only its value; what this run has copied."""
 
 SAMPLE_OF = 100
 """Of so many events, a sample has one."""
@@ -263,16 +262,6 @@ class _Copied:
 
 def _compacted(config: dict[str, str]) -> bool:
     return "compact" in config.get("cleanup.policy", "")
-
-
-@task(task_run_name="count schema ids in {work.target}", **PATIENTLY)
-def count_schemas(work: Backfilling) -> dict[int | None, int]:
-    """Count the target's events by schema id; None: those without a frame.
-
-    Raises:
-        UnavailableError: Kafka does not answer.
-    """
-    return take_census(work.client, work.target).by_id
 
 
 @task(task_run_name="move consumer groups", **BRIEFLY)

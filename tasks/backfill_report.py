@@ -10,12 +10,11 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from redrive.ledger import Status
 from redrive.migrations.groups import Group
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
 from redrive.migrations.verifying import Checked
-from redrive.pump.proof import Proof
+from redrive.pump.proof import Proof, Verdict
 from tasks.backfill import SAMPLE_OF, How, UnitEnd
 from tasks.backfill_plan import headline
 from tasks.board import Board
@@ -83,9 +82,15 @@ class Ending(Judged[UnitEnd]):
     @property
     def all_proofs(self) -> list[Proof]:
         """What was compared, as proofs."""
-        good = "counted" if self.how == "sample" else "proved"
+        good: Verdict = "counted" if self.how == "sample" else "proved"
         return [
-            Proof("failed" if each.findings else good, each.findings, {each.unit.name: each.found}, each.events, each.seconds)
+            Proof(
+                "failed" if each.findings else good,
+                each.findings,
+                {each.unit.name: each.found},
+                each.events,
+                each.seconds,
+            )
             for each in self.checked
         ]
 
@@ -95,7 +100,7 @@ class Ending(Judged[UnitEnd]):
         found = [finding for each in self.checked for finding in each.findings]
         found += [f"{end.unit}: {end.reason}" for end in self.ends if end.how == "failed"]
         found += [
-            f"{end.unit}: {number(end.result.outcome.read)} events were read, which is not the sum of what became of them"
+            f"{end.unit}: {number(end.result.outcome.read)} events were read, which is not what became of them in all"
             for end in self.ends
             if end.result and not end.result.outcome.balanced
         ]
@@ -107,10 +112,9 @@ class Ending(Judged[UnitEnd]):
         return [each for each in self.moved if each.reason]
 
     @property
-    def status(self) -> Status:
-        """The operation's status: paused, too, if a group could not be moved."""
-        status = Judged.status.fget(self)  # type: ignore[attr-defined]
-        return "paused" if status == "done" and self.stayed else status
+    def pending(self) -> bool:
+        """Whether something is left for a later run, if only a consumer group."""
+        return bool(self.unfinished or self.stayed)
 
     @property
     def headline(self) -> str:
@@ -197,7 +201,9 @@ def finish_moved(run: Run, groups: Sequence[Group], moved: Sequence[GroupMove], 
     text = "\n\n".join(["## Consumer groups, moved back", _moves_table(moved)])
     evidence = {"groups": [{"group": each.group, "reason": each.reason} for each in moved]}
     if stayed:
-        words = f"{len(stayed)} of {count(len(moved), 'consumer group')} not moved: {stayed[0].group}: {stayed[0].reason}"
+        words = (
+            f"{len(stayed)} of {count(len(moved), 'consumer group')} not moved: {stayed[0].group}: {stayed[0].reason}"
+        )
         run.finish("paused", counts=counts, evidence=evidence)
         return Failed(message=close(run, "paused", words, counts, text))
     words = f"{count(len(moved), 'consumer group')} moved back"

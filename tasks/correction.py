@@ -15,6 +15,8 @@ from redrive.config import Config
 from redrive.deadletters.correction import (
     Batch,
     Context,
+    JudgeElsewhere,
+    Judging,
     Plan,
     Policy,
     Terms,
@@ -31,6 +33,7 @@ from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
+from redrive.pump.workers import Workers
 from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
@@ -170,8 +173,21 @@ def judge_letters(work: Correcting, batch: Batch, contexts: Mapping[str, Context
     return make_plan(work.terms, batch, contexts, samples=samples, masked=masked)
 
 
+MANY_LETTERS = 20_000
+"""Letters from which on other processes are worth starting, which takes about two seconds of each."""
+
+
+def workers_for(config: Config, letters: int) -> Workers:
+    """Give the processes in which so many letters are judged; none for a few."""
+    return Workers(config.jobs.worker_processes() if letters >= MANY_LETTERS else 0)
+
+
 class CorrectingUnits(Work):
-    """What the tasks that work at units share."""
+    """What the tasks that work at units share.
+
+    Attributes:
+        judges: by cluster.
+    """
 
     def __init__(
         self,
@@ -179,11 +195,20 @@ class CorrectingUnits(Work):
         contexts: Mapping[str, Context],
         governor: Governor,
         board: Board,
+        workers: Workers,
         *,
         patience: float,
     ) -> None:
         super().__init__(governor, board, patience=patience)
         self.correcting, self.contexts = work, contexts
+        self.judges = {cluster: _judge(work, context, workers) for cluster, context in contexts.items()}
+
+
+def _judge(work: Correcting, context: Context, workers: Workers) -> Judging:
+    if not workers.processes:
+        return context.judge
+    registry, attempts = work.config.registry_client_config(), work.terms.attempts
+    return JudgeElsewhere(workers, work.rules, context.targets, registry, attempts=attempts)
 
 
 @task(
@@ -206,7 +231,7 @@ def correct_partition(unit: str, letters: _Letters, work: CorrectingUnits) -> Un
         return correct(
             of.config,
             letters.unit,
-            context.judge,
+            work.judges[letters.unit.cluster],
             context.guard,
             policy,
             operation=of.run.id,

@@ -26,6 +26,7 @@ Word = Literal[
     "nothing to correct",
     "nothing to move",
     "rolled back",
+    "reverted",
 ]
 """How a run ended, in one word."""
 

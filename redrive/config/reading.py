@@ -115,6 +115,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "ledger": sections.LedgerConfig,
     "corrections": sections.CorrectionsConfig,
     "backfills": sections.BackfillsConfig,
+    "jobs": sections.JobsConfig,
     "rebalancing": sections.RebalancingConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,

@@ -167,6 +167,26 @@ class BackfillsConfig(ApprovalConfig):
     """
 
 
+class JobsConfig(Section):
+    """What jobs may use of the machine that they run on.
+
+    Attributes:
+        processes: how many a job may start for work that takes Python's time, such as judging letters; 0: it does that
+            in its own. Not given: as many as the machine has cores, and none if that is one.
+    """
+
+    processes: Annotated[int, Field(ge=0, le=256)] | None = None
+
+    def worker_processes(self) -> int:
+        """Say how many processes a job may start."""
+        if self.processes is not None:
+            return self.processes
+        from loky import cpu_count  # slow to import, and most programs start none
+
+        cores: int = cpu_count()  # those that this process may use, by its container, too
+        return cores if cores > 1 else 0
+
+
 class RebalancingConfig(ApprovalConfig):
     """What moves of partitions may be made without asking; the number of ``approval`` is one of MB to be copied."""
 

@@ -15,6 +15,7 @@ from redrive.config.sections import (
     ClusterConfig,
     CorrectionsConfig,
     DomainConfig,
+    JobsConfig,
     LedgerConfig,
     Name,
     RebalancingConfig,
@@ -97,6 +98,7 @@ class Config(BaseSettings):
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
     backfills: BackfillsConfig = Field(default_factory=BackfillsConfig)
+    jobs: JobsConfig = Field(default_factory=JobsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]

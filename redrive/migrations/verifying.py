@@ -82,6 +82,7 @@ def verify(
     parked: frozenset[int],
     compare: Compare,
     every: int = 1,
+    since: tuple[int, int] = (0, 0),
     compacts: Compacts = Compacts(),
     check: Callable[[], None] = lambda: None,
 ) -> Checked:

@@ -82,6 +82,7 @@ class RuleSet:
     """The rules of a file, or of one direction of a migration, compiled.
 
     Attributes:
+        file: what they were compiled from.
         digest: SHA-256, in hexadecimal, of all that decides what the rules do, the source of their functions
             included; comments, layout and examples don't change it.
         names: the rules' names, in order.
@@ -89,6 +90,7 @@ class RuleSet:
 
     def __init__(self, file: model.RuleFile | model.Direction) -> None:
         subject = LETTER if isinstance(file, model.RuleFile) else EVENT
+        self.file = file
         functions = {rule.function: find_function(rule.function) for rule in file.rules if rule.function}
         self.digest = _digest(file, functions)
         self.names = tuple(rule.name for rule in file.rules)

@@ -28,6 +28,7 @@ from redrive.ledger.letters import Letters
 from redrive.ledger.operation import Operation
 from redrive.pump.governor import Governor
 from redrive.pump.pump import Pump
+from redrive.pump.workers import Workers
 from tasks.approval import bind
 from tasks.board import Board
 from tasks.correction import Correcting, CorrectingUnits, UnitEnd, correct_partition
@@ -229,7 +230,7 @@ class _Correction:
 
     def _correct(self, work: Correcting, batch: Batch, contexts: dict[str, Context]) -> list[UnitEnd]:
         governor, board = Governor(), Board({unit: len(unit.offsets) for unit in batch.units})
-        at_work = CorrectingUnits(work, contexts, governor, board, patience=self._life.patience)
+        at_work = CorrectingUnits(work, contexts, governor, board, Workers(0), patience=self._life.patience)
         correct: Any = _patient(correct_partition.fn)
 
         def one(unit: Any) -> UnitEnd:

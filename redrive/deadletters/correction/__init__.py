@@ -12,7 +12,8 @@ from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
-from redrive.deadletters.correction.judging import Judge, Judgement, Rules
+from redrive.deadletters.correction.elsewhere import JudgeElsewhere
+from redrive.deadletters.correction.judging import Judge, Judgement, Judging, Rules
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Sample, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
@@ -23,7 +24,9 @@ __all__ = [
     "Context",
     "Earlier",
     "Judge",
+    "JudgeElsewhere",
     "Judgement",
+    "Judging",
     "OrderGuard",
     "Plan",
     "Policy",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.judging import Judge
+from redrive.deadletters.correction.judging import Judging
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.source import LetterSource
 from redrive.deadletters.fate import Fate
@@ -32,7 +32,7 @@ class UnitResult:
 def correct(
     config: Config,
     unit: Unit,
-    judge: Judge,
+    judge: Judging,
     guard: OrderGuard,
     policy: Policy,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, cast
 
 import msgspec
@@ -61,26 +62,54 @@ class Rules(Protocol):
         ...
 
 
-class Judgement(msgspec.Struct, gc=False):
+class Decision(msgspec.Struct, array_like=True, gc=False):
     """What is to become of a letter.
 
     Attributes:
         kind: see `Kind`.
         reason: why, as a code; empty for ``publish``.
-        detail: more of that, for people; quotes nothing of the value, nor keys of its maps.
         rules: names of the rules that were applied, or of the one that said so.
         event: what goes to Kafka: for ``publish``, ``reject`` and ``park``.
-        before: the value before; None if it could not be read.
-        after: the value afterwards, for ``publish``.
     """
 
     kind: Kind
     reason: str = ""
-    detail: str = ""
     rules: tuple[str, ...] = ()
     event: Event | None = None
+
+
+class Judgement(Decision, gc=False):
+    """A decision, with what people want to see of it.
+
+    Attributes:
+        detail: more of the reason; quotes nothing of the value, nor keys of its maps.
+        before: the value before; None if it could not be read.
+        after: the value afterwards, for ``publish``.
+    """
+
+    detail: str = ""
     before: Any = None
     after: Any = None
+
+
+Piece = Sequence[Record | int]
+"""Some letters in order; of one that is gone, its offset alone."""
+
+
+class Judging(Protocol):
+    """What judges letters piece by piece: a `Judge`, or `redrive.deadletters.correction.elsewhere.JudgeElsewhere`."""
+
+    def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
+        """Yield each piece, in order, with a decision for each letter of it that is not gone.
+
+        Args:
+            pieces: the letters. Some may be taken before those before them are asked for.
+            origins: how letters are named: ``origins % offset``.
+
+        Raises:
+            UnavailableError: see `Judge.judge`; or what judges is gone. What was not yielded can be judged again.
+        """
+        ...
 
 
 class Judge:
@@ -98,6 +127,11 @@ class Judge:
     def __init__(self, rules: Rules | None, targets: Targets, reader: Reader, *, attempts: int) -> None:
         self._rules, self._targets, self._reader, self._attempts = rules, targets, reader, attempts
         self._digest = rules.digest[: marks.DIGITS] if rules else ""
+
+    def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
+        """Judge pieces, see `Judging`; each letter when its decision is asked for."""
+        for piece in pieces:
+            yield piece, (self.judge(record, origins % record.offset) for record in piece if isinstance(record, Record))
 
     def judge(self, record: Record, origin: str) -> Judgement:
         """Judge a letter.
@@ -184,14 +218,14 @@ class Judge:
         event = letter_again(letter, topic, record.value, event_id=origin, detail=why.detail)
         event.headers.append((CORRECTION_HEADER, marks.refused(self._digest, reason, why.rules)))
         event.origin = origin
-        return Judgement("park" if parked else "reject", reason, why.detail, why.rules, event, value)
+        return Judgement("park" if parked else "reject", reason, why.rules, event, why.detail, value)
 
 
 class _EndedError(Exception):
     """Ends the work at a letter of which nothing goes to Kafka."""
 
     def __init__(self, kind: Kind, reason: str, detail: str = "", rules: tuple[str, ...] = ()) -> None:
-        self.judgement = Judgement(kind, reason, detail, rules)
+        self.judgement = Judgement(kind, reason, rules, detail=detail)
 
 
 class _FailedError(Exception):

@@ -9,12 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 import msgspec
 
 from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.judging import Judge, Judgement
+from redrive.deadletters.correction.judging import Decision, Judging, Piece
 from redrive.deadletters.correction.order_guard import NEWER_EVENT, OrderGuard, Policy
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate, FateName
@@ -27,7 +26,7 @@ from redrive.pump.readback import ClientConfig, end_offsets
 
 STREAM = "letters"
 _PIECE = 2_000  # letters between two cursors
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 20  # of their values
 GONE = "gone"
 """The reason of letters that their topic no longer has: deleted by its retention, or by somebody."""
 
@@ -59,7 +58,7 @@ class LetterSource:
         self,
         client_config: ClientConfig,
         unit: Unit,
-        judge: Judge,
+        judge: Judging,
         guard: OrderGuard,
         policy: Policy,
         *,
@@ -80,40 +79,35 @@ class LetterSource:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
         letters = read_letters(self._client, self._unit, since)
-        while chunk := self._chunk(letters):
-            yield chunk
+        for piece, decisions in self._judge.judged(_pieces(letters), self._origins):
+            yield self._chunk(piece, decisions)
 
     def committed(self, chunk: Chunk) -> None:
         """Nothing is to be deleted: dead-letter topics keep what they have."""
 
-    def _chunk(self, letters: Iterator[Record | int]) -> Chunk | None:
-        """Judge as many letters as make a piece; None if there are no more."""
+    def _chunk(self, piece: Piece, decisions: Iterable[Decision]) -> Chunk:
         events: list[Event] = []
         fates: list[Fate] = []
         passed: Counter[str] = Counter()
-        last, size = -1, 0
-        for record in islice(letters, _PIECE):
+        last = -1
+        decided = iter(decisions)
+        for record in piece:
             if isinstance(record, int):
                 last = record
                 passed[f"skipped: {GONE}"] += 1
                 fates.append(self._fate(record, "skipped", GONE))
                 continue
             last = record.offset
-            judgement = self._judge.judge(record, self._origins % last)
-            fate = stays(judgement, self._guard, self._policy)
+            decision = next(decided)
+            fate = stays(decision, self._guard, self._policy)
             if fate is not None:
-                reason = judgement.reason or NEWER_EVENT
+                reason = decision.reason or NEWER_EVENT
                 passed[f"{fate}: {reason}"] += 1
-                fates.append(self._fate(last, fate, reason, judgement.rules if judgement.kind == "skip" else ()))
-            elif judgement.event is not None:
-                events.append(judgement.event)
-                size += len(judgement.event.value or b"")
+                fates.append(self._fate(last, fate, reason, decision.rules if decision.kind == "skip" else ()))
+            elif decision.event is not None:
+                events.append(decision.event)
             else:
-                passed[LEFT + judgement.reason] += 1
-            if size >= _PIECE_BYTES:
-                break
-        if last < 0:
-            return None
+                passed[LEFT + decision.reason] += 1
         if fates:
             self._record_fates(fates)
         return Chunk(events, msgspec.msgpack.encode(Cursor(self._operation, last + 1)), dict(passed) or None)
@@ -122,19 +116,32 @@ class LetterSource:
         return Fate(LetterId(self._unit.cluster, self._unit.topic, self._unit.partition, offset), name, reason, rules)
 
 
-def stays(judgement: Judgement, guard: OrderGuard, policy: Policy) -> FateName | None:
+def stays(decision: Decision, guard: OrderGuard, policy: Policy) -> FateName | None:
     """Say which fate a letter gets that goes nowhere; None for one that goes to Kafka, and one that is left."""
-    if judgement.kind == "skip":
+    if decision.kind == "skip":
         return "skipped"
-    event = judgement.event
+    event = decision.event
     if (
-        judgement.kind == "publish"
+        decision.kind == "publish"
         and policy != "publish"
         and event is not None
         and guard.overtaken(event.topic, event.key, event.timestamp)
     ):
         return "held" if policy == "hold" else "skipped"
     return None
+
+
+def _pieces(letters: Iterable[Record | int]) -> Iterator[Piece]:
+    piece: list[Record | int] = []
+    size = 0
+    for letter in letters:
+        piece.append(letter)
+        size += len(letter.value or b"") if isinstance(letter, Record) else 0
+        if len(piece) >= _PIECE or size >= _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def origins(unit: Unit) -> str:

@@ -16,7 +16,7 @@ UNKNOWN = "unknown"
 """The reason of a letter that does not say why it is one."""
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A record as it was read from a dead-letter topic.
 
     Attributes:

@@ -1,0 +1,111 @@
+"""Judging letters in other processes, so that it takes no time of the one that reads and writes Kafka."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from redrive.avro.schema import AvroSchema
+from redrive.deadletters.correction.judging import Decision, Judge, Piece
+from redrive.deadletters.correction.targets import Targets
+from redrive.deadletters.dialects import Record
+from redrive.errors import StalePlanError
+from redrive.pump.workers import Workers
+from redrive.rules import Direction, RuleFile, RuleSet
+from redrive.schemas import SchemaRegistry, Writer
+
+
+class JudgeElsewhere:
+    """Judges as `Judge` does, in other processes; see `redrive.deadletters.correction.judging.Judging`.
+
+    Args:
+        workers: the processes.
+        rules: see `Judge`, likewise ``targets`` and ``attempts``.
+        registry: what a client of the registry needs, for values written by schemas that a process has not seen yet.
+
+    Raises, beside what `Judge` does:
+        StalePlanError: a function that the rules name is no longer what it was when they were read.
+    """
+
+    def __init__(
+        self, workers: Workers, rules: RuleSet | None, targets: Targets, registry: Mapping[str, Any], *, attempts: int
+    ) -> None:
+        self._workers = workers
+        spec = _Spec(
+            rules=rules.file if rules else None,
+            digest=rules.digest if rules else "",
+            targets={
+                topic: target if isinstance(target, str) else (target.schema_id, target.version, target.schema)
+                for topic, target in targets.items()
+            },
+            registry=dict(registry),
+            attempts=attempts,
+        )
+        self._spec = pickle.dumps(spec)
+
+    def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
+        """Judge pieces, some of them ahead."""
+
+        def pack(piece: Piece) -> bytes:
+            return _encode(_Batch(origins, [record for record in piece if isinstance(record, Record)]))
+
+        for piece, decisions in self._workers.map(judge_batch, self._spec, pieces, pack):
+            yield piece, _decisions.decode(decisions)
+
+
+def judge_batch(spec: bytes, batch: bytes) -> bytes:
+    """Judge a batch of letters, as `Judge` does; gives their decisions. For `Workers.map`."""
+    judge, given = _judge(spec), _batches.decode(batch)
+    judgements = (judge.judge(record, given.origins % record.offset) for record in given.records)
+    # Without what only people look at.
+    return _encode([Decision(made.kind, made.reason, made.rules, made.event) for made in judgements])
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """What a judge is made of, in a form that travels."""
+
+    rules: RuleFile | Direction | None
+    digest: str
+    targets: dict[str, tuple[int, int, AvroSchema] | str]
+    registry: dict[str, Any]
+    attempts: int
+
+    def judge(self) -> Judge:
+        targets = {
+            topic: target if isinstance(target, str) else Writer(topic, *target)
+            for topic, target in self.targets.items()
+        }
+        return Judge(self._rules(), targets, SchemaRegistry(self.registry).reader(), attempts=self.attempts)
+
+    def _rules(self) -> RuleSet | None:
+        if self.rules is None:
+            return None
+        try:
+            rules = RuleSet(self.rules)
+        except ValueError as error:
+            raise StalePlanError(f"the rules can't be read any more: {error}") from error
+        if rules.digest != self.digest:
+            raise StalePlanError("a function that the rules name has changed")
+        return rules
+
+
+class _Batch(msgspec.Struct, array_like=True):
+    origins: str
+    records: list[Record]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_batches = msgspec.msgpack.Decoder(_Batch)
+_decisions = msgspec.msgpack.Decoder(list[Decision])
+
+
+@lru_cache(maxsize=8)
+def _judge(spec: bytes) -> Judge:
+    made: _Spec = pickle.loads(spec)
+    return made.judge()
