@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -24,8 +26,7 @@ from redrive.migrations.trial import Trial, try_out
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
 from redrive.pump.governor import Governor
-from redrive.pump.model import Transform
-from redrive.pump.pump import Progress
+from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
@@ -124,7 +125,7 @@ class Copying(Work):
     """What the tasks share that copy partitions.
 
     Args:
-        most_parked: so many events may be parked, over all partitions; then the run stops.
+        most_parked: so many events may be parked, over all partitions; at one more the run stops, and does not park it.
     """
 
     def __init__(
@@ -139,18 +140,35 @@ class Copying(Work):
     ) -> None:
         super().__init__(governor, board, patience=patience)
         self.backfilling, self.ends = backfilling, ends
-        self.transform: Transform = transform(backfilling.workers, backfilling.migration.spec)
+        self._transform = transform(backfilling.workers, backfilling.migration.spec)
         self._most_parked = most_parked
+        self._parked: Counter[Unit] = Counter()
+        self._counting = threading.Lock()
 
-    def moved(self, unit: Unit, progress: Progress) -> None:
-        """Hear how far a partition is."""
-        self.board.moved(unit, progress)
-        parked = self.board.totals().parked
+    def transform(self, unit: Unit) -> Transform:
+        """Make what migrates a unit's events, as long as not too many of all units have to be parked."""
+
+        def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
+            with self._counting:
+                self._parked[unit] = self.board.parked(unit)  # what was under way when it was cut off comes again
+            for chunk, became in self._transform(chunks):
+                self._count(unit, sum(isinstance(each, Rejected) for each in became))
+                yield chunk, became
+
+        return transformed
+
+    def _count(self, unit: Unit, rejected: int) -> None:
+        if not rejected:
+            return
+        with self._counting:
+            self._parked[unit] += rejected
+            parked = self._parked.total()
         if parked > self._most_parked:
             self.governor.stop(
-                f"{count(parked, 'event')} had to be parked, and at most {number(self._most_parked)} may be: mend the "
-                "rules, or allow more"
+                f"{count(parked, 'event')} would have to be parked, and at most {number(self._most_parked)} may be: "
+                "mend the rules, or allow more"
             )
+            self.governor.check()
 
 
 class _Standing:
@@ -180,14 +198,14 @@ def copy_partition(unit: str, standing: _Standing, work: Copying) -> UnitResult:
         return copy(
             shared.client,
             of,
-            work.transform,
+            work.transform(of),
             migration=shared.migration.digest,
             operation=shared.run.id,
             first=at.first,
             until=partial(work.ends.of, of.partition),
             total=at.left,
             governor=work.governor,
-            on_progress=partial(work.moved, of),
+            on_progress=partial(work.board.moved, of),
         )
 
 

@@ -23,7 +23,7 @@ _Result = bytes | str | list[str] | None
 
 _pack = msgspec.msgpack.Encoder().encode
 _events = msgspec.msgpack.Decoder(list[Event])
-_results = msgspec.msgpack.Decoder(list[_Result])
+_results: msgspec.msgpack.Decoder[list[_Result]] = msgspec.msgpack.Decoder()
 _pairs = msgspec.msgpack.Decoder(list[Pair])
 _texts = msgspec.msgpack.Decoder(list[str])
 
