@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from redrive.cli import cluster, config, debts, dlq, operations, rules, standby, topics
+from redrive.cli import backfill, cluster, config, debts, dlq, operations, rules, standby, topics
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.publish import publish
@@ -42,5 +42,6 @@ app.command()(consume)
 app.add_typer(standby.app, name="standby")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(rules.app, name="rules")
+app.add_typer(backfill.app, name="backfill")
 app.add_typer(operations.app, name="operations")
 app.add_typer(debts.app, name="debts")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from redrive.errors import OtherMigrationError, UnknownTopicError
+from redrive.migrations.positions import Positions
 from redrive.migrations.source import copied
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
@@ -55,7 +57,16 @@ def survey(client_config: ClientConfig, cluster: str, source: str, target: str, 
     lows, ends = start_offsets(client_config, source), end_offsets(client_config, source)
     units = [Unit(cluster, source, target, partition) for partition in range(len(ends))]
     saved = read_cursors(client_config, (unit.name for unit in units))
-    return [
+    standings = [
         Standing(unit, low, copied(saved.get(unit.name), unit, migration), end)
         for unit, low, end in zip(units, lows, ends, strict=True)
     ]
+    try:
+        with Positions(client_config, cluster, source, target) as positions:
+            for standing in standings:
+                if standing.next is None and positions.in_source(standing.unit.partition, 0) is not None:
+                    raise OtherMigrationError(source, target)  # of one that was abandoned, and not to its end
+    except UnknownTopicError as error:
+        if error.topic != target:
+            raise
+    return standings
