@@ -23,6 +23,7 @@ from tasks.approval import RefusedByPersonError, approve, bind
 from tasks.backfill import (
     Backfilling,
     Copying,
+    compare_schemas,
     compare_topics,
     copy_partitions,
     look_at_groups,
@@ -30,6 +31,7 @@ from tasks.backfill import (
     move,
     move_back,
     try_migration,
+    try_way_back,
 )
 from tasks.backfill_plan import approval_text, headline, report_plan
 from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved
@@ -202,7 +204,16 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
         look_at_groups(work, backfill.groups, back=False)
     trial = try_migration(work, backfill.sample or None)
     goal: Literal["copy", "cut_over"] = "copy" if backfill.goal == "copy" else "cut_over"
-    return Plan(goal, work.migration, work.topics, tuple(work.standings), trial, tuple(work.groups))
+    return Plan(
+        goal=goal,
+        migration=work.migration,
+        topics=work.topics,
+        standings=tuple(work.standings),
+        trial=trial,
+        back=try_way_back(work),
+        differences=compare_schemas(work, trial),
+        groups=tuple(work.groups),
+    )
 
 
 def needs_approval(config: Config, plan: Plan) -> bool:

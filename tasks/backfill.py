@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from redrive.config import Config
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
+from redrive.migrations.compatibility import Finding
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.ends import Ends
 from redrive.migrations.groups import Group, Groups
@@ -22,7 +23,7 @@ from redrive.migrations.migration import Migration, prepare
 from redrive.migrations.moving import GroupMove, move_groups, move_groups_back
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing, survey
-from redrive.migrations.trial import Trial, try_out
+from redrive.migrations.trial import Back, Trial, try_back, try_out
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
 from redrive.pump.governor import Governor
@@ -103,6 +104,26 @@ def try_migration(work: Backfilling, sample: int | None) -> Trial:
     trial = try_out(work.client, work.standings, transform(work.workers, work.migration.spec), sample=sample)
     get_run_logger().info("tried on %s in %.1f s", count(trial.events, "event"), trial.seconds)
     return trial
+
+
+@task(task_run_name="try the way back", **PATIENTLY)
+def try_way_back(work: Backfilling) -> Back | None:
+    """Say what taking events up and down again would lose; None: there is no way back.
+
+    Raises:
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    return try_back(work.client, work.standings, work.migration) if work.migration.has_way_back else None
+
+
+@task(task_run_name="compare schemas", **BRIEFLY)
+def compare_schemas(work: Backfilling, trial: Trial) -> dict[int, list[Finding]]:
+    """Say where the schemas of the events that were tried differ from the target's.
+
+    Raises:
+        UnavailableError: the registry does not answer.
+    """
+    return work.migration.differences(sorted(each for each in trial.schemas if each is not None))
 
 
 @dataclass(frozen=True, slots=True)

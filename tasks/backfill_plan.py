@@ -15,6 +15,11 @@ from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
 
+_NO_WAY_BACK = (
+    "> **No way back:** the rules have no `down`. Consumers that have moved can go back to the old topic, but events that "
+    "are published under the new schema can't."
+)
+
 
 def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | None) -> None:
     """Show the plan of a run."""
@@ -61,6 +66,8 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
             [(str(each.unit.partition), each.left, 0, number(each.left)) for each in plan.standings[:MOST_ROWS]],
         ),
         *_trial(plan),
+        *_way_back(plan),
+        *_schemas(plan),
         *_groups(plan),
         *_topics(plan),
         table(["", ""], _facts(plan, digest, rate), left=2),
@@ -112,6 +119,57 @@ def _trial(plan: Plan) -> list[str]:
         rows_of_reasons = [[cell(reason), events] for reason, events in trial.skipped.most_common(MOST_ROWS)]
         parts.append(table(["left out because", "events"], rows_of_reasons))
     return parts
+
+
+def _way_back(plan: Plan) -> list[str]:
+    back = plan.back
+    if back is None:
+        return [_NO_WAY_BACK]
+    if not back.events:
+        return []
+    stayed = sum(back.stayed.values())
+    if not back.lost and not stayed:
+        return [f"Up and down again, {count(back.events, 'event')} came back as they were."]
+    parts = [f"### What the way back loses, of {count(back.events, 'event')}"]
+    if back.lost:
+        rows = [[f"`{cell(path)}`", events] for path, events in back.lost.most_common(MOST_ROWS)]
+        parts.append(table(["field that differs", "events"], rows))
+    if stayed:
+        rows = [[cell(reason), events] for reason, events in back.stayed.most_common(MOST_ROWS)]
+        parts.append(table(["did not come back", "events"], rows))
+    return parts
+
+
+def _schemas(plan: Plan) -> list[str]:
+    if not plan.trial.schemas:
+        return []
+    rows = [
+        ["none" if schema_id is None else str(schema_id), _difference(plan, schema_id), events]
+        for schema_id, events in plan.trial.schemas.most_common(MOST_ROWS)
+    ]
+    head = ["schema id", "to the target's schema", "events tried"]
+    parts = ["### What the events are written with", table(head, rows, left=2)]
+    findings = [
+        [str(schema_id), f"`{cell(finding.path or '(value)')}`", cell(finding.reason), cell(finding.supply)]
+        for schema_id, found in plan.differences.items()
+        for finding in found
+    ]
+    if findings:
+        head = ["schema id", "field", "what is there", "what a rule has to do"]
+        parts.append(table(head, findings[:MOST_ROWS], left=4))
+    return parts
+
+
+def _difference(plan: Plan, schema_id: int | None) -> str:
+    if schema_id is None:
+        return "no frame, or a tombstone"
+    if schema_id == plan.migration.recipe.target:
+        return "is the target's"
+    found = plan.differences.get(schema_id, ())
+    broken = sum(finding.breaks for finding in found)
+    if broken:
+        return f"{count(broken, 'difference')} that Avro can't resolve"
+    return "Avro resolves it" + (", with losses" if found else "")
 
 
 def _groups(plan: Plan) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 
 from redrive.avro.schema import AvroSchema, parse
 from redrive.config import Config
-from redrive.errors import ConfigError, SchemaError
+from redrive.errors import ConfigError, SchemaError, WireFormatError
+from redrive.migrations.compatibility import Finding, compare
 from redrive.migrations.migrator import Direction, Recipe
-from redrive.rules import digest_of, read_migration
+from redrive.rules import digest_of, parse_migration, read_migration
 from redrive.schemas import SchemaRegistry
 
 UNREGISTERED = 0
@@ -45,6 +47,26 @@ class Migration:
     def is_registered(self) -> bool:
         """Whether the target's schema is in the registry."""
         return self.recipe.target != UNREGISTERED
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether its rules say how events become what they were; without rules, that is for Avro."""
+        rules = self.recipe.rules
+        return not rules or parse_migration(rules, self.recipe.file).down is not None
+
+    def differences(self, schema_ids: Iterable[int]) -> dict[int, list[Finding]]:
+        """Say where events of other schemas can't become the target's by themselves; unknown ids are left out.
+
+        Raises:
+            UnavailableError: the registry does not answer.
+        """
+        found = {}
+        registry = SchemaRegistry(self.registry)
+        for schema_id in schema_ids:
+            with suppress(WireFormatError, SchemaError):
+                found[schema_id] = compare(registry.schema(schema_id), self.schema)
+        registry.close()
+        return {schema_id: findings for schema_id, findings in found.items() if findings}
 
     @property
     def schema(self) -> AvroSchema:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from redrive.migrations.compatibility import Finding
 from redrive.migrations.groups import Group
 from redrive.migrations.migration import Migration
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing
-from redrive.migrations.trial import Trial
+from redrive.migrations.trial import Back, Trial
 
 Goal = Literal["copy", "cut_over"]
 
@@ -24,6 +26,8 @@ class Plan:
         topics: both of them.
         standings: how far each partition is.
         trial: what trying the migration has shown.
+        back: what taking some events up and down again has shown; None: there is no way back.
+        differences: schema id → where its events can't become the target's by themselves.
         groups: consumer groups that are to be moved.
     """
 
@@ -32,6 +36,8 @@ class Plan:
     topics: Shadow
     standings: tuple[Standing, ...]
     trial: Trial
+    back: Back | None
+    differences: Mapping[int, Sequence[Finding]]
     groups: tuple[Group, ...]
 
     @property

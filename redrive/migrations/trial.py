@@ -7,11 +7,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from redrive.errors import WireFormatError
 from redrive.events import Event
+from redrive.migrations.migration import Migration
+from redrive.migrations.round_trip import Returned, RoundTrip
 from redrive.migrations.source import event_of
 from redrive.migrations.survey import Standing
 from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
 from redrive.pump.readback import ClientConfig, scan
+from redrive.schemas import SchemaRegistry
+from redrive.wire import schema_id_of
+
+MOST_BACK = 1_000
+"""Events that are taken up and down again."""
 
 _RANGES = 5
 _MOST_REASONS = 50
@@ -29,6 +37,7 @@ class Trial:
         skipped: reason → events that a rule leaves out.
         rejected: reason → events that can't be migrated.
         places: reason → the first event that it is about, as ``topic/partition@offset``.
+        schemas: schema id → events that are written with it; None: those without a frame, tombstones too.
         before: bytes of the values of those that would get a new one.
         after: bytes of their new values.
         seconds: how long it took, reading included.
@@ -41,9 +50,25 @@ class Trial:
     skipped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     places: dict[str, str] = field(default_factory=dict)
+    schemas: Counter[int | None] = field(default_factory=Counter)
     before: int = 0
     after: int = 0
     seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Back:
+    """What taking events up and down again has shown.
+
+    Attributes:
+        events: so many were tried.
+        lost: path of a field → events in which it is not what it was.
+        stayed: reason → events that did not come back.
+    """
+
+    events: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    stayed: Counter[str] = field(default_factory=Counter)
 
 
 def try_out(
@@ -77,6 +102,31 @@ def _chunks(client_config: ClientConfig, standings: Sequence[Standing], sample: 
                 yield Chunk([event_of(message, unit) for message in messages], b"")
 
 
+def try_back(
+    client_config: ClientConfig, standings: Sequence[Standing], migration: Migration, *, most: int = MOST_BACK
+) -> Back:
+    """Take some events up and down again, to tell what the way back would lose.
+
+    Raises:
+        UnavailableError: the cluster or the registry does not answer.
+    """
+    back = Back()
+    registry = SchemaRegistry(migration.registry)
+    try:
+        trip = RoundTrip(migration.recipe, registry.schema)
+        for chunk in _chunks(client_config, standings, most // max(1, len(standings))):
+            for event in chunk.events:
+                returned = trip.round_trip(event)
+                back.events += 1
+                if isinstance(returned, Returned):
+                    back.lost.update(returned.lost)
+                else:
+                    back.stayed[_bounded(back.stayed, returned.reason)] += 1
+    finally:
+        registry.close()
+    return back
+
+
 def _ranges(begin: int, end: int, sample: int | None) -> list[tuple[int, int]]:
     """Give the offsets to read, as first and last + 1."""
     left = end - begin
@@ -91,6 +141,7 @@ def _ranges(begin: int, end: int, sample: int | None) -> list[tuple[int, int]]:
 
 def _add(trial: Trial, event: Event, became: Transformed) -> None:
     trial.events += 1
+    trial.schemas[_schema_id(event.value)] += 1
     if became is event:
         trial.unchanged += 1
     elif isinstance(became, Event):
@@ -103,6 +154,13 @@ def _add(trial: Trial, event: Event, became: Transformed) -> None:
         reason = _bounded(trial.rejected, became.reason)
         trial.rejected[reason] += 1
         trial.places.setdefault(reason, _place(event))
+
+
+def _schema_id(value: bytes | None) -> int | None:
+    try:
+        return None if value is None else schema_id_of(value)
+    except WireFormatError:
+        return None
 
 
 def _bounded(reasons: Counter[str], reason: str) -> str:
