@@ -16,8 +16,8 @@ from tasks.words import cell, count, duration, number, size, table
 MOST_ROWS = 50
 
 _NO_WAY_BACK = (
-    "> **No way back:** the rules have no `down`. Consumers that have moved can go back to the old topic, but events that "
-    "are published under the new schema can't."
+    "> **No way back:** the rules have no `down`. Consumers that have moved can go back to the old topic, but events "
+    "that are published under the new schema can't."
 )
 
 
