@@ -188,7 +188,7 @@ class _Scan:
                 if offset >= end - 1:
                     done.add(partition)
             elif error.code() != KafkaError._PARTITION_EOF:
-                _raise_if_hopeless(error, self._topic)
+                raise_if_hopeless(error, self._topic)
             elif offset >= todo.get(partition, 0):
                 done.add(partition)
         finished = [p for p in done if todo.pop(p, None) is not None]
@@ -340,7 +340,8 @@ def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> Un
     return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {cause.str()}")
 
 
-def _raise_if_hopeless(error: KafkaError, topic: str) -> None:
+def raise_if_hopeless(error: KafkaError, topic: str) -> None:
+    """Raise `UnavailableError` for what a reader is told that waiting does not mend."""
     if error.fatal() or error.code() in (
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
