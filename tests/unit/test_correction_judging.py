@@ -12,10 +12,11 @@ import pytest
 
 from redrive import tagged_json
 from redrive.avro.schema import parse
-from redrive.deadletters.correction import Judge, Judgement, Rules, marks
-from redrive.deadletters.correction import judging as code
-from redrive.deadletters.correction.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE, Targets
+from redrive.deadletters.correction import Judge, Judgement, Rules
 from redrive.deadletters.dialects import Record
+from redrive.deadletters.judging import judge as code
+from redrive.deadletters.judging import marks
+from redrive.deadletters.judging.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE, Targets
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value, read_letter, without_value
 from redrive.errors import UnavailableError
 from redrive.events import Event, Headers
