@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan, judging, targets
+from redrive.deadletters.correction import JOB, Plan
 from redrive.deadletters.correction.source import GONE
+from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
 from tasks.ending import plan_key
 from tasks.operations import Run
@@ -22,7 +23,7 @@ OUTCOMES = {
     "leave": "left as they are, and open",
     "gone": "no longer in their topics: given up",
 }
-REASONS = judging.REASONS | targets.REASONS | {GONE: "deleted from its topic, by retention or by somebody"}
+REASONS = judge.REASONS | targets.REASONS | {GONE: "deleted from its topic, by retention or by somebody"}
 _POLICY = {
     "hold": "they are **held**: left open",
     "publish": "they are **published all the same**",

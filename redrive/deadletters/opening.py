@@ -7,7 +7,7 @@ from redrive.deadletters.letter import RAW, Letter, is_own, read_letter
 from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
 
 CORRECTION_HEADER = "redrive-correction"
-"""What a correction says of itself on the events that it writes; see `redrive.deadletters.correction.marks`."""
+"""What a correction says of itself on the events that it writes; see `redrive.deadletters.judging.marks`."""
 
 _OF_JOBS = (OPERATION_HEADER, SOURCE_HEADER, CORRECTION_HEADER)
 _FOREIGN = (connect.PREFIX, *spring.PREFIXES, confluent.PREFIX)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +11,19 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from pydantic import ValidationError
 
+import tasks.correction
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
+from redrive.deadletters.correction import source
 from redrive.deadletters.letter import read_letter
 from redrive.pump.parking import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
+from tasks.pace import Pace, running, set_pace, variable_name
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic
 
@@ -161,6 +167,64 @@ def test_what_a_run_has_corrected_and_not_entered_is_entered_by_the_next_and_not
     assert [value["id"] for value in clinic.values()] == [1, 2, 3]
     assert set(clinic.fates().values()) == {"published"}
     assert (clinic.operation().counts or {})["published"] == 1
+
+
+FATAL = """
+  - name: fatal
+    match: {when: "value.note == 'fatal'"}
+    function: tests.unit.rule_functions:die_once
+"""
+
+
+def test_a_process_that_judges_and_dies_costs_a_retry_and_no_letter(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared = tmp_path / "spared"
+    spared.write_text(str(os.getpid()))  # which judges the plan
+    monkeypatch.setenv("SPARED_BY_DIE_ONCE", str(spared))
+    monkeypatch.setattr(tasks.correction, "MANY_LETTERS", 1)
+    monkeypatch.setattr(source, "_PIECE", 10)
+    clinic.settings('approval = "none"\n[jobs]\nprocesses = 2')
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(rules.read_text().replace("rules:", f"rules:{FATAL}", 1))
+    clinic.publish(*({"id": str(number), "note": "fatal" if number == 150 else None} for number in range(300)))
+    clinic.triage()
+
+    state = run()
+
+    assert word(state) == "proved", state.message
+    assert not spared.exists()
+    assert [value["id"] for value in clinic.values()] == list(range(300))
+    assert clinic.fates() == dict.fromkeys(range(300), "published")
+
+
+def test_its_pace_can_be_changed_while_it_works(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_PIECE", 10)
+    clinic.publish(*({"id": str(number)} for number in range(1_000)))
+    clinic.triage()
+    states: list[State[Any]] = []
+    api = PREFECT_API_URL.value()
+
+    def slowly() -> None:
+        with temporary_settings(updates={PREFECT_API_URL: api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            states.append(run(rate=10))  # 100 s
+
+    thread = threading.Thread(target=slowly)
+    began = time.monotonic()
+    thread.start()
+    with get_client(sync_client=True) as client:
+        while not (own := _variable(clinic)) or own not in running(client, "dlq-correction"):
+            time.sleep(0.2)
+        set_pace(client, own, Pace(rate=None))
+    thread.join(90)
+    assert [word(state) for state in states] == ["proved"]
+    assert time.monotonic() - began < 60
+    assert "at most 10 events/s, then full speed" in clinic.shown(report_key("dlq-correction"))
+
+
+def _variable(clinic: Clinic) -> str:
+    operation = clinic.operation()
+    return variable_name(operation.job, operation.id) if operation.job == "dlq-correction" else ""
 
 
 def test_a_small_correction_does_not(clinic: Clinic) -> None:

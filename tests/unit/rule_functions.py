@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 from redrive.deadletters.letter import Letter
@@ -44,3 +47,12 @@ def nothing_sensible(value: Any, letter: Letter) -> Any:
 
 def tombstone(value: Any, letter: Letter) -> Any:
     return None
+
+
+def die_once(value: Any, letter: Letter) -> Any:
+    """Kill the process that judges; not the one that is named in the file, and only as long as there is the file."""
+    file = Path(os.environ["SPARED_BY_DIE_ONCE"])
+    if file.exists() and file.read_text() != str(os.getpid()):
+        file.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value | {"id": int(value["id"])}

@@ -12,10 +12,12 @@ import pytest
 
 from redrive import tagged_json
 from redrive.avro.schema import parse
-from redrive.deadletters.correction import Judge, Judgement, Rules, marks
-from redrive.deadletters.correction import judging as code
-from redrive.deadletters.correction.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE, Targets
+from redrive.deadletters.correction import Judge, Judgement, Rules
 from redrive.deadletters.dialects import Record
+from redrive.deadletters.judging import judge as code
+from redrive.deadletters.judging import marks
+from redrive.deadletters.judging.judge import Decision
+from redrive.deadletters.judging.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE, Targets
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value, read_letter, without_value
 from redrive.errors import UnavailableError
 from redrive.events import Event, Headers
@@ -92,6 +94,15 @@ def of_bytes(value: bytes | None, **more: Any) -> Event:
 def with_header(letter: Event, name: str, value: bytes) -> Event:
     letter.headers = [(name, value) if each == name else (each, old) for each, old in letter.headers]
     return letter
+
+
+def but_for_the_time_of_day(decision: Decision) -> tuple[Any, ...]:
+    """A decision without what letters that go back say of when they were written."""
+    event = decision.event
+    if event is not None and decision.kind != "publish":
+        headers = [header for header in event.headers if header[0] != "redrive-at"]
+        event = msgspec.structs.replace(event, headers=headers, timestamp=0)
+    return decision.kind, decision.reason, decision.rules, event
 
 
 def mark(event: Event | None) -> marks.Mark:

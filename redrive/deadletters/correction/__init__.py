@@ -12,11 +12,11 @@ from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
-from redrive.deadletters.correction.elsewhere import JudgeElsewhere
-from redrive.deadletters.correction.judging import Judge, Judgement, Judging, Rules
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Sample, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
+from redrive.deadletters.judging.elsewhere import JudgeElsewhere
+from redrive.deadletters.judging.judge import Judge, Judgement, Judging, Rules
 
 __all__ = [
     "JOB",

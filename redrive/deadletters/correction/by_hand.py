@@ -16,16 +16,16 @@ from typing import Any, Self
 
 from redrive import tagged_json
 from redrive.config import Config
-from redrive.deadletters.correction import judging, targets
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.earlier import settle_earlier
-from redrive.deadletters.correction.judging import Judge
 from redrive.deadletters.correction.order_guard import Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
 from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.judging import judge, targets
+from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_record, still_is
@@ -40,7 +40,7 @@ from redrive.schemas import SchemaRegistry, Writer
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judging.REASONS | targets.REASONS
+_REASONS = judge.REASONS | targets.REASONS
 
 
 class Edit:
@@ -158,7 +158,7 @@ class LetterInHand:
         terms = Terms(edit.digest, "hold", self.config.corrections.attempts, selection, upto)
         _, _, plan = self._plan(edit, terms)
         if not plan.counts["publish"]:
-            kind, reason = next(iter(plan.reasons), ("leave", judging.NO_RULE))
+            kind, reason = next(iter(plan.reasons), ("leave", judge.NO_RULE))
             raise UncorrectableLetterError(str(self.known.id), _REASONS.get(reason, f"{kind}: {reason}"))
         return plan
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.judging import Judging
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.source import LetterSource
 from redrive.deadletters.fate import Fate
+from redrive.deadletters.judging.judge import Judging
 from redrive.errors import StalePlanError
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor

@@ -11,10 +11,10 @@ from typing import Any
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context
 from redrive.deadletters.correction.diff import Change, diff
-from redrive.deadletters.correction.judging import Judgement
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.source import GONE, origins, read_letters
-from redrive.deadletters.correction.targets import Targets
+from redrive.deadletters.judging.judge import Judgement
+from redrive.deadletters.judging.targets import Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack

@@ -12,10 +12,10 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from redrive.deadletters.correction import marks
 from redrive.deadletters.correction.batch import Unit
 from redrive.deadletters.correction.source import STREAM
 from redrive.deadletters.fate import Fate
+from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.opening import CORRECTION_HEADER
 from redrive.events import Headers

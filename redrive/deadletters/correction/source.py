@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.judging import Decision, Judging, Piece
 from redrive.deadletters.correction.order_guard import NEWER_EVENT, OrderGuard, Policy
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate, FateName
+from redrive.deadletters.judging.judge import Decision, Judging, Piece
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_records
 from redrive.errors import UnknownTopicError

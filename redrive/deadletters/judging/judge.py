@@ -8,10 +8,10 @@ from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
-from redrive.deadletters.correction import marks
-from redrive.deadletters.correction.targets import NO_TOPIC, Targets
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.dialects.reading import path
+from redrive.deadletters.judging import marks
+from redrive.deadletters.judging.targets import NO_TOPIC, Targets
 from redrive.deadletters.letter import RAW, Letter, letter_again
 from redrive.deadletters.letter_value import value_of
 from redrive.deadletters.opening import CORRECTION_HEADER, open_letter
@@ -47,7 +47,7 @@ REASONS = {
     ATTEMPTS: "it has become a dead letter as often as is allowed",
     SKIPPED_BY_RULE: "a rule says that it need not go on",
 }
-"""What the reasons of judgements mean; those of `redrive.deadletters.correction.targets` come on top."""
+"""What the reasons of judgements mean; those of `redrive.deadletters.judging.targets` come on top."""
 
 _KEY = re.compile(r"has a key \(.*\) that", re.DOTALL)
 
@@ -97,7 +97,7 @@ Piece = Sequence[Record | int]
 
 
 class Judging(Protocol):
-    """What judges letters piece by piece: a `Judge`, or `redrive.deadletters.correction.elsewhere.JudgeElsewhere`."""
+    """What judges letters piece by piece: a `Judge`, or `redrive.deadletters.judging.elsewhere.JudgeElsewhere`."""
 
     def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
         """Yield each piece, in order, with a decision for each letter of it that is not gone.

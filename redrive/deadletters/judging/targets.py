@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from redrive.config import Config
 from redrive.errors import SchemaError, UnknownTopicError
 from redrive.pump.readback import partition_count
 from redrive.schemas import SchemaRegistry, Writer
+
+if TYPE_CHECKING:
+    from redrive.config import Config
 
 Targets = dict[str, Writer | str]
 """Main topic → what encodes its values, or, as a code, why nothing can be published to it."""

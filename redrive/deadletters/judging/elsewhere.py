@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from redrive.avro.schema import AvroSchema
-from redrive.deadletters.correction.judging import Decision, Judge, Piece
-from redrive.deadletters.correction.targets import Targets
 from redrive.deadletters.dialects import Record
+from redrive.deadletters.judging.judge import Decision, Judge, Piece
+from redrive.deadletters.judging.targets import Targets
 from redrive.errors import StalePlanError
 from redrive.pump.workers import Workers
 from redrive.rules import Direction, RuleFile, RuleSet
@@ -21,7 +21,7 @@ from redrive.schemas import SchemaRegistry, Writer
 
 
 class JudgeElsewhere:
-    """Judges as `Judge` does, in other processes; see `redrive.deadletters.correction.judging.Judging`.
+    """Judges as `Judge` does, in other processes; see `redrive.deadletters.judging.judge.Judging`.
 
     Args:
         workers: the processes.
