@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
 from redrive.errors import HeldError, OtherMigrationError, StalePlanError, UnavailableError
+from redrive.migrations.census import Count
 from redrive.migrations.ends import Ends
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
@@ -26,6 +28,7 @@ from tasks.backfill import (
     compare_schemas,
     compare_topics,
     copy_partitions,
+    count_schemas,
     look_at_groups,
     look_at_topics,
     move,
@@ -226,6 +229,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     """Copy, compare, move the groups, report."""
     run = work.run
     look_at_topics(work, backfill.rules, registering=True)
+    plan = replace(plan, migration=work.migration)  # its schema has an id now
     board = Board({standing.unit: standing.left for standing in work.standings})
     began = time.monotonic()
     with (
@@ -238,10 +242,11 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     seconds = time.monotonic() - began
     checked: list[Checked] = []
     moved: list[GroupMove] = []
-    schemas: dict[int | None, int] = {}
+    schemas = Count()
     unverified = ""
     try:
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
+        schemas = count_schemas(work)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
             look_at_groups(work, backfill.groups, back=False)
             if not any(each.findings for each in checked):

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from redrive.config import Config
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
+from redrive.migrations.census import Count, take_census
 from redrive.migrations.compatibility import Finding
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.ends import Ends
@@ -301,6 +302,16 @@ class _Copied:
 
 def _compacted(config: dict[str, str]) -> bool:
     return "compact" in config.get("cleanup.policy", "")
+
+
+@task(task_run_name="count schema ids in {work.target}", **PATIENTLY)
+def count_schemas(work: Backfilling) -> Count:
+    """Count the target's events by the schema that they are written with.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    return take_census(work.client, work.target).total
 
 
 @task(task_run_name="move consumer groups", **BRIEFLY)

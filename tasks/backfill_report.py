@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from redrive.migrations.census import Count
 from redrive.migrations.groups import Group
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
@@ -38,7 +39,7 @@ class Ending(Judged[UnitEnd]):
         ends: how the work at each partition has ended.
         checked: what comparing both topics has found.
         how: what was compared.
-        schemas: schema id → events of the target; None: those without a frame.
+        schemas: the target's events, by the schema that they are written with.
         moved: what became of the consumer groups.
         unverified: why there was no comparison, if there was none.
         seconds: how long copying took.
@@ -52,7 +53,7 @@ class Ending(Judged[UnitEnd]):
     ends: Sequence[UnitEnd]
     checked: Sequence[Checked]
     how: How
-    schemas: Mapping[int | None, int]
+    schemas: Count
     moved: Sequence[GroupMove]
     unverified: str
     seconds: float
@@ -152,7 +153,7 @@ class Ending(Judged[UnitEnd]):
             "pace": self.started_pace,
             "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
             "reasons": dict(self.reasons),
-            "schemas": {str(schema_id): events for schema_id, events in self.schemas.items()},
+            "schemas": {str(schema_id): events for schema_id, events in self.schemas.ids.items()},
             "groups": [
                 {
                     "group": each.group,
@@ -242,7 +243,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
     ]
     parts.append(table(["", ""], facts, left=2))
-    if ending.schemas:
+    if ending.schemas.events:
         parts += ["### Schema ids in the target", _schemas_table(ending)]
     if ending.moved:
         parts += ["### Consumer groups", _moves_table(ending.moved)]
@@ -272,11 +273,13 @@ def _compared(how: How, events: int) -> str:
 
 
 def _schemas_table(ending: Ending) -> str:
-    now = ending.plan.migration.recipe.target
-    names = {None: "no frame, or a tombstone", now: f"{now} (the target's)"}
-    rows = [[names.get(schema_id, str(schema_id)), events] for schema_id, events in sorted(
-        ending.schemas.items(), key=lambda each: -each[1]
-    )]  # fmt: skip
+    now, schemas = ending.plan.migration.recipe.target, ending.schemas
+    rows: list[list[object]] = [
+        [f"{schema_id}, the target's" if schema_id == now else f"{schema_id}", events]
+        for schema_id, events in sorted(schemas.ids.items(), key=lambda each: -each[1])[:MOST_ROWS]
+    ]
+    others = (("tombstones", schemas.tombstones), ("no frame", schemas.unframed))
+    rows += [[word, events] for word, events in others if events]
     return table(["schema id", "events"], rows)
 
 
