@@ -388,3 +388,16 @@ class ThrottleTooLowError(RedriveError):
             f"a throttle of {rate:,} bytes/s can't converge: new events of the partitions that move take "
             f"{needed:,.0f} bytes/s of it on broker {broker}; give at least {least:,} bytes/s, or move fewer at a time"
         )
+
+
+class FleetError(RedriveError):
+    """What runs a cluster's brokers can't tell their load, or can't add any.
+
+    Attributes:
+        fleet: the setting or the system that it is about, such as ``clusters.local.fleet.add``.
+        reason: what went wrong, and what to do.
+    """
+
+    def __init__(self, fleet: str, reason: str) -> None:
+        self.fleet, self.reason = fleet, reason
+        super().__init__(f"{fleet}: {reason}")

@@ -18,6 +18,7 @@ from redrive.config.sections import (
     Name,
     RebalancingConfig,
     RegistryConfig,
+    ScalingConfig,
     StandbyConfig,
     TopicConfig,
     TopicName,
@@ -96,6 +97,7 @@ class Config(BaseSettings):
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
+    scaling: ScalingConfig = Field(default_factory=ScalingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]
