@@ -26,6 +26,7 @@ Word = Literal[
     "nothing to correct",
     "nothing to move",
     "rolled back",
+    "nothing to add",
 ]
 """How a run ended, in one word."""
 
