@@ -64,11 +64,11 @@ class CommandFleet:
         """
         begun, found = self._clock(), list[Sample]()
         while True:
-            found.append(Sample(self._clock(), self._load()))
-            next_at = begun + len(found) * self.step(seconds)
-            if next_at > begun + seconds:
+            load = self._load()
+            found.append(Sample(self._clock(), load))
+            if found[-1].at >= begun + seconds:
                 return found
-            self._sleep(max(0.0, next_at - self._clock()))
+            self._sleep(max(0.0, begun + len(found) * self.step(seconds) - self._clock()))
 
     def shape(self) -> Shape:
         """Say what the commands can't: nothing. How many brokers there are, the cluster says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from redrive.fleets.fleet import Sample, Shape
@@ -131,11 +132,12 @@ def _high(samples: Sequence[Sample], every: float, brokers: Collection[int], ter
             )
         return False, f"CPU is not high: {last:.0f} %, below {limit}"
     since = next((at for at in reversed(range(len(known))) if means[at] < terms.threshold), -1) + 1
-    for_long, moments = known[-1].at - known[since].at + every, len(known) - since
+    for_long = known[-1].at - known[since].at + every
     if for_long < terms.window:
         return False, f"CPU is {last:.0f} %, not below {limit}, but only for {for_long:,.0f} of {terms.window:,.0f} s"
-    if moments < terms.window / every / 2:
-        return False, f"CPU is {last:.0f} %, but known for only {moments} moments of these {terms.window:,.0f} s"
+    gap = max((later.at - one.at for one, later in pairwise(known[since:])), default=0.0)
+    if gap > max(terms.window / 2, 2 * every):
+        return False, f"CPU is {last:.0f} %, but not known for {gap:,.0f} of {terms.window:,.0f} s"
     return True, f"CPU is not below {limit} for {terms.window:,.0f} s, and {last:.0f} % now"
 
 

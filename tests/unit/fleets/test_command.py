@@ -98,25 +98,18 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_command_that_hangs_is_ended_in_time_with_all_that_it_has_started(tmp_path: Path) -> None:
-    program = (
-        "import subprocess, sys, time, pathlib; child = subprocess.Popen(['sleep', '600']); "
-        "pathlib.Path('child').write_text(str(child.pid)); sys.stderr.write('waiting for a lock'); sys.stderr.flush(); "
-        "time.sleep(600)"
-    )
+    script = "sleep 600 & echo $! >child; echo waiting for a lock >&2; wait"
     began = time.monotonic()
-    with pytest.raises(FleetError, match="has not ended after 1 s; its stderr ends with 'waiting for a lock'"):
-        fleet(tmp_path, add=python(program, "{brokers}"), timeout=1).grow(4)
+    with pytest.raises(FleetError, match="has not ended after 2 s; its stderr ends with 'waiting for a lock'"):
+        fleet(tmp_path, add=["sh", "-c", script, "{brokers}"], timeout=2).grow(4)
     assert time.monotonic() - began < 10
     child = int((tmp_path / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 def test_what_a_command_leaves_running_in_a_session_of_its_own_is_not_waited_for(tmp_path: Path) -> None:
-    program = (
-        "import subprocess, pathlib; child = subprocess.Popen(['sleep', '20'], start_new_session=True); "
-        "pathlib.Path('child').write_text(str(child.pid))"
-    )
+    script = "setsid sleep 20 & echo $! >child"
     began = time.monotonic()
-    fleet(tmp_path, add=python(program, "{brokers}")).grow(4)
+    fleet(tmp_path, add=["sh", "-c", script, "{brokers}"]).grow(4)
     assert time.monotonic() - began < 10
     psutil.Process(int((tmp_path / "child").read_text())).kill()
