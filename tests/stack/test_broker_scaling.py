@@ -167,10 +167,10 @@ class Traffic:
     """A producer and a consumer of the SDK that work the whole time."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
         self.receipts: list[Receipt] = []
         self.received: list[ReceivedEvent] = []
         self._stop = threading.Event()
+        self._producer = EventProducer("billing", config, topics=[TOPIC])
         self._producing = threading.Thread(target=self._produce, daemon=True)
         self._consumer = EventConsumer("billing", config, [TOPIC])
         self._consuming = threading.Thread(target=self._consumer.run, args=(self.received.append,), daemon=True)
@@ -182,10 +182,9 @@ class Traffic:
         return self
 
     def _produce(self) -> None:
-        with EventProducer("shop", self.config, topics=[TOPIC]) as producer:
-            while not self._stop.wait(0.01):
-                number = len(self.receipts)
-                self.receipts.append(producer.publish(TOPIC, f"key-{number % 50}", {"id": number}))
+        while not self._stop.wait(0.01):
+            number = len(self.receipts)
+            self.receipts.append(self._producer.publish(TOPIC, f"key-{number % 50}", {"id": number}))
 
     def stop_producing(self) -> None:
         self._stop.set()
@@ -196,6 +195,7 @@ class Traffic:
         self._consumer.stop()
         self._consuming.join()
         self._consumer.close()
+        self._producer.close()
 
 
 def events_called(prefect: SyncPrefectClient, name: str) -> list[dict[str, Any]]:
