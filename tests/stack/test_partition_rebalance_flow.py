@@ -128,7 +128,7 @@ def test_a_drained_broker_is_empty_with_proof_and_back_again_to_the_exact_order(
     assert (operation.counts or {})["bytes"] >= 2 * MB
     shown = yard.artifact(report_key("partition-rebalance"))
     assert "all replicas in sync" in shown
-    # All other topics were to be left alone: whether the broker is safe to remove depends on what other tests have there.
+    # All other topics were left alone: whether it is safe to remove depends on what other tests have there.
     assert operation.evidence is not None
     held = operation.evidence["still_held"]["3"]
     assert not [partition for partition in held if partition.startswith(yard.topic)]
