@@ -136,7 +136,7 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
                     return finish_early(run, "planned" if scale.mode == "plan" else "nothing to add", why)
                 approved = permit(work, growth, why)
             elif scale.mode == "plan":
-                return finish_early(run, "planned", f"a run goes on with {growth.target} brokers, {growth.step} by now")
+                return finish_early(run, "planned", under_way(growth))
             return carry_out(work, growth, scale, approved)
         except (HeldError, StalePlanError, RefusedByPersonError) as error:
             run.finish("refused", evidence={"reason": str(error)})
@@ -151,7 +151,8 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     """Say what is to be done, and why: what this run has shown before, or by the load now. None: nothing."""
     run, before = work.run, tuple(sorted(work.up))
     kept = run.known_plan if scale.mode == "run" else None
-    if kept is not None:  # it has waited for approval
+    settings = work.config.scaling
+    if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
         if tuple(kept["before"]) != before:
             raise StalePlanError(f"there were the brokers {kept['before']}, and are {list(before)}")
         return Growth(run.id, before, kept["target"]), "as it was shown"
@@ -166,6 +167,11 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
         rest = tuple(id_ for id_ in before if id_ not in empty)
         return Growth(run.id, rest, len(before), "there", empty), decision.why
     return Growth(run.id, before, decision.target), decision.why
+
+
+def under_way(growth: Growth) -> str:
+    """Say what a run would go on with."""
+    return f"a run would go on with what was set about: {growth.target} brokers in all, {growth.step} by now"
 
 
 def weigh(work: Scaling, scale: Scale) -> Decision:

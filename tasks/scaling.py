@@ -230,6 +230,8 @@ def start_moves(work: Scaling, growth: Growth) -> str:
 def follow_moves(work: Scaling, growth: Growth) -> Moves:
     """Follow the moves to their end, or until they wait: for approval, or for a worker that takes them."""
     nobody: float | None = None
+    url = work.run.url.replace(work.run.id, growth.moves)
+    get_run_logger().info("partitions move in run %s", url or growth.moves)
     with get_client(sync_client=True) as client:
         while True:
             try:
@@ -238,7 +240,6 @@ def follow_moves(work: Scaling, growth: Growth) -> Moves:
                 return Moves("", "failed", "somebody has deleted their run")
             state = run.state
             assert state is not None
-            url = work.run.url.replace(work.run.id, growth.moves)
             if state.is_final():
                 word, _, rest = (state.message or "").partition(": ")
                 return Moves(url, word, rest) if word in get_args(Word) else Moves(url, "failed", f"{state}")
