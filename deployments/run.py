@@ -183,6 +183,33 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     _run("schema-backfill", {"backfill": given}, follow=follow, json=json)
 
 
+@app.command("broker-scaling")
+def broker_scaling(  # noqa: PLR0917 (each is an option)
+    mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would be done, or do it.")] = "plan",
+    cluster: Annotated[
+        str | None, typer.Option(help="By its name in the settings; else the only one to scale.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0.1, max=100, help="CPU that is high, in percent.")] = 60,
+    window: Annotated[float, typer.Option(min=1, max=86_400, help="For how many seconds it has to be.")] = 600,
+    step: Annotated[int, typer.Option(min=1, max=60, help="Brokers to add at a time.")] = 1,
+    most: Annotated[int, typer.Option(min=1, max=1_000, help="Brokers that there may be, in all.")] = 12,
+    cool_down: Annotated[float, typer.Option(min=0, help="Seconds after a scaling without another one.")] = 3_600,
+    patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for brokers that were asked for.")] = 7_200,
+    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    json: Json = False,
+) -> None:
+    """Add brokers if CPU of a cluster stays high, and have partitions moved to them.
+
+    Exit code 0: proved, counted, planned, or nothing to add. 1: failed, paused or refused. 3: Prefect does not answer,
+    or no worker takes the run.
+    """
+    given: dict[str, Any] = {
+        "mode": mode, "cluster": cluster, "threshold": threshold, "window": window, "step": step, "most": most,
+        "cool_down": cool_down, "patience": patience,
+    }  # fmt: skip
+    _run("broker-scaling", {"scale": given}, follow=follow, json=json)
+
+
 def pace(  # noqa: PLR0917 (each is an option)
     job: Annotated[
         Literal["standby-replay", "dlq-correction", "partition-rebalance", "schema-backfill"],

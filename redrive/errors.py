@@ -444,3 +444,16 @@ class PartitionsChangedError(RedriveError):
             f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: abandon the "
             "backfill (`redrive backfill abandon`) and begin anew"
         )
+
+
+class FleetError(RedriveError):
+    """What runs a cluster's brokers can't tell their load, or can't add any.
+
+    Attributes:
+        fleet: the setting or the system that it is about, such as ``clusters.local.fleet.add``.
+        reason: what went wrong, and what to do.
+    """
+
+    def __init__(self, fleet: str, reason: str) -> None:
+        self.fleet, self.reason = fleet, reason
+        super().__init__(f"{fleet}: {reason}")

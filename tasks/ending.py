@@ -27,6 +27,7 @@ Word = Literal[
     "nothing to move",
     "rolled back",
     "reverted",
+    "nothing to add",
 ]
 """How a run ended, in one word."""
 

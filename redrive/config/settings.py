@@ -20,6 +20,7 @@ from redrive.config.sections import (
     Name,
     RebalancingConfig,
     RegistryConfig,
+    ScalingConfig,
     StandbyConfig,
     TopicConfig,
     TopicName,
@@ -100,6 +101,7 @@ class Config(BaseSettings):
     backfills: BackfillsConfig = Field(default_factory=BackfillsConfig)
     jobs: JobsConfig = Field(default_factory=JobsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
+    scaling: ScalingConfig = Field(default_factory=ScalingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]
