@@ -61,10 +61,10 @@ def rows(folder: Path) -> list[Row]:
     bench.fill()
     what = "beside a consume, fastavro, produce, commit loop"
     return [
-        compare(f"backfill, {what} (events/s)", lambda: bench.ours(), lambda: bench.loop(), at_least=6),
+        compare(f"backfill, {what} (events/s)", bench.ours, bench.loop, at_least=6),
         compare(
             f"backfill with each event compared at the end, {what} (events/s)",
-            lambda: bench.ours(compared=True), lambda: bench.loop(), at_least=2, runs=1,
+            lambda: bench.ours(compared=True), bench.loop, at_least=2, runs=1,
         ),
     ]  # fmt: skip
 

@@ -32,7 +32,6 @@ from tasks.backfill import (
     look_at_groups,
     look_at_topics,
     move,
-    move_back,
     try_migration,
     try_way_back,
 )
@@ -60,11 +59,12 @@ class Backfill(BaseModel):
         ),
     ] = "plan"
     goal: Annotated[
-        Literal["copy", "cut_over", "revert"],
+        Literal["copy", "cut_over", "feed_back", "revert"],
         Field(
             title="Goal",
             description="copy: fill the target, and follow what comes. cut_over: that, and then move consumer groups "
-            "to exactly their places there. revert: move them back. Each may be run again at any time, and goes on.",
+            "to exactly their places there. feed_back: bring what others publish to the target to the source, by the "
+            "rules' `down`. revert: move consumer groups back. Each may be run again at any time, and goes on.",
         ),
     ] = "copy"
     source: Annotated[str, Field(title="Source", min_length=1, description="The topic whose events are copied.")]
@@ -179,9 +179,12 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
         Workers(config.jobs.worker_processes()) as workers,
     ):
         try:
-            work = Backfilling(config, run, backfill.source, backfill.target, workers)
+            if backfill.goal == "feed_back":
+                work = Backfilling(config, run, (backfill.target, backfill.source), "down", workers)
+            else:
+                work = Backfilling(config, run, (backfill.source, backfill.target), "up", workers)
             if backfill.mode == "run":
-                run.claim([(cluster, backfill.target)], all_or_none=True)
+                run.claim([(cluster, work.target)], all_or_none=True)
             if backfill.goal == "revert":
                 return take_back(work, backfill)
             plan = decide(work, backfill)
@@ -204,11 +207,10 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
     look_at_topics(work, backfill.rules, registering=False)
     work.groups = []
     if backfill.goal == "cut_over":
-        look_at_groups(work, backfill.groups, back=False)
+        look_at_groups(work, work.source, backfill.groups)
     trial = try_migration(work, backfill.sample or None)
-    goal: Literal["copy", "cut_over"] = "copy" if backfill.goal == "copy" else "cut_over"
     return Plan(
-        goal=goal,
+        goal=backfill.goal,
         migration=work.migration,
         topics=work.topics,
         standings=tuple(work.standings),
@@ -248,9 +250,9 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
         schemas = count_schemas(work)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
-            look_at_groups(work, backfill.groups, back=False)
+            look_at_groups(work, work.source, backfill.groups)
             if not any(each.findings for each in checked):
-                moved = move(work, copied, checked)
+                moved = move(work, work.source, work.target)
     except UnavailableError as error:
         unverified = str(error)
     ending = Ending(
@@ -273,9 +275,8 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
 
 def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
     """Move consumer groups back to the source."""
-    look_at_topics(work, backfill.rules, registering=False)
-    look_at_groups(work, backfill.groups, back=True)
-    moved = move_back(work) if backfill.mode == "run" else []
+    look_at_groups(work, work.target, backfill.groups)
+    moved = move(work, work.target, work.source) if backfill.mode == "run" else []
     return finish_moved(work.run, work.groups, moved, mode=backfill.mode)
 
 

@@ -21,9 +21,10 @@ from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.ends import Ends
 from redrive.migrations.groups import Group, Groups
 from redrive.migrations.migration import Migration, prepare
-from redrive.migrations.moving import GroupMove, move_groups, move_groups_back
+from redrive.migrations.migrator import Direction
+from redrive.migrations.moving import GroupMove, move_groups
 from redrive.migrations.shadow import Shadow
-from redrive.migrations.survey import Standing, survey
+from redrive.migrations.survey import Standing, copied_so_far, survey
 from redrive.migrations.trial import Back, Trial, try_back, try_out
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
@@ -58,9 +59,10 @@ class Backfilling:
     standings: list[Standing]
     groups: list[Group]
 
-    def __init__(self, config: Config, run: Run, source: str, target: str, workers: Workers) -> None:
-        self.config, self.run, self.source, self.target, self.workers = config, run, source, target, workers
-        self.cluster = config.topic(source).cluster
+    def __init__(self, config: Config, run: Run, way: tuple[str, str], direction: Direction, workers: Workers) -> None:
+        self.config, self.run, self.workers = config, run, workers
+        (self.source, self.target), self.direction = way, direction
+        self.cluster = config.topic(self.source).cluster
         self.client = config.cluster(self.cluster).client_config()
 
 
@@ -83,16 +85,18 @@ def look_at_topics(work: Backfilling, rules: str | None, *, registering: bool) -
     config = work.config
     work.topics = shadows.look(config, work.source, work.target)
     path = None if rules is None else config.rule_file(rules)
-    work.migration = prepare(config, work.source, work.target, rules=path, register=registering)
+    work.migration = prepare(
+        config, work.source, work.target, rules=path, direction=work.direction, register=registering
+    )
     if registering:
         shadows.create(config, work.topics)
     work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
 
 
-@task(task_run_name="look at consumer groups", **BRIEFLY)
-def look_at_groups(work: Backfilling, names: Sequence[str], *, back: bool) -> None:
-    """Find the consumer groups that have a place on the source; ``back``: on the target."""
-    work.groups = Groups(work.client).on(work.target if back else work.source, names)
+@task(task_run_name="look at consumer groups of {topic}", **BRIEFLY)
+def look_at_groups(work: Backfilling, topic: str, names: Sequence[str]) -> None:
+    """Find the consumer groups that have a place on a topic."""
+    work.groups = Groups(work.client).on(topic, names)
 
 
 @task(task_run_name="try the migration", **PATIENTLY)
@@ -114,7 +118,9 @@ def try_way_back(work: Backfilling) -> Back | None:
     Raises:
         UnavailableError: Kafka or the registry does not answer.
     """
-    return try_back(work.client, work.standings, work.migration) if work.migration.has_way_back else None
+    if work.direction == "down" or not work.migration.has_way_back:
+        return None
+    return try_back(work.client, work.standings, work.migration)
 
 
 @task(task_run_name="compare schemas", **BRIEFLY)
@@ -314,35 +320,16 @@ def count_schemas(work: Backfilling) -> Count:
     return take_census(work.client, work.target).total
 
 
-@task(task_run_name="move consumer groups", **BRIEFLY)
-def move(work: Backfilling, ends: Sequence[UnitEnd], checked: Sequence[Checked]) -> list[GroupMove]:
-    """Move consumer groups to the target.
+@task(task_run_name="move consumer groups to {there}", **BRIEFLY)
+def move(work: Backfilling, here: str, there: str) -> list[GroupMove]:
+    """Move consumer groups from one of the topics to the other.
 
     Raises:
         UnavailableError: Kafka does not answer.
     """
-    moves = move_groups(
-        work.client,
-        work.groups,
-        work.cluster,
-        work.source,
-        work.target,
-        copied={end.unit.partition: end.result.next for end in ends if end.result},
-        foreign={each.unit.partition: each.foreign for each in checked if each.foreign is not None},
-    )
-    return _told(work.run, moves)
-
-
-@task(task_run_name="move consumer groups back", **BRIEFLY)
-def move_back(work: Backfilling) -> list[GroupMove]:
-    """Move consumer groups back to the source.
-
-    Raises:
-        UnavailableError: Kafka does not answer.
-    """
-    copied = {standing.unit.partition: standing.begin for standing in work.standings}
-    moves = move_groups_back(work.client, work.groups, work.cluster, work.source, work.target, copied=copied)
-    return _told(work.run, moves)
+    copied = copied_so_far(work.client, work.cluster, here, there)
+    returned = copied_so_far(work.client, work.cluster, there, here)
+    return _told(work.run, move_groups(work.client, work.groups, work.cluster, here, there, copied, returned))
 
 
 def _told(run: Run, moves: list[GroupMove]) -> list[GroupMove]:

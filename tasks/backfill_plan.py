@@ -123,6 +123,8 @@ def _trial(plan: Plan) -> list[str]:
 
 def _way_back(plan: Plan) -> list[str]:
     back = plan.back
+    if plan.goal == "feed_back":
+        return []
     if back is None:
         return [_NO_WAY_BACK]
     if not back.events:

@@ -14,12 +14,12 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from redrive.errors import UnavailableError
-from redrive.events import Headers
-from redrive.migrations.unit import source_offset, way
+from redrive.migrations.unit import origin_of, source_offset, way
 from redrive.pump.readback import ClientConfig, end_offsets, raise_if_hopeless, reader, start_offsets
-from redrive.pump.sink import SOURCE_HEADER
 
 _PATIENCE = 30.0
+_BATCH = 1_000
+_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled
 
 
 class Positions:
@@ -45,47 +45,68 @@ class Positions:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the connection."""
         self._consumer.close()
 
     def in_target(self, partition: int, offset: int) -> int:
-        """Say from where on the target holds what the source holds from ``offset`` on.
+        """Say where the target has the first copy of what the source has from ``offset`` on; its end if there is none.
 
         Whatever of the source is before ``offset`` is before that place, and all the rest is behind it, also what has
         not been copied yet, as long as all before ``offset`` has been.
         """
         low, high = self._lows[partition], self._ends[partition]
+        place = high
         while low < high:
             middle = (low + high) // 2
-            message = self._first(partition, middle, high)
-            if message is None or cast(int, self._origin(message)) >= offset:
+            message = self._find(partition, middle, high, ours=True)
+            if message is None:
                 high = middle
+            elif cast(int, self._origin(message)) >= offset:
+                high, place = middle, cast(int, message.offset())
             else:
                 low = cast(int, message.offset()) + 1
-        return low
+        return place
 
     def in_source(self, partition: int, offset: int) -> int | None:
-        """Say which offset of the source the first event has that the target holds from ``offset`` on; None: none."""
-        message = self._first(partition, offset, self._ends[partition])
+        """Say which offset of the source the first copy has that the target holds from ``offset`` on; None: none."""
+        message = self._find(partition, offset, None, ours=True)
         return None if message is None else self._origin(message)
 
-    def _first(self, partition: int, offset: int, end: int) -> Message | None:
-        """Give the first event from ``offset`` on, and before ``end``, that has come this way."""
+    def first(self, partition: int, offset: int, end: int | None) -> int | None:
+        """Say where the first copy is that the target holds from ``offset`` on, before ``end``; None: there is none."""
+        message = self._find(partition, offset, end, ours=True)
+        return None if message is None else message.offset()
+
+    def first_other(self, partition: int, offset: int, end: int | None) -> int | None:
+        """Do as `first` for events of the target that have not come this way. This reads all that lies between."""
+        message = self._find(partition, offset, end, ours=False)
+        return None if message is None else message.offset()
+
+    def _find(self, partition: int, offset: int, end: int | None, *, ours: bool) -> Message | None:
+        """Give the first event from ``offset`` on, and before ``end``, that has come this way, or has not."""
+        offset = max(offset, self._lows[partition])
+        end = self._ends[partition] if end is None else min(end, self._ends[partition])
+        if offset >= end:
+            return None
         consumer = self._consumer
         consumer.assign([TopicPartition(self._target, partition, offset)])
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            for message in consumer.consume(1, 1.0):
+            for message in consumer.consume(1 if ours else _BATCH, _WAIT):
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise_if_hopeless(error, self._target)
-                elif cast(int, message.offset()) >= end or error is not None:
+                elif error is not None or cast(int, message.offset()) >= end:
                     return None
-                elif self._origin(message) is not None:
+                elif (self._origin(message) is not None) is ours:
                     return message
+                else:
+                    deadline = time.monotonic() + _PATIENCE
         raise UnavailableError(f"partition {partition} of {self._target}", f"nothing came for {_PATIENCE:.0f} s")
 
     def _origin(self, message: Message) -> int | None:
-        headers = cast("Headers | None", message.headers())
-        if not headers or headers[-1][0] != SOURCE_HEADER or headers[-1][1] is None:
-            return None
-        return source_offset(headers[-1][1], self._way)
+        origin = origin_of(message)
+        return None if origin is None else source_offset(origin, self._way)

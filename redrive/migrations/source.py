@@ -10,12 +10,11 @@ from confluent_kafka import Message
 
 from redrive.errors import OtherMigrationError
 from redrive.events import Event, Headers
-from redrive.migrations.unit import Unit, way
+from redrive.migrations.unit import Unit, came_back
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.following import follow
 from redrive.pump.model import Chunk
 from redrive.pump.readback import ClientConfig
-from redrive.pump.sink import SOURCE_HEADER
 
 GONE = "gone"
 """The reason of offsets that the source no longer had when they were to be copied."""
@@ -52,7 +51,6 @@ class TopicSource:
     ) -> None:
         self._client, self._unit = client_config, unit
         self._migration, self._first, self._until = migration, first, until
-        self._back = f"{way(unit.cluster, unit.target, unit.source)}/".encode()
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         """Yield what comes after the cursor; also empty chunks, while nothing comes.
@@ -65,7 +63,7 @@ class TopicSource:
             first = _next(cursor, self._unit, self._migration)
         unit = self._unit
         for piece in follow(self._client, unit.source, unit.partition, first, self._until):
-            events = self._events(piece.messages)
+            events = [event_of(message, unit) for message in piece.messages if not came_back(message, unit)]
             skipped = {GONE: piece.gone} if piece.gone else {}
             if back := len(piece.messages) - len(events):
                 skipped[CAME_BACK] = back
@@ -73,16 +71,6 @@ class TopicSource:
 
     def committed(self, chunk: Chunk) -> None:
         """Nothing is to be deleted: the source keeps what it has."""
-
-    def _events(self, messages: list[Message]) -> list[Event]:
-        unit, back = self._unit, self._back
-        events: list[Event] = []
-        for message in messages:
-            headers = cast("Headers | None", message.headers()) or []
-            if headers and headers[-1][0] == SOURCE_HEADER and (headers[-1][1] or b"").startswith(back):
-                continue
-            events.append(event_of(message, unit))
-        return events
 
 
 def event_of(message: Message, unit: Unit) -> Event:
@@ -107,12 +95,25 @@ def copied(saved: bytes | None, unit: Unit, migration: str) -> int | None:
         OtherMigrationError: another migration has begun to fill the target.
         CheckpointError: it is not one of this version's.
     """
-    cursor = Checkpoint.of_any(saved).source if saved else None
+    cursor = _cursor(saved)
     return None if cursor is None else _next(cursor, unit, migration)
 
 
+def position(saved: bytes | None) -> int | None:
+    """Do as `copied`, whichever migration it was."""
+    cursor = _cursor(saved)
+    return None if cursor is None else _cursors.decode(cursor).next
+
+
+def _cursor(saved: bytes | None) -> bytes | None:
+    return Checkpoint.of_any(saved).source if saved else None
+
+
 def _next(cursor: bytes, unit: Unit, migration: str) -> int:
-    before = msgspec.msgpack.decode(cursor, type=Cursor)
+    before = _cursors.decode(cursor)
     if before.migration != migration:
         raise OtherMigrationError(unit.source, unit.target)
     return before.next
+
+
+_cursors = msgspec.msgpack.Decoder(Cursor)

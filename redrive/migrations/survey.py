@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from redrive.errors import OtherMigrationError, UnknownTopicError
 from redrive.migrations.positions import Positions
-from redrive.migrations.source import copied
+from redrive.migrations.source import copied, position
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
 from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
@@ -70,3 +70,16 @@ def survey(client_config: ClientConfig, cluster: str, source: str, target: str, 
         if error.topic != target:
             raise
     return standings
+
+
+def copied_so_far(client_config: ClientConfig, cluster: str, source: str, target: str) -> dict[int, int]:
+    """Say how far each partition has been copied, by whichever migration; without those that never were.
+
+    Raises:
+        UnknownTopicError: there is no such source.
+        UnavailableError: the cluster does not answer.
+    """
+    units = [Unit(cluster, source, target, partition) for partition in range(len(end_offsets(client_config, source)))]
+    saved = read_cursors(client_config, (unit.name for unit in units))
+    found = ((unit.partition, position(saved.get(unit.name))) for unit in units)
+    return {partition: offset for partition, offset in found if offset is not None}

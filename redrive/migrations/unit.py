@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
+
+from confluent_kafka import Message
+
+from redrive.events import Headers
+from redrive.pump.sink import SOURCE_HEADER
 
 JOB = "schema-backfill"
 STREAM = "events"
@@ -48,3 +54,15 @@ def source_offset(origin: bytes, way: str) -> int | None:
     if not origin.startswith(way.encode() + b"/"):
         return None
     return int(origin.rsplit(b"/", 2)[1])
+
+
+def origin_of(message: Message) -> bytes | None:
+    """Say where an event was brought from; None if no job has brought it."""
+    headers = cast("Headers | None", message.headers())
+    return headers[-1][1] if headers and headers[-1][0] == SOURCE_HEADER else None
+
+
+def came_back(message: Message, unit: Unit) -> bool:
+    """Say whether an event of a unit's source was brought there from its target."""
+    origin = origin_of(message)
+    return origin is not None and origin.startswith(f"{way(unit.cluster, unit.target, unit.source)}/".encode())

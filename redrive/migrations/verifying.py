@@ -17,10 +17,9 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from redrive.errors import UnknownTopicError
 from redrive.events import Event, Headers
 from redrive.migrations.source import event_of
-from redrive.migrations.unit import Unit, source_offset, way
+from redrive.migrations.unit import Unit, came_back, origin_of, source_offset, way
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
-from redrive.pump.sink import SOURCE_HEADER
 
 Pair = tuple[Event, bytes | None]
 """An event of the source, and the value that it has in the target."""
@@ -44,7 +43,7 @@ class Checked:
         compacted: those whose key has a newer event in the target, which compaction has left alone there.
         gone: events of the target that the source no longer has.
         compared: events whose values were compared.
-        foreign: offset in the target of the first event that was not copied; None: there is none.
+        foreign: offset in the target of the first event that has not come this way; None: there is none.
         findings: what is wrong; the first 20.
         seconds: how long it took.
     """
@@ -153,7 +152,7 @@ def parked_offsets(client_config: ClientConfig, cluster: str, source: str, targe
     try:
         for messages in scan(client_config, PARKING_TOPIC):
             for message in messages:
-                origin = _origin(message)
+                origin = origin_of(message)
                 if origin is not None and origin.startswith(prefix):
                     partition, _, offset, _ = origin[len(prefix) :].split(b"/")
                     found.setdefault(int(partition), set()).add(int(offset))
@@ -202,13 +201,11 @@ class _Comparison:
 def _originals(
     client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None]
 ) -> Iterator[Message]:
-    back = f"{way(unit.cluster, unit.target, unit.source)}/".encode()
     first, upto = offsets
     for messages in scan(client_config, unit.source, {unit.partition: first}, end={unit.partition: upto}):
         check()
         for message in messages:
-            origin = _origin(message)
-            if origin is None or not origin.startswith(back):
+            if not came_back(message, unit):
                 yield message
 
 
@@ -229,7 +226,7 @@ def _copies(
     end = end_offsets(client_config, unit.target)[unit.partition]
     for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
         for message in messages:
-            origin = _origin(message)
+            origin = origin_of(message)
             offset = None if origin is None else source_offset(origin, came)
             if offset is None:
                 if result.foreign is None:
@@ -247,8 +244,3 @@ def _has_gone(result: Checked, copy: tuple[int, Message]) -> int:
     """Take note of a copy whose original is not there: deleted by retention or compaction, or there never was one."""
     result.gone += 1
     return copy[0]
-
-
-def _origin(message: Message) -> bytes | None:
-    headers = cast("Headers | None", message.headers())
-    return headers[-1][1] if headers and headers[-1][0] == SOURCE_HEADER else None

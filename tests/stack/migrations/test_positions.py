@@ -6,8 +6,10 @@ import pytest
 from confluent_kafka import Consumer
 
 from redrive.errors import GroupInUseError
+from redrive.migrations.crossing import Crossing
 from redrive.migrations.groups import Groups
 from redrive.migrations.positions import Positions
+from redrive.migrations.survey import copied_so_far
 from redrive.migrations.unit import source_offset, way
 from tests.stack.migrations.lab import Lab
 from tests.stack.platform import wait_until
@@ -35,9 +37,59 @@ def test_every_offset_has_its_place(lab):
             assert positions.in_source(0, place) == expected
 
 
-def test_a_place_in_a_partition_without_events_is_its_beginning(lab):
+def test_a_place_in_a_partition_without_events_is_its_end(lab):
     with Positions(lab.client, "one", lab.source, lab.target) as positions:
         assert (positions.in_target(1, 0), positions.in_source(1, 0)) == (0, None)
+
+
+def crossing(lab: Lab, here: str, there: str) -> Crossing:
+    ways = (copied_so_far(lab.client, "one", *way) for way in ((here, there), (there, here)))
+    return Crossing(lab.client, "one", here, there, *ways)
+
+
+def test_what_others_have_published_to_the_target_is_not_passed_over(lab):
+    lab.send(["a", "b", "c"])
+    lab.copy(upto=2)
+    lab.send(["new"], topic=lab.target)
+    lab.copy(operation="op-2")
+    with crossing(lab, lab.source, lab.target) as places:
+        assert places.place(0, 1)[1] == ""
+        place, obstacle = places.place(0, 3)
+    assert "mixed" in obstacle
+    assert place == 3  # where the new one is
+
+
+def test_a_group_that_has_seen_what_was_fed_back_goes_on_behind_it(lab):
+    lab.send(["a", "b"])
+    lab.copy()
+    lab.send(["new 1", "new 2"], topic=lab.target)
+    back = Lab(lab.client, lab.target, lab.source)
+    back.copy(became=lambda event: event)
+    lab.copy(operation="op-2")
+    old, new = lab.read(lab.source), lab.read(lab.target)
+    assert [m.value() for m in old] == [b"a", b"b", b"new 1", b"new 2"]
+    assert [m.value() for m in new] == [b"A", b"B", b"new 1", b"new 2"]
+    for here, there, ours, theirs in ((lab.source, lab.target, old, new), (lab.target, lab.source, new, old)):
+        with crossing(lab, here, there) as places:
+            for seen in range(4):
+                assert places.place(0, ours[seen].offset()) == (theirs[seen].offset(), "")
+
+
+def test_a_group_does_not_leave_behind_what_it_has_not_seen(lab):
+    lab.send(["a"])
+    lab.copy()
+    lab.send(["new"], topic=lab.target)
+    with crossing(lab, lab.target, lab.source) as places:
+        assert "goal feed_back" in places.place(0, 0)[1]
+        assert places.place(0, lab.read(lab.target)[-1].offset() + 1) == (1, "")
+
+
+def test_a_group_that_is_ahead_of_the_copying_has_to_wait(lab):
+    lab.send(["a", "b"])
+    lab.copy(upto=1)
+    with crossing(lab, lab.source, lab.target) as places:
+        assert places.place(0, 1)[1] == ""
+        assert "only what is before 1 has been copied" in places.place(0, 2)[1]
 
 
 def test_a_group_is_moved_and_what_it_has_elsewhere_stays(lab):

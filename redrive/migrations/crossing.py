@@ -1,0 +1,90 @@
+"""Where a consumer that stands in one topic goes on in the other, when events have gone from either to the other.
+
+What it has not seen yet begins, in the other topic, at one of two places: at the first copy of an event that is here at
+its place or later; or at the first event of the other topic's own producers that was brought here at that place or
+later, or not at all yet. It goes on at the earlier of the two: so nothing is missed. Whether it would see something
+again is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from redrive.migrations.positions import Positions
+from redrive.pump.readback import ClientConfig
+
+
+class Crossing:
+    """From one topic to the other. For one thread.
+
+    Args:
+        client_config: the cluster.
+        cluster: its name.
+        here: the topic where consumers stand.
+        there: the topic where they are to go on.
+        copied: partition → how far ``here`` has been copied; without those that never were.
+        returned: partition → how far ``there`` has been copied to ``here``, likewise.
+    """
+
+    def __init__(  # noqa: PLR0917 (two topics, and what has gone from either to the other)
+        self,
+        client_config: ClientConfig,
+        cluster: str,
+        here: str,
+        there: str,
+        copied: Mapping[int, int],
+        returned: Mapping[int, int],
+    ) -> None:
+        self._here, self._there = here, there
+        self._copied, self._returned = copied, returned
+        self._forth = Positions(client_config, cluster, here, there)
+        self._back = Positions(client_config, cluster, there, here)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._forth.close()
+        self._back.close()
+
+    def place(self, partition: int, offset: int) -> tuple[int, str]:
+        """Say where it goes on that stands at an offset here, and why it must not; empty: it may.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        forth = self._forth.in_target(partition, offset)
+        bound = self._first_unseen(partition, offset, forth)
+        return min(forth, bound), self._obstacle(partition, offset, forth, bound)
+
+    def _first_unseen(self, partition: int, offset: int, forth: int) -> int:
+        """Say where, of what others have published there, that begins which has not been seen here."""
+        brought = self._back.in_source(partition, offset)
+        if brought is not None:
+            return brought
+        if partition in self._returned:
+            return self._returned[partition]
+        other = self._forth.first_other(partition, 0, forth)
+        return forth if other is None else other
+
+    def _obstacle(self, partition: int, offset: int, forth: int, bound: int) -> str:
+        copied = self._copied.get(partition)
+        at = f"partition {partition}: it is at {offset}"
+        if copied is not None and offset > copied:
+            return f"{at}, and only what is before {copied} has been copied to {self._there}"
+        if copied is None and self._back.first_other(partition, offset, None) is not None:
+            return (
+                f"{at}, and what others have published to {self._here} since is not in {self._there}: copy that first "
+                "(goal feed_back)"
+            )
+        low, high = min(forth, bound), max(forth, bound)
+        again = (
+            self._forth.first(partition, low, high) if bound < forth else self._forth.first_other(partition, low, high)
+        )
+        if again is not None:
+            return f"{at}, and what it has seen and what it has not are mixed in {self._there} from {low} to {high}"
+        return ""
