@@ -1,9 +1,9 @@
 """Taking one event from whatever schema it was written with to another one.
 
-Without rules an event's value is decoded as Avro resolves it to the target's schema. With rules it is decoded as it was
-written, the rules change it, and what they leave is resolved to the target's schema (see
-`redrive.migrations.resolution`). Either way it is then checked strictly, and encoded with the target's id. An integer
-that a float or double has not the digits for is rejected, where Avro would round it.
+An event's value is decoded as it was written, the rules change it, and what they leave is resolved to the target's
+schema (see `redrive.migrations.resolution`), checked strictly, and encoded with its id. Without rules, what Avro
+does not resolve is rejected; what it resolves comes out as Avro would have it, save that an integer that a float or
+double has not the digits for is rejected, and not rounded.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from redrive.avro.misfit import Misfit
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
 from redrive.errors import IncompatibleSchemaError, RedriveError, SchemaError, UnknownSchemaError, WireFormatError
 from redrive.events import Event
+from redrive.migrations.compatibility import compare
 from redrive.migrations.resolution import compile_resolution
-from redrive.migrations.unions import base, compile_certain, compile_named, parts, tells_branches
+from redrive.migrations.unions import compile_certain, compile_named, tells_branches
 from redrive.pump.model import Rejected, Skipped
 from redrive.rules import Rejected as RejectedByRule
 from redrive.rules import RuleSet, parse_migration
@@ -152,14 +153,14 @@ class Migrator:
         return step
 
     def _decode(self, writer: AvroSchema) -> Callable[[bytes, int], Any]:
-        """Return what decodes a value and resolves it to the target's schema without rounding numbers."""
-        by_avro = Decoder(writer, self._target).decode
-        if not _may_round(writer, self._target):
-            return by_avro
+        """Return what decodes a value and resolves it to the target's schema."""
         as_written, resolve = Decoder(writer).decode, compile_resolution(writer, self._target)
+        if not any(finding.breaks for finding in compare(writer, self._target)):
+            return lambda value, start: resolve(as_written(value, start))
+        by_avro = Decoder(writer, self._target).decode
 
         def decode(value: bytes, start: int) -> Any:
-            by_avro(value, start)  # whether Avro allows it
+            by_avro(value, start)  # whether Avro resolves this one: our own resolution goes by values, not by types
             return resolve(as_written(value, start))
 
         return decode
@@ -212,12 +213,6 @@ class Migrator:
                 return Rejected("invalid-value: it is nested too deeply")
 
         return step
-
-
-def _may_round(writer: AvroSchema, target: AvroSchema) -> bool:
-    """Say whether Avro's promotions might round an integer: to a float, or a long to a double."""
-    before, after = ({base(part) for part in parts(schema)} for schema in (writer, target))
-    return ("float" in after and ("int" in before or "long" in before)) or ("double" in after and "long" in before)
 
 
 def _rules_of(recipe: Recipe) -> RuleSet | None:

@@ -178,6 +178,19 @@ def test_a_value_keeps_its_branch_where_decoded_values_don_t_tell_it(branch: Any
     assert migrated.value[5:] == body.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("branches", "migrates"), [(["null", "Created"], True), (["null", "Created", "Deleted"], False)]
+)
+def test_a_record_that_comes_into_a_union_is_migrated_if_there_is_one_branch_for_it(
+    branches: list[str], migrates: bool
+) -> None:
+    """Also where another union of the schema does not tell its branches."""
+    old = schema(field("all", RECORDS), field("one", "Created"))
+    new = schema(field("all", RECORDS), field("one", branches))
+    migrated = migrator(old, new).migrate(event({"all": None, "one": {"id": 1}}, old))
+    assert isinstance(migrated, Event if migrates else Rejected)
+
+
 def test_rules_can_t_migrate_a_value_that_fits_two_branches_alike() -> None:
     old = schema(field("what", RECORDS))
     migrating = migrator(old, old, up("do: [{op: drop, path: /none}]"))
