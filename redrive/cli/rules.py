@@ -17,8 +17,6 @@ from redrive.errors import RulesError
 if TYPE_CHECKING:
     from redrive.rules import Direction, Outcome, RuleFile, Tried
 
-DIRECTIONS = "up", "down"
-
 app = typer.Typer(help="Rules that correct dead letters, or migrate events.", no_args_is_help=True)
 
 
@@ -29,6 +27,7 @@ def run_examples(file: Annotated[Path, typer.Argument(help="The rules, in YAML."
     Exit code 1 if one came out otherwise than expected, 2 if the file has mistakes.
     """
     from redrive.rules import RuleFile, digest_of, read_either
+    from redrive.rules.model import DIRECTIONS
 
     # Functions that rules name are modules of the folder in which one stands, as for `python -m`.
     if "" not in sys.path:
@@ -69,20 +68,17 @@ def schema(
 
 
 def _run(rules: RuleFile | Direction, json: bool) -> tuple[dict[str, Any], bool]:
+    """Run examples, and show them unless all is to be JSON; return what that has, and whether all came out good."""
     from redrive.rules import try_examples, unexercised
 
     tried = try_examples(rules)
     untried = unexercised(rules, tried)
     if not json:
         _show(rules, tried, untried)
-    examples = (
-        [
-            {"name": one.name, "outcome": _outcome(one.outcome), "good": not one.complaint, "complaint": one.complaint}
-            for one in tried
-        ]
-        if json
-        else []
-    )
+    examples = [
+        {"name": one.name, "outcome": _outcome(one.outcome), "good": not one.complaint, "complaint": one.complaint}
+        for one in tried
+    ]
     return {"examples": examples, "unexercised": untried}, not any(one.complaint for one in tried)
 
 

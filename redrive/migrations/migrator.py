@@ -1,9 +1,9 @@
 """Taking one event from whatever schema it was written with to another one.
 
-Without rules an event's value is decoded as Avro resolves it to the target's schema. With rules it is decoded as it was
-written, the rules change it, and what they leave is resolved to the target's schema (see
-`redrive.migrations.resolution`). Either way it is then checked strictly, and encoded with the target's id. An integer
-that a float or double has not the digits for is rejected, where Avro would round it.
+An event's value is decoded as it was written, the rules change it, and what they leave is resolved to the target's
+schema (see `redrive.migrations.resolution`), checked strictly, and encoded with its id. Without rules, what Avro
+does not resolve is rejected; what it resolves comes out as Avro would have it, save that an integer that a float or
+double has not the digits for is rejected, and not rounded.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import fastavro
 from redrive.avro.codec import Decoder, Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
-from redrive.errors import IncompatibleSchemaError, RedriveError, SchemaError, UnknownSchemaError, WireFormatError
+from redrive.errors import IncompatibleSchemaError, SchemaError, UnknownSchemaError, WireFormatError
 from redrive.events import Event
+from redrive.migrations.compatibility import compare
 from redrive.migrations.resolution import compile_resolution
-from redrive.migrations.unions import base, compile_certain, compile_named, parts, tells_branches
+from redrive.migrations.unions import compile_certain, compile_named, tells_branches
 from redrive.pump.model import Rejected, Skipped
 from redrive.rules import Rejected as RejectedByRule
 from redrive.rules import RuleSet, parse_migration
@@ -43,7 +44,7 @@ Direction = Literal["up", "down"]
 Ask = Callable[[int], AvroSchema]
 """Gives a schema by its id, as `redrive.schemas.SchemaRegistry.schema` does; raises what that raises."""
 
-_Step = Callable[[Event, bytes], "bytes | Rejected | Skipped"]
+_Step = Callable[[Event, bytes], bytes | Rejected | Skipped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,12 @@ class Migrator:
         step = self._steps.get(value[:HEADER_SIZE]) or self._step(value)
         if isinstance(step, Rejected):
             return step
-        migrated = step(event, value)
-        if type(migrated) is not bytes:
-            return migrated  # type: ignore[return-value] # the other two
+        try:
+            migrated = step(event, value)
+        except Exception as error:  # whatever happens to one value must not stop the others
+            return _rejected(error)
+        if not isinstance(migrated, bytes):
+            return migrated
         return Event(
             event.id,
             event.topic,
@@ -143,23 +147,17 @@ class Migrator:
             return self._by_named_branches(writer)
         decode, encode, framed = self._decode(writer), self._encoder.encode, self._prefix
 
-        def step(event: Event, value: bytes) -> bytes | Rejected:
-            try:
-                return encode(decode(value, HEADER_SIZE), framed)
-            except (Misfit, RedriveError) as error:
-                return _rejected(error)
-
-        return step
+        return lambda event, value: encode(decode(value, HEADER_SIZE), framed)
 
     def _decode(self, writer: AvroSchema) -> Callable[[bytes, int], Any]:
-        """Return what decodes a value and resolves it to the target's schema without rounding numbers."""
-        by_avro = Decoder(writer, self._target).decode
-        if not _may_round(writer, self._target):
-            return by_avro
+        """Return what decodes a value and resolves it to the target's schema."""
         as_written, resolve = Decoder(writer).decode, compile_resolution(writer, self._target)
+        if not any(finding.breaks for finding in compare(writer, self._target)):
+            return lambda value, start: resolve(as_written(value, start))
+        by_avro = Decoder(writer, self._target).decode
 
         def decode(value: bytes, start: int) -> Any:
-            by_avro(value, start)  # whether Avro allows it
+            by_avro(value, start)  # whether Avro resolves this one: our own resolution goes by values, not by types
             return resolve(as_written(value, start))
 
         return decode
@@ -172,19 +170,16 @@ class Migrator:
         target = record_of(self._target.inner, self._target.named) if wrap else self._target.record
         walk, encode = compile_named(self._target), self._encoder.encode
 
-        def step(event: Event, value: bytes) -> bytes | Rejected:
-            try:
-                encode(decode(value, HEADER_SIZE))
-                stream = BytesIO(value)
-                stream.seek(HEADER_SIZE)
-                named: Any = fastavro.schemaless_reader(stream, source, target, return_named_type=True)
-                shaped = walk(named[WRAPPED] if wrap else named)
-                out = BytesIO()
-                out.write(self._prefix)
-                fastavro.schemaless_writer(out, target, {WRAPPED: shaped} if wrap else shaped)
-                return out.getvalue()
-            except (Misfit, RedriveError) as error:
-                return _rejected(error)
+        def step(event: Event, value: bytes) -> bytes:
+            encode(decode(value, HEADER_SIZE))
+            stream = BytesIO(value)
+            stream.seek(HEADER_SIZE)
+            named: Any = fastavro.schemaless_reader(stream, source, target, return_named_type=True)
+            shaped = walk(named[WRAPPED] if wrap else named)
+            out = BytesIO()
+            out.write(self._prefix)
+            fastavro.schemaless_writer(out, target, {WRAPPED: shaped} if wrap else shaped)
+            return out.getvalue()
 
         return step
 
@@ -193,31 +188,20 @@ class Migrator:
         certain, encode, framed = self._certain, self._encoder.encode, self._prefix
 
         def step(event: Event, value: bytes) -> bytes | Rejected | Skipped:
-            try:
-                decoded = decode(value, HEADER_SIZE)
-                outcome = rules.apply(event, decoded)
-                if type(outcome) is Corrected:
-                    decoded = outcome.value
-                elif isinstance(outcome, RejectedByRule):
-                    return Rejected(f"rule-failed: {outcome.rule!r}: {outcome.reason}")
-                elif isinstance(outcome, SkippedByRule):
-                    return Skipped(outcome.reason)
-                resolved = resolve(decoded)
-                if certain is not None:
-                    certain(resolved)
-                return encode(resolved, framed)
-            except (Misfit, RedriveError) as error:
-                return _rejected(error)
-            except RecursionError:
-                return Rejected("invalid-value: it is nested too deeply")
+            decoded = decode(value, HEADER_SIZE)
+            outcome = rules.apply(event, decoded)
+            if isinstance(outcome, Corrected):
+                decoded = outcome.value
+            elif isinstance(outcome, RejectedByRule):
+                return Rejected(f"rule-failed: {outcome.rule!r}: {outcome.reason}")
+            elif isinstance(outcome, SkippedByRule):
+                return Skipped(outcome.reason)
+            resolved = resolve(decoded)
+            if certain is not None:
+                certain(resolved)
+            return encode(resolved, framed)
 
         return step
-
-
-def _may_round(writer: AvroSchema, target: AvroSchema) -> bool:
-    """Say whether Avro's promotions might round an integer: to a float, or a long to a double."""
-    before, after = ({base(part) for part in parts(schema)} for schema in (writer, target))
-    return ("float" in after and ("int" in before or "long" in before)) or ("double" in after and "long" in before)
 
 
 def _rules_of(recipe: Recipe) -> RuleSet | None:
@@ -232,7 +216,7 @@ _ITEM = re.compile(r"\[[0-9]+\]")
 _KEY = re.compile(r"has a key \(.*\) that", re.DOTALL)
 
 
-def _rejected(error: Misfit | RedriveError) -> Rejected:
+def _rejected(error: Exception) -> Rejected:
     match error:
         case Misfit():
             # A map's key is part of the value; and items need not be told apart to tell what is wrong.
@@ -243,5 +227,7 @@ def _rejected(error: Misfit | RedriveError) -> Rejected:
             return Rejected("incompatible-schema: Avro can't resolve it to the target's schema")
         case WireFormatError():
             return Rejected(f"bad-frame: {error.reason}")
+        case RecursionError():
+            return Rejected("invalid-value: it is nested too deeply")
         case _:
-            return Rejected(f"incompatible-schema: {error}")
+            return Rejected(f"invalid-value: it can't be migrated ({type(error).__name__})")

@@ -2,8 +2,8 @@
 
 By name, else by alias; fields that only the old schema has are dropped; strings and bytes are taken for each other, and
 an enum's unknown symbol for its default, where the schemas say so. Numbers need nothing: the encoder takes an integer
-for a double. Missing fields are left to the encoder, which knows the defaults. A field that is in neither schema is a
-rule's mistake, and refused.
+for a double. In a union, a branch of the value's own type goes before a promotion. Missing fields are left to the
+encoder, which knows the defaults. A field that is in neither schema is a rule's mistake, and refused.
 
 Rules: Avro 1.12 specification, "Schema Resolution".
 """

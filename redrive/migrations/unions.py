@@ -18,6 +18,7 @@ from redrive.avro.validation import Compiler, Schema, branch_name, branch_order,
 Walk = Callable[[Any], Any]
 
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
+_DECODED: dict[str, type] = {"record": dict, "error": dict, "enum": str, "fixed": bytes}
 _LOOKS = {"record": "dict", "error": "dict", "map": "dict", "enum": "string", "fixed": "bytes", "long": "int"}
 _LOOKS |= {"double": "float"}
 _NUMBERS = frozenset({"int", "float"})  # of these, another branch keeps the number
@@ -86,19 +87,27 @@ def compile_named(schema: AvroSchema) -> Walk:
     def union(branches: list[Schema], walks: list[Walk]) -> Walk:
         named = {branch_name(branch): walk for branch, walk in zip(branches, walks, strict=True)}
         compiler = Compiler(schema.named)
-        plain = []
+        unnamed: list[tuple[str, Callable[[Any], None]]] = []
+        marked: dict[type, list[str]] = {dict: [], str: [], bytes: []}
         for branch in branch_order(branches):
             kind = base(_definition(branch, schema.named))
-            if kind not in _NAMED:
+            if kind in _NAMED:
+                marked[_DECODED[kind]].append(branch_name(branch))
+            else:
                 container = {"array": list, "map": dict}.get(kind)
                 test = _is_a(container) if container else compiler.check(branch)
-                plain.append((branch_name(branch), test, named[branch_name(branch)]))
+                unnamed.append((branch_name(branch), test))
 
         def choose(value: Any) -> Any:
             if type(value) is tuple:
                 name, inner = value
                 return name, named[name](inner)
-            return next((name, walk(value)) for name, test, walk in plain if fits(test, value))
+            name = next((name for name, test in unnamed if fits(test, value)), "")
+            if not name:  # the old schema has no union here, so that fastavro's reader has marked nothing
+                (name, *others) = marked.get(type(value)) or [""]
+                if not name or others:
+                    raise Misfit("has a part that fits several branches of a union alike, or none")
+            return name, named[name](value)
 
         return choose
 

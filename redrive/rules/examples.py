@@ -54,7 +54,7 @@ def unexercised(file: model.RuleFile | model.Direction, tried: list[Tried]) -> l
 def _try(example: model.Example | model.EventExample, rules: RuleSet) -> Tried:
     if isinstance(example, model.Example):
         about: Letter | Event = _letter(example.letter)
-        value = model.constant(example.letter.value)
+        value = about.value
     else:
         about, value = _event(example.event), model.constant(example.event.value)
     tried = Tried(example.name, rules.apply(about, value), "")
@@ -100,7 +100,7 @@ def _letter(example: model.ExampleLetter) -> Letter:
     return Letter(
         id=None,
         key=None if example.key is None else example.key.encode(),
-        value=None,
+        value=model.constant(example.value),
         headers=[(name, text.encode()) for name, text in example.headers.items()],
         reason=example.reason,
         detail=example.detail,

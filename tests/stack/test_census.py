@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
@@ -91,8 +91,6 @@ def test_samples_look_only_at_their_ranges(platform: Platform) -> None:
 def test_what_is_deleted_from_the_head_and_an_empty_topic_are_no_trouble(platform: Platform) -> None:
     assert take_census(client(platform), platform.orders).total == Count()
     platform.send(platform.orders, [prefix(1)] * 20 + [prefix(2)] * 5, partition=1)
-    from confluent_kafka import TopicPartition
-
     admin = AdminClient(client(platform))
     for deleted in admin.delete_records([TopicPartition(platform.orders, 1, 22)]).values():
         deleted.result()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 
 from deployments.demo.flights import flights
@@ -161,10 +163,6 @@ RECORDS = [
     "branch", [("Created", {"id": 1}), ("Deleted", {"id": 1}), ("Word", "b"), ("string", "b"), ("null", None)]
 )
 def test_a_value_keeps_its_branch_where_decoded_values_don_t_tell_it(branch: Any) -> None:
-    from io import BytesIO
-
-    import fastavro
-
     old = schema(field("what", RECORDS))
     new = schema(field("since", "int", default=0), field("was", RECORDS[::-1], aliases=["what"]))
     stream = BytesIO()
@@ -176,6 +174,30 @@ def test_a_value_keeps_its_branch_where_decoded_values_don_t_tell_it(branch: Any
     body = BytesIO()
     fastavro.schemaless_writer(body, new.record, {"since": 0, "was": branch})
     assert migrated.value[5:] == body.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("branches", "migrates"), [(["null", "Created"], True), (["null", "Created", "Deleted"], False)]
+)
+def test_a_record_that_comes_into_a_union_is_migrated_if_there_is_one_branch_for_it(
+    branches: list[str], migrates: bool
+) -> None:
+    """Also where another union of the schema does not tell its branches."""
+    old = schema(field("all", RECORDS), field("one", "Created"))
+    new = schema(field("all", RECORDS), field("one", branches))
+    migrated = migrator(old, new).migrate(event({"all": None, "one": {"id": 1}}, old))
+    assert isinstance(migrated, Event if migrates else Rejected)
+
+
+@pytest.mark.parametrize("rules", ["", up("do: [{op: drop, path: /none}]")])
+def test_a_value_that_is_nested_deeply_is_no_trouble(rules: str) -> None:
+    """Each level takes a byte; more than Python goes down is rejected."""
+    chain = schema(field("next", ["null", "Order"]))
+    other = schema(field("then", ["null", "Order"], aliases=["next"]), field("n", "int", default=0))
+    for levels in (10, 400, 5_000):
+        given = Event("e", "t", None, prefix(V1) + b"\2" * levels + b"\0", [], 0)
+        migrated = migrator(chain, other, rules).migrate(given)
+        assert isinstance(migrated, Event if levels == 10 else Event | Rejected)
 
 
 def test_rules_can_t_migrate_a_value_that_fits_two_branches_alike() -> None:
