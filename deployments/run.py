@@ -143,9 +143,76 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
     _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)
 
 
+@app.command("schema-backfill")
+def schema_backfill(  # noqa: PLR0917 (each is an option)
+    source: Annotated[str, typer.Argument(help="The topic whose events are copied.")],
+    target: Annotated[str, typer.Argument(help="The topic that they go to; the settings have it, with its schema.")],
+    mode: Annotated[Literal["plan", "run"], typer.Option(help="Only try the rules on events, or do it.")] = "plan",
+    goal: Annotated[
+        Literal["copy", "cut_over", "revert"],
+        typer.Option(help="Fill the target; move consumer groups there, too; or move them back."),
+    ] = "copy",
+    rules: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The rules, relative to the settings' folder; else what Avro resolves."),
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A consumer group to move; may be repeated; else all.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Events of each partition to try; 0: all.")] = 2_000,
+    follow_minutes: Annotated[
+        float, typer.Option("--follow-for", min=0, metavar="MINUTES", help="Copy what comes, for so long.")
+    ] = 0.0,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most; else full speed.")] = None,
+    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")] = 4,
+    most_parked: Annotated[int, typer.Option(min=0, help="At more events that can't be migrated, stop.")] = 0,
+    verify: Annotated[Literal["full", "sample", "new"], typer.Option(help="What to compare at the end.")] = "full",
+    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    json: Json = False,
+) -> None:
+    """Bring all events of a topic to another schema, into another topic, and its consumers with them.
+
+    Exit code 0: proved, counted, planned or reverted. 1: failed, paused or refused. 3: Prefect does not answer, or no
+    worker takes the run.
+    """
+    given: dict[str, Any] = {
+        "mode": mode, "goal": goal, "source": source, "target": target, "rules": rules, "groups": group or [],
+        "sample": sample, "follow": follow_minutes, "rate": rate, "partitions": partitions,
+        "most_parked": most_parked, "verify": verify,
+    }  # fmt: skip
+    _run("schema-backfill", {"backfill": given}, follow=follow, json=json)
+
+
+@app.command("broker-scaling")
+def broker_scaling(  # noqa: PLR0917 (each is an option)
+    mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would be done, or do it.")] = "plan",
+    cluster: Annotated[
+        str | None, typer.Option(help="By its name in the settings; else the only one to scale.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0.1, max=100, help="CPU that is high, in percent.")] = 60,
+    window: Annotated[float, typer.Option(min=1, max=86_400, help="For how many seconds it has to be.")] = 600,
+    step: Annotated[int, typer.Option(min=1, max=60, help="Brokers to add at a time.")] = 1,
+    most: Annotated[int, typer.Option(min=1, max=1_000, help="Brokers that there may be, in all.")] = 12,
+    cool_down: Annotated[float, typer.Option(min=0, help="Seconds after a scaling without another one.")] = 3_600,
+    patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for brokers that were asked for.")] = 7_200,
+    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    json: Json = False,
+) -> None:
+    """Add brokers if CPU of a cluster stays high, and have partitions moved to them.
+
+    Exit code 0: proved, counted, planned, or nothing to add. 1: failed, paused or refused. 3: Prefect does not answer,
+    or no worker takes the run.
+    """
+    given: dict[str, Any] = {
+        "mode": mode, "cluster": cluster, "threshold": threshold, "window": window, "step": step, "most": most,
+        "cool_down": cool_down, "patience": patience,
+    }  # fmt: skip
+    _run("broker-scaling", {"scale": given}, follow=follow, json=json)
+
+
 def pace(  # noqa: PLR0917 (each is an option)
     job: Annotated[
-        Literal["standby-replay", "dlq-correction", "partition-rebalance"],
+        Literal["standby-replay", "dlq-correction", "partition-rebalance", "schema-backfill"],
         typer.Argument(help="The job whose runs to steer."),
     ],
     rate: Annotated[

@@ -34,6 +34,7 @@ from tasks.partitions import (
     Terms,
     hold_on,
     look_at_cluster,
+    look_at_drained,
     move_partitions,
     plan_moves,
     restore_settings,
@@ -166,8 +167,10 @@ def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # no
             get_run_logger().info("plan: %s", headline(moves))
             if rebalance.mode == "run" and not moves:
                 restore_settings(work)
-            if rebalance.mode == "plan" or not moves:
-                return finish_early(run, "planned" if rebalance.mode == "plan" else "nothing to move", moves)
+            if rebalance.mode == "plan":
+                return finish_early(run, "planned", moves)
+            if not moves:
+                return finish_early(run, "nothing to move", moves, look_at_drained(work))
             approved = ""
             if config.rebalancing.needs_approval(sum(move.bytes for move in moves) / MB):
                 text = approval_text(moves, terms, digest)
@@ -205,9 +208,10 @@ def carry_out(work: Moving, moves: list[Move], terms: Terms, approved: str) -> S
     began = time.monotonic()
     try:
         moved = move_partitions(work, moves, terms, on_cancel=lambda clean: cancelled(run, clean=clean))
+        drained = look_at_drained(work)
     except (UnavailableError, RefusedByClusterError) as error:
         return cut_off(run, error)
-    ending = Ending(moves, moved, time.monotonic() - began, approved)
+    ending = Ending(moves, moved, time.monotonic() - began, approved, drained)
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
 

@@ -91,6 +91,15 @@ class ClusterAdmin:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic, with all that it holds; one that is not there is fine."""
+        with self._translated(f"deleting topic {name}"):
+            try:
+                self._admin.delete_topics([name], request_timeout=_REQUEST_TIMEOUT)[name].result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+
     def add_partitions(self, name: str, total: int) -> None:
         """Raise the number of a topic's partitions to ``total``."""
         with self._translated(f"adding partitions to topic {name}"):

@@ -165,7 +165,7 @@ class StalePlanError(RedriveError):
 
 
 class RuleMistake(RedriveError):  # noqa: N818 - one of many that `RulesError` carries
-    """One mistake in a file of correction rules.
+    """One mistake in a file of rules.
 
     Attributes:
         file: the file.
@@ -182,7 +182,7 @@ class RuleMistake(RedriveError):  # noqa: N818 - one of many that `RulesError` c
 
 
 class RulesError(RedriveError):
-    """A file of correction rules can't be used.
+    """A file of rules can't be used.
 
     Attributes:
         file: the file.
@@ -427,3 +427,33 @@ class GroupInUseError(RedriveError):
     def __init__(self, group: str) -> None:
         self.group = group
         super().__init__(f"consumer group {group} has members: stop its consumers, then try again")
+
+
+class PartitionsChangedError(RedriveError):
+    """A topic has got more partitions while it was copied: keys are elsewhere from there on.
+
+    Attributes:
+        topic: its name.
+        before: how many it had.
+        now: how many it has.
+    """
+
+    def __init__(self, topic: str, before: int, now: int) -> None:
+        self.topic, self.before, self.now = topic, before, now
+        super().__init__(
+            f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: abandon the "
+            "backfill (`redrive backfill abandon`) and begin anew"
+        )
+
+
+class FleetError(RedriveError):
+    """What runs a cluster's brokers can't tell their load, or can't add any.
+
+    Attributes:
+        fleet: the setting or the system that it is about, such as ``clusters.local.fleet.add``.
+        reason: what went wrong, and what to do.
+    """
+
+    def __init__(self, fleet: str, reason: str) -> None:
+        self.fleet, self.reason = fleet, reason
+        super().__init__(f"{fleet}: {reason}")

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2  # what confluent-kafka speaks to the registry through
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaRegistryClient
@@ -39,6 +39,18 @@ _MOST_REFUSALS = 10_000
 _NOT_FOUND = {40401, 40402, 40403}  # subject, version, schema; a bare 404 may come from anything at a wrong URL
 _DEFAULTS = {"timeout": 5, "max.retries": 2, "retries.wait.ms": 200, "retries.max.wait.ms": 1000}
 _DEFAULTS["cache.latest.ttl.sec"] = 1  # else the client keeps the latest version that it has seen first
+
+
+class Judged(NamedTuple):
+    """What the registry says of a schema that is to follow a subject's latest version.
+
+    Attributes:
+        fits: whether the subject's rule lets it. For a subject without one, Apicurio answers by ``BACKWARD``.
+        rule: the rule, such as ``BACKWARD`` or ``NONE``.
+    """
+
+    fits: bool
+    rule: str
 
 
 class Writer:
@@ -177,6 +189,36 @@ class SchemaRegistry:
                     self._refusals[schema_id] = (time.monotonic() + UNKNOWN_FOR, error)
                     raise
             return self._schemas[schema_id]
+
+    def versions(self, topic: str) -> dict[int, int]:
+        """Return the schema id of each version of a topic's subject.
+
+        Raises:
+            SchemaError: the subject does not exist.
+            UnavailableError: the registry does not answer.
+        """
+        subject = f"{topic}-value"
+        with self._errors(subject):
+            versions = self._client.get_versions(subject)
+            return {version: self._client.get_version(subject, version).schema_id or 0 for version in versions}
+
+    def judge(self, topic: str, schema: str) -> Judged:
+        """Ask whether the subject's rule lets a schema (JSON) follow its latest version; registers nothing.
+
+        Raises:
+            SchemaError: the subject does not exist, or the registry can't read the schema.
+            UnavailableError: the registry does not answer.
+        """
+        subject = f"{topic}-value"
+        with self._errors(subject):
+            fits = bool(self._client.test_compatibility(subject, Schema(schema, "AVRO")))
+            try:
+                rule = self._client.get_compatibility(subject)
+            except SchemaRegistryError as error:
+                if error.http_status_code != 404:
+                    raise
+                rule = self._client.get_compatibility()  # the subject has none of its own
+        return Judged(fits, rule)
 
     def close(self) -> None:
         """Close the connections; schemas that are known stay usable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2  # what confluent-kafka speaks to the registry through
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -78,11 +79,24 @@ def schema_of(topic: Topic) -> Schema:
     Raises:
         SchemaError: the topic has none, or it is not an Avro schema.
     """
-    if topic.schema is None:
-        raise SchemaError(topic.name, f"the topic has none; give topics.{topic.name}.schema in the settings")
-    try:
-        text = topic.schema.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SchemaError(str(topic.schema), f"can't be read: {error}") from error
+    text = read_schema(topic.schema, topic.name)
     parse(text, name=str(topic.schema))
     return Schema(text, "AVRO")
+
+
+def read_schema(file: Path | None, topic: str) -> str:
+    """Read the text of a schema.
+
+    Args:
+        file: where it is; None: the topic has none in the settings.
+        topic: what it is for.
+
+    Raises:
+        SchemaError: there is none, or it can't be read.
+    """
+    if file is None:
+        raise SchemaError(topic, f"the topic has none; give topics.{topic}.schema in the settings")
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(str(file), f"can't be read: {error}") from error

@@ -94,6 +94,12 @@ class Board:
         """Hear how a unit has ended."""
         self._set(unit, state=state, note=note)
 
+    def parked(self, unit: object) -> int:
+        """Say how many of a unit's events were parked so far."""
+        with self._lock:
+            progress = self._units[unit].progress
+        return progress.parked if progress else 0
+
     def trouble_seconds(self, unit: object) -> float:
         """Say for how long a unit has not got on because a system does not answer."""
         with self._lock:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from prefect import get_run_logger, task
@@ -32,7 +31,6 @@ from redrive.deadletters.correction import settle_earlier as settle_earlier_oper
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
-from redrive.errors import ConfigError
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
 from redrive.pump.workers import Workers
@@ -86,16 +84,7 @@ def read_rules(config: Config, file: str | None) -> RuleSet | None:
         ConfigError: it is elsewhere.
         RulesError: it has mistakes.
     """
-    if file is None:
-        return None
-    path = (config.folder / file).resolve()
-    if not path.is_relative_to(config.folder.resolve()):
-        raise ConfigError("rules", f"{file} is outside of {config.folder}, the folder of the settings; put it there")
-    return load_rules(_shown(path))
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return None if file is None else load_rules(config.rule_file(file))
 
 
 @task(

@@ -26,6 +26,8 @@ Word = Literal[
     "nothing to correct",
     "nothing to move",
     "rolled back",
+    "reverted",
+    "nothing to add",
 ]
 """How a run ended, in one word."""
 

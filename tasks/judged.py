@@ -51,11 +51,16 @@ class Judged(Generic[E]):
         return [end for end in self.ends if end.how in ("paused", "stopped", "taken over")]
 
     @property
+    def pending(self) -> bool:
+        """Whether something is left for a later run."""
+        return bool(self.unfinished)
+
+    @property
     def status(self) -> Status:
         """The operation's status."""
         if self.findings or self.unverified or any(end.how == "taken over" for end in self.ends):
             return "failed"
-        return "paused" if self.unfinished else "done"
+        return "paused" if self.pending else "done"
 
     @property
     def verdict(self) -> Verdict | None:

@@ -11,7 +11,6 @@ from redrive.errors import RedriveError
 from redrive.ledger import Ledger, OperationRow
 from redrive.ledger.holds import TTL
 from redrive.partitions.execution import Execution
-from redrive.partitions.settling import resource_to_hold
 
 MB = 1_000_000
 UNIT = "MB/s per broker"
@@ -82,11 +81,9 @@ class MovesPace:
             if self._holds:
                 return "; ".join(self._holds.values())
         for resource, operation in sorted(self._ledger.held().items()):
-            if (
-                operation != self._run_id
-                and resource.split("/")[0] == self._cluster
-                and resource != resource_to_hold(self._cluster)
-            ):
+            cluster, _, topic = resource.partition("/")
+            # What begins with a colon is no topic, but what jobs that move or scale keep each other out by.
+            if operation != self._run_id and cluster == self._cluster and not topic.startswith(":"):
                 holder = self._ledger.operation(operation)
                 if self._is_alive(holder):
                     return f"{holder.job} {operation[:8]} works at {resource}, and goes first"

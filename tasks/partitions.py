@@ -21,6 +21,7 @@ from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
 from redrive.partitions.rebalancing import changed_since, moves_of, plan_of
+from redrive.partitions.removal import Drained, drained
 from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
@@ -89,6 +90,16 @@ def plan_moves(work: Moving, goal: Goal) -> Plan:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
     """
     return plan_of(work.picture, goal)
+
+
+@task(task_run_name="look at drained brokers", **BRIEFLY)
+def look_at_drained(work: Moving) -> Drained | None:
+    """Say whether brokers may be taken away that the plan has drained; None if it has drained none."""
+    goal = (work.run.known_plan or {}).get("goal", {})
+    if goal.get("mode") != "drain_brokers":
+        return None
+    with PartitionReader(work.config.cluster(work.cluster)) as reader:
+        return drained(goal["brokers"], reader.brokers().values(), reader.partitions())
 
 
 @task(task_run_name="restore settings", **BRIEFLY)

@@ -15,6 +15,7 @@ from redrive.partitions.outcome import SOMEBODY_ELSE, Result
 from redrive.partitions.planner import Plan
 from redrive.partitions.progress import Step
 from redrive.partitions.rebalancing import JOB
+from redrive.partitions.removal import Drained
 from tasks import artifacts
 from tasks.ending import Word, close, plan_key
 from tasks.moves_pace import MB, UNIT
@@ -145,13 +146,17 @@ class Ending:
 
     Attributes:
         moved: what came of them.
+        drained: whether brokers may be taken away; None if none were drained.
         status, verdict, word: the end.
         headline: the end in one line, without that word.
         counts: for the ledger.
     """
 
-    def __init__(self, moves: list[Move], moved: Moved, seconds: float, approved: str) -> None:
+    def __init__(
+        self, moves: list[Move], moved: Moved, seconds: float, approved: str, drained: Drained | None = None
+    ) -> None:
         self.moves, self.moved, self.seconds, self.approved = moves, moved, seconds, approved
+        self.drained = drained
         result = moved.back or moved.result
         self.findings = _findings(result)
         foreign = [outcome for outcome in result.outcomes.values() if outcome.step in SOMEBODY_ELSE]
@@ -169,7 +174,7 @@ class Ending:
         else:
             self.status, self.verdict = "done", "counted" if foreign else "proved"
             self.word = "counted" if foreign else "proved"
-        self.headline = self._headline(result, done, len(foreign))
+        self.headline = self._headline(result, done, len(foreign)) + _and(drained)
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""
@@ -180,6 +185,7 @@ class Ending:
             "seconds": round(self.seconds, 3),
             **self.moved.result.evidence(),
             **back,
+            **(self.drained.evidence() if self.drained else {}),
             "pace_changes": changes,
         }
 
@@ -218,6 +224,10 @@ def _findings(result: Result) -> list[str]:
     return found + [f"still owed: {owed}" for owed in result.owed]
 
 
+def _and(drained: Drained | None) -> str:
+    return f"; {drained}" if drained else ""
+
+
 def finish(run: Run, ending: Ending) -> State[Any]:
     """Enter the end in the ledger, show it, and give the flow run's last state."""
     run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
@@ -225,11 +235,13 @@ def finish(run: Run, ending: Ending) -> State[Any]:
     return Completed(message=message) if ending.status == "done" else Failed(message=message)
 
 
-def finish_early(run: Run, word: Literal["planned", "nothing to move"], moves: list[Move]) -> State[Any]:
+def finish_early(
+    run: Run, word: Literal["planned", "nothing to move"], moves: list[Move], drained: Drained | None = None
+) -> State[Any]:
     """End a run that was only to plan, or had nothing to do."""
     counts = {"moves": len(moves), "bytes": sum(move.bytes for move in moves)}
-    run.finish("done", counts=counts)
-    return Completed(message=close(run, word, headline(moves), counts))
+    run.finish("done", counts=counts, evidence=drained.evidence() if drained else None)
+    return Completed(message=close(run, word, headline(moves) + _and(drained), counts))
 
 
 def cut_off(run: Run, error: RedriveError) -> State[Any]:

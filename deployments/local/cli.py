@@ -91,11 +91,34 @@ def start(nodes: Nodes, data: Data = DATA) -> None:
 
 
 @app.command("add-broker")
-def add_broker(data: Data = DATA) -> None:
+def add_broker(
+    data: Data = DATA,
+    until: Annotated[
+        int | None, typer.Option("--until", min=1, help="Only until there are so many in all; else one.")
+    ] = None,
+) -> None:
     """Join one more Kafka broker to the cluster. It gets partitions only when someone moves them there."""
     stack = _attach(data)
-    node = stack.add_broker()
-    out.print(f"{node} serves; the brokers are {stack.endpoints.bootstrap}.", highlight=False)
+    new = [stack.add_broker()] if until is None else stack.add_brokers(until)
+    for node in new:
+        out.print(f"{node} serves.")
+    out.print(f"The brokers are {stack.endpoints.bootstrap}.", highlight=False)
+
+
+@app.command()
+def load(
+    data: Data = DATA,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Measure for so long.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Measure each running broker's CPU, in percent of all that this machine has."""
+    found = _attach(data).load(seconds)
+    if json:
+        show_json(found)
+    else:
+        show_table(
+            ("broker", "CPU"), [(f"kafka-{id_}", f"{load:.1f} %") for id_, load in found.items()], numbers=("CPU",)
+        )
 
 
 def _class() -> type[Stack]:

@@ -102,6 +102,15 @@ def spawn(launch: Launch, log: Path, owner: Path | None = None) -> Identity:
     return Identity.of(child.pid)
 
 
+def cpu_seconds(process: psutil.Process) -> float | None:
+    """Seconds of processor time that a process has used; None if it has ended."""
+    try:
+        used = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return None
+    return float(used.user + used.system)
+
+
 def belonging_to(owner: Path) -> list[Identity]:
     """The processes of a stack by the mark they were born with, noted in its state or not."""
     found = []

@@ -203,6 +203,33 @@ class Stack:
         self.start(node)
         return node
 
+    def add_brokers(self, until: int) -> list[str]:
+        """Join brokers until there are so many, start those that do not run, and wait; the names of the new ones."""
+        with self._file.exclusively():
+            state = self._state()
+            brokers = [number for number in map(broker_id, state.ports) if number]
+            new = [f"kafka-{max(brokers) + 1 + more}" for more in range(until - len(brokers))]
+            state.ports |= ports.choose(state.choice, new)
+            self._file.save(state)
+        self.start(*self.brokers)
+        return new
+
+    def load(self, seconds: float = 1.0) -> dict[int, float]:
+        """Measure each running broker's CPU for so long: broker id → percent of all that the machine has."""
+        state = self._state()
+        found = {node: identity.process() for node, identity in state.processes.items() if broker_id(node)}
+        running = {broker_id(node): each for node, each in found.items() if each is not None}
+        before = {id_: process.cpu_seconds(each) for id_, each in running.items()}
+        began = time.monotonic()
+        time.sleep(seconds)
+        capacity = (time.monotonic() - began) * (os.cpu_count() or 1)
+        after = {id_: process.cpu_seconds(each) for id_, each in running.items()}
+        return {
+            id_: round(100 * (then - now) / capacity, 1)
+            for id_ in sorted(running)
+            if (now := before[id_]) is not None and (then := after[id_]) is not None
+        }
+
     def wait_ready(
         self, nodes: Iterable[str], timeout: float = START_TIMEOUT, report: Callable[[str], None] = _silent
     ) -> None:

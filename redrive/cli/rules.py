@@ -15,47 +15,75 @@ from redrive.cli.output import Json, note, out, show_json, show_table
 from redrive.errors import RulesError
 
 if TYPE_CHECKING:
-    from redrive.rules import Outcome, RuleFile, Tried
+    from redrive.rules import Direction, Outcome, RuleFile, Tried
 
-app = typer.Typer(help="Correction rules for dead letters.", no_args_is_help=True)
+DIRECTIONS = "up", "down"
+
+app = typer.Typer(help="Rules that correct dead letters, or migrate events.", no_args_is_help=True)
 
 
 @app.command("test")
 def run_examples(file: Annotated[Path, typer.Argument(help="The rules, in YAML.")], json: Json = False) -> None:
-    """Run the examples in a file of rules, and show what came out.
+    """Run the examples in a file of rules, of corrections or of a migration, and show what came out.
 
     Exit code 1 if one came out otherwise than expected, 2 if the file has mistakes.
     """
-    from redrive.rules import RuleSet, read_file, try_examples, unexercised
+    from redrive.rules import RuleFile, digest_of, read_either
 
     # Functions that rules name are modules of the folder in which one stands, as for `python -m`.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        rules = read_file(file)
+        rules = read_either(file)
+        digest = digest_of(rules)
     except RulesError as error:
         _show_mistakes(error, json)
         raise typer.Exit(WRONG) from None
-    tried = try_examples(rules)
-    untried = unexercised(rules, tried)
-    if json:
-        examples = [
-            {"name": one.name, "outcome": _outcome(one.outcome), "good": not one.complaint, "complaint": one.complaint}
-            for one in tried
-        ]
-        show_json({"digest": RuleSet(rules).digest, "examples": examples, "unexercised": untried})
+    if isinstance(rules, RuleFile):
+        told, good = _run(rules, json)
     else:
-        _show(rules, tried, untried, RuleSet(rules).digest)
-    if any(one.complaint for one in tried):
+        told, good = {}, True
+        for name in DIRECTIONS:
+            body = getattr(rules, name)
+            if not json:
+                out.print(f"{name}:" if body else f"{name}: no rules; Avro's own resolution", highlight=False)
+            if body is not None:
+                told[name], fine = _run(body, json)
+                good = good and fine
+    if json:
+        show_json({"digest": digest, **told})
+    else:
+        out.print(f"digest {digest}", highlight=False, soft_wrap=True)
+    if not good:
         raise typer.Exit(BAD)
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    migration: Annotated[bool, typer.Option("--migration", help="That of migrations, not of corrections.")] = False,
+) -> None:
     """Print the JSON Schema of files of rules, for editors and other checkers."""
-    from redrive.rules import json_schema
+    from redrive.rules import MigrationFile, RuleFile, json_schema
 
-    show_json(json_schema())
+    show_json(json_schema(MigrationFile if migration else RuleFile))
+
+
+def _run(rules: RuleFile | Direction, json: bool) -> tuple[dict[str, Any], bool]:
+    from redrive.rules import try_examples, unexercised
+
+    tried = try_examples(rules)
+    untried = unexercised(rules, tried)
+    if not json:
+        _show(rules, tried, untried)
+    examples = (
+        [
+            {"name": one.name, "outcome": _outcome(one.outcome), "good": not one.complaint, "complaint": one.complaint}
+            for one in tried
+        ]
+        if json
+        else []
+    )
+    return {"examples": examples, "unexercised": untried}, not any(one.complaint for one in tried)
 
 
 def _show_mistakes(error: RulesError, json: bool) -> None:
@@ -67,13 +95,12 @@ def _show_mistakes(error: RulesError, json: bool) -> None:
         out.print(str(mistake), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show(rules: RuleFile, tried: list[Tried], untried: list[str], digest: str) -> None:
+def _show(rules: RuleFile | Direction, tried: list[Tried], untried: list[str]) -> None:
     if tried:
         rows = ((one.name, ", ".join(one.rules) or None, _said(one.outcome), _verdict(one.complaint)) for one in tried)
         show_table(("example", "by", "came out", "verdict"), rows)
     failed = sum(bool(one.complaint) for one in tried)
-    counted = f"rules {len(rules.rules)}, examples {len(tried)}, failed {failed}"
-    out.print(f"{counted}, digest {digest}", highlight=False, soft_wrap=True)
+    out.print(f"rules {len(rules.rules)}, examples {len(tried)}, failed {failed}", highlight=False)
     for name in untried:
         note(f"no example exercises the rule {name!r}")
 

@@ -7,13 +7,17 @@ empty one counts as not set. A secret is never in either: the settings say where
 """
 
 from redrive.config.sections import (
+    BackfillsConfig,
     ClusterConfig,
+    CommandFleetConfig,
     CorrectionsConfig,
     DomainConfig,
     JobsConfig,
     LedgerConfig,
+    MskFleetConfig,
     RebalancingConfig,
     RegistryConfig,
+    ScalingConfig,
     Secret,
     StandbyConfig,
     TopicConfig,
@@ -21,15 +25,19 @@ from redrive.config.sections import (
 from redrive.config.settings import Cluster, Config, Topic
 
 __all__ = [
+    "BackfillsConfig",
     "Cluster",
     "ClusterConfig",
+    "CommandFleetConfig",
     "Config",
     "CorrectionsConfig",
     "DomainConfig",
     "JobsConfig",
     "LedgerConfig",
+    "MskFleetConfig",
     "RebalancingConfig",
     "RegistryConfig",
+    "ScalingConfig",
     "Secret",
     "StandbyConfig",
     "Topic",

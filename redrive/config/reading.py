@@ -98,6 +98,8 @@ def _path_of(variable: str) -> tuple[str, ...]:
 def _in_words(settings: type[BaseSettings], loc: tuple[int | str, ...], kind: str, message: str) -> Mistake:
     """Put what pydantic found into words that say what to do."""
     path = tuple(str(part) for part in loc if part != "[key]")
+    if path[2:3] == ("fleet",):
+        return _of_fleet(path, kind, message)
     if kind == "extra_forbidden":
         return path, f"is not a setting of Redrive; it knows {names(_siblings(settings, path))}"
     if kind == "missing":
@@ -106,7 +108,11 @@ def _in_words(settings: type[BaseSettings], loc: tuple[int | str, ...], kind: st
         return path, "must be one or more host:port with commas between them"
     if kind == "string_pattern_mismatch" and "[key]" in loc:
         return path, "is no name for it: use lower-case letters, digits, dashes and underscores"
-    return path, message.removeprefix("Value error, ").removeprefix("Input ").replace("should ", "must ")
+    return path, _reason(message)
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ").replace("should ", "must ")
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -114,12 +120,30 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "registry": sections.RegistryConfig,
     "ledger": sections.LedgerConfig,
     "corrections": sections.CorrectionsConfig,
+    "backfills": sections.BackfillsConfig,
     "jobs": sections.JobsConfig,
     "rebalancing": sections.RebalancingConfig,
+    "scaling": sections.ScalingConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,
     "topics": sections.TopicConfig,
 }
+
+_FLEETS: dict[str, type[BaseModel]] = {"msk": sections.MskFleetConfig, "command": sections.CommandFleetConfig}
+
+
+def _of_fleet(path: tuple[str, ...], kind: str, message: str) -> Mistake:
+    if kind.startswith("union_tag"):
+        return (*path, "kind"), f"must be one of {names(_FLEETS)}"
+    what = path[3] if len(path) > 3 else ""
+    path = (*path[:3], *path[4:])  # pydantic puts the kind of fleet there; the file does not
+    if kind == "extra_forbidden":
+        return path, f"is not a setting of such a fleet; it knows {names(_FLEETS[what].model_fields)}"
+    if kind == "missing":
+        return path, "is missing; there is no default for it"
+    if kind == "string_pattern_mismatch":
+        return path, "must be the ARN of an MSK cluster: arn:aws:kafka:REGION:ACCOUNT:cluster/NAME/ID"
+    return path, _reason(message)
 
 
 def _siblings(settings: type[BaseSettings], path: tuple[str, ...]) -> list[str]:

@@ -47,6 +47,12 @@ def _by_reference(value: Any) -> Any:
     return value
 
 
+def _with_number(command: list[str]) -> list[str]:
+    if not any("{brokers}" in word for word in command):
+        raise ValueError("must have {brokers} in it: how many there are to be in all; so asking twice adds no more")
+    return command
+
+
 # Lower case, because the names of environment variables are matched without regard to case.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 TopicName = Annotated[str, AfterValidator(_topic_name)]
@@ -160,6 +166,13 @@ class CorrectionsConfig(ApprovalConfig):
     masked: frozenset[str] = frozenset()
 
 
+class BackfillsConfig(ApprovalConfig):
+    """What backfills may do without asking; the number of ``approval`` is one of events to be copied.
+
+    Moving consumer groups always has to be approved, unless ``approval`` is ``"none"``.
+    """
+
+
 class JobsConfig(Section):
     """What jobs may use of the machine that they run on.
 
@@ -184,8 +197,44 @@ class RebalancingConfig(ApprovalConfig):
     """What moves of partitions may be made without asking; the number of ``approval`` is one of MB to be copied."""
 
 
+class ScalingConfig(ApprovalConfig):
+    """What `broker-scaling` may do without asking; the number of ``approval`` is one of brokers to be added."""
+
+    approval: Literal["required", "none"] | Annotated[int, Field(ge=0)] = "required"
+
+
+class MskFleetConfig(Section):
+    """Amazon MSK runs the cluster's brokers.
+
+    Attributes:
+        arn: the cluster's; AWS's region is in it.
+    """
+
+    kind: Literal["msk"]
+    arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kafka:[a-z0-9-]+:\d{12}:cluster/[^/\s]+/[^/\s]+$")]
+
+
+class CommandFleetConfig(Section):
+    """Commands run the cluster's brokers: a program and its arguments; no shell is between.
+
+    Attributes:
+        load: prints each broker's CPU load now, in percent, as JSON: ``{"1": 42.5, "2": 40.1}``.
+        add: sees to it that there are as many brokers as stand in place of ``{brokers}``, and adds nothing when there
+            are. It may end before they are there.
+        timeout: seconds that ``add`` may take.
+    """
+
+    kind: Literal["command"]
+    load: Annotated[list[str], Field(min_length=1)]
+    add: Annotated[list[str], Field(min_length=1), AfterValidator(_with_number)]
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 1_800.0
+
+
+FleetConfig = Annotated[MskFleetConfig | CommandFleetConfig, Field(discriminator="kind")]
+
+
 class ClusterConfig(Section):
-    """How a Kafka cluster is reached."""
+    """How a Kafka cluster is reached, and what runs its brokers, if more are to be added."""
 
     bootstrap: Bootstrap
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -196,6 +245,7 @@ class ClusterConfig(Section):
     certificate_file: Path | None = None
     key_file: Path | None = None
     key_password: SecretReference | None = None
+    fleet: FleetConfig | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from redrive.config.reading import PREFIX, find_file, names, read
 from redrive.config.sections import (
+    BackfillsConfig,
     ClusterConfig,
     CorrectionsConfig,
     DomainConfig,
@@ -19,6 +20,7 @@ from redrive.config.sections import (
     Name,
     RebalancingConfig,
     RegistryConfig,
+    ScalingConfig,
     StandbyConfig,
     TopicConfig,
     TopicName,
@@ -96,8 +98,10 @@ class Config(BaseSettings):
     registry: RegistryConfig
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     corrections: CorrectionsConfig = Field(default_factory=CorrectionsConfig)
+    backfills: BackfillsConfig = Field(default_factory=BackfillsConfig)
     jobs: JobsConfig = Field(default_factory=JobsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
+    scaling: ScalingConfig = Field(default_factory=ScalingConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]
@@ -131,6 +135,17 @@ class Config(BaseSettings):
     def folder(self) -> Path:
         """The folder of the file; what paths in it are relative to."""
         return self._folder
+
+    def rule_file(self, name: str) -> Path:
+        """Find a file of rules, which is named relative to the folder of the settings.
+
+        Raises:
+            ConfigError: it is elsewhere.
+        """
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise ConfigError("rules", f"{name} is outside of {self.folder}, the folder of the settings; put it there")
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
     def topic(self, name: str) -> Topic:
         """Give the topic called ``name``.

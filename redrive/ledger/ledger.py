@@ -153,6 +153,12 @@ class Ledger:
         with self._database.reading() as session:
             return list(session.scalars(query))
 
+    def latest(self, kind: str, cluster: str) -> EntryRow | None:
+        """Give the latest entry of a kind that an operation on a cluster has made; None if there is none."""
+        query = select(EntryRow).join(OperationRow).where(EntryRow.kind == kind, OperationRow.cluster == cluster)
+        with self._database.reading() as session:
+            return session.scalar(query.order_by(EntryRow.id.desc()).limit(1))
+
     def held(self) -> dict[str, str]:
         """Give what is held: resource → id of the operation that holds it."""
         return holds.held(self._database)

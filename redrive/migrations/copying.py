@@ -22,11 +22,13 @@ class UnitResult:
     """What became of a unit's events in this operation.
 
     Attributes:
+        began: the offset of the source that it began with, the last time it was started.
         next: how far the source has been copied, by all operations.
     """
 
     unit: Unit
     outcome: Outcome
+    began: int
     next: int
 
 
@@ -80,8 +82,9 @@ def copy(
             on_progress=on_progress,
             total=total,
         )
+        began = copied(cursor, unit, migration)
         outcome = pump.run(cursor)
-        at = copied(outcome.cursor, unit, migration)
-        return UnitResult(unit, outcome, first if at is None else at)
+        now = copied(outcome.cursor, unit, migration)
+        return UnitResult(unit, outcome, first if began is None else began, first if now is None else now)
     finally:
         sink.close()

@@ -75,26 +75,29 @@ class TopicSource:
         """Nothing is to be deleted: the source keeps what it has."""
 
     def _events(self, messages: list[Message]) -> list[Event]:
-        unit, origins, back = self._unit, self._unit.origins, self._back
+        unit, back = self._unit, self._back
         events: list[Event] = []
         for message in messages:
             headers = cast("Headers | None", message.headers()) or []
             if headers and headers[-1][0] == SOURCE_HEADER and (headers[-1][1] or b"").startswith(back):
                 continue
-            origin = origins % cast(int, message.offset())
-            events.append(
-                Event(
-                    origin,  # only shown where nothing else names the event; its ``ce_id`` is among its headers
-                    unit.target,
-                    message.key(),
-                    message.value(),
-                    headers,
-                    max(1, message.timestamp()[1]),  # of 0, librdkafka makes the time of day
-                    unit.partition,
-                    origin,
-                )
-            )
+            events.append(event_of(message, unit))
         return events
+
+
+def event_of(message: Message, unit: Unit) -> Event:
+    """Make the event that a record of the source is to become in the target, but for its value."""
+    origin = unit.origins % cast(int, message.offset())
+    return Event(
+        origin,  # only shown where nothing else names the event; its ``ce_id`` is among its headers
+        unit.target,
+        message.key(),
+        message.value(),
+        cast("Headers | None", message.headers()) or [],
+        max(1, message.timestamp()[1]),  # of 0, librdkafka makes the time of day
+        unit.partition,
+        origin,
+    )
 
 
 def copied(saved: bytes | None, unit: Unit, migration: str) -> int | None:

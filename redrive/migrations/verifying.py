@@ -15,14 +15,15 @@ from typing import cast
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from redrive.errors import UnknownTopicError
-from redrive.events import Headers
+from redrive.events import Event, Headers
+from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, source_offset, way
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
 from redrive.pump.sink import SOURCE_HEADER
 
-Pair = tuple[bytes | None, bytes | None]
-"""The value of an event in the source, and in the target."""
+Pair = tuple[Event, bytes | None]
+"""An event of the source, and the value that it has in the target."""
 
 Compare = Callable[[Sequence[Pair]], Sequence[str]]
 """Says of each pair what is wrong with it; empty: the target's value is what the migration makes of the source's."""
@@ -81,6 +82,7 @@ def verify(
     parked: frozenset[int],
     compare: Compare,
     every: int = 1,
+    since: tuple[int, int] = (0, 0),
     compacts: Compacts = Compacts(),
     check: Callable[[], None] = lambda: None,
 ) -> Checked:
@@ -93,6 +95,7 @@ def verify(
         parked: offsets of the source whose events are in the parking topic (`parked_offsets`).
         compare: compares values.
         every: of how many events one is compared by value; 1: all.
+        since: where to begin, in the source and in the target.
         compacts: what is compacted may lack what has a newer event.
         check: called now and then; what it raises ends the comparison.
 
@@ -103,11 +106,11 @@ def verify(
     began = time.monotonic()
     result = Checked(unit)
     comparison = _Comparison(result, compare, every)
-    copies = _copies(client_config, unit, upto, result)
+    copies = _copies(client_config, unit, (since[0], upto), since[1], result)
     copy = next(copies, None)
     missing: dict[bytes | None, int] = {}
     superseded, stray = 0, -1
-    for event in _originals(client_config, unit, upto, check):
+    for event in _originals(client_config, unit, (since[0], upto), check):
         offset = cast(int, event.offset())
         while copy is not None and copy[0] < offset:
             stray = _has_gone(result, copy)
@@ -171,16 +174,17 @@ class _Comparison:
         result = self._result
         offset = cast(int, event.offset())
         where = f"{result.unit}@{offset}"
-        if event.key() != copy.key():
+        expected = event_of(event, result.unit)
+        if copy.key() != expected.key:
             result.find(f"{where}: its copy has another key")
         kind, when = copy.timestamp()
-        if kind == TIMESTAMP_CREATE_TIME and when != max(1, event.timestamp()[1]):
+        if kind == TIMESTAMP_CREATE_TIME and when != expected.timestamp:
             result.find(f"{where}: its copy has another time")
-        if cast(Headers, copy.headers())[:-2] != (event.headers() or []):
+        if cast(Headers, copy.headers())[:-2] != expected.headers:
             result.find(f"{where}: its copy has other headers")
         result.found += 1
         if result.found % self._every == 0:
-            self._pairs.append((event.value(), copy.value()))
+            self._pairs.append((expected, copy.value()))
             self._places.append(offset)
             if len(self._pairs) >= _BATCH:
                 self.finish()
@@ -195,9 +199,12 @@ class _Comparison:
         self._pairs, self._places = [], []
 
 
-def _originals(client_config: ClientConfig, unit: Unit, upto: int, check: Callable[[], None]) -> Iterator[Message]:
+def _originals(
+    client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None]
+) -> Iterator[Message]:
     back = f"{way(unit.cluster, unit.target, unit.source)}/".encode()
-    for messages in scan(client_config, unit.source, end={unit.partition: upto}):
+    first, upto = offsets
+    for messages in scan(client_config, unit.source, {unit.partition: first}, end={unit.partition: upto}):
         check()
         for message in messages:
             origin = _origin(message)
@@ -205,12 +212,22 @@ def _originals(client_config: ClientConfig, unit: Unit, upto: int, check: Callab
                 yield message
 
 
-def _copies(client_config: ClientConfig, unit: Unit, upto: int, result: Checked) -> Iterator[tuple[int, Message]]:
-    """Yield the copied events of the target with the offsets that they had; says what is wrong with their order."""
+def _copies(
+    client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], begin: int, result: Checked
+) -> Iterator[tuple[int, Message]]:
+    """Yield the copied events of the target with the offsets that they had; says what is wrong with their order.
+
+    Args:
+        client_config: the cluster.
+        unit: which partition.
+        offsets: only events that were there in the source: from the first, before the second.
+        begin: the first offset of the target.
+        result: takes what is wrong.
+    """
     came = way(unit.cluster, unit.source, unit.target)
     last = -1
     end = end_offsets(client_config, unit.target)[unit.partition]
-    for messages in scan(client_config, unit.target, end={unit.partition: end}):
+    for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
         for message in messages:
             origin = _origin(message)
             offset = None if origin is None else source_offset(origin, came)
@@ -222,7 +239,7 @@ def _copies(client_config: ClientConfig, unit: Unit, upto: int, result: Checked)
                 result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} again, or too late")
                 continue
             last = offset
-            if offset < upto:
+            if offsets[0] <= offset < offsets[1]:
                 yield offset, message
 
 

@@ -7,10 +7,11 @@ whether another has taken over, or whether it only stood still for longer than b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from redrive.errors import ConfigError
+from redrive.errors import ConfigError, UnknownTopicError
 from redrive.events import Headers
 from redrive.murmur2 import partition_of
 from redrive.pump.own_topics import ensure
@@ -61,6 +62,32 @@ def read_cursor(
         UnavailableError: the cluster does not answer in time.
     """
     return read_saved(client_config, unit, topic, patience=patience).cursor
+
+
+def read_cursors(
+    client_config: ClientConfig, units: Iterable[str], topic: str = CURSORS_TOPIC, *, patience: float = 60.0
+) -> dict[str, bytes]:
+    """Look at many units' cursors, in one pass: unit → cursor; units without one are left out.
+
+    Raises:
+        UnavailableError: the cluster does not answer in time.
+    """
+    wanted = {unit.encode(): unit for unit in units}
+    try:
+        ends = end_offsets(client_config, topic)
+    except UnknownTopicError:  # no job has ever published there
+        return {}
+    _check(len(ends), topic)
+    partitions = {cursor_partition(unit) for unit in wanted.values()}
+    found: dict[str, bytes] = {}
+    for messages in scan(client_config, topic, end={at: ends[at] for at in partitions}, patience=patience):
+        for message in messages:
+            unit = wanted.get(message.key() or b"")
+            if unit is not None and message.value():
+                found[unit] = cast(bytes, message.value())
+            elif unit is not None and message.value() is None:
+                found.pop(unit, None)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

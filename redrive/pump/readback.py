@@ -351,7 +351,7 @@ def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> Un
 
 
 def raise_if_hopeless(error: KafkaError, topic: str) -> None:
-    """Raise an UnavailableError for what a reader reports that does not pass by itself."""
+    """Raise `UnavailableError` for what a reader is told that waiting does not mend."""
     if error.fatal() or error.code() in (
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.UNKNOWN_TOPIC_OR_PART,

@@ -154,11 +154,23 @@ class TransactionalSink:
         except StaleError:
             raise self._why_stale() from None
 
+    def forget(self) -> None:
+        """Take the unit's cursor away: whoever starts it next begins anew.
+
+        Raises:
+            FencedError: a newer copy of this unit has started.
+            UnavailableError: the cluster did not confirm in time.
+        """
+        try:
+            self._commit((), None)
+        except StaleError:
+            raise self._why_stale() from None
+
     def close(self) -> None:
         """Give up the connection; an open transaction is aborted, within a few seconds."""
         self._transactions.close()
 
-    def _commit(self, events: Sequence[Event], cursor: bytes) -> None:
+    def _commit(self, events: Sequence[Event], cursor: bytes | None) -> None:
         """Try until the transaction is committed, or it is clear that it won't be."""
         deadline = time.monotonic() + self._patience
         for attempt in range(1, _ATTEMPTS + 1):
@@ -185,7 +197,7 @@ class TransactionalSink:
                 self._batch_size = max(_SMALLEST_BATCH, self._batch_size // 4)
             self._reopen(one_by_one=False)
 
-    def _transact(self, events: Sequence[Event], cursor: bytes, deadline: float) -> None:
+    def _transact(self, events: Sequence[Event], cursor: bytes | None, deadline: float) -> None:
         self._blame = ""
         self._refused = {}
         self._transactions.begin(deadline)
@@ -226,7 +238,7 @@ class TransactionalSink:
                     self._refused[index] = f"{error.name()}: {error.str()}"
                 break
 
-    def _produce_cursor(self, cursor: bytes) -> None:
+    def _produce_cursor(self, cursor: bytes | None) -> None:
         unit = self.unit.encode()
         try:
             self._transactions.producer.produce(

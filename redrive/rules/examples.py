@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 
 from redrive.deadletters.letter import JSON, Letter
+from redrive.events import Event
 from redrive.rules import model
 from redrive.rules.draft import same
 from redrive.rules.ruleset import Corrected, Outcome, Rejected, RuleSet, Skipped, Unmatched
+from redrive.wire import prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +39,25 @@ class Tried:
                 return (self.outcome.rule,)
 
 
-def try_examples(file: model.RuleFile) -> list[Tried]:
-    """Run all examples of a file."""
+def try_examples(file: model.RuleFile | model.Direction) -> list[Tried]:
+    """Run all examples of a file, or of one direction of a migration."""
     rules = RuleSet(file)
     return [_try(example, rules) for example in file.examples]
 
 
-def unexercised(file: model.RuleFile, tried: list[Tried]) -> list[str]:
+def unexercised(file: model.RuleFile | model.Direction, tried: list[Tried]) -> list[str]:
     """Return the names of the rules that no example has to do with."""
     exercised = {rule for one in tried for rule in one.rules}
     return [rule.name for rule in file.rules if rule.name not in exercised]
 
 
-def _try(example: model.Example, rules: RuleSet) -> Tried:
-    letter = _letter(example.letter)
-    tried = Tried(example.name, rules.apply(letter, letter.value), "")
+def _try(example: model.Example | model.EventExample, rules: RuleSet) -> Tried:
+    if isinstance(example, model.Example):
+        about: Letter | Event = _letter(example.letter)
+        value = model.constant(example.letter.value)
+    else:
+        about, value = _event(example.event), model.constant(example.event.value)
+    tried = Tried(example.name, rules.apply(about, value), "")
     expect = example.expect
     complaint = _complaint(expect, tried.outcome)
     if not complaint and expect.rules is not None and tuple(expect.rules) != tried.rules:
@@ -94,7 +100,7 @@ def _letter(example: model.ExampleLetter) -> Letter:
     return Letter(
         id=None,
         key=None if example.key is None else example.key.encode(),
-        value=model.constant(example.value),
+        value=None,
         headers=[(name, text.encode()) for name, text in example.headers.items()],
         reason=example.reason,
         detail=example.detail,
@@ -109,4 +115,15 @@ def _letter(example: model.ExampleLetter) -> Letter:
         lossless=True,
         producer=example.producer,
         at="",
+    )
+
+
+def _event(example: model.ExampleEvent) -> Event:
+    return Event(
+        id=example.id,
+        topic=example.topic,
+        key=None if example.key is None else example.key.encode(),
+        value=None if example.schema_id is None else prefix(example.schema_id),
+        headers=[(name, text.encode()) for name, text in example.headers.items()],
+        timestamp=example.timestamp,
     )

@@ -1,12 +1,11 @@
-"""Conditions and expressions in CEL (https://cel.dev), compiled once, evaluated for each letter that gets so far.
+"""Conditions and expressions in CEL (https://cel.dev), compiled once, evaluated for each value that gets so far.
 
 The interpreter is that of the CEL project itself: ``cel-expr-python``, a binding to its C++ implementation, with the
 extensions for strings, mathematics and optional values. It checks types when it compiles, bounds the steps of an
 evaluation, and matches regular expressions in linear time.
 
-An expression knows ``value``, as the operations before it have left it, and of the letter ``letter.reason``,
-``.detail``, ``.field``, ``.topic``, ``.producer``, ``.attempt``, ``.schema_id``, ``.key`` (bytes or null) and
-``.headers`` (a map of bytes).
+An expression knows ``value``, as the operations before it have left it, and what `redrive.rules.subject` has of the
+letter or the event that the value belongs to, such as ``letter.reason`` or ``event.headers`` (a map of bytes).
 
 What CEL has no type for stands as text: a ``Decimal``, a ``UUID``, a date, a time of day, and a date and time without
 a zone (ISO 8601). One with a zone is a timestamp. An integer beyond 64 bits is refused.
@@ -18,6 +17,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,32 +26,23 @@ from cel_expr_python.ext import ext_math, ext_optional, ext_strings
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from redrive.avro.misfit import kind, shown
-from redrive.deadletters.letter import Letter
 from redrive.rules.cel_names import fields_of_value, with_lists_only
 from redrive.rules.refusal import Refusal
+from redrive.rules.subject import Subject
 
-Expression = Callable[[Letter, Any], Any]
-"""Takes the letter and the value as it is by now; returns what comes out, or raises `Refusal`."""
+Expression = Callable[[Any, Any], Any]
+"""Takes the letter or event, and the value as it is by now; returns what comes out, or raises `Refusal`."""
 
 _T = cel.Type
-_TYPES = {
-    "value": _T.DYN,
-    "letter.reason": _T.STRING,
-    "letter.detail": _T.STRING,
-    "letter.field": _T.STRING,
-    "letter.topic": _T.STRING,
-    "letter.producer": _T.STRING,
-    "letter.attempt": _T.INT,
-    "letter.schema_id": _T.DYN,
-    "letter.key": _T.DYN,
-    "letter.headers": _T.Map(_T.STRING, _T.BYTES),
-}
 
 
-# Without functions of our own: each call of one leaks memory in cel-expr-python 0.1.3.
-_ENVIRONMENT = cel.NewEnv(
-    variables=_TYPES, extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()]
-)
+@cache
+def _environment(subject: Subject) -> cel.Env:
+    # Without functions of our own: each call of one leaks memory in cel-expr-python 0.1.3.
+    return cel.NewEnv(
+        variables={"value": _T.DYN, **subject.types},
+        extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()],
+    )
 
 
 class Mistake(NamedTuple):
@@ -62,64 +53,74 @@ class Mistake(NamedTuple):
     reason: str
 
 
-def compile_condition(text: str) -> Expression | list[Mistake]:
+def compile_condition(text: str, subject: Subject) -> Expression | list[Mistake]:
     """Compile an expression that must be true or false; return its mistakes instead if it has any."""
-    compiled = _compile(text)
+    compiled = _compile(text, subject)
     if isinstance(compiled, list):
         return compiled
     type_ = compiled.return_type()
     if type_ not in (_T.BOOL, _T.DYN):
         return [Mistake(1, 1, f"gives {type_.name().lower()}, not true or false")]
-    evaluate, checked = _evaluation(text, compiled)
-    inputs = _inputs(text)
-    known: dict[Any, bool] = {}  # most letters of a batch are of a few kinds, and asking CEL takes ten times as long
+    evaluate, checked = _evaluation(text, compiled, subject)
+    inputs = _inputs(text, subject)
+    known: dict[Any, bool] = {}  # most values are of a few kinds, and asking CEL takes ten times as long
 
-    def condition(letter: Letter, value: Any) -> bool:
-        given = inputs(letter, value)
+    def condition(about: Any, value: Any) -> bool:
+        given = inputs(about, value)
         if given in known:
             return known[given]
-        outcome = evaluate(letter, value)
+        outcome = evaluate(about, value)
         answer = outcome.value()
         if answer is not True and answer is not False:
             checked(outcome)
             raise Refusal(f"gives {kind(answer)}, not true or false")
-        if given is not None and all(type(one) is not str or len(one) <= _LONGEST_KNOWN for one in given):
-            if len(known) >= _MOST_KNOWN:
-                known.clear()
-            known[given] = answer
+        _remember(known, given, answer)
         return answer
 
     return condition
 
 
-def compile_expression(text: str) -> Expression | list[Mistake]:
+def compile_expression(text: str, subject: Subject) -> Expression | list[Mistake]:
     """Compile an expression whose outcome becomes part of a value; return its mistakes instead if it has any."""
-    compiled = _compile(text)
+    compiled = _compile(text, subject)
     if isinstance(compiled, list):
         return compiled
-    evaluate, checked = _evaluation(text, compiled)
+    evaluate, checked = _evaluation(text, compiled, subject)
+    inputs = _inputs(text, subject)
+    known: dict[Any, Any] = {}  # whoever changes a value copies what it has to change of it: outcomes can be shared
 
-    def expression(letter: Letter, value: Any) -> Any:
+    def expression(about: Any, value: Any) -> Any:
+        given = inputs(about, value)
+        if given in known:
+            return known[given]
         try:
-            outcome = checked(evaluate(letter, value)).plain_value()
+            outcome = _plain(checked(evaluate(about, value)).plain_value())
         except TypeError:  # an optional
             raise Refusal("gives what is no value; end an optional with .orValue(…)") from None
-        return _plain(outcome)
+        _remember(known, given, outcome)
+        return outcome
 
     return expression
+
+
+def _remember(known: dict[Any, Any], given: tuple[Any, ...] | None, outcome: Any) -> None:
+    if given is not None and all(type(one) is not str or len(one) <= _LONGEST_KNOWN for one in given):
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[given] = outcome
 
 
 _OF_A_MAP = "asks for map or filter of a map, whose keys have no order; use a list, or a function"
 
 
-def _compile(text: str) -> cel.Expression | list[Mistake]:
+def _compile(text: str, subject: Subject) -> cel.Expression | list[Mistake]:
     try:
-        compiled = _ENVIRONMENT.compile(text)
+        compiled = _environment(subject).compile(text)
     except Exception as error:  # the binding raises RuntimeError, and other kinds for text that is not Unicode
         return _mistakes(str(error))
     try:
         ordered = with_lists_only(text)
-        return compiled if ordered == text else _ENVIRONMENT.compile(ordered)
+        return compiled if ordered == text else _environment(subject).compile(ordered)
     except Exception:
         return [Mistake(1, 1, _OF_A_MAP)]
 
@@ -137,25 +138,25 @@ def _mistakes(message: str) -> list[Mistake]:
 
 
 def _evaluation(
-    text: str, compiled: cel.Expression
-) -> tuple[Callable[[Letter, Any], cel.Value], Callable[[cel.Value], cel.Value]]:
+    text: str, compiled: cel.Expression, subject: Subject
+) -> tuple[Callable[[Any, Any], cel.Value], Callable[[cel.Value], cel.Value]]:
     """Return what evaluates an expression, and what raises a `Refusal` if the outcome is an error.
 
     Only what the expression uses is bound: turning a value into CEL's costs more than evaluating it.
     """
     fields = fields_of_value(text)
-    bindings = [(name, _OF_LETTER[name]) for name in _used(text)]
+    bindings = [(name, subject.takes[name]) for name in _used(text, subject)]
     words = frozenset(re.findall(r"\w+", text))
     evaluate, error_type = compiled.eval, _T.ERROR
 
-    def evaluation(letter: Letter, value: Any) -> cel.Value:
+    def evaluation(about: Any, value: Any) -> cel.Value:
         if fields is None or type(value) is not dict:
             bound = _bound(value)
         else:
             bound = {name: _bound(value[name]) for name in fields if name in value}
         data = {"value": bound}
         for name, take in bindings:
-            data[name] = take(letter)
+            data[name] = take(about)
         try:
             return evaluate(data=data)
         except Exception as error:
@@ -169,17 +170,18 @@ def _evaluation(
     return evaluation, checked
 
 
-def _used(text: str) -> list[str]:
-    """Name what of the letter an expression may look at."""
-    return [name for name in _OF_LETTER if name.partition(".")[2] in text]
+def _used(text: str, subject: Subject) -> list[str]:
+    """Name what of the letter or event an expression may look at."""
+    words = set(re.findall(r"\w+", text))
+    return [name for name in subject.takes if words.issuperset(name.split("."))]
 
 
-def _inputs(text: str) -> Callable[[Letter, Any], tuple[Any, ...] | None]:
+def _inputs(text: str, subject: Subject) -> Callable[[Any, Any], tuple[Any, ...] | None]:
     """Return what gives all that an expression depends on, and its types; None if it is not all there, or not plain."""
     fields = fields_of_value(text)
-    takes = [_OF_LETTER[name] for name in _used(text)]
+    takes = [subject.takes[name] for name in _used(text, subject)]
 
-    def inputs(letter: Letter, value: Any) -> tuple[Any, ...] | None:
+    def inputs(about: Any, value: Any) -> tuple[Any, ...] | None:
         if fields is None or type(value) is not dict:
             return None
         try:
@@ -187,27 +189,16 @@ def _inputs(text: str) -> Callable[[Letter, Any], tuple[Any, ...] | None]:
         except KeyError:
             return None
         if takes:
-            found += [take(letter) for take in takes]
+            found += [take(about) for take in takes]
         types = tuple(map(type, found))  # 1 is not true
         return (types, *found) if _PLAIN_TYPES.issuperset(types) else None
 
     return inputs
 
 
-_OF_LETTER: dict[str, Callable[[Letter], Any]] = {
-    "letter.reason": lambda letter: letter.reason,
-    "letter.detail": lambda letter: letter.detail,
-    "letter.field": lambda letter: letter.field,
-    "letter.topic": lambda letter: letter.topic,
-    "letter.producer": lambda letter: letter.producer,
-    "letter.attempt": lambda letter: letter.attempt,
-    "letter.schema_id": lambda letter: letter.schema_id,
-    "letter.key": lambda letter: letter.key,
-    "letter.headers": lambda letter: {name: value for name, value in letter.headers if value is not None},
-}
-_PLAIN_TYPES = frozenset({type(None), bool, int, str})
+_PLAIN_TYPES = frozenset({type(None), bool, int, str, datetime})
 _LONGEST_KNOWN = 200
-_MOST_KNOWN = 1_000
+_MOST_KNOWN = 10_000
 _AS_IT_IS = frozenset({type(None), bool, float, str, bytes})
 _AS_TEXT = (Decimal, UUID)
 

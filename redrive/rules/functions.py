@@ -1,4 +1,4 @@
-"""Rules that are Python functions: ``module:name``, called with a value and its letter, returning the new value.
+"""Rules that are Python functions: ``module:name``, called with a value and its letter or event, giving the new value.
 
 ::
 
@@ -7,8 +7,8 @@
             raise Reject("it has no latitude")
         return value | {"lat": value["lon"], "lon": value["lat"]}
 
-The value is a copy of the letter's own. A function must be deterministic, and the reasons that it gives must quote
-nothing of the value: they go into reports and the ledger.
+The value is a copy. A function must be deterministic, and its reasons must quote nothing of the value, since they
+go into reports and the ledger.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from redrive.deadletters.letter import Letter
-
 
 class Reject(Exception):  # noqa: N818 - a function's word
-    """Raised by a function: this letter can't be corrected, for this reason."""
+    """Raised by a function: this value can't be put right, for this reason."""
 
 
 class Skip(Exception):  # noqa: N818 - likewise
-    """Raised by a function: this letter need not go on, for this reason."""
+    """Raised by a function: this value need not go on, for this reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Function:
         digest: SHA-256 of the source of the module that it is in: of it and of what it uses there.
     """
 
-    call: Callable[[Any, Letter], Any]
+    call: Callable[[Any, Any], Any]
     digest: str
 
 
@@ -66,5 +64,5 @@ def find_function(reference: str) -> Function:
     try:
         inspect.signature(call).bind(None, None)
     except TypeError:
-        raise ValueError(f"{reference} can't be called with a value and a letter") from None
+        raise ValueError(f"{reference} can't be called with a value and the letter or event that it is of") from None
     return Function(call, hashlib.sha256(source.encode()).hexdigest())

@@ -1,4 +1,4 @@
-"""A file of correction rules as it is written: the model that its JSON Schema is made of."""
+"""Files of rules as they are written, for corrections and for migrations: the models of their JSON Schemas."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ Pointer = Annotated[
 Pattern = Annotated[
     str, AfterValidator(_regular_expression), Field(description="Regular expression, found anywhere in the reason.")
 ]
-Cel = Annotated[str, Field(min_length=1, description="CEL over `value` and `letter.…`; see https://cel.dev.")]
+Cel = Annotated[
+    str, Field(min_length=1, description="CEL over `value`, and `letter.…` or `event.…`; see https://cel.dev.")
+]
 Constant = Annotated[
     Any,
     AfterValidator(_checked_constant),
@@ -95,7 +97,7 @@ class Replace(_WithValue):
 
 
 class Test(_WithValue):
-    """RFC 6902: reject the letter unless this is at the path, with the same type."""
+    """RFC 6902: reject the value unless this is at the path, with the same type."""
 
     op: Literal["test"]
 
@@ -214,20 +216,35 @@ class Match(_Part):
     when: Cel | None = Field(None, description="CEL that must be true; asked only of letters for which the rest holds.")
 
 
-class Rule(_Part):
-    """What is done to which letters."""
+class When(_Part):
+    """Which events a rule is for; nothing given is for all events."""
 
+    when: Cel | None = Field(None, description="CEL that must be true.")
+
+
+class _Rule(_Part):
     model_config = ConfigDict(json_schema_extra=_exactly_one(*ACTION))
 
     name: str = Field(min_length=1, description="Shown in plans and kept in the ledger.")
-    match: Match
     do: list[Operation] | None = Field(None, min_length=1, description="Operations, done in this order.")
     function: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="module:name of a Python function (value, letter) → value, which may raise Skip or Reject.",
+        description="module:name of a Python function (value, letter or event) → value; it may raise Skip or Reject.",
     )
-    skip: str | None = Field(None, min_length=1, description="Why these letters need not go on.")
+    skip: str | None = Field(None, min_length=1, description="Why these values need not go on.")
+
+
+class Rule(_Rule):
+    """What is done to which letters."""
+
+    match: Match
+
+
+class EventRule(_Rule):
+    """What is done to which events."""
+
+    match: When
 
 
 class ExampleLetter(_Part):
@@ -265,18 +282,59 @@ class Example(_Part):
     expect: Expect
 
 
+class ExampleEvent(_Part):
+    """The event of an example; what rules can't see is left out."""
+
+    value: Constant
+    id: str = ""
+    topic: str = ""
+    key: str | None = None
+    headers: dict[str, str] = {}
+    timestamp: int = Field(0, ge=0, description="Milliseconds since 1970.")
+    schema_id: int | None = Field(None, ge=0, le=0xFFFFFFFF)
+
+
+class EventExample(_Part):
+    """A test of a migration's rules."""
+
+    name: str = Field(min_length=1)
+    event: ExampleEvent
+    expect: Expect
+
+
+_WHICH = "Which rules are applied: the first that matches, or all that do, each on what those before left."
+
+
 class RuleFile(_Part):
     """Correction rules for dead letters."""
 
-    match: Literal["first", "all"] = Field(
-        description="Which rules are applied: the first that matches, or all that do, each on what those before left."
-    )
+    match: Literal["first", "all"] = Field(description=_WHICH)
     rules: list[Rule] = Field(min_length=1)
     tables: dict[str, Table] = Field({}, description="Look-up tables that operations refer to by name.")
     examples: list[Example] = Field([], description="The rules' own tests: `redrive rules test FILE`.")
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of rule files."""
-    schema = RuleFile.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+class Direction(_Part):
+    """The rules of one direction of a migration. What they leave is resolved to the schema as Avro does it."""
+
+    match: Literal["first", "all"] = Field(description=_WHICH)
+    rules: list[EventRule] = Field(min_length=1)
+    tables: dict[str, Table] = Field({}, description="Look-up tables that operations refer to by name.")
+    examples: list[EventExample] = Field([], description="The rules' own tests: `redrive rules test FILE`.")
+
+
+class MigrationFile(_Part):
+    """Rules that take a topic's events to a new schema, and back; what Avro resolves by itself needs none."""
+
+    topic: str = Field(min_length=1)
+    up: Direction | None = Field(None, description="From any older schema to the new one.")
+    down: Direction | None = Field(None, description="From the new schema back to the old one.")
+
+
+DIRECTIONS = "up", "down"
+"""The fields of a `MigrationFile` that have rules."""
+
+
+def json_schema(of: type[RuleFile] | type[MigrationFile] = RuleFile) -> dict[str, Any]:
+    """Return the JSON Schema of files of correction rules, or of migrations."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **of.model_json_schema(by_alias=True)}

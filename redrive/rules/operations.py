@@ -7,25 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 from redrive.avro.misfit import kind
-from redrive.deadletters.letter import Letter
 from redrive.rules import model
 from redrive.rules.conversions import converter
 from redrive.rules.draft import MISSING, Draft, Steps, clone, parse_pointer, same
 from redrive.rules.expressions import compile_expression
 from redrive.rules.refusal import Refusal
+from redrive.rules.subject import Subject
 
-Change = Callable[[Draft, Letter], None]
-"""Changes the draft, or raises `Refusal`."""
+Change = Callable[[Draft, Any], None]
+"""Takes a draft, and the letter or event whose value it is; changes the draft, or raises `Refusal`."""
 
 Tables = dict[str, dict[str, Any]]
 _NOTHING = "there is nothing at the path"
 
 
-def compile_operation(operation: model.Operation, tables: Tables) -> Change:  # noqa: PLR0911 - one for each kind
+def compile_operation(  # noqa: PLR0911 - one for each kind
+    operation: model.Operation, tables: Tables, subject: Subject
+) -> Change:
     """Compile one operation of a file without mistakes."""
     match operation:
         case model.Add() | model.Replace() | model.Test() | model.Default():
-            steps, value = parse_pointer(operation.path), _value_of(operation)
+            steps, value = parse_pointer(operation.path), _value_of(operation, subject)
             return {"add": _add, "replace": _replace, "test": _test, "default": _default}[operation.op](steps, value)
         case model.Remove():
             return _remove(parse_pointer(operation.path))
@@ -44,60 +46,60 @@ def compile_operation(operation: model.Operation, tables: Tables) -> Change:  # 
             return _split(parse_pointer(operation.path), operation.separator, into)
 
 
-_Value = Callable[[Draft, Letter], Any]
+_Value = Callable[[Draft, Any], Any]
 
 
-def _value_of(operation: Any) -> _Value:
+def _value_of(operation: Any, subject: Subject) -> _Value:
     if operation.expression is None:
         value = model.constant(operation.value)
-        return lambda draft, letter: value
-    evaluate = compile_expression(operation.expression)
+        return lambda draft, about: value
+    evaluate = compile_expression(operation.expression, subject)
     assert not isinstance(evaluate, list)
-    return lambda draft, letter: evaluate(letter, draft.root)
+    return lambda draft, about: evaluate(about, draft.root)
 
 
 def _add(steps: Steps, value: _Value) -> Change:
-    return lambda draft, letter: draft.insert(steps, value(draft, letter))
+    return lambda draft, about: draft.insert(steps, value(draft, about))
 
 
 def _replace(steps: Steps, value: _Value) -> Change:
-    def replace(draft: Draft, letter: Letter) -> None:
+    def replace(draft: Draft, about: Any) -> None:
         if draft.get(steps) is MISSING:
             raise Refusal(_NOTHING)
-        draft.set(steps, value(draft, letter))
+        draft.set(steps, value(draft, about))
 
     return replace
 
 
 def _test(steps: Steps, value: _Value) -> Change:
-    def test(draft: Draft, letter: Letter) -> None:
+    def test(draft: Draft, about: Any) -> None:
         found = draft.get(steps)
         if found is MISSING:
             raise Refusal(_NOTHING)
-        if not same(found, value(draft, letter)):
+        if not same(found, value(draft, about)):
             raise Refusal("is not what the test asks for")
 
     return test
 
 
 def _default(steps: Steps, value: _Value) -> Change:
-    def default(draft: Draft, letter: Letter) -> None:
+    def default(draft: Draft, about: Any) -> None:
         found = draft.get(steps)
         if found is None or found is MISSING:
-            draft.set(steps, value(draft, letter))
+            draft.set(steps, value(draft, about))
 
     return default
 
 
 def _remove(steps: Steps) -> Change:
-    def remove(draft: Draft, letter: Letter) -> None:
+    def remove(draft: Draft, about: Any) -> None:
         draft.remove(steps) if steps else draft.set(steps, None)
 
     return remove
 
 
 def _drop(steps: Steps) -> Change:
-    def drop(draft: Draft, letter: Letter) -> None:
+    def drop(draft: Draft, about: Any) -> None:
         if draft.get(steps) is not MISSING:
             draft.remove(steps)
 
@@ -105,7 +107,7 @@ def _drop(steps: Steps) -> Change:
 
 
 def _transfer(source: Steps, target: Steps, *, move: bool) -> Change:
-    def transfer(draft: Draft, letter: Letter) -> None:
+    def transfer(draft: Draft, about: Any) -> None:
         value = draft.get(source)
         if value is MISSING:
             raise Refusal("there is nothing at `from`")
@@ -120,7 +122,7 @@ def _transfer(source: Steps, target: Steps, *, move: bool) -> Change:
 def _rename(steps: Steps, to: str) -> Change:
     target = (*steps[:-1], to)
 
-    def rename(draft: Draft, letter: Letter) -> None:
+    def rename(draft: Draft, about: Any) -> None:
         if draft.get(steps) is MISSING or to == steps[-1]:
             return
         if isinstance(draft.get(steps[:-1]), list | tuple):
@@ -135,7 +137,7 @@ def _rename(steps: Steps, to: str) -> Change:
 def _convert(steps: Steps, to: str) -> Change:
     convert = converter(to)
 
-    def change(draft: Draft, letter: Letter) -> None:
+    def change(draft: Draft, about: Any) -> None:
         found = draft.get(steps)
         if found is not None and found is not MISSING:
             converted = convert(found)
@@ -152,7 +154,7 @@ def _map(operation: model.Map, tables: Tables) -> Change:
     keep, has_otherwise = operation.others == "keep", "otherwise" in operation.model_fields_set
     otherwise = model.constant(operation.otherwise)
 
-    def look_up(draft: Draft, letter: Letter) -> None:
+    def look_up(draft: Draft, about: Any) -> None:
         found = draft.get(steps)
         if found is MISSING:
             return
@@ -174,7 +176,7 @@ def _key(value: Any) -> str | None:
 
 
 def _split(steps: Steps, separator: str, into: list[Steps] | None) -> Change:
-    def split(draft: Draft, letter: Letter) -> None:
+    def split(draft: Draft, about: Any) -> None:
         found = draft.get(steps)
         if found is None or found is MISSING:
             return

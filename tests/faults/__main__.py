@@ -1,6 +1,7 @@
 """A long campaign: ``python -m tests.faults --rounds 40 --seed 1``; each round can be repeated by its seed.
 
-``--job dlq-correction`` is the campaign of corrections, on a stack that nothing else is done to.
+``--job dlq-correction`` is the campaign of corrections, ``--job schema-backfill`` that of backfills, on a stack that
+nothing else is done to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from deployments.local.stack import Stack
+from tests.faults.backfill_rounds import campaign as backfills
 from tests.faults.correction_campaign import campaign as corrections
 from tests.faults.plan import draw
 from tests.faults.proxy import Proxy
@@ -26,7 +28,9 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     arguments.add_argument("--rounds", type=int, default=os.environ.get("ROUNDS", "40"))
     arguments.add_argument("--seed", type=int, default=os.environ.get("SEED", str(int(time.time()))))
-    arguments.add_argument("--job", choices=["standby-replay", "dlq-correction"], default="standby-replay")
+    arguments.add_argument(
+        "--job", choices=["standby-replay", "dlq-correction", "schema-backfill"], default="standby-replay"
+    )
     arguments.add_argument("--folder", type=Path, default=None, help="keep data, journals and logs here")
     given = arguments.parse_args()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -39,6 +43,8 @@ def main() -> int:
         os.environ |= {name: value for name, value in stack.environment().items() if name.startswith("AWS_")}
         if given.job == "dlq-correction":
             return int(not corrections(stack.endpoints, folder, given.rounds, given.seed))
+        if given.job == "schema-backfill":
+            return int(not backfills(stack, folder, given.rounds, given.seed))
         proxy = Proxy(stack.endpoints.dynamodb)
         for seed in range(given.seed, given.seed + given.rounds):
             report = Round(stack, proxy, draw(seed), folder / f"round-{seed}").run()

@@ -123,6 +123,18 @@ def test_an_operation_is_found_by_the_first_letters_of_its_id(ledger: Ledger) ->
         ledger.operation("%")
 
 
+def test_the_latest_entry_of_a_kind_on_a_cluster_is_found_whichever_operation_made_it(ledger: Ledger) -> None:
+    assert ledger.latest("growth", "local") is None
+    first, second = begin(ledger), begin(ledger)
+    second.note("growth", {"step": 1})
+    first.note("growth", {"step": 2})
+    begin(ledger, cluster="other").note("growth", {"step": 3})
+    first.note("something else", {})
+    latest = ledger.latest("growth", "local")
+    assert latest is not None
+    assert (latest.operation_id, latest.body) == (first.id, {"step": 2})
+
+
 def test_the_ledger_s_own_words_are_not_to_be_had_for_notes(ledger: Ledger) -> None:
     with pytest.raises(ValueError, match="own kind"):
         begin(ledger).note("ended", {})

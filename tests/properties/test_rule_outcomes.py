@@ -21,6 +21,7 @@ from redrive.rules.cel_names import fields_of_value
 from redrive.rules.draft import same
 from redrive.rules.expressions import compile_condition, compile_expression
 from redrive.rules.refusal import Refusal
+from redrive.rules.subject import LETTER as SUBJECT
 from tests.properties.avro_values import ANYTHING
 
 given_time = settings(max_examples=300, deadline=None)
@@ -133,11 +134,11 @@ EXPRESSIONS = st.builds("{}\n{} {}".format, OPERANDS, st.sampled_from(["==", "!=
 @given(EXPRESSIONS, VALUES)
 def test_an_expression_sees_no_difference_if_it_is_given_only_the_fields_it_looks_at(text: str, value: Any) -> None:
     fields = fields_of_value(text)
-    evaluate = compile_expression(text)
+    evaluate = compile_expression(text, SUBJECT)
     if fields is None or isinstance(evaluate, list) or not isinstance(value, dict):
         return
     # Where `value` itself is looked at, all of it is given.
-    whole = compile_expression(f"value == 0 ? [] : [{text}\n]")
+    whole = compile_expression(f"value == 0 ? [] : [{text}\n]", SUBJECT)
     assert not isinstance(whole, list)
     try:
         expected = whole(LETTER, value)
@@ -163,11 +164,11 @@ CONDITIONS = st.builds(
 
 
 @given_time
-@given(CONDITIONS, LIKE_EACH_OTHER)
-def test_a_condition_answers_as_if_it_were_asked_for_the_first_time(text: str, asked: list[Any]) -> None:
-    remembering = compile_condition(text)
+@given(st.sampled_from([compile_condition, compile_expression]), CONDITIONS, LIKE_EACH_OTHER)
+def test_cel_answers_as_if_it_were_asked_for_the_first_time(compile_: Any, text: str, asked: list[Any]) -> None:
+    remembering = compile_(text, SUBJECT)
     for value, schema_id in asked:
-        fresh = compile_condition(text)
+        fresh = compile_(text, SUBJECT)
         if isinstance(fresh, list) or isinstance(remembering, list):
             return
         letter = msgspec.structs.replace(LETTER, schema_id=schema_id)

@@ -16,7 +16,9 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from typer.testing import CliRunner
 
+from deployments.cli import app
 from deployments.local import ports
 from deployments.local.errors import NodeDiedError, PortTakenError, StackError
 from deployments.local.stack import Stack
@@ -137,10 +139,20 @@ def test_a_frozen_broker_is_passed_over(fault_stack: Stack, prefix: str) -> None
     fault_stack.resume("kafka-1")
 
 
-def test_a_broker_joins(fault_stack: Stack) -> None:
-    assert fault_stack.add_broker() == "kafka-4"
+def test_brokers_join_until_there_are_so_many_and_tell_their_load(fault_stack: Stack) -> None:
+    data = ["--data", str(fault_stack.folder)]
+    for _ in range(2):  # asking again adds none
+        result = CliRunner().invoke(app, ["local", "add-broker", "--until", "4", *data], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert fault_stack.brokers == ["kafka-1", "kafka-2", "kafka-3", "kafka-4"]
     metadata = AdminClient({"bootstrap.servers": fault_stack.endpoints.bootstrap}).list_topics(timeout=10)
     assert set(metadata.brokers) == {1, 2, 3, 4}
+    fault_stack.kill("kafka-4")
+    told = CliRunner().invoke(app, ["local", "load", "--json", *data], catch_exceptions=False)
+    load = json.loads(told.stdout)
+    assert set(load) == {"1", "2", "3"}
+    assert all(0 <= percent <= 100 for percent in load.values())
+    assert sum(load.values()) > 0
 
 
 def test_a_node_that_dies_at_its_start_says_why(own_stack: Stack) -> None:

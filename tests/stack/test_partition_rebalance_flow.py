@@ -126,7 +126,14 @@ def test_a_drained_broker_is_empty_with_proof_and_back_again_to_the_exact_order(
     operation = yard.operation()
     assert (operation.status, operation.verdict) == ("done", "proved")
     assert (operation.counts or {})["bytes"] >= 2 * MB
-    assert "all replicas in sync" in yard.artifact(report_key("partition-rebalance"))
+    shown = yard.artifact(report_key("partition-rebalance"))
+    assert "all replicas in sync" in shown
+    # All other topics were left alone: whether it is safe to remove depends on what other tests have there.
+    assert operation.evidence is not None
+    held = operation.evidence["still_held"]["3"]
+    assert not [partition for partition in held if partition.startswith(yard.topic)]
+    assert operation.evidence["safe_to_remove"] == ([] if held else [3])
+    assert f"broker 3 is {'not ' if held else ''}safe to remove" in shown
 
     state = yard.run("roll_back")
     assert word(state) == "proved", state.message

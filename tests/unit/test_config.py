@@ -146,7 +146,7 @@ replication = 2
         "redrive.toml:2: standby.gate_refresh: must be greater than 0",
         "redrive.toml:4: clusters.blue.bootstrap: must be one or more host:port with commas between them",
         "redrive.toml:5: clusters.blue.securty_protocol: is not a setting of Redrive; it knows bootstrap, ca_file, "
-        "certificate_file, key_file, key_password, password, sasl_mechanism, security_protocol, username",
+        "certificate_file, fleet, key_file, key_password, password, sasl_mechanism, security_protocol, username",
         "redrive.toml:7: domains.orders.cluster: there is no cluster 'bleu'; there are blue",
         "redrive.toml:8: topics.orders created: is not a topic name that Kafka takes: "
         "1 to 249 letters, digits, dots, underscores and dashes",
@@ -156,8 +156,51 @@ replication = 2
         "redrive.toml:16: topics.payments.config.min.insync.replicas: "
         "must not be greater than replication (2), or nothing can be published",
         "redrive.toml:17: topic: is not a setting of Redrive; "
-        "it knows clusters, corrections, domains, jobs, ledger, rebalancing, registry, standby, topics",
+        "it knows backfills, clusters, corrections, domains, jobs, ledger, rebalancing, registry, scaling, standby, "
+        "topics",
     ]
+
+
+FLEETS = """\
+[clusters.a]
+bootstrap = "a:1"
+[clusters.a.fleet]
+kind = "msk"
+arn = "arn:aws:kafka:eu-west-1:1:cluster/sales"
+colour = "red"
+[clusters.b]
+bootstrap = "b:1"
+[clusters.b.fleet]
+kind = "command"
+load = []
+add = ["add-one"]
+[clusters.c.fleet]
+kind = "kubernetes"
+[clusters.d.fleet]
+kind = "command"
+load = ["load"]
+"""
+
+
+def test_what_is_wrong_with_a_fleet_is_named_as_the_file_has_it() -> None:
+    found = [mistake for mistake in mistakes(FLEETS) if ".fleet" in mistake]
+    assert found == [
+        "redrive.toml:5: clusters.a.fleet.arn: must be the ARN of an MSK cluster: "
+        "arn:aws:kafka:REGION:ACCOUNT:cluster/NAME/ID",
+        "redrive.toml:6: clusters.a.fleet.colour: is not a setting of such a fleet; it knows arn, kind",
+        "redrive.toml:11: clusters.b.fleet.load: List must have at least 1 item after validation, not 0",
+        "redrive.toml:12: clusters.b.fleet.add: must have {brokers} in it: how many there are to be in all; "
+        "so asking twice adds no more",
+        "redrive.toml:14: clusters.c.fleet.kind: must be one of command, msk",
+        "redrive.toml:15: clusters.d.fleet.add: is missing; there is no default for it",
+    ]
+
+
+def test_adding_brokers_is_approved_by_a_person_unless_the_settings_say_otherwise() -> None:
+    write(GOOD)
+    assert Config.load().scaling.needs_approval(1)
+    write("[scaling]\napproval = 2\n" + GOOD)
+    assert [Config.load().scaling.needs_approval(more) for more in (2, 3)] == [False, True]
 
 
 def test_loading_stops_at_the_first_mistake() -> None:
@@ -182,7 +225,8 @@ def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDRIVE_CLUSTRS__BLUE__BOOTSTRAP", "x:1")
     assert mistakes(GOOD) == [
         "$REDRIVE_CLUSTRS__BLUE__BOOTSTRAP: clustrs.blue.bootstrap: is not a section of Redrive's settings; "
-        "there are clusters, corrections, domains, jobs, ledger, rebalancing, registry, standby, topics",
+        "there are backfills, clusters, corrections, domains, jobs, ledger, rebalancing, registry, scaling, standby, "
+        "topics",
         "$REDRIVE_DOMAINS__ORDERS__CLUSTER: domains.orders.cluster: there is no cluster 'red'; there are blue",
     ]
 

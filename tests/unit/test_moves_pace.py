@@ -39,6 +39,7 @@ def test_jobs_on_topics_of_the_cluster_go_first_and_others_do_not(ledger: Ledger
     mine = begin(ledger, "partition-rebalance", "east/:settings")
     pace = MovesPace(ledger, "east", mine.id, 50)
     begin(ledger, "standby-replay", "west/orders")
+    begin(ledger, "broker-scaling", "east/:fleet")  # it waits for these moves
     assert pace.held_by() == ""
     replay = begin(ledger, "standby-replay", "east/orders")
     assert pace.held_by() == f"standby-replay {replay.id[:8]} works at east/orders, and goes first"

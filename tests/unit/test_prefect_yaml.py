@@ -15,6 +15,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel
 
+from flows.broker_scaling import Scale
 from flows.standby_replay import Replay
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,9 @@ def test_it_goes_to_the_pool_that_the_worker_serves(deployment: dict[str, Any]) 
 @each_deployment
 def test_what_it_starts_by_itself_has_parameters_that_the_flow_takes(deployment: dict[str, Any]) -> None:
     flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
-    started_by = [*deployment.get("triggers", []), deployment]
+    started_by = deployment.get("triggers", [])
+    if deployment["parameters"] or deployment.get("schedules"):
+        started_by = [*started_by, deployment]
     for each in started_by:
         flow.validate_parameters(each.get("parameters", {}))
 
@@ -91,8 +94,16 @@ def test_the_safety_net_runs_each_quarter_of_an_hour_and_does_the_work() -> None
     assert Replay.model_validate(DEPLOYMENTS[0]["parameters"]["replay"]).mode == "run"
 
 
+def test_the_schedule_that_adds_brokers_is_off_until_somebody_switches_it_on() -> None:
+    (scaling,) = (deployment for deployment in DEPLOYMENTS if deployment["name"] == "broker-scaling")
+    (schedule,) = scaling["schedules"]
+    assert schedule["active"] is False
+    assert Scale.model_validate(scaling["parameters"]["scale"]).mode == "run"
+
+
 def test_called_without_a_word_the_flow_only_plans() -> None:
     assert Replay().mode == "plan"
+    assert Scale().mode == "plan"
 
 
 def test_a_recovery_that_names_no_cluster_means_all() -> None:
@@ -121,6 +132,27 @@ def test_the_run_form_refuses_nonsense(wrong: dict[str, Any]) -> None:
         Replay.model_validate(wrong)
 
 
-def test_each_field_of_the_run_form_says_what_it_is() -> None:
-    undescribed = [name for name, field in Replay.model_fields.items() if not field.description]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 0},
+        {"threshold": 101},
+        {"threshold": float("nan")},
+        {"window": 0},
+        {"step": 0},
+        {"most": 0},
+        {"cool_down": -1},
+        {"patience": float("inf")},
+        {"brokers": 4},
+    ],
+    ids=str,
+)
+def test_the_form_for_more_brokers_refuses_nonsense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        Scale.model_validate(wrong)
+
+
+@pytest.mark.parametrize("form", [Replay, Scale])
+def test_each_field_of_the_run_form_says_what_it_is(form: type[BaseModel]) -> None:
+    undescribed = [name for name, field in form.model_fields.items() if not field.description]
     assert not undescribed

@@ -13,7 +13,19 @@ from typer.testing import CliRunner
 
 from redrive.cli import app
 from redrive.errors import RulesError
-from redrive.rules import json_schema, load_rules, read_file, try_examples, unexercised, yaml_positions
+from redrive.rules import (
+    MigrationFile,
+    RuleFile,
+    digest_of,
+    json_schema,
+    load_rules,
+    parse_migration,
+    read_either,
+    read_migration,
+    try_examples,
+    unexercised,
+    yaml_positions,
+)
 
 RULES = Path(__file__).parents[2] / "rules"
 SHIPPED = sorted(RULES.glob("*.yaml"))
@@ -68,7 +80,7 @@ def test_every_mistake_is_named_at_its_place(tmp_path: Path) -> None:
         '6:29 rules[0].do[0].path: is not a JSON Pointer; write "/dep_time"',
         "7:14 rules[0].do[1].op: must be one of add, remove,",
         "8:9 rules[0].do[2]: needs exactly one of value, expression; it has none",
-        "9:36 rules[0].do[3].table: is no table of this file",
+        "9:36 rules[0].do[3].table: is no table here",
         "10:50 rules[0].do[4].expression: found no matching overload",
         "15:13 rules[0].do[5].expression: undeclared reference to 'nope'",
         "16:46 rules[0].do[6].extra: is unknown here",
@@ -129,19 +141,25 @@ def test_a_scalar_means_what_yaml_1_2_says(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_the_rules_that_come_with_redrive_pass_their_examples_and_leave_no_rule_out(file: Path) -> None:
-    rules = read_file(file)
-    tried = try_examples(rules)
-    assert [(one.name, one.complaint) for one in tried if one.complaint] == []
-    assert unexercised(rules, tried) == []
-    jsonschema.validate(yaml.safe_load(file.read_text()), json_schema())
+    rules = read_either(file)
+    for body in [rules] if isinstance(rules, RuleFile) else [rules.up, rules.down]:
+        assert body is not None
+        tried = try_examples(body)
+        assert [(one.name, one.complaint) for one in tried if one.complaint] == []
+        assert unexercised(body, tried) == []
+    jsonschema.validate(yaml.safe_load(file.read_text()), json_schema(type(rules)))
 
 
-def test_the_published_schema_is_that_of_the_model() -> None:
-    """`redrive rules schema > rules/schema.json` writes it."""
-    schema = json.loads((RULES / "schema.json").read_text())
-    assert schema == json_schema()
+@pytest.mark.parametrize(
+    ("file", "options", "model"),
+    [("schema.json", [], RuleFile), ("migration.schema.json", ["--migration"], MigrationFile)],
+)
+def test_the_published_schema_is_that_of_the_model(file: str, options: list[str], model: Any) -> None:
+    """`redrive rules schema [--migration] > FILE` writes it."""
+    schema = json.loads((RULES / file).read_text())
+    assert schema == json_schema(model)
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert json.loads(CliRunner().invoke(app, ["rules", "schema"]).stdout) == schema
+    assert json.loads(CliRunner().invoke(app, ["rules", "schema", *options]).stdout) == schema
 
 
 def test_the_schema_refuses_what_the_model_refuses() -> None:
@@ -200,3 +218,86 @@ def test_a_file_with_mistakes_ends_with_2_and_tells_them_all(tmp_path: Path) -> 
     assert result.stdout.startswith(f"{file}:1:8: match: must be")
     as_json = CliRunner().invoke(app, ["rules", "test", str(file), "--json"])
     assert (as_json.exit_code, len(json.loads(as_json.stdout)["mistakes"])) == (2, 22)
+
+
+MIGRATION = """\
+topic: orders
+up:
+  match: first
+  rules:
+    - name: a
+      match: {reason: invalid-value, when: letter.attempt == 1}
+      do:
+        - {op: add, path: /x, expression: event.topic + 1}
+        - {op: map, path: /x, table: t}
+down:
+  match: first
+  tables: {t: {a: 1}}
+  rules:
+    - {name: b, match: {when: event.timestamp > timestamp('2026-01-01T00:00:00Z')}, do: [{op: map, path: /x, table: t}]}
+  examples:
+    - {name: e, letter: {value: 1}, expect: {value: 1, rules: [a]}}
+sideways: 1
+"""
+
+
+def test_a_migration_s_mistakes_are_named_at_their_places_in_either_direction(tmp_path: Path) -> None:
+    """What is about letters only is one."""
+    with pytest.raises(RulesError) as caught:
+        parse_migration(MIGRATION, "m.yaml")
+    found = [f"{m.line}:{m.column} {m.at}: {m.reason}" for m in caught.value.mistakes]
+    expected = [
+        "6:15 up.rules[0].match.reason: is unknown here; see `redrive rules schema --migration`",
+        "6:50 up.rules[0].match.when: undeclared reference to 'letter.attempt'",
+        "8:55 up.rules[0].do[0].expression: found no matching overload",
+        "9:38 up.rules[0].do[1].table: is no table here; there is none",
+        "16:7 down.examples[0].event: is missing",
+        "16:17 down.examples[0].letter: is unknown here",
+        "16:64 down.examples[0].expect.rules[0]: is no rule of this file",
+        "17:1 sideways: is unknown here",
+    ]
+    assert [line[: len(wanted)] for line, wanted in zip(found, expected, strict=True)] == expected
+    assert str(caught.value).startswith("m.yaml:6:15: ")
+    file = tmp_path / "m.yaml"
+    file.write_text(MIGRATION)
+    assert CliRunner().invoke(app, ["rules", "test", str(file)]).exit_code == 2
+
+
+GOOD = """
+topic: orders
+up:
+  match: all
+  rules: [{name: a, match: {when: event.schema_id == 7}, do: [{op: add, path: /from, expression: string(event.key)}]}]
+  examples:
+    - {name: e, event: {value: {}, schema_id: 7, key: k}, expect: {value: {from: k}}}
+    - {name: f, event: {value: {}}, expect: {unmatched: true}}
+"""
+
+
+def test_a_migration_may_have_rules_for_one_direction_only(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(GOOD)
+    result = CliRunner().invoke(app, ["rules", "test", str(file), "--json"])
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert [one["outcome"]["kind"] for one in told["up"]["examples"]] == ["corrected", "unmatched"]
+    assert "down" not in told
+    table = CliRunner().invoke(app, ["rules", "test", str(file)])
+    assert (table.exit_code, "down: no rules" in table.stdout, told["digest"] in table.stdout) == (0, True, True)
+    file.write_text(GOOD.replace("key: k}", "key: z}"))
+    assert CliRunner().invoke(app, ["rules", "test", str(file)]).exit_code == 1
+
+
+def test_the_digest_of_a_migration_names_both_directions_and_the_topic() -> None:
+    rules = "{match: all, rules: [{name: a, match: {}, skip: s}]}"
+    texts = [f"topic: {rest}" for rest in (f"t\nup: {rules}", f"t\ndown: {rules}", f"u\nup: {rules}", "t\nup: null")]
+    digests = [digest_of(parse_migration(text, "m")) for text in texts]
+    assert len(set(digests)) == 4
+    assert digest_of(parse_migration(f"# the same\n{texts[0]}", "n")) == digests[0]
+
+
+def test_a_migration_is_no_file_of_corrections_and_the_other_way_round() -> None:
+    with pytest.raises(RulesError, match="up: is unknown here"):
+        load_rules(RULES / "flights_v2.yaml")
+    with pytest.raises(RulesError, match="topic: is missing"):
+        read_migration(RULES / "cancelled_flights.yaml")

@@ -18,10 +18,9 @@ from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.opening import CORRECTION_HEADER
-from redrive.errors import UnknownTopicError
 from redrive.events import Headers
 from redrive.pump.checkpoint import Checkpoint
-from redrive.pump.cursors import read_cursor
+from redrive.pump.cursors import read_cursors
 from redrive.pump.evidence import Evidence
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.pump.proof import Mode, Proof, prove
@@ -42,15 +41,7 @@ def checkpoints(client_config: ClientConfig, units: Iterable[Unit]) -> dict[str,
     Raises:
         UnavailableError: the cluster does not answer.
     """
-    found = {}
-    for unit in units:
-        try:
-            saved = read_cursor(client_config, unit.name)
-        except UnknownTopicError:  # no job has ever published there
-            return {}
-        if saved is not None:
-            found[unit.name] = saved
-    return found
+    return read_cursors(client_config, (unit.name for unit in units))
 
 
 def unsettled(

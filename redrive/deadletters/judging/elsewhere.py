@@ -16,7 +16,7 @@ from redrive.deadletters.judging.judge import Decision, Judge, Piece
 from redrive.deadletters.judging.targets import Targets
 from redrive.errors import StalePlanError
 from redrive.pump.workers import Workers
-from redrive.rules import RuleFile, RuleSet
+from redrive.rules import Direction, RuleFile, RuleSet
 from redrive.schemas import SchemaRegistry, Writer
 
 
@@ -70,7 +70,7 @@ def judge_batch(spec: bytes, batch: bytes) -> bytes:
 class _Spec:
     """What a judge is made of, in a form that travels."""
 
-    rules: RuleFile | None
+    rules: RuleFile | Direction | None
     digest: str
     targets: dict[str, tuple[int, int, AvroSchema] | str]
     registry: dict[str, Any]

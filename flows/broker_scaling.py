@@ -1,0 +1,225 @@
+"""The job `broker-scaling`: more brokers when CPU stays high, and partitions moved to them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from pydantic import BaseModel, ConfigDict, Field
+
+from redrive.config import Config
+from redrive.errors import ConfigError, FleetError, HeldError, StalePlanError, UnavailableError
+from redrive.fleets.decision import Decision, Terms, decide
+from redrive.fleets.growth import Growth
+from tasks.approval import RefusedByPersonError, approve
+from tasks.ending import refused
+from tasks.operations import operation
+from tasks.scaling import (
+    FLEET,
+    NotThereError,
+    Scaling,
+    ask_for_brokers,
+    follow_moves,
+    look_at_fleet,
+    measure_load,
+    scaled_cluster,
+    situation_of,
+    start_moves,
+    wait_for_brokers,
+    who_asks,
+)
+from tasks.scaling_report import Ending, approval_text, cut_off, emit_high, finish, finish_early, report_plan
+
+JOB = "broker-scaling"
+
+
+class Scale(BaseModel):
+    """When a cluster gets more brokers, and how many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Literal["plan", "run"],
+        Field(
+            title="Mode",
+            description="plan: measure the load and show what would be done; changes nothing. run: do it, after "
+            "approval if the settings ask for that.",
+        ),
+    ] = "plan"
+    cluster: Annotated[
+        str | None,
+        Field(title="Cluster", description="By its name in the settings. None: the only one that has a fleet there."),
+    ] = None
+    threshold: Annotated[
+        float,
+        Field(
+            title="CPU that is high (percent)",
+            gt=0,
+            le=100,
+            description="Of all brokers together. Amazon advises to stay below 60 on MSK, so that one broker can fail.",
+        ),
+    ] = 60.0
+    window: Annotated[
+        float,
+        Field(
+            title="For how long (seconds)",
+            ge=1,
+            le=86_400,
+            description="The load has to be high all this time. MSK keeps the load of each minute; elsewhere the run "
+            "measures it for so long.",
+        ),
+    ] = 600.0
+    step: Annotated[
+        int,
+        Field(
+            title="Brokers to add",
+            ge=1,
+            le=60,
+            description="At a time. On MSK it becomes a multiple of the availability zones.",
+        ),
+    ] = 1
+    most: Annotated[
+        int, Field(title="Most brokers", ge=1, le=1_000, description="There are never more than this, in all.")
+    ] = 12
+    cool_down: Annotated[
+        float,
+        Field(
+            title="Cool-down (seconds)",
+            ge=0,
+            le=2_592_000,
+            description="After a scaling there is none for so long: its effect is to be seen first.",
+        ),
+    ] = 3_600.0
+    patience: Annotated[
+        float,
+        Field(
+            title="Patience (seconds)",
+            ge=1,
+            le=86_400,
+            description="How long it waits for brokers that were asked for. MSK takes up to an hour or more.",
+        ),
+    ] = 7_200.0
+
+
+def _run_name() -> str:
+    asked = Scale.model_validate(runtime.parameters["scale"])
+    return f"{asked.mode} {asked.cluster or 'the only fleet'}"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False)
+def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing changes it)
+    """Add brokers when CPU of a cluster stays high, and have partitions moved to them.
+
+    Measures, decides and says why; with `mode: run` asks what runs the brokers for more, waits until they serve, and
+    starts `partition-rebalance` for them, which has its own plan, approval and verdict. It may be cancelled or killed
+    at any time: the next run goes on with what was asked for, and asks for nothing twice.
+
+    Args:
+        scale: When a cluster gets more brokers, and how many.
+    """
+    config = Config.load()
+    cluster = scaled_cluster(config, scale.cluster)
+    parameters = scale.model_dump(mode="json")
+    with operation(config, JOB, scale.mode, cluster=cluster, resources=[cluster], parameters=parameters) as run:
+        work = Scaling(config, run, cluster)
+        try:
+            if scale.mode == "run":
+                run.claim([(cluster, FLEET)], all_or_none=True)
+            look_at_fleet(work)
+            growth, approved = work.growth, ""
+            if growth is None or growth.step == "ended":
+                growth, why = set_about(work, scale)
+                if growth is None:
+                    return finish_early(run, "planned" if scale.mode == "plan" else "nothing to add", why)
+                approved = permit(work, growth, why)
+            elif scale.mode == "plan":
+                return finish_early(run, "planned", under_way(growth))
+            return carry_out(work, growth, scale, approved)
+        except (HeldError, StalePlanError, RefusedByPersonError) as error:
+            run.finish("refused", evidence={"reason": str(error)})
+            return refused(run, str(error))
+        except (FleetError, ConfigError) as error:
+            return cut_off(run, "failed", error)
+        except UnavailableError as error:
+            return cut_off(run, "paused", error)
+
+
+def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
+    """Say what is to be done, and why: what this run has shown before, or by the load now. None: nothing."""
+    run, before = work.run, tuple(sorted(work.up))
+    kept = run.known_plan if scale.mode == "run" else None
+    settings = work.config.scaling
+    if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
+        if tuple(kept["before"]) != before:
+            raise StalePlanError(f"there were the brokers {kept['before']}, and are {list(before)}")
+        return Growth(run.id, before, kept["target"]), "as it was shown"
+    if scale.mode == "run" and (other := who_asks(work)):
+        return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
+    measure_load(work, scale.window)
+    decision = weigh(work, scale)
+    if decision.answer == "leave" or scale.mode == "plan":
+        return None, decision.why
+    if decision.answer == "fill":
+        empty = tuple(sorted(situation_of(work).empty))
+        rest = tuple(id_ for id_ in before if id_ not in empty)
+        return Growth(run.id, rest, len(before), "there", empty), decision.why
+    return Growth(run.id, before, decision.target), decision.why
+
+
+def under_way(growth: Growth) -> str:
+    """Say what a run would go on with."""
+    return f"a run would go on with what was set about: {growth.target} brokers in all, {growth.step} by now"
+
+
+def weigh(work: Scaling, scale: Scale) -> Decision:
+    """Decide by the load, show it, and tell whoever listens if it is high."""
+    terms = Terms(scale.threshold, scale.window, scale.step, scale.most, scale.cool_down)
+    decision = decide(work.samples, work.fleet.step(scale.window), situation_of(work), terms, time.time())
+    digest = ""
+    if decision.answer == "add":
+        plan = {"job": JOB, "cluster": work.cluster, "before": sorted(work.up), "target": decision.target}
+        digest = work.run.keep_plan(plan)
+    report_plan(work, decision, terms, digest, mode=scale.mode)
+    get_run_logger().info("%s: %s", decision.answer, decision.why)
+    if decision.high and scale.mode == "run":
+        emit_high(work, decision)
+    return decision
+
+
+def permit(work: Scaling, growth: Growth, why: str) -> str:
+    """Have the brokers approved, if the settings ask for that; says who has, and why."""
+    settings, more = work.config.scaling, growth.target - len(growth.before)
+    if growth.step != "asking" or not settings.needs_approval(more):
+        return ""
+    digest = str(work.run.ledger.operation(work.run.id).plan_digest)
+    return approve(work.run, digest, approval_text(growth, why, digest, JOB), four_eyes=settings.four_eyes)
+
+
+def carry_out(work: Scaling, growth: Growth, scale: Scale, approved: str) -> State[Any]:
+    """Ask for the brokers, wait for them, have partitions moved there; from whichever step another run has come to."""
+    growth = work.enter(growth)
+    if growth.step == "asking":
+        try:
+            ask_for_brokers(work, growth)
+        except FleetError:
+            work.enter(growth, step="ended")
+            raise
+        growth = work.enter(growth, step="asked")
+    if growth.step == "asked":
+        try:
+            brokers = wait_for_brokers(work, growth, scale.patience)
+        except NotThereError as error:
+            if error.hopeless:
+                work.enter(growth, step="ended")
+            return cut_off(work.run, "failed" if error.hopeless else "paused", str(error))
+        growth = work.enter(growth, step="there", brokers=brokers)
+    if growth.step == "there":
+        growth = work.enter(growth, step="moving", moves=start_moves(work, growth))
+    moves = follow_moves(work, growth)
+    look_at_fleet(work)
+    if moves.word:
+        growth = work.enter(growth, step="ended")
+    return finish(work, Ending(work, growth, moves, approved))

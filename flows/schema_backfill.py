@@ -1,0 +1,291 @@
+"""The job `schema-backfill`: all events of a topic under another schema, in another topic, its consumers with them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from pydantic import BaseModel, ConfigDict, Field
+
+from redrive.config import Config
+from redrive.errors import HeldError, OtherMigrationError, StalePlanError, UnavailableError
+from redrive.migrations.census import Count
+from redrive.migrations.ends import Ends
+from redrive.migrations.moving import GroupMove
+from redrive.migrations.plan import Plan
+from redrive.migrations.unit import JOB
+from redrive.migrations.verifying import Checked
+from redrive.pump.governor import Governor
+from redrive.pump.workers import Workers
+from tasks.approval import RefusedByPersonError, approve, bind
+from tasks.backfill import (
+    Backfilling,
+    Copying,
+    compare_schemas,
+    compare_topics,
+    copy_partitions,
+    count_schemas,
+    look_at_groups,
+    look_at_topics,
+    move,
+    move_back,
+    try_migration,
+    try_way_back,
+)
+from tasks.backfill_plan import approval_text, headline, report_plan
+from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved
+from tasks.board import Board
+from tasks.ending import refused
+from tasks.live import Live, Words
+from tasks.operations import operation
+from tasks.pace import Pace
+from tasks.protection import Protect, protections
+
+
+class Backfill(BaseModel):
+    """What is to be brought to another schema, and how far."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Annotated[
+        Literal["plan", "run"],
+        Field(
+            title="Mode",
+            description="plan: try the rules on events, and show what would be done; changes nothing. run: do it, "
+            "after approval if the settings ask for that.",
+        ),
+    ] = "plan"
+    goal: Annotated[
+        Literal["copy", "cut_over", "revert"],
+        Field(
+            title="Goal",
+            description="copy: fill the target, and follow what comes. cut_over: that, and then move consumer groups "
+            "to exactly their places there. revert: move them back. Each may be run again at any time, and goes on.",
+        ),
+    ] = "copy"
+    source: Annotated[str, Field(title="Source", min_length=1, description="The topic whose events are copied.")]
+    target: Annotated[
+        str,
+        Field(
+            title="Target",
+            min_length=1,
+            description="The topic that they go to. The settings have it, with the schema that its events are to fit; "
+            "the first run creates it, with as many partitions as the source.",
+        ),
+    ]
+    rules: Annotated[
+        str | None,
+        Field(
+            title="Rule file",
+            description="Path of the migration's rules, relative to the settings' folder. None: what Avro resolves by "
+            "itself: names, aliases, defaults, promotions.",
+        ),
+    ] = None
+    groups: Annotated[
+        list[str],
+        Field(
+            title="Consumer groups",
+            description="Those to move. Empty: all that have a place on the topic. They must not be consuming.",
+        ),
+    ] = []
+    sample: Annotated[
+        int,
+        Field(
+            title="Events to try (of each partition)",
+            ge=0,
+            description="On how many events the plan tries the rules. 0: on all.",
+        ),
+    ] = 2_000
+    follow: Annotated[
+        float,
+        Field(
+            title="Follow (minutes)",
+            ge=0,
+            le=525_600,
+            description="For so long after its beginning the run goes on to copy what comes. 0: up to what there is "
+            "when it begins.",
+        ),
+    ] = 0.0
+    rate: Annotated[
+        float | None,
+        Field(
+            title="Rate (events per second)",
+            gt=0,
+            allow_inf_nan=False,
+            description="At most so many, over all partitions. None: full speed. It can be changed while the run "
+            "works, by its pace variable or by `redrive pace schema-backfill`.",
+        ),
+    ] = None
+    partitions: Annotated[
+        int, Field(title="Partitions at the same time", ge=1, le=64, description="1 to 64; a Kafka producer each.")
+    ] = 4
+    most_parked: Annotated[
+        int,
+        Field(
+            title="Most events to park",
+            ge=0,
+            description="Events that the rules can't migrate go to the parking topic; at more of them the run stops.",
+        ),
+    ] = 0
+    verify: Annotated[
+        Literal["full", "sample", "new"],
+        Field(
+            title="Verify",
+            description="Both topics are read anew and compared. full: each event with its value. sample: each event, "
+            "but the values of one in a hundred only. new: full, for what this run has copied.",
+        ),
+    ] = "full"
+    protect: Annotated[
+        Protect | None,
+        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
+    ] = None
+    patience: Annotated[
+        float,
+        Field(
+            title="Patience (seconds)",
+            ge=0,
+            le=86_400,
+            description="How long a partition keeps trying while a system does not answer. Then the run ends as "
+            "paused, nothing is lost, and a new run goes on.",
+        ),
+    ] = 120.0
+
+
+def _run_name() -> str:
+    asked = Backfill.model_validate(runtime.parameters["backfill"])
+    return f"{asked.mode} {asked.goal} {asked.source} → {asked.target}"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False)
+def schema_backfill(backfill: Backfill) -> State[Any]:
+    """Bring all events of a topic to another schema, into another topic, while producers and consumers go on.
+
+    Tries the rules first. With `mode: run` each event is copied exactly once, to the same partition and in order, with
+    its key, time and headers; then both topics are read anew and compared, and consumer groups can be moved to exactly
+    the same place. The source is never changed. It may be cancelled or killed at any time: a new run goes on.
+
+    Args:
+        backfill: What is to be brought to another schema, and how far.
+    """
+    config = Config.load()
+    parameters = backfill.model_dump(mode="json")
+    cluster = config.topic(backfill.source).cluster
+    with (
+        operation(config, JOB, backfill.mode, cluster=cluster, resources=[cluster], parameters=parameters) as run,
+        Workers(config.jobs.worker_processes()) as workers,
+    ):
+        try:
+            work = Backfilling(config, run, backfill.source, backfill.target, workers)
+            if backfill.mode == "run":
+                run.claim([(cluster, backfill.target)], all_or_none=True)
+            if backfill.goal == "revert":
+                return take_back(work, backfill)
+            plan = decide(work, backfill)
+            digest = bind(run, plan.canonical(), run.known_plan if backfill.mode == "run" else None)
+            report_plan(run, plan, digest, mode=backfill.mode, rate=backfill.rate)
+            get_run_logger().info("plan: %s", headline(plan))
+            if backfill.mode == "plan":
+                return finish_early(run, plan)
+            approved = ""
+            if needs_approval(config, plan):
+                approved = approve(run, digest, approval_text(plan, digest), four_eyes=config.backfills.four_eyes)
+            return carry_out(work, backfill, plan, approved)
+        except (HeldError, StalePlanError, OtherMigrationError, RefusedByPersonError) as error:
+            run.finish("refused", evidence={"reason": str(error)})
+            return refused(run, str(error))
+
+
+def decide(work: Backfilling, backfill: Backfill) -> Plan:
+    """Look at the topics and the groups, and try the migration."""
+    look_at_topics(work, backfill.rules, registering=False)
+    work.groups = []
+    if backfill.goal == "cut_over":
+        look_at_groups(work, backfill.groups, back=False)
+    trial = try_migration(work, backfill.sample or None)
+    goal: Literal["copy", "cut_over"] = "copy" if backfill.goal == "copy" else "cut_over"
+    return Plan(
+        goal=goal,
+        migration=work.migration,
+        topics=work.topics,
+        standings=tuple(work.standings),
+        trial=trial,
+        back=try_way_back(work),
+        differences=compare_schemas(work, trial),
+        groups=tuple(work.groups),
+    )
+
+
+def needs_approval(config: Config, plan: Plan) -> bool:
+    """Say whether a person has to approve a plan: moving groups always, unless nobody ever has to."""
+    settings = config.backfills
+    return settings.needs_approval(plan.left) or (plan.goal == "cut_over" and settings.approval != "none")
+
+
+def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) -> State[Any]:
+    """Copy, compare, move the groups, report."""
+    run = work.run
+    look_at_topics(work, backfill.rules, registering=True)
+    plan = replace(plan, migration=work.migration)  # its schema has an id now
+    board = Board({standing.unit: standing.left for standing in work.standings})
+    began = time.monotonic()
+    with (
+        governed(work, backfill) as governor,
+        Live(run, board, governor, backfill.rate, Words("partition", "copied")) as live,
+    ):
+        ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
+        copying = Copying(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
+        copied = copy_partitions(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
+    seconds = time.monotonic() - began
+    checked: list[Checked] = []
+    moved: list[GroupMove] = []
+    schemas = Count()
+    unverified = ""
+    try:
+        checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
+        schemas = count_schemas(work)
+        if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
+            look_at_groups(work, backfill.groups, back=False)
+            if not any(each.findings for each in checked):
+                moved = move(work, copied, checked)
+    except UnavailableError as error:
+        unverified = str(error)
+    ending = Ending(
+        plan=plan,
+        approved=approved,
+        ends=copied,
+        checked=checked,
+        how=backfill.verify,
+        schemas=schemas,
+        moved=moved,
+        unverified=unverified,
+        seconds=seconds,
+        started_pace=str(Pace(rate=backfill.rate)),
+        changes=live.pace.changes,
+        speeds=board.speeds(),
+    )
+    get_run_logger().info("%s: %s", ending.word, ending.headline)
+    return finish(run, ending)
+
+
+def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
+    """Move consumer groups back to the source."""
+    look_at_topics(work, backfill.rules, registering=False)
+    look_at_groups(work, backfill.groups, back=True)
+    moved = move_back(work) if backfill.mode == "run" else []
+    return finish_moved(work.run, work.groups, moved, mode=backfill.mode)
+
+
+def governed(work: Backfilling, backfill: Backfill) -> Governor:
+    """Make what decides the pace."""
+
+    def give_up(reason: str) -> None:
+        governor.stop(reason)
+
+    topics = [(work.cluster, work.source)]
+    watch = protections(work.config, backfill.protect, topics, patience=backfill.patience, give_up=give_up)
+    governor = Governor(backfill.rate, watch)
+    return governor

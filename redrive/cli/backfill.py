@@ -1,0 +1,49 @@
+"""``redrive backfill``."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from redrive.cli.ledger import open_ledger
+from redrive.cli.output import out
+from redrive.config import Config
+
+app = typer.Typer(help="Backfills of topics to other schemas.", no_args_is_help=True)
+
+
+@app.callback()
+def _backfills() -> None:
+    """Backfills of topics to other schemas."""
+
+
+@app.command()
+def abandon(
+    source: Annotated[str, typer.Argument(help="The topic that was copied; it stays as it is.")],
+    target: Annotated[str, typer.Argument(help="The topic that was filled; it is deleted.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask; for programs.")] = False,
+) -> None:
+    """Give a backfill up: delete the topic that it has filled, and forget how far it had come."""
+    from redrive.ledger.acting import acting
+    from redrive.migrations.abandoning import abandon as give_up
+    from redrive.migrations.unit import JOB
+
+    config = Config.load()
+    cluster = config.topic(source).cluster
+    config.topic(target)
+    if not yes:
+        typer.confirm(f"Delete topic {target} on {cluster}, with all that it holds?", abort=True, err=True)
+    resource = f"{cluster}/{target}"
+    parameters = {"goal": "abandon", "source": source, "target": target}
+    with (
+        open_ledger() as ledger,
+        acting(
+            ledger, JOB, cluster=cluster, resources=[resource], who=getpass.getuser(), parameters=parameters
+        ) as operation,
+    ):
+        ledger.claim([resource], operation)
+        begun = give_up(config, source, target)
+        operation.finish("done", counts={"partitions": begun})
+    out.print(f"{target} is deleted; {begun} partitions of it had been begun.", markup=False, highlight=False)

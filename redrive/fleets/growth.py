@@ -1,0 +1,47 @@
+"""`Growth`: what a scaling has set about, as the journal keeps it, so that another run can go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+KIND = "growth"
+"""The journal's word for its entries."""
+
+Step = Literal["asking", "asked", "there", "moving", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How far a scaling is.
+
+    Each step is entered before what comes after it is done. Only between ``asking`` and ``asked`` is it unknown whether
+    the fleet has been asked; then it is asked again, for the same number of brokers in all, which adds nothing twice.
+
+    Attributes:
+        of: the run that has set about it; others may have gone on.
+        before: ids of the brokers that there were.
+        target: brokers that there are to be in all.
+        step: ``asking`` the fleet, ``asked`` it and waiting; brokers ``there``; partitions ``moving``; or ``ended``.
+        brokers: ids of the new ones, once they are there.
+        moves: the run that moves partitions to them.
+    """
+
+    of: str
+    before: tuple[int, ...]
+    target: int
+    step: Step = "asking"
+    brokers: tuple[int, ...] = ()
+    moves: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        """Give the body of the journal's entry."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Self:
+        """Read the body of such an entry."""
+        return cls(
+            body["of"], tuple(body["before"]), body["target"], body["step"], tuple(body["brokers"]), body["moves"]
+        )

@@ -1,0 +1,42 @@
+"""Gives a backfill up: the target is deleted, and how far it had come is forgotten. The source stays as it is."""
+
+from __future__ import annotations
+
+from redrive.clusters import ClusterAdmin
+from redrive.config import Config
+from redrive.errors import GroupInUseError
+from redrive.migrations.groups import Groups
+from redrive.migrations.unit import Unit
+from redrive.pump.cursors import read_cursors
+from redrive.pump.sink import TransactionalSink
+
+
+def abandon(config: Config, source: str, target: str) -> int:
+    """Give a backfill up; gives how many partitions had been begun. A run that is at work is fenced.
+
+    Cursors go first: were the topic gone and one of them left, the next backfill would leave out what it counts as
+    copied.
+
+    Raises:
+        GroupInUseError: a consumer group consumes the target.
+        UnavailableError: the cluster does not answer.
+    """
+    cluster = config.cluster(config.topic(source).cluster)
+    client, admin = cluster.client_config(), ClusterAdmin(cluster)
+    there = admin.topics()
+    for group in Groups(client).on(target):
+        if group.active:
+            raise GroupInUseError(group.name)
+    partitions = max((there[topic].partitions for topic in (source, target) if topic in there), default=0)
+    units = [Unit(cluster.name, source, target, partition).name for partition in range(partitions)]
+    begun = read_cursors(client, units)
+    for unit in begun:
+        sink = TransactionalSink(client, unit)
+        try:
+            sink.start()
+            sink.forget()
+        finally:
+            sink.close()
+    if target in there:
+        admin.delete_topic(target)
+    return len(begun)

@@ -1,0 +1,106 @@
+"""The migration as it is done by the batch, here or in other processes; see `redrive.pump.workers`."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import msgspec
+
+from redrive.errors import WireFormatError
+from redrive.events import Event
+from redrive.migrations.migrator import Migrator
+from redrive.migrations.verifying import Compare, Pair
+from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
+from redrive.pump.workers import Workers
+from redrive.rules.draft import same
+from redrive.schemas import Reader, SchemaRegistry
+
+_Result = bytes | str | list[str] | None
+"""What becomes of an event: its new value; why it is rejected; why it is skipped; None: it passes as it is."""
+
+_pack = msgspec.msgpack.Encoder().encode
+_events = msgspec.msgpack.Decoder(list[Event])
+_results: msgspec.msgpack.Decoder[list[_Result]] = msgspec.msgpack.Decoder()
+_pairs = msgspec.msgpack.Decoder(list[Pair])
+_texts = msgspec.msgpack.Decoder(list[str])
+
+
+def transform(workers: Workers, spec: bytes) -> Transform:
+    """Make the pump's transform of a migration (`redrive.migrations.migration.Migration.spec`)."""
+
+    def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
+        for chunk, packed in workers.map(_migrate, spec, chunks, lambda chunk: _pack(chunk.events)):
+            became = _results.decode(packed)
+            yield chunk, [_event(event, result) for event, result in zip(chunk.events, became, strict=True)]
+
+    return transformed
+
+
+def compare(workers: Workers, spec: bytes) -> Compare:
+    """Make what compares values for `redrive.migrations.verifying`."""
+
+    def compared(pairs: Sequence[Pair]) -> Sequence[str]:
+        [(_, packed)] = workers.map(_compare, spec, [pairs], _pack)
+        return _texts.decode(packed)
+
+    return compared
+
+
+def _compare(spec: bytes, batch: bytes) -> bytes:
+    migrator, reader = _tools(spec, threading.get_ident())
+    return _pack([_complaint(migrator, reader, event, after) for event, after in _pairs.decode(batch)])
+
+
+def _complaint(migrator: Migrator, reader: Reader, event: Event, after: bytes | None) -> str:
+    """Say what is wrong with an event's new value: it is made once more, and read as a consumer reads it."""
+    became = migrator.migrate(event)
+    if not isinstance(became, Event):
+        return f"it is in the target, though it can't be migrated: {became.reason}"
+    if became.value != after:
+        return "its value is not what the migration makes of it"
+    if after is None:
+        return ""
+    try:
+        value = reader.decode(after)
+        if migrator.rules is None and not same(value, reader.decode(event.value or b"")):
+            return "its value is not what Avro resolves the old one to"
+    except WireFormatError as error:
+        return f"its value can't be read: {error}"
+    return ""
+
+
+def _event(event: Event, became: _Result) -> Transformed:
+    if became is None:
+        return event
+    if isinstance(became, str):
+        return Rejected(became)
+    if isinstance(became, list):
+        return Skipped(became[0])
+    return Event(
+        event.id, event.topic, event.key, became, event.headers, event.timestamp, event.partition, event.origin
+    )
+
+
+def _migrate(spec: bytes, batch: bytes) -> bytes:
+    migrate = _tools(spec, threading.get_ident())[0].migrate
+    results: list[_Result] = []
+    for event in _events.decode(batch):
+        became = migrate(event)
+        if became is event:
+            results.append(None)
+        elif isinstance(became, Event):
+            results.append(became.value)
+        else:
+            results.append(became.reason if isinstance(became, Rejected) else [became.reason])
+    return _pack(results)
+
+
+@lru_cache(maxsize=64)
+def _tools(spec: bytes, _thread: int) -> tuple[Migrator, Reader]:
+    """Make what a thread works with: a migrator is not for several at once."""
+    recipe, client_config = pickle.loads(spec)  # of our own parent
+    registry = SchemaRegistry(client_config)
+    return Migrator(recipe, registry.schema), Reader(registry, recipe.schemas[recipe.target])

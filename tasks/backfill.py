@@ -1,0 +1,352 @@
+"""Steps of a backfill: look at both topics, try the migration, copy, compare, move consumer groups."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from redrive.config import Config
+from redrive.migrations import shadow as shadows
+from redrive.migrations.batches import compare, transform
+from redrive.migrations.census import Count, take_census
+from redrive.migrations.compatibility import Finding
+from redrive.migrations.copying import UnitResult, copy
+from redrive.migrations.ends import Ends
+from redrive.migrations.groups import Group, Groups
+from redrive.migrations.migration import Migration, prepare
+from redrive.migrations.moving import GroupMove, move_groups, move_groups_back
+from redrive.migrations.shadow import Shadow
+from redrive.migrations.survey import Standing, survey
+from redrive.migrations.trial import Back, Trial, try_back, try_out
+from redrive.migrations.unit import Unit
+from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
+from redrive.pump.governor import Governor
+from redrive.pump.model import Chunk, Rejected, Transform, Transformed
+from redrive.pump.workers import Workers
+from tasks.board import Board
+from tasks.operations import Run
+from tasks.retrying import BRIEFLY, PATIENTLY
+from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
+from tasks.words import count, number
+
+How = Literal["full", "sample", "new"]
+"""What is compared: each event with its value; each event, but of a sample only its value; what this run has copied."""
+
+SAMPLE_OF = 100
+"""Of so many events, a sample has one."""
+
+
+class Backfilling:
+    """What the steps of one run share. Not one of the types that Prefect looks into when it is handed to a task.
+
+    Attributes:
+        migration: what is done to events; its schema may not be registered yet.
+        topics: both of them, as they were when they were looked at.
+        standings: how far each partition is.
+        groups: consumer groups that are to be moved, as they stand.
+    """
+
+    migration: Migration
+    topics: Shadow
+    standings: list[Standing]
+    groups: list[Group]
+
+    def __init__(self, config: Config, run: Run, source: str, target: str, workers: Workers) -> None:
+        self.config, self.run, self.source, self.target, self.workers = config, run, source, target, workers
+        self.cluster = config.topic(source).cluster
+        self.client = config.cluster(self.cluster).client_config()
+
+
+@task(task_run_name="look at {work.source} and {work.target}", **BRIEFLY)
+def look_at_topics(work: Backfilling, rules: str | None, *, registering: bool) -> None:
+    """Find out what there is, and make the migration ready.
+
+    Args:
+        work: what the steps share.
+        rules: the file of rules, relative to the settings' folder.
+        registering: create the target and register its schema, if they are not there. Else nothing is changed.
+
+    Raises:
+        ConfigError: the topics can't be source and target of a backfill.
+        RulesError: the file of rules has mistakes.
+        SchemaError: the target's schema can't be used.
+        OtherMigrationError: the target was begun to be filled by another migration.
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    config = work.config
+    work.topics = shadows.look(config, work.source, work.target)
+    path = None if rules is None else config.rule_file(rules)
+    work.migration = prepare(config, work.source, work.target, rules=path, register=registering)
+    if registering:
+        shadows.create(config, work.topics)
+    work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
+
+
+@task(task_run_name="look at consumer groups", **BRIEFLY)
+def look_at_groups(work: Backfilling, names: Sequence[str], *, back: bool) -> None:
+    """Find the consumer groups that have a place on the source; ``back``: on the target."""
+    work.groups = Groups(work.client).on(work.target if back else work.source, names)
+
+
+@task(task_run_name="try the migration", **PATIENTLY)
+def try_migration(work: Backfilling, sample: int | None) -> Trial:
+    """Say what the migration makes of events, without writing anything.
+
+    Raises:
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    trial = try_out(work.client, work.standings, transform(work.workers, work.migration.spec), sample=sample)
+    get_run_logger().info("tried on %s in %.1f s", count(trial.events, "event"), trial.seconds)
+    return trial
+
+
+@task(task_run_name="try the way back", **PATIENTLY)
+def try_way_back(work: Backfilling) -> Back | None:
+    """Say what taking events up and down again would lose; None: there is no way back.
+
+    Raises:
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    return try_back(work.client, work.standings, work.migration) if work.migration.has_way_back else None
+
+
+@task(task_run_name="compare schemas", **BRIEFLY)
+def compare_schemas(work: Backfilling, trial: Trial) -> dict[int, list[Finding]]:
+    """Say where the schemas of the events that were tried differ from the target's.
+
+    Raises:
+        UnavailableError: the registry does not answer.
+    """
+    return work.migration.differences(sorted(each for each in trial.schemas if each is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEnd:
+    """How the work at a partition has ended.
+
+    Attributes:
+        how: ``done``, or see `tasks.side_by_side.Stop`.
+        result: counts and evidence, if it is done.
+        reason: why it is not.
+    """
+
+    unit: Unit
+    how: Literal["done"] | Stop
+    result: UnitResult | None = None
+    reason: str = ""
+
+
+class Copying(Work):
+    """What the tasks share that copy partitions.
+
+    Args:
+        most_parked: so many events may be parked, over all partitions; at one more the run stops, and does not park it.
+    """
+
+    def __init__(
+        self,
+        backfilling: Backfilling,
+        ends: Ends,
+        governor: Governor,
+        board: Board,
+        *,
+        patience: float,
+        most_parked: int,
+    ) -> None:
+        super().__init__(governor, board, patience=patience)
+        self.backfilling, self.ends = backfilling, ends
+        self._transform = transform(backfilling.workers, backfilling.migration.spec)
+        self._most_parked = most_parked
+        self._parked: Counter[Unit] = Counter()
+        self._counting = threading.Lock()
+
+    def transform(self, unit: Unit) -> Transform:
+        """Make what migrates a unit's events, as long as not too many of all units have to be parked."""
+
+        def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
+            with self._counting:
+                self._parked[unit] = self.board.parked(unit)  # what was under way when it was cut off comes again
+            for chunk, became in self._transform(chunks):
+                self._count(unit, sum(isinstance(each, Rejected) for each in became))
+                yield chunk, became
+
+        return transformed
+
+    def _count(self, unit: Unit, rejected: int) -> None:
+        if not rejected:
+            return
+        with self._counting:
+            self._parked[unit] += rejected
+            parked = self._parked.total()
+        if parked > self._most_parked:
+            self.governor.stop(
+                f"{count(parked, 'event')} would have to be parked, and at most {number(self._most_parked)} may be: "
+                "mend the rules, or allow more"
+            )
+            self.governor.check()
+
+
+class _Standing:
+    """Hides a standing from Prefect, which would look into it."""
+
+    def __init__(self, standing: Standing) -> None:
+        self.of = standing
+
+
+@task(
+    name="copy partition",
+    task_run_name="copy {unit}",
+    description="Copies one partition. A retry goes on from the cursor that is in Kafka.",
+    retries=MANY,
+    retry_delay_seconds=[1, 2, 3, 5],
+    cache_policy=NO_CACHE,
+)
+def copy_partition(unit: str, standing: _Standing, work: Copying) -> UnitResult:
+    """Copy one partition.
+
+    Raises:
+        RedriveError: see `redrive.migrations.copying.copy`.
+    """
+    of, at = standing.of.unit, standing.of
+    shared = work.backfilling
+    with work.at(of):
+        return copy(
+            shared.client,
+            of,
+            work.transform(of),
+            migration=shared.migration.digest,
+            operation=shared.run.id,
+            first=at.first,
+            until=partial(work.ends.of, of.partition),
+            total=at.left,
+            governor=work.governor,
+            on_progress=partial(work.board.moved, of),
+        )
+
+
+def copy_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], None]) -> list[UnitEnd]:
+    """Copy all partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
+    standings = work.backfilling.standings
+    parameters = {
+        standing.unit: {"unit": str(standing.unit), "standing": _Standing(standing), "work": work}
+        for standing in standings
+    }
+    ends = work_at(work, copy_partition, parameters, parallel=parallel, on_cancel=on_cancel)
+    return [_end(standing.unit, ends[standing.unit]) for standing in standings]
+
+
+def _end(unit: Unit, result: object) -> UnitEnd:
+    if isinstance(result, UnitResult):
+        return UnitEnd(unit, "done", result)
+    return UnitEnd(unit, how_stopped(result), reason=str(result) or type(result).__name__)
+
+
+@task(
+    name="compare",
+    task_run_name="compare {unit}",
+    description="Reads a partition of both topics anew, and compares them event by event.",
+    **PATIENTLY,
+)
+def compare_partition(unit: str, copied: _Copied, work: Backfilling, how: How) -> Checked:
+    """Compare one partition of both topics.
+
+    Raises:
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    result = copied.result
+    return verify(
+        work.client,
+        result.unit,
+        result.next,
+        parked=copied.parked,
+        compare=compare(work.workers, work.migration.spec),
+        every=SAMPLE_OF if how == "sample" else 1,
+        since=_new(result) if how == "new" else (0, 0),
+        compacts=Compacts(_compacted(work.topics.source.config), _compacted(work.topics.config)),
+    )
+
+
+def _new(result: UnitResult) -> tuple[int, int]:
+    """Say where what this operation has copied begins, in the source and in the target."""
+    evidence = result.outcome.evidence.get(result.unit.target)
+    start = evidence.start if evidence else ()
+    at = result.unit.partition
+    return (result.began, start[at] if at < len(start) else 0)
+
+
+def compare_topics(work: Backfilling, results: Sequence[UnitResult], *, how: How) -> list[Checked]:
+    """Compare both topics, partition by partition."""
+    parked = parked_offsets(work.client, work.cluster, work.source, work.target)
+    futures = [
+        compare_partition.submit(
+            str(result.unit), _Copied(result, parked.get(result.unit.partition, frozenset())), work, how
+        )
+        for result in results
+    ]
+    return [future.result() for future in futures]
+
+
+class _Copied:
+    """Hides what came of a unit from Prefect, which would look at each parked offset."""
+
+    def __init__(self, result: UnitResult, parked: frozenset[int]) -> None:
+        self.result, self.parked = result, parked
+
+
+def _compacted(config: dict[str, str]) -> bool:
+    return "compact" in config.get("cleanup.policy", "")
+
+
+@task(task_run_name="count schema ids in {work.target}", **PATIENTLY)
+def count_schemas(work: Backfilling) -> Count:
+    """Count the target's events by the schema that they are written with.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    return take_census(work.client, work.target).total
+
+
+@task(task_run_name="move consumer groups", **BRIEFLY)
+def move(work: Backfilling, ends: Sequence[UnitEnd], checked: Sequence[Checked]) -> list[GroupMove]:
+    """Move consumer groups to the target.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    moves = move_groups(
+        work.client,
+        work.groups,
+        work.cluster,
+        work.source,
+        work.target,
+        copied={end.unit.partition: end.result.next for end in ends if end.result},
+        foreign={each.unit.partition: each.foreign for each in checked if each.foreign is not None},
+    )
+    return _told(work.run, moves)
+
+
+@task(task_run_name="move consumer groups back", **BRIEFLY)
+def move_back(work: Backfilling) -> list[GroupMove]:
+    """Move consumer groups back to the source.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    copied = {standing.unit.partition: standing.begin for standing in work.standings}
+    moves = move_groups_back(work.client, work.groups, work.cluster, work.source, work.target, copied=copied)
+    return _told(work.run, moves)
+
+
+def _told(run: Run, moves: list[GroupMove]) -> list[GroupMove]:
+    for each in moves:
+        places = {str(partition): list(place) for partition, place in each.places.items()}
+        run.note("consumer group", {"group": each.group, "places": places, "reason": each.reason})
+    return moves

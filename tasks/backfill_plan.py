@@ -1,0 +1,216 @@
+"""The plan of a backfill as people see it: what there is to copy, what the rules make of it, who moves."""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import get_client
+
+from redrive.migrations.migrator import REASONS
+from redrive.migrations.plan import Plan
+from redrive.migrations.unit import JOB
+from tasks import artifacts
+from tasks.ending import plan_key
+from tasks.operations import Run
+from tasks.pictures import bars
+from tasks.words import cell, count, duration, number, size, table
+
+MOST_ROWS = 50
+
+_NO_WAY_BACK = (
+    "> **No way back:** the rules have no `down`. Consumers that have moved can go back to the old topic, but events "
+    "that are published under the new schema can't."
+)
+
+
+def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | None) -> None:
+    """Show the plan of a run."""
+    trial = plan.trial
+    facts = {
+        "plan_digest": digest,
+        "planned_events": str(plan.left),
+        "tried": str(trial.events),
+        "tried_rejected": str(sum(trial.rejected.values())),
+    }
+    with get_client(sync_client=True) as client:
+        artifacts.create(
+            client,
+            run.id,
+            key=plan_key(run.job),
+            kind="markdown",
+            data=plan_text(plan, digest, mode=mode, rate=rate),
+            description=headline(plan),
+            facts=facts,
+        )
+
+
+def headline(plan: Plan) -> str:
+    """Say the plan in one line."""
+    trial = plan.trial
+    line = f"{count(plan.left, 'event')} to copy from {plan.migration.source} to {plan.migration.target}"
+    if trial.rejected:
+        line += f"; {number(sum(trial.rejected.values()))} of {number(trial.events)} tried can't be migrated"
+    if plan.goal == "cut_over":
+        line += f"; {count(len(plan.groups), 'consumer group')} to move"
+    return line
+
+
+def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
+    """Write the plan as Markdown."""
+    doing = (
+        "This is a plan: nothing was changed, and nothing will be." if mode == "plan" else "This run carries it out."
+    )
+    parts = [
+        f"## {count(plan.left, 'event')} to copy to {cell(plan.migration.target)}",
+        doing,
+        bars(
+            "Events to copy, by partition",
+            [(str(each.unit.partition), each.left, 0, number(each.left)) for each in plan.standings[:MOST_ROWS]],
+        ),
+        *_trial(plan),
+        *_way_back(plan),
+        *_schemas(plan),
+        *_groups(plan),
+        *_topics(plan),
+        table(["", ""], _facts(plan, digest, rate), left=2),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def approval_text(plan: Plan, digest: str) -> str:
+    """Say in a few lines what is to be approved."""
+    return "\n\n".join(
+        [
+            f"**{headline(plan)}.**",
+            *(_groups(plan) if plan.goal == "cut_over" else []),
+            f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
+            f"with the digest `{digest[:16]}…`; if the rules, the schema, the topics' settings or the groups have "
+            "changed by the time the run goes on, it stops.",
+        ]
+    )
+
+
+def _trial(plan: Plan) -> list[str]:
+    trial = plan.trial
+    if not trial.events:
+        return ["Nothing was tried: there is nothing to copy."]
+    which = "all that there are" if trial.whole else "from five places of each partition"
+    rows = [
+        ("migrated", trial.migrated),
+        ("go on as they are", trial.unchanged),
+        ("left out by a rule", sum(trial.skipped.values())),
+        ("can't be migrated", sum(trial.rejected.values())),
+    ]
+    parts = [
+        f"### What the rules make of {count(trial.events, 'event')} ({which})",
+        table(["events", "what becomes of them"], [[number(events), word] for word, events in rows if events], left=2),
+    ]
+    if trial.rejected:
+        head = ["why not", "what it means", "the first of them", "events"]
+        parts.append(
+            table(
+                head,
+                [
+                    [cell(reason), REASONS.get(reason.partition(":")[0], ""), f"`{trial.places[reason]}`", events]
+                    for reason, events in trial.rejected.most_common(MOST_ROWS)
+                ],
+                left=3,
+            )
+        )
+    if trial.skipped:
+        rows_of_reasons = [[cell(reason), events] for reason, events in trial.skipped.most_common(MOST_ROWS)]
+        parts.append(table(["left out because", "events"], rows_of_reasons))
+    return parts
+
+
+def _way_back(plan: Plan) -> list[str]:
+    back = plan.back
+    if back is None:
+        return [_NO_WAY_BACK]
+    if not back.events:
+        return []
+    stayed = sum(back.stayed.values())
+    if not back.lost and not stayed:
+        return [f"Up and down again, {count(back.events, 'event')} came back as they were."]
+    parts = [f"### What the way back loses, of {count(back.events, 'event')}"]
+    if back.lost:
+        rows = [[f"`{cell(path)}`", events] for path, events in back.lost.most_common(MOST_ROWS)]
+        parts.append(table(["field that differs", "events"], rows))
+    if stayed:
+        rows = [[cell(reason), events] for reason, events in back.stayed.most_common(MOST_ROWS)]
+        parts.append(table(["did not come back", "events"], rows))
+    return parts
+
+
+def _schemas(plan: Plan) -> list[str]:
+    if not plan.trial.schemas:
+        return []
+    rows = [
+        ["none" if schema_id is None else str(schema_id), _difference(plan, schema_id), events]
+        for schema_id, events in plan.trial.schemas.most_common(MOST_ROWS)
+    ]
+    head = ["schema id", "to the target's schema", "events tried"]
+    parts = ["### What the events are written with", table(head, rows, left=2)]
+    findings = [
+        [str(schema_id), f"`{cell(finding.path or '(value)')}`", cell(finding.reason), cell(finding.supply)]
+        for schema_id, found in plan.differences.items()
+        for finding in found
+    ]
+    if findings:
+        head = ["schema id", "field", "what is there", "what a rule has to do"]
+        parts.append(table(head, findings[:MOST_ROWS], left=4))
+    return parts
+
+
+def _difference(plan: Plan, schema_id: int | None) -> str:
+    if schema_id is None:
+        return "no frame, or a tombstone"
+    if schema_id == plan.migration.recipe.target:
+        return "is the target's"
+    found = plan.differences.get(schema_id, ())
+    broken = sum(finding.breaks for finding in found)
+    if broken:
+        return f"{count(broken, 'difference')} that Avro can't resolve"
+    return "Avro resolves it" + (", with losses" if found else "")
+
+
+def _groups(plan: Plan) -> list[str]:
+    if plan.goal != "cut_over":
+        return []
+    if not plan.groups:
+        return ["> No consumer group has a place on the topic: none is to be moved."]
+    ends = {standing.unit.partition: standing.end for standing in plan.standings}
+    rows = [
+        [
+            group.name,
+            "**consuming: stop it, or it is not moved**" if group.active else "stopped",
+            sum(max(0, ends.get(partition, 0) - offset) for partition, offset in group.offsets.items()),
+        ]
+        for group in plan.groups[:MOST_ROWS]
+    ]
+    return ["### Who moves", table(["consumer group", "now", "behind by"], rows, left=2)]
+
+
+def _topics(plan: Plan) -> list[str]:
+    topics = plan.topics
+    word = "is created" if topics.target is None else "is there"
+    parts = [f"### The topic {cell(topics.name)} {word}, with {count(topics.source.partitions, 'partition')}"]
+    if topics.differences:
+        parts.append("Other than the source:\n\n" + "\n".join(f"- {cell(each)}" for each in topics.differences))
+    else:
+        parts.append("Its settings are those of the source.")
+    return parts
+
+
+def _facts(plan: Plan, digest: str, rate: float | None) -> list[list[str]]:
+    trial, migration = plan.trial, plan.migration
+    seconds = plan.seconds
+    if seconds is not None and rate:
+        seconds = max(seconds, plan.left / rate)
+    facts = [
+        ["rules", f"`{migration.recipe.file}`" if migration.recipe.rules else "none: what Avro resolves by itself"],
+        ["schema id", str(migration.recipe.target) if migration.is_registered else "none yet: it will be registered"],
+        ["estimated time", "unknown" if seconds is None else f"{duration(seconds)} (by how long trying took)"],
+    ]
+    if trial.migrated:
+        growth = trial.after / trial.before if trial.before else 1.0
+        facts.append(["size of values", f"{size(trial.before)} → {size(trial.after)} ({growth:.2f} times)"])
+    return [*facts, ["digest of the plan", f"`{digest}`"]]

@@ -1,0 +1,325 @@
+"""How a backfill ended: counts, evidence, verdict; in the ledger, as an artifact, and as the flow run's state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from redrive.migrations.census import Count
+from redrive.migrations.groups import Group
+from redrive.migrations.moving import GroupMove
+from redrive.migrations.plan import Plan
+from redrive.migrations.verifying import Checked
+from redrive.pump.proof import Proof, Verdict
+from tasks.backfill import SAMPLE_OF, How, UnitEnd
+from tasks.backfill_plan import headline
+from tasks.board import Board
+from tasks.ending import close
+from tasks.judged import Judged
+from tasks.operations import Run
+from tasks.pace import Change
+from tasks.pictures import curve
+from tasks.words import cell, count, duration, number, table
+
+MOST_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ending(Judged[UnitEnd]):
+    """All that is known at the end of a backfill.
+
+    Attributes:
+        plan: what was to be done.
+        approved: who has approved it, and why; empty if nobody had to.
+        ends: how the work at each partition has ended.
+        checked: what comparing both topics has found.
+        how: what was compared.
+        schemas: the target's events, by the schema that they are written with.
+        moved: what became of the consumer groups.
+        unverified: why there was no comparison, if there was none.
+        seconds: how long copying took.
+        started_pace: the pace that the run began with.
+        changes: what was set in mid-run.
+        speeds: seconds → events a second.
+    """
+
+    plan: Plan
+    approved: str
+    ends: Sequence[UnitEnd]
+    checked: Sequence[Checked]
+    how: How
+    schemas: Count
+    moved: Sequence[GroupMove]
+    unverified: str
+    seconds: float
+    started_pace: str
+    changes: Sequence[Change]
+    speeds: Sequence[tuple[float, float]] = ()
+    counts: dict[str, int] = field(init=False)
+    reasons: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        reasons: Counter[str] = Counter()
+        outcomes = [end.result.outcome for end in self.ends if end.result]
+        for outcome in outcomes:
+            reasons.update({f"parked: {reason}": events for reason, events in outcome.parked.items()})
+            reasons.update({f"left out: {reason}": events for reason, events in outcome.skipped.items()})
+        counts = {
+            "events": sum(outcome.read for outcome in outcomes),
+            "copied": sum(outcome.published for outcome in outcomes),
+            "parked": sum(sum(outcome.parked.values()) for outcome in outcomes),
+            "left_out": sum(sum(outcome.skipped.values()) for outcome in outcomes),
+            "compared": sum(each.events for each in self.checked),
+            "groups_moved": sum(not each.reason for each in self.moved),
+        }
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "reasons", reasons)
+
+    @property
+    def all_proofs(self) -> list[Proof]:
+        """What was compared, as proofs."""
+        good: Verdict = "counted" if self.how == "sample" else "proved"
+        return [
+            Proof(
+                "failed" if each.findings else good,
+                each.findings,
+                {each.unit.name: each.found},
+                each.events,
+                each.seconds,
+            )
+            for each in self.checked
+        ]
+
+    @property
+    def findings(self) -> list[str]:
+        """What is wrong, from the evidence."""
+        found = [finding for each in self.checked for finding in each.findings]
+        found += [f"{end.unit}: {end.reason}" for end in self.ends if end.how == "failed"]
+        found += [
+            f"{end.unit}: {number(end.result.outcome.read)} events were read, which is not what became of them in all"
+            for end in self.ends
+            if end.result and not end.result.outcome.balanced
+        ]
+        return found
+
+    @property
+    def stayed(self) -> list[GroupMove]:
+        """Consumer groups that were to be moved, and were not."""
+        return [each for each in self.moved if each.reason]
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is left for a later run, if only a consumer group."""
+        return bool(self.unfinished or self.stayed)
+
+    @property
+    def headline(self) -> str:
+        """The end in one line, without that word."""
+        if self.verdict == "failed":
+            return self.findings[0]
+        if self.unfinished:
+            first = self.unfinished[0]
+            return (
+                f"{len(self.unfinished)} of {count(len(self.ends), 'partition')} not finished, nothing lost: "
+                f"{first.unit}: {first.reason}. A new run goes on"
+            )
+        counts = self.counts
+        line = f"{count(counts['copied'], 'event')} copied"
+        if self.unverified:
+            return f"{line}, but they could not be compared: {self.unverified}"
+        if self.stayed:
+            first_group = self.stayed[0]
+            return (
+                f"{line}; {len(self.stayed)} of {count(len(self.moved), 'consumer group')} not moved: "
+                f"{first_group.group}: {first_group.reason}. A new run goes on"
+            )
+        line += f", {_compared(self.how, counts['compared'])}"
+        line += "".join(f", {number(counts[name])} {word}" for name, word in _OTHERS if counts[name])
+        if self.moved:
+            line += f"; {count(len(self.moved), 'consumer group')} moved"
+        return f"{line}; {duration(self.seconds)}"
+
+    def evidence(self) -> dict[str, Any]:
+        """Give what the verdict rests on, for the ledger."""
+        return {
+            "findings": self.findings,
+            "unverified": self.unverified,
+            "seconds": round(self.seconds, 3),
+            "pace": self.started_pace,
+            "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
+            "reasons": dict(self.reasons),
+            "schemas": {str(schema_id): events for schema_id, events in self.schemas.ids.items()},
+            "groups": [
+                {
+                    "group": each.group,
+                    "places": {str(partition): list(place) for partition, place in each.places.items()},
+                    "reason": each.reason,
+                }
+                for each in self.moved
+            ],
+            "units": [_unit_evidence(end) for end in self.ends],
+            "compared": [
+                {
+                    "unit": each.unit.name, "events": each.events, "found": each.found, "parked": each.parked,
+                    "compacted": each.compacted, "gone": each.gone, "values": each.compared, "foreign": each.foreign,
+                    "seconds": round(each.seconds, 3),
+                }
+                for each in self.checked
+            ],
+        }  # fmt: skip
+
+
+_OTHERS = (("parked", "parked"), ("left_out", "left out"))
+
+
+def finish(run: Run, ending: Ending) -> State[Any]:
+    """Enter the end in the ledger, show it, and give the flow run's last state."""
+    run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
+    message = close(run, ending.word, ending.headline, ending.counts, report_text(run, ending))
+    return Completed(message=message) if ending.status == "done" else Failed(message=message)
+
+
+def finish_early(run: Run, plan: Plan) -> State[Any]:
+    """End a run that was only to plan."""
+    counts = {"events": plan.left}
+    run.finish("done", counts=counts)
+    return Completed(message=close(run, "planned", headline(plan), counts))
+
+
+def finish_moved(run: Run, groups: Sequence[Group], moved: Sequence[GroupMove], *, mode: str) -> State[Any]:
+    """End a run that only moves consumer groups back."""
+    stayed = [each for each in moved if each.reason]
+    counts = {"groups_moved": len(moved) - len(stayed)}
+    if mode == "plan":
+        words = f"{count(len(groups), 'consumer group')} to move back"
+        run.finish("done", counts=counts)
+        return Completed(message=close(run, "planned", words, counts, _groups_table(groups)))
+    text = "\n\n".join(["## Consumer groups, moved back", _moves_table(moved)])
+    evidence = {"groups": [{"group": each.group, "reason": each.reason} for each in moved]}
+    if stayed:
+        words = (
+            f"{len(stayed)} of {count(len(moved), 'consumer group')} not moved: {stayed[0].group}: {stayed[0].reason}"
+        )
+        run.finish("paused", counts=counts, evidence=evidence)
+        return Failed(message=close(run, "paused", words, counts, text))
+    words = f"{count(len(moved), 'consumer group')} moved back"
+    run.finish("done", counts=counts, evidence=evidence)
+    return Completed(message=close(run, "reverted", words, counts, text))
+
+
+def cancelled(run: Run, board: Board) -> None:
+    """End a run that was cancelled, at once: Prefect does not wait for long."""
+    totals = board.totals()
+    counts = {"events": totals.read, "copied": totals.published}
+    words = f"{number(totals.read)} of {count(totals.total, 'event')} done; a new run goes on with what is left"
+    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled"})
+    close(run, "cancelled", words, counts, f"## Cancelled\n\n{words}")
+
+
+def report_text(run: Run, ending: Ending) -> str:
+    """Write the report as Markdown: the verdict first."""
+    counts = ending.counts
+    copied = f"{count(counts['copied'], 'event')} copied"
+    words = ending.headline.removeprefix(f"{copied}, ").removeprefix(f"{copied}; ")
+    parts = [f"## {ending.word.capitalize()}: {copied}", cell(words[:1].upper() + words[1:]) + "."]
+    if ending.findings:
+        parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
+    facts = [
+        ["events of the source, in this run", number(counts["events"])],
+        ["copied", number(counts["copied"])],
+        ["parked", number(counts["parked"])],
+        ["left out", number(counts["left_out"])],
+        ["compared, with what earlier runs have copied", f"{number(counts['compared'])} ({_HOW[ending.how]})"],
+        ["time to copy", duration(ending.seconds) + _pace_of(counts["events"], ending.seconds)],
+        ["time to compare", duration(sum(each.seconds for each in ending.checked))],
+        ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
+        ["started by", run.who],
+        *([["approved by", cell(ending.approved)]] if ending.approved else []),
+        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+    ]
+    parts.append(table(["", ""], facts, left=2))
+    if ending.schemas.events:
+        parts += ["### Schema ids in the target", _schemas_table(ending)]
+    if ending.moved:
+        parts += ["### Consumer groups", _moves_table(ending.moved)]
+    if ending.reasons:
+        rows = [[cell(reason), events] for reason, events in ending.reasons.most_common(MOST_ROWS)]
+        parts += ["### Why not the others", table(["", "events"], rows)]
+    parts.append(curve("Events a second, over the whole run", ending.speeds, "events/s"))
+    rows_of_units = [_row(end) for end in ending.ends[:MOST_ROWS]]
+    head = ["partition", "end", "copied up to", "events", "copied", "parked", "left out"]
+    parts.append(table(head, rows_of_units, left=2))
+    parts += [f"- **{end.unit}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
+    if len(ending.ends) > MOST_ROWS:
+        parts.append(f"… and {len(ending.ends) - MOST_ROWS} more partitions, which the totals include.")
+    return "\n\n".join(part for part in parts if part)
+
+
+_HOW = {
+    "full": "each event, with its value",
+    "sample": f"each event, and the value of one in {SAMPLE_OF}",
+    "new": "each event that this run has copied, with its value",
+}
+
+
+def _compared(how: How, events: int) -> str:
+    what = f"{number(events)} compared with the source"
+    return f"{what}: each once, in order, as the rules make it" if how != "sample" else f"{what}: each once, in order"
+
+
+def _schemas_table(ending: Ending) -> str:
+    now, schemas = ending.plan.migration.recipe.target, ending.schemas
+    rows: list[list[object]] = [
+        [f"{schema_id}, the target's" if schema_id == now else f"{schema_id}", events]
+        for schema_id, events in sorted(schemas.ids.items(), key=lambda each: -each[1])[:MOST_ROWS]
+    ]
+    others = (("tombstones", schemas.tombstones), ("no frame", schemas.unframed))
+    rows += [[word, events] for word, events in others if events]
+    return table(["schema id", "events"], rows)
+
+
+def _moves_table(moved: Sequence[GroupMove]) -> str:
+    rows = [
+        [
+            each.group,
+            f"not moved: {cell(each.reason)}" if each.reason else "moved",
+            ", ".join(f"{partition}: {here} → {there}" for partition, (here, there) in list(each.places.items())[:20]),
+        ]
+        for each in moved[:MOST_ROWS]
+    ]
+    return table(["consumer group", "", "partition: its place here → there"], rows, left=3)
+
+
+def _groups_table(groups: Sequence[Group]) -> str:
+    rows = [[group.name, "consuming" if group.active else "stopped"] for group in groups[:MOST_ROWS]]
+    return table(["consumer group", "now"], rows, left=2)
+
+
+def _pace_of(events: int, seconds: float) -> str:
+    return f" ({number(events / seconds)} events/s)" if events and seconds else ""
+
+
+def _row(end: UnitEnd) -> list[object]:
+    if end.result is None:
+        return [end.unit, end.how, "", "", "", "", ""]
+    outcome = end.result.outcome
+    others = sum(outcome.parked.values()), sum(outcome.skipped.values())
+    return [end.unit, end.how, end.result.next, outcome.read, outcome.published, *others]
+
+
+def _unit_evidence(end: UnitEnd) -> dict[str, Any]:
+    facts: dict[str, Any] = {"unit": end.unit.name, "end": end.how, "reason": end.reason}
+    if end.result:
+        outcome = end.result.outcome
+        facts |= {
+            "read": outcome.read,
+            "copied": outcome.published,
+            "up_to": end.result.next,
+            "longest_transaction": round(outcome.longest_transaction, 3),
+        }
+    return facts

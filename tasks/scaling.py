@@ -1,0 +1,252 @@
+"""Steps of scaling: look at the fleet, measure its load, ask for brokers, wait for them, have partitions moved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from redrive.config import Config
+from redrive.errors import ConfigError, FencedError, UnknownOperationError
+from redrive.fleets import Sample, Shape, open_fleet
+from redrive.fleets.decision import Situation
+from redrive.fleets.growth import KIND, Growth
+from redrive.partitions.picture import Picture
+from redrive.partitions.planner.goal import CANARY
+from redrive.partitions.reader import PartitionReader
+from redrive.partitions.rebalancing import JOB as MOVES
+from tasks.approval import asking, is_asking
+from tasks.ending import Word
+from tasks.operations import WHO_LABEL, Run
+from tasks.retrying import BRIEFLY
+
+FLEET = ":fleet"
+"""What a scaling holds of its cluster, beside other jobs. No topic can have this name."""
+
+EVERY = 2.0  # seconds
+NOBODY = 120.0
+"""Seconds after which moves that no worker has taken are left to wait for one."""
+
+
+class Scaling:
+    """What the steps of one run share. Not one of the types that Prefect looks into when it is handed to a task.
+
+    Attributes:
+        picture, shape: the cluster and its fleet, as they were when they were looked at last.
+        samples: its load; empty as long as it is not measured.
+    """
+
+    picture: Picture
+    shape: Shape
+
+    def __init__(self, config: Config, run: Run, cluster: str) -> None:
+        self.config, self.run, self.cluster = config, run, cluster
+        self.fleet = open_fleet(config.cluster(cluster))
+        self.samples: Sequence[Sample] = ()
+
+    @property
+    def up(self) -> frozenset[int]:
+        """Ids of the brokers that are up."""
+        return frozenset(broker.id for broker in self.picture.brokers if broker.up)
+
+    @property
+    def growth(self) -> Growth | None:
+        """What was set about last on this cluster, by whichever run; None if nothing ever was."""
+        entry = self.run.ledger.latest(KIND, self.cluster)
+        return Growth.read(entry.body) if entry else None
+
+    def enter(self, growth: Growth, **changes: Any) -> Growth:
+        """Enter in the journal how far it is; gives that."""
+        changed = replace(growth, **changes)
+        self.run.note(KIND, changed.entry())
+        return changed
+
+    def require(self) -> None:
+        """Stop if another run has taken over.
+
+        Raises:
+            FencedError: it has.
+        """
+        if self.run.lost.is_set():
+            raise FencedError(f"operation {self.run.id} ({self.run.job})")
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """How the moves to new brokers ended, or what they wait for.
+
+    Attributes:
+        url: where people look at their run; empty if there is no such place.
+        word: how they ended, in one word; empty if they have not.
+        message: the same in a line.
+    """
+
+    url: str
+    word: str
+    message: str
+
+
+class NotThereError(Exception):
+    """Brokers that were asked for are not there in time.
+
+    Attributes:
+        hopeless: the fleet shows nothing under way that would bring them.
+    """
+
+    def __init__(self, reason: str, *, hopeless: bool) -> None:
+        self.hopeless = hopeless
+        super().__init__(reason)
+
+
+def scaled_cluster(config: Config, name: str | None) -> str:
+    """Give the name of the cluster to be scaled: ``name``, or without one, of the only one that has a fleet.
+
+    Raises:
+        ConfigError: there is no such cluster, or there are several.
+    """
+    with_fleet = [each for each, about in config.clusters.items() if about.fleet is not None]
+    return config.only_cluster(with_fleet[0] if name is None and len(with_fleet) == 1 else name)
+
+
+@task(task_run_name="look at {work.cluster}", **BRIEFLY)
+def look_at_fleet(work: Scaling) -> None:
+    """Look at the cluster, and at what runs its brokers; changes nothing."""
+    with PartitionReader(work.config.cluster(work.cluster)) as reader:
+        work.picture = Picture.take(reader)
+    work.shape = work.fleet.shape()
+
+
+@task(task_run_name="measure load", **BRIEFLY)
+def measure_load(work: Scaling, seconds: float) -> None:
+    """Measure the CPU of each broker for so long, or look it up if the fleet has kept it."""
+    work.samples = work.fleet.samples(work.up, seconds)
+
+
+def situation_of(work: Scaling) -> Situation:
+    """Put together what decides."""
+    picture, last = work.picture, work.run.ledger.latest(KIND, work.cluster)
+    came = last is not None and Growth.read(last.body).brokers
+    filled = {id_ for (topic, _), each in picture.partitions.items() if not topic.startswith(CANARY)
+              for id_ in each.replicas}  # fmt: skip
+    return Situation(
+        brokers=work.up,
+        down=frozenset(broker.id for broker in picture.brokers if not broker.up),
+        empty=work.up - filled,
+        moving=len(picture.ongoing),
+        shape=work.shape,
+        scaled_at=last.at.timestamp() if last and came else None,
+    )
+
+
+def who_asks(work: Scaling) -> str:
+    """Give the id of another run that waits for approval to add brokers to the cluster; empty if none does."""
+    with get_client(sync_client=True) as client:
+        waiting = [str(run.id) for run in asking(client)]
+    for run_id in waiting:
+        try:
+            row = work.run.ledger.operation(run_id)
+        except UnknownOperationError:
+            continue  # of another ledger
+        if (row.job, row.cluster) == (work.run.job, work.cluster) and run_id != work.run.id:
+            return run_id
+    return ""
+
+
+@task(task_run_name="ask for {growth.target} brokers", **BRIEFLY)
+def ask_for_brokers(work: Scaling, growth: Growth) -> None:
+    """Ask the fleet for so many brokers in all."""
+    work.fleet.grow(growth.target)
+
+
+@task(task_run_name="wait for {growth.target} brokers", **BRIEFLY)
+def wait_for_brokers(work: Scaling, growth: Growth, patience: float) -> tuple[int, ...]:
+    """Wait until the brokers are there, and answer; give the ids of the new ones.
+
+    Raises:
+        NotThereError: they are not, after so many seconds.
+    """
+    deadline, told = time.monotonic() + patience, ""
+    with PartitionReader(work.config.cluster(work.cluster)) as reader:
+        while True:
+            changing = work.fleet.shape().changing
+            new, why = _new(reader, growth)
+            if not changing and not why:
+                return new
+            why = changing or why
+            if why != told:
+                told = why
+                get_run_logger().info("waiting for brokers: %s", why)
+            if time.monotonic() > deadline:
+                raise NotThereError(f"after {patience:,.0f} s {why}", hopeless=not changing)
+            work.require()
+            time.sleep(EVERY)
+
+
+def _new(reader: PartitionReader, growth: Growth) -> tuple[tuple[int, ...], str]:
+    """Give the new brokers, and why that is not all that is waited for."""
+    up = {broker.id for broker in reader.brokers().values() if broker.up}
+    new = tuple(sorted(up - set(growth.before)))
+    if len(new) < growth.target - len(growth.before):
+        return new, f"the cluster has {len(up)} of {growth.target} brokers"
+    silent = [f"broker {id_} does not answer: {each.unknown}" for id_, each in reader.log_dirs(new).items()
+              if each.unknown]  # fmt: skip
+    return new, "; ".join(silent)
+
+
+@task(task_run_name="start moves", cache_policy=NO_CACHE)
+def start_moves(work: Scaling, growth: Growth) -> str:
+    """Start the job that moves partitions to the new brokers; gives the id of its run.
+
+    It is a run of its own, and no subflow of Prefect's: those can't be suspended, and so could not ask for approval.
+
+    Raises:
+        ConfigError: that job is not deployed.
+    """
+    goal = {"mode": "run", "cluster": work.cluster, "goal": "add_brokers", "brokers": list(growth.brokers)}
+    with get_client(sync_client=True) as client:
+        try:
+            deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")
+        except ObjectNotFound as error:
+            reason = f"the job {MOVES} is not deployed there; deploy it: prefect --no-prompt deploy --all"
+            raise ConfigError("Prefect", reason) from error
+        return str(
+            client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"rebalance": goal},
+                labels={WHO_LABEL: f"{work.run.job} {work.run.id}"},
+                idempotency_key=f"{work.run.job} {growth.of}",
+            ).id
+        )
+
+
+@task(task_run_name="follow moves {growth.moves}", cache_policy=NO_CACHE)
+def follow_moves(work: Scaling, growth: Growth) -> Moves:
+    """Follow the moves to their end, or until they wait: for approval, or for a worker that takes them."""
+    nobody: float | None = None
+    url = work.run.url.replace(work.run.id, growth.moves)
+    get_run_logger().info("partitions move in run %s", url or growth.moves)
+    with get_client(sync_client=True) as client:
+        while True:
+            try:
+                run = client.read_flow_run(UUID(growth.moves))
+            except ObjectNotFound:
+                return Moves("", "failed", "somebody has deleted their run")
+            state = run.state
+            assert state is not None
+            if state.is_final():
+                word, _, rest = (state.message or "").partition(": ")
+                return Moves(url, word, rest) if word in get_args(Word) else Moves(url, "failed", f"{state}")
+            if is_asking(run):
+                return Moves(url, "", f"they wait for approval: redrive approve {growth.moves} --reason WHY")
+            nobody = None if not state.is_scheduled() else nobody or time.monotonic() + NOBODY
+            if nobody is not None and time.monotonic() > nobody:
+                return Moves(url, "", f"no worker has taken their run {growth.moves} within {NOBODY:.0f} s; start one")
+            work.require()
+            time.sleep(EVERY)

@@ -1,0 +1,166 @@
+"""The job `schema-backfill` on real topics, as a flow run on a real Prefect server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from deployments.local.stack import Stack
+from flows.schema_backfill import Backfill, schema_backfill
+from redrive.pump.parking import PARKING_TOPIC
+from tasks.ending import plan_key, report_key
+from tests.stack.backlog import word
+from tests.stack.moving_house import MovingHouse
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def house(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MovingHouse]:
+    house = MovingHouse(stack, tmp_path, monkeypatch)
+    monkeypatch.setenv("REDRIVE_CONFIG", str(house.file))
+    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(updates=settings):
+        yield house
+
+
+def place(message: Message) -> tuple[int | None, int | None]:
+    return message.partition(), message.offset()
+
+
+def run(house: MovingHouse, mode: str = "run", **parameters: Any) -> State[Any]:
+    given = {"mode": mode, "source": house.orders, "target": house.target, "rules": "rules.yaml"} | parameters
+    return schema_backfill(Backfill(**given), return_state=True)
+
+
+def test_a_plan_says_what_the_rules_make_of_events_and_changes_nothing(house: MovingHouse) -> None:
+    house.publish(["a", "!b", None])
+    house.publish(["c"], 1)
+
+    state = run(house, "plan")
+
+    assert word(state) == "planned", state.message
+    assert "4 events to copy" in (state.message or "")
+    assert "1 of 4 tried can't be migrated" in (state.message or "")
+    plan = house.shown(plan_key("schema-backfill"))
+    assert f"`{house.orders}/0@2`" in plan
+    assert "invalid-value: note" in plan
+    assert "none yet: it will be registered" in plan
+    assert not house.exists(house.target)
+    assert f"{house.target}-value" not in house.client().get_subjects()
+
+
+def test_events_are_in_the_target_once_as_the_rules_make_them(house: MovingHouse) -> None:
+    house.publish(["a", "!b"])
+    house.publish(["c"], 1, first=2)
+
+    state = run(house)
+
+    assert word(state) == "proved", state.message
+    assert house.moved(0) == [
+        {"number": 0, "note": "a", "urgent": False},
+        {"number": 1, "note": "!b", "urgent": True},
+    ]
+    assert house.moved(1) == [{"number": 2, "note": "c", "urgent": False}]
+    before, after = (sorted(house.read(topic), key=place) for topic in (house.orders, house.target))
+    assert [(m.key(), m.timestamp(), m.headers()) for m in before] == [
+        (m.key(), m.timestamp(), (m.headers() or [])[:-2]) for m in after
+    ]
+    assert house.operation().counts == {
+        "events": 3, "copied": 3, "parked": 0, "left_out": 0, "compared": 3, "groups_moved": 0,
+    }  # fmt: skip
+    assert "Proved: 3 events copied" in house.shown(report_key("schema-backfill"))
+
+
+def test_a_second_run_copies_what_has_come_since(house: MovingHouse) -> None:
+    house.publish(["a"])
+    assert word(run(house)) == "proved"
+    house.publish(["b"])
+
+    state = run(house, verify="new")
+
+    assert word(state) == "proved", state.message
+    assert [order["note"] for order in house.moved()] == ["a", "b"]
+    assert house.operation().counts["compared"] == 1
+
+
+def test_an_event_that_cannot_be_migrated_stops_the_run_unless_it_may_be_parked(house: MovingHouse) -> None:
+    house.publish(["a", None, "c"])
+
+    state = run(house)
+    assert word(state) == "paused"
+    assert "1 event would have to be parked, and at most 0 may be" in (state.message or "")
+    assert house.moved() == []
+
+    state = run(house, most_parked=1)
+    assert word(state) == "proved", state.message
+    assert [order["note"] for order in house.moved()] == ["a", "c"]
+    parked = [
+        m for m in house.read(PARKING_TOPIC) if dict(m.headers() or []).get("redrive-topic") == house.target.encode()
+    ]
+    assert len(parked) == 1
+    assert "1 parked" in (state.message or "") or "1 event" in (state.message or "")
+
+
+def test_a_group_that_is_moved_sees_each_event_once(house: MovingHouse) -> None:
+    house.publish([f"{number}" for number in range(10)])
+    seen = len(house.consume(house.orders, 4))
+    house.publish([f"{number}" for number in range(10, 12)])
+
+    state = run(house, goal="cut_over", groups=[house.group])
+
+    assert word(state) == "proved", state.message
+    assert "1 consumer group moved" in (state.message or "")
+    reader = house.registry.reader(house.target)
+    rest = [reader.decode(value)["note"] for value in house.consume(house.target, 12 - seen)]
+    assert rest == [f"{number}" for number in range(seen, 12)]
+
+
+def test_a_group_that_still_consumes_is_not_moved_and_the_next_run_moves_it(house: MovingHouse) -> None:
+    house.publish(["a", "b"])
+    with house.consuming(house.orders):
+        state = run(house, goal="cut_over", groups=[house.group])
+        assert word(state) == "paused"
+        assert "stop its consumers" in (state.message or "")
+        assert not house.place(house.target)
+
+    assert word(run(house, goal="cut_over", groups=[house.group])) == "proved"
+    assert house.place(house.target)
+
+
+def test_a_group_can_go_back_to_where_it_has_come(house: MovingHouse) -> None:
+    house.publish([f"{number}" for number in range(6)])
+    house.consume(house.orders, 2)
+    assert word(run(house, goal="cut_over", groups=[house.group])) == "proved"
+    house.consume(house.target, 3)
+
+    state = run(house, goal="revert", groups=[house.group])
+
+    assert word(state) == "reverted", state.message
+    assert house.place(house.orders) == {0: 5}
+
+
+def test_other_rules_are_refused_once_the_target_has_been_begun(house: MovingHouse) -> None:
+    house.publish(["a"])
+    assert word(run(house)) == "proved"
+
+    state = run(house, rules=None)
+
+    assert word(state) == "refused"
+    assert "redrive backfill abandon" in (state.message or "")
+
+
+def test_it_works_in_processes_as_well(house: MovingHouse) -> None:
+    house.settings(processes=2)
+    house.publish([f"{number}" for number in range(5_000)])
+
+    state = run(house)
+
+    assert word(state) == "proved", state.message
+    assert [order["number"] for order in house.moved()] == list(range(5_000))
