@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter, time_ns
@@ -74,17 +74,24 @@ def rows(folder: Path) -> list[Row]:
 
 
 class Clinic:
-    """A dead-letter topic of three partitions, and the main topic of its letters."""
+    """A dead-letter topic of three partitions, and the main topic of its letters.
 
-    def __init__(self, folder: Path) -> None:
-        name = f"bench-{uuid.uuid4().hex[:8]}"
-        self.dead_letters = f"dlq.{name}"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.settings = folder / f"{name}.toml"
-        self.settings.write_text(SETTINGS.format(name=name))
-        self.config = Config.load(self.settings)
+    Args:
+        folder: for its settings.
+        name: of one that is there already.
+    """
+
+    def __init__(self, folder: Path, name: str = "") -> None:
+        self.name = name or f"bench-{uuid.uuid4().hex[:8]}"
+        self.dead_letters = f"dlq.{self.name}"
+        settings = folder / f"{self.name}.toml"
+        if not name:
+            folder.mkdir(parents=True, exist_ok=True)
+            settings.write_text(SETTINGS.format(name=self.name))
+        self.config = Config.load(settings)
         self.client = self.config.cluster("local").client_config()
-        apply_topics(self.config)
+        if not name:
+            apply_topics(self.config)
 
     def fill(self, count: int) -> None:
         """Write letters, evenly over the partitions."""
@@ -134,8 +141,13 @@ def letters(topic: str, count: int) -> Iterator[Event]:
             )
 
 
-def correction(clinic: Clinic) -> float:
-    """Return letters a second of a correction: judged by the rules, checked strictly, published exactly once."""
+def correction(clinic: Clinic, at_the_end: Callable[[], None] = lambda: None) -> float:
+    """Return letters a second of a correction: judged by the rules, checked strictly, published exactly once.
+
+    Args:
+        clinic: has the letters.
+        at_the_end: called while the processes are still there.
+    """
     config, units = clinic.config, clinic.units()
     registry = SchemaRegistry(config.registry_client_config())
     targets = find_targets(config, registry, "local", [TOPIC])
@@ -153,6 +165,7 @@ def correction(clinic: Clinic) -> float:
     with Workers(config.jobs.worker_processes()) as workers, ThreadPoolExecutor(PARTITIONS) as threads:
         judge = JudgeElsewhere(workers, load_rules(RULES), targets, config.registry_client_config(), attempts=3)
         published = sum(threads.map(work_at, units))
+        at_the_end()
     seconds = perf_counter() - started
     assert published == sum(len(unit.offsets) for unit in units), published
     return published / seconds

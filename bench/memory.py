@@ -1,41 +1,57 @@
-"""Memory of a replay: ten times the backlog must not take more of it. Each replay is a process of its own."""
+"""Memory of jobs: ten times as much to do must not take more of it. Each run is a process of its own, with its own."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from bench.correct import Clinic, correction
 from bench.measure import Row, compare
 from bench.platform import Bench
 from redrive.standby.drain import drain
 
 SMALL, LARGE = 200_000, 2_000_000
+FEW, MANY = 20_000, 200_000
 
 
 def rows(folder: Path) -> list[Row]:
-    """Return the row about memory."""
+    """Return the rows about memory."""
     return [
         compare(
             f"peak memory of a replay of {LARGE:,} events beside one of {SMALL:,} (MB)",
-            lambda: peak(folder, LARGE),
-            lambda: peak(folder, SMALL),
+            lambda: _of_replay(folder, LARGE),
+            lambda: _of_replay(folder, SMALL),
             at_most=1.2,
             runs=1,
-        )
+        ),
+        compare(
+            f"peak memory of a correction of {MANY:,} letters beside one of {FEW:,}, its processes together (MB)",
+            lambda: _of_correction(folder, MANY),
+            lambda: _of_correction(folder, FEW),
+            at_most=1.5,
+            runs=1,
+        ),
     ]
 
 
-def peak(folder: Path, events: int) -> float:
+def _of_replay(folder: Path, events: int) -> float:
     """Replay a backlog of this many events in a new process; return its peak resident memory in MB."""
     bench = Bench(folder)
     bench.fill(events)
-    run = subprocess.run(
-        [sys.executable, "-m", "bench.memory", str(bench.settings), bench.topic],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    return _run("replay", str(bench.settings), bench.topic)
+
+
+def _of_correction(folder: Path, letters: int) -> float:
+    """Correct this many letters in a new process; return the sum of its and its children's peaks in MB."""
+    clinic = Clinic(folder)
+    clinic.fill(letters)
+    return _run("correct", str(folder), clinic.name)
+
+
+def _run(*what: str) -> float:
+    run = subprocess.run([sys.executable, "-m", "bench.memory", *what], capture_output=True, text=True, check=True)
     return float(run.stdout.split()[-1])
 
 
@@ -46,14 +62,27 @@ def _replay(settings: str, topic: str) -> None:
     config = Config.load(settings)
     for number in range(6):
         drain(config, Lane("local", topic, number), operation="memory")
-    print(_peak())
+    print(_peak("self"))
 
 
-def _peak() -> float:
-    """Return this process's peak resident memory in MB. Linux alone tells it of a program, not of who started it."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+def _correct(folder: str, name: str) -> None:
+    def tell() -> None:
+        print(sum(map(_peak, ["self", *_children()])))
+
+    correction(Clinic(Path(folder), name), tell)
+
+
+def _children() -> list[str]:
+    stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat"))
+    fields = ((stat.split()[0], stat.rpartition(")")[2].split()[1]) for stat in stats)
+    return [pid for pid, parent in fields if parent == str(os.getpid())]
+
+
+def _peak(process: str) -> float:
+    """Return a process's peak resident memory in MB. Linux alone tells it of a program, not of who started it."""
+    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":
-    _replay(sys.argv[1], sys.argv[2])
+    {"replay": _replay, "correct": _correct}[sys.argv[1]](*sys.argv[2:])

@@ -71,31 +71,20 @@ class Workers:
             for item in items:
                 yield item, work(spec, pack(item))
             return
+        executor = self._running()
         under_way: deque[tuple[T, Future[bytes]]] = deque()
         try:
             for item in items:
-                under_way.append((item, self._submit(work, spec, pack(item))))
+                under_way.append((item, executor.submit(work, spec, pack(item))))
                 while under_way and (under_way[0][1].done() or len(under_way) > self.processes * _AHEAD):
-                    yield self._first(under_way)
+                    yield _first(under_way)
             while under_way:
-                yield self._first(under_way)
+                yield _first(under_way)
+        except BrokenProcessPool as error:
+            raise self._broken(executor, error) from error
         finally:
             for _, future in under_way:
                 future.cancel()
-
-    def _submit(self, work: Work, spec: bytes, batch: bytes) -> Future[bytes]:
-        try:
-            future: Future[bytes] = self._running().submit(work, spec, batch)
-            return future
-        except BrokenProcessPool as error:
-            raise self._broken(error) from error
-
-    def _first(self, under_way: deque[tuple[T, Future[bytes]]]) -> tuple[T, bytes]:
-        item, future = under_way.popleft()
-        try:
-            return item, future.result()
-        except BrokenProcessPool as error:
-            raise self._broken(error) from error
 
     def _running(self) -> ProcessPoolExecutor:
         with self._starting:
@@ -105,12 +94,18 @@ class Workers:
                 )
             return self._executor
 
-    def _broken(self, error: BrokenProcessPool) -> UnavailableError:
+    def _broken(self, executor: ProcessPoolExecutor, error: BrokenProcessPool) -> UnavailableError:
         with self._starting:
-            self._executor = None
+            if self._executor is executor:  # else another thread was here before, and new ones are at work
+                self._executor = None
         return UnavailableError(
             "a worker process", f"it died ({type(error).__name__}); was there enough memory for {self.processes}?"
         )
+
+
+def _first(under_way: deque[tuple[T, Future[bytes]]]) -> tuple[T, bytes]:
+    item, future = under_way.popleft()
+    return item, future.result()
 
 
 def _begin(parent: int) -> None:

@@ -65,6 +65,18 @@ def test_a_process_that_dies_is_replaced_when_it_is_needed_again():
         assert list(workers.map(die, b"", [b"live"], same)) == [(b"live", b"live")]
 
 
+def test_who_hears_late_of_a_death_takes_no_process_from_others():
+    with Workers(1) as workers:
+        late = workers.map(die, b"", [b"a", b"die", b"b", b"c"], same)
+        assert next(late) == (b"a", b"a")
+        with pytest.raises(UnavailableError):
+            list(workers.map(die, b"", [b"die"], same))
+        [(_, before)] = workers.map(where, b"", [b""], same)
+        with pytest.raises(UnavailableError):
+            list(late)
+        assert list(workers.map(where, b"", [b""], same)) == [(b"", before)]
+
+
 def test_a_result_is_not_kept_back_while_there_is_nothing_else_to_do():
     def items() -> Iterator[bytes]:
         yield b"first"
