@@ -121,7 +121,7 @@ class Ending:
         self.held = {broker.id: broker for broker in work.picture.brokers if broker.id in growth.brokers}
         self.gone = sorted(set(growth.brokers) - work.up)
         self.counts = {
-            "added": max(0, growth.target - len(growth.before)),
+            "new_brokers": len(growth.brokers),
             "brokers": len(work.up),
             "replicas": sum(each.replicas for each in self.held.values()),
         }
@@ -164,8 +164,8 @@ def finish(work: Scaling, ending: Ending) -> State[Any]:
 
 def finish_early(run: Run, word: Literal["planned", "nothing to add"], why: str) -> State[Any]:
     """End a run that was only to plan, or has nothing to do."""
-    run.finish("done", counts={"added": 0}, evidence={"reason": why})
-    return Completed(message=close(run, word, why, {"added": 0}))
+    run.finish("done", counts={"new_brokers": 0}, evidence={"reason": why})
+    return Completed(message=close(run, word, why, {"new_brokers": 0}))
 
 
 def cut_off(run: Run, word: Literal["paused", "failed"], error: RedriveError | str) -> State[Any]:

@@ -287,7 +287,7 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
         assert result.exit_code == 0, result.output
         said = json.loads(result.stdout)
         assert said["ended"] == "proved", said
-        assert (said["added"], said["brokers"]) == (1, 4)
+        assert (said["new_brokers"], said["brokers"]) == (1, 4)
         traffic.stop_producing()
         assert {receipt.result(30).path for receipt in traffic.receipts} <= {"main", "standby"}
         if any(receipt.path == "standby" for receipt in traffic.receipts):  # the machine was too busy for a moment
