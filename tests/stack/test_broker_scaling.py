@@ -335,6 +335,7 @@ def test_a_run_that_was_killed_after_it_had_asked_is_gone_on_with_and_nothing_is
     assert word(state) == "paused", state.message
     assert "broker 5 there; moves not ended: they wait for approval: redrive approve" in str(state.message)
     assert town.asked == [4, 5]
+    assert "the last scaling is not over: they wait for approval" in str(town.run().message)
     growth = town.growth()
     assert growth is not None
     send_answer(prefect, UUID(growth.moves), Approval(decision="approve", name="anna", reason="as planned"))
