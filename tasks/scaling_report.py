@@ -25,7 +25,8 @@ GO_ON = "redrive run partition-rebalance --mode run --goal go_on"
 
 def emit_high(work: Scaling, decision: Decision) -> None:
     """Tell whoever listens that the load is high."""
-    load = {str(broker): round(percent, 1) for broker, percent in sorted(work.samples[-1].load.items())}
+    last = work.samples[-1].load
+    load = {str(broker): round(last[broker], 1) for broker in sorted(work.up) if broker in last}
     emit_event(
         "redrive.broker.cpu_high",
         {"prefect.resource.id": f"redrive.cluster.{work.cluster}", "prefect.resource.name": work.cluster},

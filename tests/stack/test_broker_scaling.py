@@ -304,8 +304,10 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
     for event in traffic.received:
         by_key.setdefault(event.key, []).append(event.value["id"])
     assert all(numbers == sorted(set(numbers)) for numbers in by_key.values())
-    (high,) = events_called(prefect, "redrive.broker.cpu_high")
-    assert (high["cluster"], high["brokers"], set(high["load"])) == ("local", 3, {"1", "2", "3"})
+    told = events_called(prefect, "redrive.broker.cpu_high")
+    assert told
+    for high in told:  # the run that waited for approval has told it, too
+        assert (high["cluster"], high["brokers"], set(high["load"])) == ("local", 3, {"1", "2", "3"})
     (moves,) = town.operations("partition-rebalance")
     assert (moves.verdict, moves.parameters["brokers"], moves.who) == ("proved", [4], f"{JOB} {said['operation']}")
     report = artifacts_of(prefect, UUID(said["operation"]))[report_key(JOB)]
