@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -155,7 +156,7 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
         if tuple(kept["before"]) != before:
             raise StalePlanError(f"there were the brokers {kept['before']}, and are {list(before)}")
-        return Growth(run.id, before, kept["target"]), "as it was shown"
+        return Growth.new(before, kept["target"]), "as it was shown"
     if scale.mode == "run" and (other := who_asks(work)):
         return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
     measure_load(work, scale.window)
@@ -165,8 +166,8 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     if decision.answer == "fill":
         empty = tuple(sorted(situation_of(work).empty))
         rest = tuple(id_ for id_ in before if id_ not in empty)
-        return Growth(run.id, rest, len(before), "there", empty), decision.why
-    return Growth(run.id, before, decision.target), decision.why
+        return replace(Growth.new(rest, len(before)), step="there", brokers=empty), decision.why
+    return Growth.new(before, decision.target), decision.why
 
 
 def under_way(growth: Growth) -> str:
@@ -200,7 +201,7 @@ def permit(work: Scaling, growth: Growth, why: str) -> str:
 
 def carry_out(work: Scaling, growth: Growth, scale: Scale, approved: str) -> State[Any]:
     """Ask for the brokers, wait for them, have partitions moved there; from whichever step another run has come to."""
-    growth = work.enter(growth)
+    taken_up_at, growth = growth.step, work.enter(growth)
     if growth.step == "asking":
         try:
             ask_for_brokers(work, growth)
@@ -219,6 +220,8 @@ def carry_out(work: Scaling, growth: Growth, scale: Scale, approved: str) -> Sta
     if growth.step == "there":
         growth = work.enter(growth, step="moving", moves=start_moves(work, growth))
     moves = follow_moves(work, growth)
+    if not moves.word and taken_up_at == "moving":
+        return finish_early(work.run, "nothing to add", f"the last scaling is not over: {moves.message}")
     look_at_fleet(work)
     if moves.word:
         growth = work.enter(growth, step="ended")

@@ -221,7 +221,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
                 deployment.id,
                 parameters={"rebalance": goal},
                 labels={WHO_LABEL: f"{work.run.job} {work.run.id}"},
-                idempotency_key=f"{work.run.job} {growth.of}",
+                idempotency_key=f"{work.run.job} {growth.id}",
             ).id
         )
 

@@ -25,7 +25,8 @@ GO_ON = "redrive run partition-rebalance --mode run --goal go_on"
 
 def emit_high(work: Scaling, decision: Decision) -> None:
     """Tell whoever listens that the load is high."""
-    load = {str(broker): round(percent, 1) for broker, percent in sorted(work.samples[-1].load.items())}
+    last = work.samples[-1].load
+    load = {str(broker): round(last[broker], 1) for broker in sorted(work.up) if broker in last}
     emit_event(
         "redrive.broker.cpu_high",
         {"prefect.resource.id": f"redrive.cluster.{work.cluster}", "prefect.resource.name": work.cluster},
@@ -121,7 +122,7 @@ class Ending:
         self.held = {broker.id: broker for broker in work.picture.brokers if broker.id in growth.brokers}
         self.gone = sorted(set(growth.brokers) - work.up)
         self.counts = {
-            "added": max(0, growth.target - len(growth.before)),
+            "new_brokers": len(growth.brokers),
             "brokers": len(work.up),
             "replicas": sum(each.replicas for each in self.held.values()),
         }
@@ -164,8 +165,8 @@ def finish(work: Scaling, ending: Ending) -> State[Any]:
 
 def finish_early(run: Run, word: Literal["planned", "nothing to add"], why: str) -> State[Any]:
     """End a run that was only to plan, or has nothing to do."""
-    run.finish("done", counts={"added": 0}, evidence={"reason": why})
-    return Completed(message=close(run, word, why, {"added": 0}))
+    run.finish("done", counts={"new_brokers": 0}, evidence={"reason": why})
+    return Completed(message=close(run, word, why, {"new_brokers": 0}))
 
 
 def cut_off(run: Run, word: Literal["paused", "failed"], error: RedriveError | str) -> State[Any]:

@@ -59,7 +59,7 @@ class CommandFleet:
         """Ask for the load now and again, for so many seconds from now on.
 
         Args:
-            brokers: all that the command names are given, these or not.
+            brokers: of no use here: the command names those that it knows.
             seconds: for so long.
         """
         begun, found = self._clock(), list[Sample]()

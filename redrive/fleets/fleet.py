@@ -48,9 +48,6 @@ class Fleet(Protocol):
     Raises:
         FleetError: it can't do that; says what to do.
         UnavailableError: it does not answer; trying again later is right.
-
-    Attributes:
-        step: seconds from one sample to the next, of so many seconds.
     """
 
     def step(self, seconds: float) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
+from uuid import uuid4
 
 KIND = "growth"
 """The journal's word for its entries."""
@@ -20,7 +21,7 @@ class Growth:
     the fleet has been asked; then it is asked again, for the same number of brokers in all, which adds nothing twice.
 
     Attributes:
-        of: the run that has set about it; others may have gone on.
+        id: tells it from all others.
         before: ids of the brokers that there were.
         target: brokers that there are to be in all.
         step: ``asking`` the fleet, ``asked`` it and waiting; brokers ``there``; partitions ``moving``; or ``ended``.
@@ -28,12 +29,17 @@ class Growth:
         moves: the run that moves partitions to them.
     """
 
-    of: str
+    id: str
     before: tuple[int, ...]
     target: int
     step: Step = "asking"
     brokers: tuple[int, ...] = ()
     moves: str = ""
+
+    @classmethod
+    def new(cls, before: Iterable[int], target: int) -> Self:
+        """Set about so many brokers, by asking for them."""
+        return cls(uuid4().hex, tuple(before), target)
 
     def entry(self) -> dict[str, Any]:
         """Give the body of the journal's entry."""
@@ -43,5 +49,5 @@ class Growth:
     def read(cls, body: Mapping[str, Any]) -> Self:
         """Read the body of such an entry."""
         return cls(
-            body["of"], tuple(body["before"]), body["target"], body["step"], tuple(body["brokers"]), body["moves"]
+            body["id"], tuple(body["before"]), body["target"], body["step"], tuple(body["brokers"]), body["moves"]
         )

@@ -287,7 +287,7 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
         assert result.exit_code == 0, result.output
         said = json.loads(result.stdout)
         assert said["ended"] == "proved", said
-        assert (said["added"], said["brokers"]) == (1, 4)
+        assert (said["new_brokers"], said["brokers"]) == (1, 4)
         traffic.stop_producing()
         assert {receipt.result(30).path for receipt in traffic.receipts} <= {"main", "standby"}
         if any(receipt.path == "standby" for receipt in traffic.receipts):  # the machine was too busy for a moment
@@ -297,14 +297,17 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
 
     assert town.asked == [4]
     held = [broker for replicas in town.replicas() for broker in replicas]
-    assert sorted(held.count(broker) for broker in (1, 2, 3, 4)) == [9, 9, 9, 9]
+    # Nine each; what other topics have on a broker may make it one or two more or less.
+    assert all(7 <= held.count(broker) <= 11 for broker in (1, 2, 3, 4)), held
     # Each event once, those of a key in the order in which they were published.
     by_key: dict[bytes | None, list[int]] = {}
     for event in traffic.received:
         by_key.setdefault(event.key, []).append(event.value["id"])
     assert all(numbers == sorted(set(numbers)) for numbers in by_key.values())
-    (high,) = events_called(prefect, "redrive.broker.cpu_high")
-    assert (high["cluster"], high["brokers"], set(high["load"])) == ("local", 3, {"1", "2", "3"})
+    told = events_called(prefect, "redrive.broker.cpu_high")
+    assert told
+    for high in told:  # the run that waited for approval has told it, too
+        assert (high["cluster"], high["brokers"], set(high["load"])) == ("local", 3, {"1", "2", "3"})
     (moves,) = town.operations("partition-rebalance")
     assert (moves.verdict, moves.parameters["brokers"], moves.who) == ("proved", [4], f"{JOB} {said['operation']}")
     report = artifacts_of(prefect, UUID(said["operation"]))[report_key(JOB)]
@@ -327,7 +330,7 @@ def test_a_run_that_was_killed_after_it_had_asked_is_gone_on_with_and_nothing_is
         growth = town.growth()
         return growth is not None and (growth.target, growth.step) == (5, "asked")
 
-    wait_until(has_asked, 60)
+    wait_until(has_asked, 120)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
 
@@ -335,6 +338,7 @@ def test_a_run_that_was_killed_after_it_had_asked_is_gone_on_with_and_nothing_is
     assert word(state) == "paused", state.message
     assert "broker 5 there; moves not ended: they wait for approval: redrive approve" in str(state.message)
     assert town.asked == [4, 5]
+    assert "the last scaling is not over: they wait for approval" in str(town.run().message)
     growth = town.growth()
     assert growth is not None
     send_answer(prefect, UUID(growth.moves), Approval(decision="approve", name="anna", reason="as planned"))
