@@ -45,6 +45,13 @@ up:
       match: {{when: "value.note != null"}}
       do:
         - {{op: rename, path: /id, to: number}}
+down:
+  match: first
+  rules:
+    - name: all
+      match: {{}}
+      do:
+        - {{op: rename, path: /number, to: id}}
 """
 """Orders without a note are for no rule, and Avro can't resolve null to a string: they can't be migrated."""
 
@@ -77,6 +84,12 @@ processes = {processes}
     def publish(self, notes: Iterable[str | None], partition: int = 0, first: int = 0) -> None:
         values = [self.writer.encode({"id": number, "note": note}) for number, note in enumerate(notes, first)]
         self.send(self.orders, values, partition, headers=[("ce_id", b"an id")])
+
+    def publish_new(self, notes: Iterable[str], partition: int = 0, first: int = 0) -> None:
+        """Publish to the target, as a producer does that has been changed."""
+        writer = self.registry.writer(self.target)
+        values = [writer.encode({"number": number, "note": note}) for number, note in enumerate(notes, first)]
+        self.send(self.target, values, partition)
 
     def moved(self, partition: int | None = None) -> list[Any]:
         """What consumers find in the target."""

@@ -146,6 +146,29 @@ def test_a_group_can_go_back_to_where_it_has_come(house: MovingHouse) -> None:
     assert house.place(house.orders) == {0: 5}
 
 
+def test_what_new_producers_publish_comes_to_those_that_have_stayed_and_groups_go_either_way(
+    house: MovingHouse,
+) -> None:
+    house.publish(["old 0", "old 1"])
+    assert word(run(house)) == "proved"
+    house.publish_new(["new 2", "new 3"], first=2)
+
+    state = run(house, goal="feed_back")
+
+    assert word(state) == "proved", state.message
+    assert "2 events copied" in (state.message or "")
+    reader = house.registry.reader()
+    notes = [reader.decode(message.value() or b"")["note"] for message in house.read(house.orders)]
+    assert notes == ["old 0", "old 1", "new 2", "new 3"]
+
+    house.consume(house.orders, 3)  # the group has stayed, and seen a new one
+    state = run(house, goal="cut_over", groups=[house.group])
+    assert word(state) == "proved", state.message
+    assert [order["note"] for order in house.moved()] == notes  # nothing went in a circle
+    new_reader = house.registry.reader(house.target)
+    assert [new_reader.decode(value)["note"] for value in house.consume(house.target, 1)] == ["new 3"]
+
+
 def test_other_rules_are_refused_once_the_target_has_been_begun(house: MovingHouse) -> None:
     house.publish(["a"])
     assert word(run(house)) == "proved"
