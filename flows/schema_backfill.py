@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from redrive.config import Config
 from redrive.errors import HeldError, OtherMigrationError, StalePlanError, UnavailableError
@@ -154,6 +154,12 @@ class Backfill(BaseModel):
         ),
     ] = 120.0
 
+    @model_validator(mode="after")
+    def _all_compared(self) -> Self:
+        if self.goal == "cut_over" and self.verify == "new":
+            raise ValueError("verify: before consumer groups move, everything is compared; say full or sample")
+        return self
+
 
 def _run_name() -> str:
     asked = Backfill.model_validate(runtime.parameters["backfill"])
@@ -194,7 +200,7 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
             if backfill.mode == "plan":
                 return finish_early(run, plan)
             approved = ""
-            if needs_approval(config, plan):
+            if needs_approval(config, plan) or run.has_asked():
                 approved = approve(run, digest, approval_text(plan, digest), four_eyes=config.backfills.four_eyes)
             return carry_out(work, backfill, plan, approved)
         except (HeldError, StalePlanError, OtherMigrationError, RefusedByPersonError) as error:
@@ -231,6 +237,8 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     """Copy, compare, move the groups, report."""
     run = work.run
     look_at_topics(work, backfill.rules, registering=True)
+    if work.migration.digest != plan.migration.digest:
+        raise StalePlanError("the rules, or the target's schema, have changed since the plan was made")
     plan = replace(plan, migration=work.migration)  # its schema has an id now
     board = Board({standing.unit: standing.left for standing in work.standings})
     began = time.monotonic()
@@ -250,8 +258,8 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
         schemas = count_schemas(work)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
-            look_at_groups(work, work.source, backfill.groups)
-            if not any(each.findings for each in checked):
+            look_at_groups(work, work.source, [group.name for group in plan.groups])
+            if plan.groups and not any(each.findings for each in checked):
                 moved = move(work, work.source, work.target)
     except UnavailableError as error:
         unverified = str(error)

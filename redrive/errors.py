@@ -457,3 +457,21 @@ class FleetError(RedriveError):
     def __init__(self, fleet: str, reason: str) -> None:
         self.fleet, self.reason = fleet, reason
         super().__init__(f"{fleet}: {reason}")
+
+
+class FedBackError(RedriveError):
+    """A backfill can't be abandoned: events that were published to its target have been brought to the source.
+
+    The next backfill would take them for its own, and leave them out.
+
+    Attributes:
+        source: the topic that was copied.
+        target: the topic that was filled.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        super().__init__(
+            f"{source} holds events that were published to {target} and fed back: another backfill into {target} would "
+            "leave them out; begin one into a topic of another name instead"
+        )

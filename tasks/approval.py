@@ -21,7 +21,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from redrive.errors import StalePlanError
-from tasks.operations import Run
+from tasks.operations import ASKED, Run
 
 DAYS = 7
 KEY = "approval"
@@ -66,7 +66,7 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
             wait_for_input=Approval.with_initial_data(description=summary), timeout=DAYS * 86_400, key=KEY
         )
     except Pause:
-        run.note("approval asked", {"digest": digest})
+        run.note(ASKED, {"digest": digest})
         run.finish("paused", evidence={"reason": WAITS})
         with get_client(sync_client=True) as client:
             run.tag(client, WAITS, instead_of=())

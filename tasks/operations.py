@@ -26,6 +26,9 @@ from tasks.plan import TopicName
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
 
+ASKED = "approval asked"
+"""The journal's word for: a person has to answer."""
+
 WHO_LABEL = "redrive.who"
 """The label of a flow run that names who started it."""
 
@@ -144,6 +147,10 @@ class Run:
     def has_moved(self, operation: str | None = None) -> bool:
         """Say whether this run, or another one, has begun to carry its plan out, by the journal."""
         return any(entry.kind == MOVING for entry in self.ledger.entries(operation or self.id))
+
+    def has_asked(self) -> bool:
+        """Say whether this run has asked for approval: then the answer counts, whatever has changed since."""
+        return any(entry.kind == ASKED for entry in self.ledger.entries(self.id))
 
     @contextmanager
     def alive(self) -> Iterator[None]:

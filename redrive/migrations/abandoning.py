@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redrive.clusters import ClusterAdmin
 from redrive.config import Config
-from redrive.errors import GroupInUseError
+from redrive.errors import FedBackError, GroupInUseError
 from redrive.migrations.groups import Groups
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
@@ -19,6 +19,7 @@ def abandon(config: Config, source: str, target: str) -> int:
 
     Raises:
         GroupInUseError: a consumer group consumes the target.
+        FedBackError: the source holds events that were published to the target.
         UnavailableError: the cluster does not answer.
     """
     cluster = config.cluster(config.topic(source).cluster)
@@ -30,6 +31,9 @@ def abandon(config: Config, source: str, target: str) -> int:
     partitions = max((there[topic].partitions for topic in (source, target) if topic in there), default=0)
     units = [Unit(cluster.name, source, target, partition).name for partition in range(partitions)]
     begun = read_cursors(client, units)
+    back = [Unit(cluster.name, target, source, partition).name for partition in range(partitions)]
+    if read_cursors(client, back):
+        raise FedBackError(source, target)
     for unit in begun:
         sink = TransactionalSink(client, unit)
         try:

@@ -57,6 +57,8 @@ def _compare(spec: bytes, batch: bytes) -> bytes:
 def _complaint(migrator: Migrator, reader: Reader, event: Event, after: bytes | None) -> str:
     """Say what is wrong with an event's new value: it is made once more, and read as a consumer reads it."""
     became = migrator.migrate(event)
+    if isinstance(became, Skipped) and after is None:
+        return ""
     if not isinstance(became, Event):
         return f"it is in the target, though it can't be migrated: {became.reason}"
     if became.value != after:

@@ -65,6 +65,8 @@ def move_groups(  # noqa: PLR0917 (two topics, and what has gone from either to 
 def _place(  # noqa: PLR0917 (two topics, and what is between them)
     admin: Groups, group: Group, here: str, there: str, places: dict[int, tuple[int, int]], reason: str
 ) -> GroupMove:
+    if _is_there(admin, group.name, there, places):
+        return GroupMove(group.name, places)
     if not reason:
         try:
             admin.place(group.name, there, {partition: place for partition, (_, place) in places.items()})
@@ -75,3 +77,9 @@ def _place(  # noqa: PLR0917 (two topics, and what is between them)
             if not now or now[0].active or now[0].offsets != group.offsets:
                 reason = f"it has gone on consuming {here} meanwhile: stop its consumers, and move it again"
     return GroupMove(group.name, places, reason)
+
+
+def _is_there(admin: Groups, group: str, topic: str, places: Mapping[int, tuple[int, int]]) -> bool:
+    """Say whether a group has been moved before, and would only be set back to where it has begun."""
+    found = admin.on(topic, [group])
+    return bool(found) and any(found[0].offsets.get(partition, -1) > place for partition, (_, place) in places.items())

@@ -57,9 +57,9 @@ def look(config: Config, source: str, target: str) -> Shadow:
         raise ConfigError(
             f"topics.{target}.partitions",
             f"topic {target} has {shadow.partitions} partitions, {source} has {now.partitions}; an event stays in its "
-            f"partition, so both must have the same: delete {target}, and a backfill creates it as it must be",
+            f"partition, so both must have the same: give it up (`redrive backfill abandon {source} {target}`), and a backfill creates it",
         )
-    settings = {**now.config, **to.config} if shadow is None else shadow.config
+    settings = _kept({**now.config, **to.config} if shadow is None else shadow.config)
     return Shadow(of.cluster, now, shadow, target, settings, tuple(_differences(now, shadow, settings)))
 
 
@@ -72,10 +72,15 @@ def create(config: Config, shadow: Shadow) -> None:
     admin.wait_until_writable(shadow.name, shadow.source.partitions)
 
 
+def _kept(config: dict[str, str]) -> dict[str, str]:
+    """Leave out what moves of partitions set for their own time."""
+    return {name: value for name, value in config.items() if not name.endswith(".replication.throttled.replicas")}
+
+
 def _differences(source: TopicState, target: TopicState | None, config: dict[str, str]) -> list[str]:
     found = [
         f"{name}: {source.config.get(name, 'the default')} → {config.get(name, 'the default')}"
-        for name in sorted(source.config.keys() | config.keys())
+        for name in sorted(_kept(source.config).keys() | config.keys())
         if source.config.get(name) != config.get(name)
     ]
     if target is not None and target.replication != source.replication:

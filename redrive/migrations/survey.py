@@ -69,6 +69,8 @@ def survey(client_config: ClientConfig, cluster: str, source: str, target: str, 
     except UnknownTopicError as error:
         if error.topic != target:
             raise
+        if any(standing.next is not None for standing in standings):
+            raise OtherMigrationError(source, target) from None  # somebody has deleted it: what was copied is gone
     return standings
 
 

@@ -25,7 +25,8 @@ Pair = tuple[Event, bytes | None]
 """An event of the source, and the value that it has in the target."""
 
 Compare = Callable[[Sequence[Pair]], Sequence[str]]
-"""Says of each pair what is wrong with it; empty: the target's value is what the migration makes of the source's."""
+"""Says of each pair what is wrong with it. Empty: the target's value is what the migration makes of the source's; or it
+is None, and a rule leaves the event out."""
 
 _MOST_FINDINGS = 20
 _BATCH = 1_000
@@ -40,6 +41,7 @@ class Checked:
         events: events of the source that were looked at.
         found: those that are in the target.
         parked: those that are in the parking topic.
+        left_out: those that a rule leaves out.
         compacted: those whose key has a newer event in the target, which compaction has left alone there.
         gone: events of the target that the source no longer has.
         compared: events whose values were compared.
@@ -52,6 +54,7 @@ class Checked:
     events: int = 0
     found: int = 0
     parked: int = 0
+    left_out: int = 0
     compacted: int = 0
     gone: int = 0
     compared: int = 0
@@ -122,11 +125,13 @@ def verify(
             copy = next(copies, None)
         elif offset in parked:
             result.parked += 1
+        elif compacts.target and event.key() is not None and event.value() is None:
+            superseded += 1  # a tombstone that was cleaned away there
         elif compacts.target and event.key() is not None:
             superseded += event.key() in missing
             missing[event.key()] = offset
         else:
-            result.find(f"{unit}@{offset} is neither in {unit.target} nor in {PARKING_TOPIC}")
+            comparison.absent(event)
     while copy is not None:
         stray = _has_gone(result, copy)
         copy = next(copies, None)
@@ -168,6 +173,8 @@ class _Comparison:
         self._result, self._compare, self._every = result, compare, every
         self._pairs: list[Pair] = []
         self._places: list[int] = []
+        self._absent: list[Pair] = []
+        self._absences: list[int] = []
 
     def add(self, event: Message, copy: Message) -> None:
         result = self._result
@@ -188,14 +195,35 @@ class _Comparison:
             if len(self._pairs) >= _BATCH:
                 self.finish()
 
-    def finish(self) -> None:
-        if not self._pairs:
+    def absent(self, event: Message) -> None:
+        """Take note of an event that is in neither topic: only a rule may have left it out."""
+        if event.value() is None:
+            self._lost(cast(int, event.offset()))
             return
-        for offset, wrong in zip(self._places, self._compare(self._pairs), strict=True):
-            if wrong:
-                self._result.find(f"{self._result.unit}@{offset}: {wrong}")
-        self._result.compared += len(self._pairs)
-        self._pairs, self._places = [], []
+        self._absent.append((event_of(event, self._result.unit), None))
+        self._absences.append(cast(int, event.offset()))
+        if len(self._absent) >= _BATCH:
+            self.finish()
+
+    def finish(self) -> None:
+        result = self._result
+        if self._pairs:
+            for offset, wrong in zip(self._places, self._compare(self._pairs), strict=True):
+                if wrong:
+                    result.find(f"{result.unit}@{offset}: {wrong}")
+            result.compared += len(self._pairs)
+            self._pairs, self._places = [], []
+        if self._absent:
+            for offset, wrong in zip(self._absences, self._compare(self._absent), strict=True):
+                if wrong:
+                    self._lost(offset)
+                else:
+                    result.left_out += 1
+            self._absent, self._absences = [], []
+
+    def _lost(self, offset: int) -> None:
+        unit = self._result.unit
+        self._result.find(f"{unit}@{offset} is neither in {unit.target} nor in {PARKING_TOPIC}")
 
 
 def _originals(
