@@ -54,7 +54,9 @@ def _compare(spec: bytes, batch: bytes) -> bytes:
     return _pack([_complaint(migrator, reader, event, after) for event, after in _pairs.decode(batch)])
 
 
-def _complaint(migrator: Migrator, reader: Reader, event: Event, after: bytes | None) -> str:
+def _complaint(  # noqa: PLR0911 - one for each thing that can be wrong
+    migrator: Migrator, reader: Reader, event: Event, after: bytes | None
+) -> str:
     """Say what is wrong with an event's new value: it is made once more, and read as a consumer reads it."""
     became = migrator.migrate(event)
     if isinstance(became, Skipped) and after is None:
