@@ -12,7 +12,7 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from redrive.config import Config
-from redrive.errors import HeldError, OtherMigrationError, StalePlanError, UnavailableError
+from redrive.errors import ConfigError, HeldError, OtherMigrationError, StalePlanError, UnavailableError
 from redrive.migrations.census import Count
 from redrive.migrations.ends import Ends
 from redrive.migrations.moving import GroupMove
@@ -31,11 +31,12 @@ from tasks.backfill import (
     count_schemas,
     look_at_groups,
     look_at_topics,
+    make_ready,
     move,
     try_migration,
     try_way_back,
 )
-from tasks.backfill_plan import approval_text, headline, report_plan
+from tasks.backfill_plan import approval_text, headline, report_plan, revert_text
 from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved
 from tasks.board import Board
 from tasks.ending import refused
@@ -210,7 +211,7 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
 
 def decide(work: Backfilling, backfill: Backfill) -> Plan:
     """Look at the topics and the groups, and try the migration."""
-    look_at_topics(work, backfill.rules, registering=False)
+    look_at_topics(work, backfill.rules)
     work.groups = []
     if backfill.goal == "cut_over":
         look_at_groups(work, work.source, backfill.groups)
@@ -236,9 +237,7 @@ def needs_approval(config: Config, plan: Plan) -> bool:
 def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) -> State[Any]:
     """Copy, compare, move the groups, report."""
     run = work.run
-    look_at_topics(work, backfill.rules, registering=True)
-    if work.migration.digest != plan.migration.digest:
-        raise StalePlanError("the rules, or the target's schema, have changed since the plan was made")
+    make_ready(work, backfill.rules)
     plan = replace(plan, migration=work.migration)  # its schema has an id now
     board = Board({standing.unit: standing.left for standing in work.standings})
     began = time.monotonic()
@@ -261,7 +260,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
             look_at_groups(work, work.source, [group.name for group in plan.groups])
             if plan.groups and not any(each.findings for each in checked):
                 moved = move(work, work.source, work.target)
-    except UnavailableError as error:
+    except (UnavailableError, ConfigError) as error:
         unverified = str(error)
     ending = Ending(
         plan=plan,
@@ -282,10 +281,17 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
 
 
 def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
-    """Move consumer groups back to the source."""
+    """Move consumer groups back to the source, after approval if the settings ask for that."""
+    run, settings = work.run, work.config.backfills
     look_at_groups(work, work.target, backfill.groups)
-    moved = move(work, work.target, work.source) if backfill.mode == "run" else []
-    return finish_moved(work.run, work.groups, moved, mode=backfill.mode)
+    names = sorted(group.name for group in work.groups)
+    plan = {"goal": "revert", "from": f"{work.cluster}/{work.target}", "to": work.source, "groups": names}
+    digest = bind(run, plan, run.known_plan if backfill.mode == "run" else None)
+    if backfill.mode == "plan":
+        return finish_moved(run, work.groups, [], mode="plan")
+    if settings.approval != "none":
+        approve(run, digest, revert_text(work.groups, work.source, digest), four_eyes=settings.four_eyes)
+    return finish_moved(run, work.groups, move(work, work.target, work.source), mode="run")
 
 
 def governed(work: Backfilling, backfill: Backfill) -> Governor:

@@ -475,3 +475,22 @@ class FedBackError(RedriveError):
             f"{source} holds events that were published to {target} and fed back: another backfill into {target} would "
             "leave them out; begin one into a topic of another name instead"
         )
+
+
+class TopicCutError(RedriveError):
+    """A partition ends before the place where reading is to go on.
+
+    Attributes:
+        topic: the topic.
+        partition: the partition.
+        end: where it ends.
+        at: where reading is to go on.
+    """
+
+    def __init__(self, topic: str, partition: int, end: int, at: int) -> None:
+        self.topic, self.partition, self.end, self.at = topic, partition, end, at
+        super().__init__(
+            f"partition {partition} of {topic} ends at {end}, and was read up to {at} before: the topic was deleted "
+            "and made again, or an unclean election has cut it; nothing can go on from there. A backfill begins anew "
+            "after `redrive backfill abandon`"
+        )

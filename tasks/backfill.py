@@ -13,6 +13,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
+from redrive.errors import ConfigError, StalePlanError
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count, take_census
@@ -67,13 +68,12 @@ class Backfilling:
 
 
 @task(task_run_name="look at {work.source} and {work.target}", **BRIEFLY)
-def look_at_topics(work: Backfilling, rules: str | None, *, registering: bool) -> None:
-    """Find out what there is, and make the migration ready.
+def look_at_topics(work: Backfilling, rules: str | None) -> None:
+    """Find out what there is, and make the migration ready. Changes nothing.
 
     Args:
         work: what the steps share.
         rules: the file of rules, relative to the settings' folder.
-        registering: create the target and register its schema, if they are not there. Else nothing is changed.
 
     Raises:
         ConfigError: the topics can't be source and target of a backfill.
@@ -82,21 +82,48 @@ def look_at_topics(work: Backfilling, rules: str | None, *, registering: bool) -
         OtherMigrationError: the target was begun to be filled by another migration.
         UnavailableError: Kafka or the registry does not answer.
     """
+    _look(work, rules)
+
+
+def _look(work: Backfilling, rules: str | None) -> None:
     config = work.config
     work.topics = shadows.look(config, work.source, work.target)
     path = None if rules is None else config.rule_file(rules)
-    work.migration = prepare(
-        config, work.source, work.target, rules=path, direction=work.direction, register=registering
-    )
-    if registering:
-        shadows.create(config, work.topics)
+    work.migration = prepare(config, work.source, work.target, rules=path, direction=work.direction)
     work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
+
+
+@task(task_run_name="make {work.target} ready", **BRIEFLY)
+def make_ready(work: Backfilling, rules: str | None) -> None:
+    """Create the target and register its schema, if they are not there, and look how far the copying is.
+
+    Raises:
+        StalePlanError: what the plan was made from has changed meanwhile.
+        SchemaError: the registry does not take the target's schema.
+        UnavailableError: Kafka or the registry does not answer.
+    """
+    config, planned, settings = work.config, work.migration.digest, work.topics.config
+    _look(work, rules)
+    if work.migration.digest != planned:
+        raise StalePlanError("the rules, or the target's schema, have changed since the plan was made")
+    if work.topics.config != settings:
+        raise StalePlanError(f"the settings of {work.target} were {settings}, and are {work.topics.config}")
+    shadows.create(config, work.topics)
+    path = None if rules is None else config.rule_file(rules)
+    work.migration = prepare(config, work.source, work.target, rules=path, direction=work.direction, register=True)
 
 
 @task(task_run_name="look at consumer groups of {topic}", **BRIEFLY)
 def look_at_groups(work: Backfilling, topic: str, names: Sequence[str]) -> None:
-    """Find the consumer groups that have a place on a topic."""
+    """Find the consumer groups that have a place on a topic: those of these names, or all.
+
+    Raises:
+        ConfigError: one that is named has none.
+        UnavailableError: Kafka does not answer.
+    """
     work.groups = Groups(work.client).on(topic, names)
+    if unknown := set(names) - {group.name for group in work.groups}:
+        raise ConfigError("groups", f"{', '.join(sorted(unknown))}: no such consumer group has a place on {topic}")
 
 
 @task(task_run_name="try the migration", **PATIENTLY)
@@ -180,12 +207,17 @@ class Copying(Work):
             with self._counting:
                 self._parked[unit] = self.board.parked(unit)  # what was under way when it was cut off comes again
             for chunk, became in self._transform(chunks):
-                self._count(unit, sum(isinstance(each, Rejected) for each in became))
+                self.count(unit, sum(isinstance(each, Rejected) for each in became))
                 yield chunk, became
 
         return transformed
 
-    def _count(self, unit: Unit, rejected: int) -> None:
+    def count(self, unit: Unit, rejected: int) -> None:
+        """Count events that have to be parked, by the rules or because brokers refuse them.
+
+        Raises:
+            StoppedError: they are too many.
+        """
         if not rejected:
             return
         with self._counting:
@@ -234,6 +266,7 @@ def copy_partition(unit: str, standing: _Standing, work: Copying) -> UnitResult:
             total=at.left,
             governor=work.governor,
             on_progress=partial(work.board.moved, of),
+            on_refused=partial(work.count, of),
         )
 
 
@@ -274,36 +307,33 @@ def compare_partition(unit: str, copied: _Copied, work: Backfilling, how: How) -
         parked=copied.parked,
         compare=compare(work.workers, work.migration.spec),
         every=SAMPLE_OF if how == "sample" else 1,
-        since=_new(result) if how == "new" else (0, 0),
+        since=_new(result, copied.began) if how == "new" else (0, 0),
         compacts=Compacts(_compacted(work.topics.source.config), _compacted(work.topics.config)),
     )
 
 
-def _new(result: UnitResult) -> tuple[int, int]:
-    """Say where what this operation has copied begins, in the source and in the target."""
+def _new(result: UnitResult, began: int) -> tuple[int, int]:
+    """Say where what this run has copied begins, in the source and in the target."""
     evidence = result.outcome.evidence.get(result.unit.target)
     start = evidence.start if evidence else ()
     at = result.unit.partition
-    return (result.began, start[at] if at < len(start) else 0)
+    return (began, start[at] if at < len(start) else 0)
 
 
 def compare_topics(work: Backfilling, results: Sequence[UnitResult], *, how: How) -> list[Checked]:
     """Compare both topics, partition by partition."""
     parked = parked_offsets(work.client, work.cluster, work.source, work.target)
-    futures = [
-        compare_partition.submit(
-            str(result.unit), _Copied(result, parked.get(result.unit.partition, frozenset())), work, how
-        )
-        for result in results
-    ]
+    began = {standing.unit: standing.begin for standing in work.standings}
+    copied = [_Copied(result, parked.get(result.unit.partition, frozenset()), began[result.unit]) for result in results]
+    futures = [compare_partition.submit(str(each.result.unit), each, work, how) for each in copied]
     return [future.result() for future in futures]
 
 
 class _Copied:
     """Hides what came of a unit from Prefect, which would look at each parked offset."""
 
-    def __init__(self, result: UnitResult, parked: frozenset[int]) -> None:
-        self.result, self.parked = result, parked
+    def __init__(self, result: UnitResult, parked: frozenset[int], began: int) -> None:
+        self.result, self.parked, self.began = result, parked, began
 
 
 def _compacted(config: dict[str, str]) -> bool:
@@ -329,11 +359,22 @@ def move(work: Backfilling, here: str, there: str) -> list[GroupMove]:
     """
     copied = copied_so_far(work.client, work.cluster, here, there)
     returned = copied_so_far(work.client, work.cluster, there, here)
-    return _told(work.run, move_groups(work.client, work.groups, work.cluster, here, there, copied, returned))
+    run, moves = work.run, []
 
+    def moved_before(group: str) -> dict[int, tuple[int, int]] | None:
+        entry = run.ledger.latest(_moved_to(there, group), work.cluster)
+        if entry is None:
+            return None
+        return {int(partition): (at, place) for partition, (at, place) in entry.body["places"].items()}
 
-def _told(run: Run, moves: list[GroupMove]) -> list[GroupMove]:
-    for each in moves:
-        places = {str(partition): list(place) for partition, place in each.places.items()}
-        run.note("consumer group", {"group": each.group, "places": places, "reason": each.reason})
+    for each in move_groups(work.client, work.groups, work.cluster, here, there, copied, returned, moved_before):
+        if not each.reason:  # at once: a run that dies here must not set it back when it is run again
+            places = {str(partition): list(place) for partition, place in each.places.items()}
+            run.note(_moved_to(there, each.group), {"from": here, "places": places})
+        moves.append(each)
     return moves
+
+
+def _moved_to(topic: str, group: str) -> str:
+    """Give the journal's word for: this group was moved to this topic."""
+    return f"moved to {topic}: {group}"

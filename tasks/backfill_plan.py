@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prefect.client.orchestration import get_client
 
+from redrive.migrations.groups import Group
 from redrive.migrations.migrator import REASONS
 from redrive.migrations.plan import Plan
 from redrive.migrations.unit import JOB
@@ -45,7 +48,11 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
 def headline(plan: Plan) -> str:
     """Say the plan in one line."""
     trial = plan.trial
-    line = f"{count(plan.left, 'event')} to copy from {plan.migration.source} to {plan.migration.target}"
+    source, target = plan.migration.source, plan.migration.target
+    if plan.goal == "feed_back":
+        line = f"{count(plan.left, 'event')} of {source} to look through, for what others have published, to {target}"
+    else:
+        line = f"{count(plan.left, 'event')} to copy from {source} to {target}"
     if trial.rejected:
         line += f"; {number(sum(trial.rejected.values()))} of {number(trial.events)} tried can't be migrated"
     if plan.goal == "cut_over":
@@ -86,6 +93,13 @@ def approval_text(plan: Plan, digest: str) -> str:
             "changed by the time the run goes on, it stops.",
         ]
     )
+
+
+def revert_text(groups: Sequence[Group], source: str, digest: str) -> str:
+    """Say in a few lines which groups are to be moved back."""
+    names = ", ".join(cell(group.name) for group in groups[:MOST_ROWS]) or "none"
+    line = f"**{count(len(groups), 'consumer group')} to move back to {cell(source)}:** {names}."
+    return f"{line}\n\nYou approve exactly these, with the digest `{digest[:16]}…`."
 
 
 def _trial(plan: Plan) -> list[str]:

@@ -131,7 +131,7 @@ class Ending(Judged[UnitEnd]):
         counts = self.counts
         line = f"{count(counts['copied'], 'event')} copied"
         if self.unverified:
-            return f"{line}, but they could not be compared: {self.unverified}"
+            return f"{line}, but what comes after that could not be done: {self.unverified}"
         if self.stayed:
             first_group = self.stayed[0]
             return (
@@ -166,7 +166,8 @@ class Ending(Judged[UnitEnd]):
             "compared": [
                 {
                     "unit": each.unit.name, "events": each.events, "found": each.found, "parked": each.parked,
-                    "compacted": each.compacted, "gone": each.gone, "values": each.compared, "foreign": each.foreign,
+                    "compacted": each.compacted, "expired": each.expired,
+                    "gone": each.gone, "values": each.compared, "foreign": each.foreign,
                     "seconds": round(each.seconds, 3),
                 }
                 for each in self.checked
@@ -243,6 +244,17 @@ def report_text(run: Run, ending: Ending) -> str:
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
     ]
     parts.append(table(["", ""], facts, left=2))
+    if expired := sum(each.expired for each in ending.checked):
+        parts.append(
+            f"> {count(expired, 'event')} of the source could not be compared: the target's retention has deleted what "
+            "came before its first copy."
+        )
+    if ending.moved:
+        target = ending.plan.migration.target
+        parts.append(
+            f"> **Go on with:** point the consumers of the moved groups at {cell(target)}. As long as producers write "
+            f"to {cell(ending.plan.migration.source)}, run the goal copy with `follow`, or nothing more comes from it."
+        )
     if ending.schemas.events:
         parts += ["### Schema ids in the target", _schemas_table(ending)]
     if ending.moved:

@@ -22,13 +22,11 @@ class UnitResult:
     """What became of a unit's events in this operation.
 
     Attributes:
-        began: the offset of the source that it began with, the last time it was started.
         next: how far the source has been copied, by all operations.
     """
 
     unit: Unit
     outcome: Outcome
-    began: int
     next: int
 
 
@@ -44,6 +42,7 @@ def copy(
     total: int,
     governor: Governor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_refused: Callable[[int], None] = lambda _: None,
 ) -> UnitResult:
     """Copy what of a partition has not been copied yet; goes on where whichever run was last has left off.
 
@@ -58,10 +57,12 @@ def copy(
         total: how many events there are to copy, about.
         governor: the pace, shared by all units of a run.
         on_progress: called about once a second.
+        on_refused: see `Pump`.
 
     Raises:
         OtherMigrationError: another migration has begun to fill the target.
         StoppedError: the governor was stopped; the cursor is clean.
+        TopicCutError: the source ends before what has been copied.
         FencedError: another run has taken this unit over.
         UnavailableError: Kafka or the registry does not answer; call again later.
     """
@@ -80,11 +81,11 @@ def copy(
             prefetch=PREFETCH,
             positions=sink.positions,
             on_progress=on_progress,
+            on_refused=on_refused,
             total=total,
         )
-        began = copied(cursor, unit, migration)
         outcome = pump.run(cursor)
         now = copied(outcome.cursor, unit, migration)
-        return UnitResult(unit, outcome, first if began is None else began, first if now is None else now)
+        return UnitResult(unit, outcome, first if now is None else now)
     finally:
         sink.close()

@@ -78,13 +78,29 @@ class Crossing:
             return f"{at}, and only what is before {copied} has been copied to {self._there}"
         if copied is None and self._back.first_other(partition, offset, None) is not None:
             return (
-                f"{at}, and what others have published to {self._here} since is not in {self._there}: copy that first "
-                "(goal feed_back)"
+                f"{at}, and what comes next in {self._here} has never been copied to {self._there}: do that first "
+                f"(goal feed_back if {self._here} is the target, else copy)"
+            )
+        if self._is_deleted(partition, offset, forth):
+            return (
+                f"{at}, and the copies of what comes next are no longer in {self._there}, whose retention has deleted "
+                f"them: have it consume {self._here} further, then move it"
             )
         low, high = min(forth, bound), max(forth, bound)
-        again = (
-            self._forth.first(partition, low, high) if bound < forth else self._forth.first_other(partition, low, high)
-        )
-        if again is not None:
-            return f"{at}, and what it has seen and what it has not are mixed in {self._there} from {low} to {high}"
+        seen = self._forth.first if bound < forth else self._forth.first_other
+        if seen(partition, low, high) is not None:
+            return (
+                f"{at}, and what it has seen and what it has not are mixed in {self._there} from {low} to {high}: let "
+                f"the backfill catch up both ways (goals copy and feed_back), have it consume {self._here} to its end, "
+                "then move it"
+            )
         return ""
+
+    def _is_deleted(self, partition: int, offset: int, forth: int) -> bool:
+        """Say whether something lies here, at its place or later, whose copy is no longer there."""
+        if forth > self._forth.low(partition) or forth == 0:
+            return False
+        oldest = self._forth.in_source(partition, forth)
+        if oldest is None:
+            oldest = self._copied.get(partition, offset)
+        return self._back.first_other(partition, offset, oldest) is not None

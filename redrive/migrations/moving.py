@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from redrive.errors import GroupInUseError
+from redrive.errors import GroupInUseError, UnavailableError
 from redrive.migrations.crossing import Crossing
 from redrive.migrations.groups import Group, Groups
 from redrive.pump.readback import ClientConfig
@@ -34,8 +34,11 @@ def move_groups(  # noqa: PLR0917 (two topics, and what has gone from either to 
     there: str,
     copied: Mapping[int, int],
     returned: Mapping[int, int],
-) -> list[GroupMove]:
-    """Set groups' positions on a topic to where they stand on another, so that each event is seen once.
+    moved_before: Callable[[str], Mapping[int, tuple[int, int]] | None] = lambda _: None,
+) -> Iterator[GroupMove]:
+    """Set groups' positions on a topic to where they stand on another, so that each event is seen once; one by one.
+
+    A group that has been moved before, and has not consumed ``here`` since, is left alone: it would be set back.
 
     Args:
         client_config: the cluster.
@@ -45,28 +48,30 @@ def move_groups(  # noqa: PLR0917 (two topics, and what has gone from either to 
         there: the topic that they go on with.
         copied: see `Crossing`.
         returned: see `Crossing`.
+        moved_before: says to which places a group was moved the last time it was; None: it never was.
 
     Raises:
-        UnavailableError: the cluster does not answer.
+        UnavailableError: the cluster does not answer, before anything was moved.
     """
     admin = Groups(client_config)
-    moves = []
     with Crossing(client_config, cluster, here, there, copied, returned) as crossing:
         for group in groups:
-            places, reason = {}, ""
-            for partition, offset in sorted(group.offsets.items()):
-                place, obstacle = crossing.place(partition, offset)
-                places[partition] = (offset, place)
-                reason = reason or obstacle
-            moves.append(_place(admin, group, here, there, places, reason))
-    return moves
+            before = moved_before(group.name)
+            if before is not None and {partition: at for partition, (at, _) in before.items()} == dict(group.offsets):
+                yield GroupMove(group.name, before)
+                continue
+            try:
+                yield _move(admin, crossing, group, here, there)
+            except UnavailableError as error:
+                yield GroupMove(group.name, {}, str(error))
 
 
-def _place(  # noqa: PLR0917 (two topics, and what is between them)
-    admin: Groups, group: Group, here: str, there: str, places: dict[int, tuple[int, int]], reason: str
-) -> GroupMove:
-    if _is_there(admin, group.name, there, places):
-        return GroupMove(group.name, places)
+def _move(admin: Groups, crossing: Crossing, group: Group, here: str, there: str) -> GroupMove:
+    places, reason = {}, ""
+    for partition, offset in sorted(group.offsets.items()):
+        place, obstacle = crossing.place(partition, offset)
+        places[partition] = (offset, place)
+        reason = reason or obstacle
     if not reason:
         try:
             admin.place(group.name, there, {partition: place for partition, (_, place) in places.items()})
@@ -77,9 +82,3 @@ def _place(  # noqa: PLR0917 (two topics, and what is between them)
             if not now or now[0].active or now[0].offsets != group.offsets:
                 reason = f"it has gone on consuming {here} meanwhile: stop its consumers, and move it again"
     return GroupMove(group.name, places, reason)
-
-
-def _is_there(admin: Groups, group: str, topic: str, places: Mapping[int, tuple[int, int]]) -> bool:
-    """Say whether a group has been moved before, and would only be set back to where it has begun."""
-    found = admin.on(topic, [group])
-    return bool(found) and any(found[0].offsets.get(partition, -1) > place for partition, (_, place) in places.items())

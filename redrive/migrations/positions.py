@@ -36,7 +36,9 @@ class Positions:
         self._client = client_config
         self._way = way(cluster, source, target)
         self._target = target
-        self._lows, self._ends = start_offsets(client_config, target), end_offsets(client_config, target)
+        self._lows = start_offsets(client_config, target)
+        # What an open transaction has written comes later, for whoever reads what is committed.
+        self._ends = end_offsets(client_config, target, committed=True)
         self._consumer: Consumer = reader(client_config)
 
     def __enter__(self) -> Self:
@@ -50,6 +52,10 @@ class Positions:
     def close(self) -> None:
         """Give up the connection."""
         self._consumer.close()
+
+    def low(self, partition: int) -> int:
+        """Say which is the lowest offset that the target still has."""
+        return self._lows[partition]
 
     def in_target(self, partition: int, offset: int) -> int:
         """Say where the target has the first copy of what the source has from ``offset`` on; its end if there is none.
@@ -94,8 +100,9 @@ class Positions:
         consumer = self._consumer
         consumer.assign([TopicPartition(self._target, partition, offset)])
         deadline = time.monotonic() + _PATIENCE
+        batch = 1  # most often it is the first
         while time.monotonic() < deadline:
-            for message in consumer.consume(1 if ours else _BATCH, _WAIT):
+            for message in consumer.consume(batch, _WAIT):
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise_if_hopeless(error, self._target)
@@ -105,6 +112,7 @@ class Positions:
                     return message
                 else:
                     deadline = time.monotonic() + _PATIENCE
+            batch = _BATCH
         raise UnavailableError(f"partition {partition} of {self._target}", f"nothing came for {_PATIENCE:.0f} s")
 
     def _origin(self, message: Message) -> int | None:

@@ -43,6 +43,7 @@ class Checked:
         parked: those that are in the parking topic.
         left_out: those that a rule leaves out.
         compacted: those whose key has a newer event in the target, which compaction has left alone there.
+        expired: those from before the first copy that the target still has: its retention has deleted the others.
         gone: events of the target that the source no longer has.
         compared: events whose values were compared.
         foreign: offset in the target of the first event that has not come this way; None: there is none.
@@ -56,6 +57,7 @@ class Checked:
     parked: int = 0
     left_out: int = 0
     compacted: int = 0
+    expired: int = 0
     gone: int = 0
     compared: int = 0
     foreign: int | None = None
@@ -110,7 +112,11 @@ def verify(
     comparison = _Comparison(result, compare, every)
     copies = _copies(client_config, unit, (since[0], upto), since[1], result)
     copy = next(copies, None)
-    missing: dict[bytes | None, int] = {}
+    # Asked after the first copy was read: what is deleted later was there.
+    cut = start_offsets(client_config, unit.target)[unit.partition] > since[1]
+    expired_before = (upto if copy is None else copy[0]) if cut else -1
+    missing: dict[bytes, int] = {}
+    deleted: set[bytes] = set()
     superseded, stray = 0, -1
     for event in _originals(client_config, unit, (since[0], upto), check):
         offset = cast(int, event.offset())
@@ -119,22 +125,31 @@ def verify(
             copy = next(copies, None)
         result.events += 1
         if copy is not None and copy[0] == offset:
-            if missing.pop(event.key(), None) is not None:
+            if missing.pop(event.key() or b"", None) is not None:
                 superseded += 1
             comparison.add(event, copy[1])
             copy = next(copies, None)
         elif offset in parked:
             result.parked += 1
-        elif compacts.target and event.key() is not None and event.value() is None:
-            superseded += 1  # a tombstone that was cleaned away there
-        elif compacts.target and event.key() is not None:
-            superseded += event.key() in missing
-            missing[event.key()] = offset
+        elif offset < expired_before:
+            result.expired += 1
+        elif compacts.target and (key := event.key()) is not None:
+            superseded += key in missing
+            missing[key] = offset
+            if event.value() is None:
+                deleted.add(key)
+            else:
+                deleted.discard(key)
         else:
             comparison.absent(event)
     while copy is not None:
         stray = _has_gone(result, copy)
         copy = next(copies, None)
+    deleted &= missing.keys()
+    # Compaction takes a tombstone away in the end, but never before what it has deleted.
+    for key in deleted - _keys(client_config, unit, deleted):
+        del missing[key]
+        superseded += 1
     for offset in missing.values():
         result.find(f"{unit}@{offset} is the newest event of its key, and not in {unit.target}")
     comparison.finish()
@@ -266,6 +281,15 @@ def _copies(
             last = offset
             if offsets[0] <= offset < offsets[1]:
                 yield offset, message
+
+
+def _keys(client_config: ClientConfig, unit: Unit, wanted: set[bytes]) -> set[bytes]:
+    """Say of which keys the target still has events."""
+    if not wanted:
+        return set()
+    end = {unit.partition: end_offsets(client_config, unit.target)[unit.partition]}
+    keys = (message.key() for messages in scan(client_config, unit.target, end=end) for message in messages)
+    return {key for key in keys if key in wanted}
 
 
 def _has_gone(result: Checked, copy: tuple[int, Message]) -> int:

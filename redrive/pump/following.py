@@ -9,8 +9,8 @@ from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from redrive.errors import UnavailableError
-from redrive.pump.readback import ClientConfig, raise_if_hopeless, reader, start_offsets
+from redrive.errors import TopicCutError, UnavailableError
+from redrive.pump.readback import ClientConfig, end_offsets, raise_if_hopeless, reader, start_offsets
 
 TICK = 0.2
 """Seconds after which an empty piece is yielded while nothing comes."""
@@ -51,13 +51,13 @@ def follow(
 
     Raises:
         UnknownTopicError: there is no such topic.
+        TopicCutError: it ends before ``first``.
         UnavailableError: the partition can't be read: for `PATIENCE` seconds there was nothing more, though it has not
             come to where it is to stop.
     """
     consumer = reader(client_config, reset="error")
     try:
-        low = _low(client_config, topic, partition)
-        at = max(first, low)
+        at = max(first, _low(client_config, topic, partition, first))
         if at > first:
             yield Piece(next=at, gone=at - first)
         consumer.assign([TopicPartition(topic, partition, at)])
@@ -73,7 +73,7 @@ def follow(
                     f"partition {partition} of {topic}", reason + "away, or somebody has left a transaction open"
                 )
             if lost:
-                low = _low(client_config, topic, partition)
+                low = _low(client_config, topic, partition, at)
                 gone, at = max(0, low - at), max(at, low)
                 consumer.assign([TopicPartition(topic, partition, at)])
                 yield Piece(messages, at, gone)
@@ -103,8 +103,11 @@ def _read(consumer: Consumer, topic: str, at: int, end: int | None) -> tuple[lis
     return found, at, False
 
 
-def _low(client_config: ClientConfig, topic: str, partition: int) -> int:
-    lows = start_offsets(client_config, topic)
+def _low(client_config: ClientConfig, topic: str, partition: int, at: int) -> int:
+    """Say what is the lowest offset that there is, and see that there is something to go on with at ``at``."""
+    lows, ends = start_offsets(client_config, topic), end_offsets(client_config, topic)
     if partition >= len(lows):
         raise UnavailableError(f"topic {topic}", f"it has {len(lows)} partitions, and no partition {partition}")
+    if ends[partition] < at:
+        raise TopicCutError(topic, partition, ends[partition], at)
     return lows[partition]

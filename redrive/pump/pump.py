@@ -118,6 +118,7 @@ class Pump:
         prefetch: int = 0,
         positions: Callable[[str], Sequence[int]] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_refused: Callable[[int], None] = lambda _: None,
         total: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -139,6 +140,8 @@ class Pump:
             positions: where each partition of a topic ends now (`TransactionalSink.positions`): kept as the place
                 where a read-back begins. None leaves that out.
             on_progress: called at most once a second, and at the end.
+            on_refused: called with how many events of a transaction brokers have refused, before they are parked; what
+                it raises leaves them where they are.
             total: events that the operation will read, if known.
             clock: seconds; for tests.
         """
@@ -151,7 +154,7 @@ class Pump:
         self._budget = min(_FIRST_BYTES, chunk_bytes)
         self._prefetch = prefetch
         self._positions = positions
-        self._on_progress = on_progress
+        self._on_progress, self._on_refused = on_progress, on_refused
         self._total = total
         self._clock = clock
         self._state = Checkpoint(operation=operation)
@@ -276,6 +279,7 @@ class Pump:
                 break
             except RefusedError as error:
                 self._budget = _LEAST_BYTES  # refusals cost several transactions each: cheap ones, please
+                self._on_refused(len(error.refused))
                 self._park_refused(error.refused, batch)
         took = self._clock() - began
         self._state, self._cursor = after, cursor

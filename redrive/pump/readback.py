@@ -71,14 +71,19 @@ def partition_count(client_config: ClientConfig, topic: str, *, settle: float = 
     return _partition_count(admin_client(client_config), client_config, topic, settle)
 
 
-def end_offsets(client_config: ClientConfig, topic: str) -> list[int]:
+def end_offsets(client_config: ClientConfig, topic: str, *, committed: bool = False) -> list[int]:
     """Return the high watermark of each partition: what comes later has this offset or a higher one.
+
+    Args:
+        client_config: the cluster.
+        topic: its name.
+        committed: up to the first transaction that is still open, instead.
 
     Raises:
         UnknownTopicError: there is no such topic.
         UnavailableError: the cluster does not answer.
     """
-    return _offsets(client_config, topic, LATEST)
+    return _offsets(client_config, topic, LATEST, committed=committed)
 
 
 def start_offsets(client_config: ClientConfig, topic: str) -> list[int]:
@@ -276,13 +281,13 @@ def _partition_count(admin: AdminClient, client_config: ClientConfig, topic: str
     return _settled(describe, client_config, topic, settle)
 
 
-def _offsets(client_config: ClientConfig, topic: str, when: int) -> list[int]:
+def _offsets(client_config: ClientConfig, topic: str, when: int, *, committed: bool = False) -> list[int]:
     count = partition_count(client_config, topic)
     wanted = [TopicPartition(topic, partition, when) for partition in range(count)]
 
     def ask() -> list[int]:
         # A new client each time: it asks anew who leads.
-        found = ask_leaders(offset_reader(client_config), wanted)
+        found = ask_leaders(offset_reader(client_config, committed=committed), wanted)
         return [found[topic, partition] for partition in range(count)]
 
     return _settled(ask, client_config, topic, 2.0)

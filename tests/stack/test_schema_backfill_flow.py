@@ -134,6 +134,25 @@ def test_a_group_that_still_consumes_is_not_moved_and_the_next_run_moves_it(hous
     assert house.place(house.target)
 
 
+def test_a_group_that_has_moved_is_not_set_back_by_another_run(house: MovingHouse) -> None:
+    house.publish([f"{number}" for number in range(6)])
+    house.consume(house.orders, 2)
+    assert word(run(house, goal="cut_over", groups=[house.group])) == "proved"
+    house.consume(house.target, 3)
+    place = house.place(house.target)
+
+    assert word(run(house, goal="cut_over", groups=[house.group])) == "proved"
+
+    assert house.place(house.target) == place
+
+
+def test_a_group_that_is_not_there_is_told(house: MovingHouse) -> None:
+    house.publish(["a"])
+    state = run(house, goal="cut_over", groups=["biling"])
+    assert state.is_failed()
+    assert "biling: no such consumer group has a place on" in (state.message or "")
+
+
 def test_a_group_can_go_back_to_where_it_has_come(house: MovingHouse) -> None:
     house.publish([f"{number}" for number in range(6)])
     house.consume(house.orders, 2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from redrive.events import Event
 from redrive.migrations.copying import UnitResult, copy
@@ -88,6 +89,27 @@ class Lab:
         parked = parked_offsets(self.client, "one", self.source, self.target).get(unit.partition, frozenset())
         given = {"parked": parked, "compare": compare, "compacts": Compacts()} | options
         return verify(self.client, unit, result.next, **given)
+
+    def make_anew(self, topic: str) -> None:
+        admin = AdminClient(self.client)
+        admin.delete_topics([topic])[topic].result()
+        deadline = time.monotonic() + 30
+        while topic in admin.list_topics(timeout=10).topics:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result()
+        partition_count(self.client, topic, settle=10)
+
+    def configure(self, topic: str, name: str, value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = AdminClient(self.client)
+        admin.incremental_alter_configs([resource])[resource].result()
+
+    def delete_before(self, topic: str, offset: int) -> None:
+        admin = AdminClient(self.client)
+        [deleted] = admin.delete_records([TopicPartition(topic, 0, offset)]).values()
+        deleted.result()
 
     def read(self, topic: str, partition: int = 0) -> list[Message]:
         end = end_offsets(self.client, topic)[partition]

@@ -6,10 +6,8 @@ import threading
 import time
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from redrive.errors import OtherMigrationError, PartitionsChangedError, StoppedError
+from redrive.errors import OtherMigrationError, PartitionsChangedError, StoppedError, TopicCutError
 from redrive.migrations.ends import Ends
 from redrive.migrations.survey import survey
 from redrive.pump.governor import Governor
@@ -118,13 +116,36 @@ def test_a_source_that_gets_more_partitions_ends_the_copying(lab):
 def test_what_retention_has_deleted_before_it_was_copied_is_said(lab):
     lab.send(f"{number}" for number in range(10))
     lab.copy(upto=3)
-    admin = AdminClient(lab.client)
-    [deleted] = admin.delete_records([TopicPartition(lab.source, 0, 7)]).values()
-    deleted.result()
+    lab.delete_before(lab.source, 7)
     result = lab.copy()
     assert [message.value() for message in lab.read(lab.target)] == [b"%d" % number for number in (0, 1, 2, 7, 8, 9)]
     assert result.outcome.skipped == {"gone": 4}
     assert lab.verify(result).findings == []
+
+
+def test_a_source_that_was_made_anew_is_told_from_one_with_nothing_new(lab):
+    lab.send(["a", "b", "c"])
+    lab.copy()
+    lab.make_anew(lab.source)
+    lab.send(["other"])
+    with pytest.raises(TopicCutError, match=r"ends at 1, and was read up to 3 before"):
+        lab.copy(operation="op-2")
+
+
+def test_too_many_events_that_brokers_refuse_stop_it_before_they_are_parked(lab):
+    lab.send(["a"])
+    lab.configure(lab.target, "max.message.bytes", "2000")
+    lab.send(["b" * 5000])
+    refused: list[int] = []
+
+    def stop(count: int) -> None:
+        refused.append(count)
+        raise StoppedError("too many")
+
+    with pytest.raises(StoppedError):
+        lab.copy(on_refused=stop)
+    assert refused == [1]
+    assert lab.verify(lab.copy()).parked == 1
 
 
 def test_what_another_backfill_has_brought_from_the_target_does_not_go_back(lab):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
 from redrive.errors import GroupInUseError
 from redrive.migrations.crossing import Crossing
@@ -82,6 +82,28 @@ def test_a_group_does_not_leave_behind_what_it_has_not_seen(lab):
     with crossing(lab, lab.target, lab.source) as places:
         assert "goal feed_back" in places.place(0, 0)[1]
         assert places.place(0, lab.read(lab.target)[-1].offset() + 1) == (1, "")
+
+
+def test_a_group_does_not_pass_over_copies_that_retention_has_deleted(lab):
+    lab.send(["a", "b", "c"])
+    lab.copy()
+    lab.delete_before(lab.target, 2)
+    with crossing(lab, lab.source, lab.target) as places:
+        assert "whose retention has deleted them" in places.place(0, 1)[1]
+        assert places.place(0, 2) == (2, "")
+
+
+def test_what_an_open_transaction_has_written_is_before_nobody(lab):
+    lab.send(["a"])
+    lab.copy()
+    producer = Producer(lab.client | {"transactional.id": lab.target})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(lab.target, b"later", b"k", 0)
+    producer.flush()
+    with crossing(lab, lab.source, lab.target) as places:
+        assert places.place(0, 1) == (2, "")  # after the first, and the end of its transaction
+    producer.commit_transaction(30)
 
 
 def test_a_group_that_is_ahead_of_the_copying_has_to_wait(lab):

@@ -71,5 +71,22 @@ def test_what_compaction_has_taken_is_not_missing_if_its_key_has_a_newer_event(l
     assert len(lab.verify(result, parked=frozenset()).findings) == 7
 
 
+def test_what_the_target_s_retention_has_deleted_is_not_missing(lab):
+    lab.send(["a", "b", "c"])
+    result = lab.copy()
+    lab.delete_before(lab.target, 2)
+    checked = lab.verify(result)
+    assert (checked.findings, checked.expired, checked.found) == ([], 2, 1)
+
+
+def test_a_deletion_that_was_not_copied_is_missed_if_the_target_still_has_the_key(lab):
+    lab.send(["a"])
+    result = lab.copy()
+    lab.send([None])  # of the same key
+    assert lab.verify(replace(result, next=2), compacts=Compacts(target=True)).findings == [
+        f"{lab.source}/0@1 is the newest event of its key, and not in {lab.target}"
+    ]
+
+
 def _without_the_old_ones(event: Event):
     return capitals(event) if int(event.value or b"0") >= 7 else Rejected("compacted")
