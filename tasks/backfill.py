@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -35,7 +34,7 @@ from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY, PATIENTLY
-from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
+from tasks.side_by_side import MANY, UnitEnd, Work, unit_end, work_at
 from tasks.words import count, number
 
 How = Literal["full", "sample", "new"]
@@ -160,20 +159,7 @@ def compare_schemas(work: Backfilling, trial: Trial) -> dict[int, list[Finding]]
     return work.migration.differences(sorted(each for each in trial.schemas if each is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class UnitEnd:
-    """How the work at a partition has ended.
-
-    Attributes:
-        how: ``done``, or see `tasks.side_by_side.Stop`.
-        result: counts and evidence, if it is done.
-        reason: why it is not.
-    """
-
-    unit: Unit
-    how: Literal["done"] | Stop
-    result: UnitResult | None = None
-    reason: str = ""
+End = UnitEnd[Unit, UnitResult]
 
 
 class Copying(Work):
@@ -270,7 +256,7 @@ def copy_partition(unit: str, standing: _Standing, work: Copying) -> UnitResult:
         )
 
 
-def copy_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], None]) -> list[UnitEnd]:
+def copy_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], None]) -> list[End]:
     """Copy all partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
     standings = work.backfilling.standings
     parameters = {
@@ -278,13 +264,7 @@ def copy_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], Non
         for standing in standings
     }
     ends = work_at(work, copy_partition, parameters, parallel=parallel, on_cancel=on_cancel)
-    return [_end(standing.unit, ends[standing.unit]) for standing in standings]
-
-
-def _end(unit: Unit, result: object) -> UnitEnd:
-    if isinstance(result, UnitResult):
-        return UnitEnd(unit, "done", result)
-    return UnitEnd(unit, how_stopped(result), reason=str(result) or type(result).__name__)
+    return [unit_end(standing.unit, ends[standing.unit]) for standing in standings]
 
 
 @task(

@@ -16,7 +16,7 @@ from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
 from redrive.migrations.verifying import Checked
 from redrive.pump.proof import Proof, Verdict
-from tasks.backfill import SAMPLE_OF, How, UnitEnd
+from tasks.backfill import SAMPLE_OF, End, How
 from tasks.backfill_plan import headline
 from tasks.board import Board
 from tasks.ending import close
@@ -30,7 +30,7 @@ MOST_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Ending(Judged[UnitEnd]):
+class Ending(Judged[End]):
     """All that is known at the end of a backfill.
 
     Attributes:
@@ -50,7 +50,7 @@ class Ending(Judged[UnitEnd]):
 
     plan: Plan
     approved: str
-    ends: Sequence[UnitEnd]
+    ends: Sequence[End]
     checked: Sequence[Checked]
     how: How
     schemas: Count
@@ -316,7 +316,7 @@ def _pace_of(events: int, seconds: float) -> str:
     return f" ({number(events / seconds)} events/s)" if events and seconds else ""
 
 
-def _row(end: UnitEnd) -> list[object]:
+def _row(end: End) -> list[object]:
     if end.result is None:
         return [end.unit, end.how, "", "", "", "", ""]
     outcome = end.result.outcome
@@ -324,7 +324,7 @@ def _row(end: UnitEnd) -> list[object]:
     return [end.unit, end.how, end.result.next, outcome.read, outcome.published, *others]
 
 
-def _unit_evidence(end: UnitEnd) -> dict[str, Any]:
+def _unit_evidence(end: End) -> dict[str, Any]:
     facts: dict[str, Any] = {"unit": end.unit.name, "end": end.how, "reason": end.reason}
     if end.result:
         outcome = end.result.outcome

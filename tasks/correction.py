@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -39,7 +37,7 @@ from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY, PATIENTLY
-from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
+from tasks.side_by_side import MANY, UnitEnd, Work, unit_end, work_at
 from tasks.words import count, number
 
 
@@ -61,20 +59,7 @@ class Correcting:
         self.run.ledger.letters.record_fates(self.run.operation, fates)
 
 
-@dataclass(frozen=True, slots=True)
-class UnitEnd:
-    """How the work at a unit has ended.
-
-    Attributes:
-        how: ``done``, or see `tasks.side_by_side.Stop`.
-        result: counts and evidence, if it is done.
-        reason: why it is not.
-    """
-
-    unit: Unit
-    how: Literal["done"] | Stop
-    result: UnitResult | None = None
-    reason: str = ""
+End = UnitEnd[Unit, UnitResult]
 
 
 def read_rules(config: Config, file: str | None) -> RuleSet | None:
@@ -251,17 +236,11 @@ class _Letters:
 
 def correct_partitions(
     work: CorrectingUnits, units: Sequence[Unit], *, parallel: int, on_cancel: Callable[[], None]
-) -> list[UnitEnd]:
+) -> list[End]:
     """Correct partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
     parameters = {unit: {"unit": str(unit), "letters": _Letters(unit), "work": work} for unit in units}
     ends = work_at(work, correct_partition, parameters, parallel=parallel, on_cancel=on_cancel)
-    return [_end(unit, ends[unit]) for unit in units]
-
-
-def _end(unit: Unit, result: object) -> UnitEnd:
-    if isinstance(result, UnitResult):
-        return UnitEnd(unit, "done", result)
-    return UnitEnd(unit, how_stopped(result), reason=str(result) or type(result).__name__)
+    return [unit_end(unit, ends[unit]) for unit in units]
 
 
 @task(
@@ -286,7 +265,7 @@ def settle_cluster(work: Correcting, cluster: str, results: Sequence[UnitResult]
     )
 
 
-def settle_all(work: Correcting, ends: Sequence[UnitEnd], *, mode: Mode) -> dict[str, Proof]:
+def settle_all(work: Correcting, ends: Sequence[End], *, mode: Mode) -> dict[str, Proof]:
     """Settle what the finished units have done, cluster by cluster; the rest is for the next run."""
     by_cluster: defaultdict[str, list[UnitResult]] = defaultdict(list)
     for end in ends:

@@ -15,7 +15,7 @@ from redrive.deadletters.correction.source import LEFT
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.pump.proof import Proof
 from tasks.board import Board
-from tasks.correction import UnitEnd
+from tasks.correction import End
 from tasks.correction_plan import REASONS, headline
 from tasks.ending import close
 from tasks.judged import Judged
@@ -30,7 +30,7 @@ FATES = ("published", "held", "skipped", "rejected", "parked", "left")
 
 
 @dataclass(frozen=True, slots=True)
-class Ending(Judged[UnitEnd]):
+class Ending(Judged[End]):
     """All that is known at the end of a correction that had something to do.
 
     Attributes:
@@ -49,7 +49,7 @@ class Ending(Judged[UnitEnd]):
 
     plan: Plan
     approved: str
-    ends: Sequence[UnitEnd]
+    ends: Sequence[End]
     proofs: Mapping[str, Proof]
     earlier: Mapping[str, Proof]
     fates: Mapping[str, int]
@@ -231,7 +231,7 @@ def _pace_of(letters: int, seconds: float) -> str:
     return f" ({number(letters / seconds)} letters/s)" if letters and seconds else ""
 
 
-def _row(end: UnitEnd) -> list[object]:
+def _row(end: End) -> list[object]:
     if end.result is None:
         return [end.unit, end.unit.cluster, end.how, len(end.unit.offsets), "", ""]
     outcome = end.result.outcome
@@ -241,7 +241,7 @@ def _row(end: UnitEnd) -> list[object]:
     return [end.unit, end.unit.cluster, end.how, outcome.read, published, outcome.read - published]
 
 
-def _unit_evidence(end: UnitEnd) -> dict[str, Any]:
+def _unit_evidence(end: End) -> dict[str, Any]:
     facts: dict[str, Any] = {"unit": end.unit.name, "end": end.how, "reason": end.reason}
     if end.result:
         outcome = end.result.outcome

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import contextmanager
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
 
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectConcurrentFuture
@@ -22,9 +23,35 @@ STOP_PATIENCE = 20.0
 MANY = 10_000
 """Retries of a unit's task; what bounds them is patience."""
 
+U = TypeVar("U")
+R = TypeVar("R")
+
 Stop = Literal["paused", "stopped", "taken over", "failed"]
 """How a unit has ended that is not done. ``paused``: a system did not answer. ``stopped``: by request. ``taken over``:
 by another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEnd(Generic[U, R]):
+    """How the work at a unit has ended.
+
+    Attributes:
+        how: ``done``, or see `Stop`.
+        result: counts and evidence, if it is done.
+        reason: why it is not.
+    """
+
+    unit: U
+    how: Literal["done"] | Stop
+    result: R | None = None
+    reason: str = ""
+
+
+def unit_end(unit: U, result: R | BaseException) -> UnitEnd[U, R]:
+    """Say how the work at a unit has ended that gave this, or raised it; see `work_at`."""
+    if isinstance(result, BaseException):
+        return UnitEnd(unit, how_stopped(result), reason=str(result) or type(result).__name__)
+    return UnitEnd(unit, "done", result)
 
 
 class Work:

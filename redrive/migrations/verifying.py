@@ -115,9 +115,8 @@ def verify(
     # Asked after the first copy was read: what is deleted later was there.
     cut = start_offsets(client_config, unit.target)[unit.partition] > since[1]
     expired_before = (upto if copy is None else copy[0]) if cut else -1
-    missing: dict[bytes, int] = {}
-    deleted: set[bytes] = set()
-    superseded, stray = 0, -1
+    compacted = _Compacted()
+    stray = -1
     for event in _originals(client_config, unit, (since[0], upto), check):
         offset = cast(int, event.offset())
         while copy is not None and copy[0] < offset:
@@ -125,38 +124,25 @@ def verify(
             copy = next(copies, None)
         result.events += 1
         if copy is not None and copy[0] == offset:
-            if missing.pop(event.key() or b"", None) is not None:
-                superseded += 1
+            compacted.found(event)
             comparison.add(event, copy[1])
             copy = next(copies, None)
         elif offset in parked:
             result.parked += 1
         elif offset < expired_before:
             result.expired += 1
-        elif compacts.target and (key := event.key()) is not None:
-            superseded += key in missing
-            missing[key] = offset
-            if event.value() is None:
-                deleted.add(key)
-            else:
-                deleted.discard(key)
+        elif compacts.target and event.key() is not None:
+            compacted.absent(event)
         else:
             comparison.absent(event)
     while copy is not None:
         stray = _has_gone(result, copy)
         copy = next(copies, None)
-    deleted &= missing.keys()
-    # Compaction takes a tombstone away in the end, but never before what it has deleted.
-    for key in deleted - _keys(client_config, unit, deleted):
-        del missing[key]
-        superseded += 1
-    for offset in missing.values():
-        result.find(f"{unit}@{offset} is the newest event of its key, and not in {unit.target}")
+    compacted.finish(client_config, result)
     comparison.finish()
     # Asked last: what retention has deleted meanwhile was there before.
     if stray >= start_offsets(client_config, unit.source)[unit.partition] and not compacts.source:
         result.find(f"{unit.target} has an event that says it is {unit}@{stray}, which is not there")
-    result.compacted = superseded
     result.seconds = time.monotonic() - began
     return result
 
@@ -241,6 +227,43 @@ class _Comparison:
         self._result.find(f"{unit}@{offset} is neither in {unit.target} nor in {PARKING_TOPIC}")
 
 
+class _Compacted:
+    """Events that the compacted target lacks, and which of them it may lack."""
+
+    def __init__(self) -> None:
+        self._missing: dict[bytes, int] = {}
+        self._deletions: set[bytes] = set()
+        self._superseded = 0
+
+    def found(self, event: Message) -> None:
+        """Hear of an event that is there: older ones of its key need not be."""
+        self._superseded += self._missing.pop(event.key() or b"", None) is not None
+
+    def absent(self, event: Message) -> None:
+        """Hear of an event that is not there."""
+        key = event.key() or b""
+        self._superseded += key in self._missing
+        self._missing[key] = cast(int, event.offset())
+        (self._deletions.add if event.value() is None else self._deletions.discard)(key)
+
+    def finish(self, client_config: ClientConfig, result: Checked) -> None:
+        """Say which may be missing, and which must not.
+
+        Compaction takes a deletion away in the end, but never before what that has deleted.
+        """
+        unit = result.unit
+        deletions = self._deletions & self._missing.keys()
+        if deletions:
+            end = {unit.partition: end_offsets(client_config, unit.target)[unit.partition]}
+            for messages in scan(client_config, unit.target, end=end):
+                deletions -= {message.key() for message in messages}
+        for key in deletions:
+            del self._missing[key]
+        result.compacted = self._superseded + len(deletions)
+        for offset in self._missing.values():
+            result.find(f"{unit}@{offset} is the newest event of its key, and not in {unit.target}")
+
+
 def _originals(
     client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None]
 ) -> Iterator[Message]:
@@ -281,15 +304,6 @@ def _copies(
             last = offset
             if offsets[0] <= offset < offsets[1]:
                 yield offset, message
-
-
-def _keys(client_config: ClientConfig, unit: Unit, wanted: set[bytes]) -> set[bytes]:
-    """Say of which keys the target still has events."""
-    if not wanted:
-        return set()
-    end = {unit.partition: end_offsets(client_config, unit.target)[unit.partition]}
-    keys = (message.key() for messages in scan(client_config, unit.target, end=end) for message in messages)
-    return {key for key in keys if key in wanted}
 
 
 def _has_gone(result: Checked, copy: tuple[int, Message]) -> int:

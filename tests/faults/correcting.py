@@ -31,7 +31,7 @@ from redrive.pump.pump import Pump
 from redrive.pump.workers import Workers
 from tasks.approval import bind
 from tasks.board import Board
-from tasks.correction import Correcting, CorrectingUnits, UnitEnd, correct_partition
+from tasks.correction import Correcting, CorrectingUnits, End, correct_partition
 from tasks.correction_report import Ending
 from tasks.operations import Run
 from tasks.side_by_side import how_stopped
@@ -228,22 +228,22 @@ class _Correction:
                 self._journal.write("unit", end.unit, end.how, end.reason)
         return self._end(work, plan, ends)
 
-    def _correct(self, work: Correcting, batch: Batch, contexts: dict[str, Context]) -> list[UnitEnd]:
+    def _correct(self, work: Correcting, batch: Batch, contexts: dict[str, Context]) -> list[End]:
         governor, board = Governor(), Board({unit: len(unit.offsets) for unit in batch.units})
         at_work = CorrectingUnits(work, contexts, governor, board, Workers(0), patience=self._life.patience)
         correct: Any = _patient(correct_partition.fn)
 
-        def one(unit: Any) -> UnitEnd:
+        def one(unit: Any) -> End:
             try:
-                return UnitEnd(unit, "done", correct(str(unit), tasks.correction._Letters(unit), at_work))
+                return End(unit, "done", correct(str(unit), tasks.correction._Letters(unit), at_work))
             except Exception as error:
                 logging.exception("%s", unit)
-                return UnitEnd(unit, how_stopped(error), reason=str(error))
+                return End(unit, how_stopped(error), reason=str(error))
 
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(one, batch.units))
 
-    def _end(self, work: Correcting, plan: Plan, ends: list[UnitEnd]) -> Ending:
+    def _end(self, work: Correcting, plan: Plan, ends: list[End]) -> Ending:
         proofs = tasks.correction.settle_all(work, ends, mode="full")
         fates = _patient(work.run.ledger.letters.fates_by)(work.run.id)
         return Ending(

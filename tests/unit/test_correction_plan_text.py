@@ -16,7 +16,7 @@ from redrive.pump.evidence import Evidence
 from redrive.pump.parking import PARKING_TOPIC
 from redrive.pump.proof import Proof
 from redrive.pump.pump import Outcome
-from tasks.correction import UnitEnd
+from tasks.correction import End
 from tasks.correction_plan import approval_text, headline, plan_text
 from tasks.correction_report import Ending, report_text
 from tasks.operations import Run
@@ -103,18 +103,18 @@ def test_the_text_above_the_form_names_what_is_approved() -> None:
     assert "`cdcdcdcdcdcdcdcd…`" in shown
 
 
-def end(how: Any = "done", *, letters: int = 12, reason: str = "", read: int | None = None) -> UnitEnd:
+def end(how: Any = "done", *, letters: int = 12, reason: str = "", read: int | None = None) -> End:
     unit = Unit("one", "dlq.shop", 0, array("q", range(letters)))
     evidence = {"orders": Evidence(6), "dlq.shop": Evidence(1), PARKING_TOPIC: Evidence(1)}
     skipped = {"held: newer-event": 1, "skipped: gone": 1, "left: no-rule": 2}
     outcome = Outcome(letters if read is None else read, 8, skipped, {}, 1_000, 1.0, evidence, None, 0.1)
-    return UnitEnd(unit, how, UnitResult(unit, outcome) if how == "done" else None, reason)
+    return End(unit, how, UnitResult(unit, outcome) if how == "done" else None, reason)
 
 
 FATES = {"published": 6, "held": 1, "skipped": 1, "rejected": 1, "parked": 1}
 
 
-def ending(*ends: UnitEnd, **more: Any) -> Ending:
+def ending(*ends: End, **more: Any) -> Ending:
     given: dict[str, Any] = {"plan": plan(), "approved": "", "proofs": {"one": PROVED}, "earlier": {}, "fates": FATES}
     given |= {"unverified": "", "seconds": 2.0, "started_pace": "full speed", "changes": []}
     return Ending(ends=ends or (end(),), **given | more)
