@@ -31,7 +31,7 @@ Stop = Literal["paused", "stopped", "taken over", "failed"]
 by another run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, a generic one can't be made by its alias
 class UnitEnd(Generic[U, R]):
     """How the work at a unit has ended.
 
