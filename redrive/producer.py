@@ -34,6 +34,7 @@ from types import TracebackType
 from typing import Any
 
 from redrive import envelope
+from redrive.avro.schema import AvroSchema
 from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
@@ -201,6 +202,10 @@ class EventProducer:
         receipt = Receipt(event, self._changed)
         self._of_topic[topic].submit(receipt)
         return receipt
+
+    def schema(self, topic: str) -> AvroSchema:
+        """Return the schema that values for a topic must fit; raises as `publish` does for a topic."""
+        return (self._writers.get(topic) or self._writer(topic)).schema
 
     def flush(self, timeout: float | None = None) -> int:
         """Wait until all that was published is acknowledged or failed; return how many are neither.

@@ -87,7 +87,7 @@ class _Door:
             self._authentication = Authentication(settings, tokens)
             producer = await asyncio.to_thread(_producer, config, settings)
             stack.push_async_callback(asyncio.to_thread, producer.close, CLOSE_WITHIN)
-            publisher = Publisher(producer)
+            publisher = Publisher(producer, set(settings.types.values()))
             stack.push_async_callback(asyncio.to_thread, publisher.close)
             self._reception = Reception(settings, publisher)
             stack.push_async_callback(self._reception.finish)

@@ -120,6 +120,10 @@ def check_event(given: Any, partner: str, event_type: str) -> PartnerEvent:
         text = _attribute(name, value)
         if text is not None and name not in _NOT_REPEATED:
             headers.append((f"ce_partner{name}" if name in _OWN else f"ce_{name}", text.encode()))
+    try:
+        fingerprint = blake2b(_canonical.encode(given), digest_size=16).digest()
+    except RecursionError:
+        raise invalid_event("", "is nested too deeply") from None
     identity, source = given["id"], given["source"]
     return PartnerEvent(
         id=identity,
@@ -129,7 +133,7 @@ def check_event(given: Any, partner: str, event_type: str) -> PartnerEvent:
         key=given.get("partitionkey"),
         data=given["data"],
         headers=headers,
-        fingerprint=blake2b(_canonical.encode(given), digest_size=16).digest(),
+        fingerprint=fingerprint,
     )
 
 

@@ -22,6 +22,7 @@ for each other's answers.
 """
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+_DATA = "As the schema of this event type says. Times, dates: RFC 3339; decimals: strings; bytes: strings in base64."
 _EVENT = {
     "type": "object",
     "description": "Other attributes go along: lower-case letters and digits; strings, booleans, integers of 32 bits.",
@@ -35,7 +36,7 @@ _EVENT = {
         "subject": _TEXT,
         "partitionkey": _TEXT | {"description": "What order is kept by, such as the number of an order."},
         "datacontenttype": {"type": "string", "enum": ["application/json"]},
-        "data": {"description": "As the schema of this event type says.", "not": {"type": "null"}},
+        "data": {"description": _DATA, "not": {"type": "null"}},
     },
 }
 _PROBLEM = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
 from redrive.errors import BackPressureError, InvalidEventError, PublishError, RedriveError
 from redrive.gateway.cloud_events import PartnerEvent
+from redrive.gateway.json_values import converter
 from redrive.gateway.metrics import EVENTS
 from redrive.gateway.problems import Problem, invalid_event, unacknowledged, unavailable
 from redrive.producer import EventProducer
@@ -26,10 +27,16 @@ Outcome = Problem | None
 
 
 class Publisher:
-    """Publishes partners' events. For one event loop."""
+    """Publishes partners' events. For one event loop.
 
-    def __init__(self, producer: EventProducer) -> None:
+    Args:
+        producer: what they are published with.
+        topics: all that they may go to.
+    """
+
+    def __init__(self, producer: EventProducer, topics: Iterable[str]) -> None:
         self._producer = producer
+        self._converters = {topic: converter(producer.schema(topic)) for topic in topics}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway")
 
     async def publish(self, topic: str, events: Sequence[PartnerEvent]) -> list[Outcome]:
@@ -51,10 +58,12 @@ class Publisher:
         done: asyncio.Future[list[Outcome]],
     ) -> None:
         pending = _Pending(len(events), loop, done)
+        convert = self._converters[topic]
         for number, event in enumerate(events):
             try:
+                data = convert(event.data) if convert else event.data
                 receipt = self._producer.publish(
-                    topic, event.key, event.data, event_id=event.event_id, headers=event.headers, refuse=True
+                    topic, event.key, data, event_id=event.event_id, headers=event.headers, refuse=True
                 )
             except Exception as error:  # whatever it is, somebody waits for the answer
                 pending.settle(number, _problem(error))
@@ -105,6 +114,8 @@ def _problem(error: Exception) -> Problem:
             # Fields of the data begin below it; an index or a key in brackets follows it directly.
             join = "" if not error.field or error.field.startswith("[") else "."
             return invalid_event(f"data{join}{error.field}", error.reason)
+        case RecursionError():
+            return invalid_event("data", "is nested too deeply")
         case BackPressureError():
             return unavailable("too many events wait to be made safe; try again later")
         case PublishError():
