@@ -23,19 +23,19 @@ class Draining:
         self._seconds = seconds
 
     def listen(self) -> None:
-        """Stand before the server's own handler of SIGTERM; a second SIGTERM is its at once."""
+        """Stand before the server's own handler of SIGTERM.
+
+        It is told once: worker processes may get the signal from their parent and from whoever stops them all. SIGINT
+        stops without a delay.
+        """
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
         stop = signal.getsignal(signal.SIGTERM)
 
         def begin(number: int, frame: FrameType | None) -> None:
-            if not callable(stop):
-                return
-            if self.begun:
-                stop(number, frame)
-                return
-            self.begun = True
-            loop.call_soon_threadsafe(loop.call_later, self._seconds, stop, number, None)
+            if callable(stop) and not self.begun:
+                self.begun = True
+                loop.call_soon_threadsafe(loop.call_later, self._seconds, stop, number, frame)
 
         signal.signal(signal.SIGTERM, begin)

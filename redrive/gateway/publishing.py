@@ -77,6 +77,7 @@ class _Pending:
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[Outcome]]) -> None:
         self._outcomes: list[Outcome] = [None] * count
         self._left = count
+        self._reason = ""
         self._loop, self._done = loop, done
         self._lock = threading.Lock()
 
@@ -85,7 +86,7 @@ class _Pending:
         try:
             receipt.result(0)
         except PublishError as error:
-            log.warning("an event is not acknowledged: %s", error.reason)
+            self._reason = error.reason
             self.settle(number, unacknowledged())
         else:
             EVENTS.labels(receipt.path).inc()
@@ -101,6 +102,8 @@ class _Pending:
             self._loop.call_soon_threadsafe(self._tell)
 
     def _tell(self) -> None:
+        if self._reason:
+            log.warning("a request's events are not all acknowledged: %s", self._reason)
         if not self._done.done():
             self._done.set_result(self._outcomes)
 
