@@ -222,7 +222,7 @@ PROMISES = [
     response_schema_conformance,
 ]
 schemathesis_settings = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
