@@ -116,6 +116,7 @@ schema = "order.avsc"
 domain = "sales"
 partitions = 1
 schema = "order.avsc"
+config = {{ "cleanup.policy" = "compact" }}
 [topics."dlq.gateway-{unique}"]
 domain = "sales"
 partitions = 1

@@ -66,6 +66,16 @@ def test_an_event_that_does_not_fit_its_schema_is_refused_with_field_and_reason_
     assert gateway.post(order(17, event["id"])).status_code == 202  # its id is still free
 
 
+def test_an_event_that_its_topic_can_not_take_is_refused_without_a_word_of_the_topic(gateway: Gateway) -> None:
+    large = gateway.post(order(1, data={"id": 1, "note": "x" * 1_020_000}))
+    keyless = gateway.post(order(1, type="order.paid", partitionkey=None), "order.paid")
+    assert (large.status_code, keyless.status_code) == (422, 422)
+    assert "bytes with its headers, and may be 1,000,000" in large.json()["detail"]
+    assert keyless.json()["errors"][0]["field"] == "partitionkey"
+    assert "secret" not in large.text + keyless.text
+    assert gateway.read(f"dlq.{gateway.config.door().name}") == []
+
+
 def test_of_a_batch_the_good_events_get_through_in_order_and_each_bad_one_is_told(gateway: Gateway) -> None:
     same = f"order-{uuid.uuid4().hex}"
     batch = [order(number, partitionkey=same) for number in range(20)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from redrive.config import Config
+from redrive.errors import ConfigError
 
 GOOD = """\
 [registry]
@@ -78,6 +79,12 @@ def test_each_mistake_is_named_with_its_line(old: str, new: str, told: str) -> N
     found = mistakes(DOOR.replace(old, new, 1))
     assert any(mistake.startswith(told) for mistake in found), found
     assert "rdgw_secret" not in "".join(found)
+
+
+def test_without_the_section_there_is_no_gateway() -> None:
+    assert mistakes("") == []
+    with pytest.raises(ConfigError, match="gateway: is missing"):
+        Config.load().door()
 
 
 def test_clients_mean_nothing_without_an_issuer() -> None:
