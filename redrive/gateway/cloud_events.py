@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -119,7 +120,7 @@ def check_event(given: Any, partner: str, event_type: str) -> PartnerEvent:
             continue
         text = _attribute(name, value)
         if text is not None and name not in _NOT_REPEATED:
-            headers.append((f"ce_partner{name}" if name in _OWN else f"ce_{name}", text.encode()))
+            headers.append((_header(name), text.encode()))
     try:
         fingerprint = blake2b(_canonical.encode(given), digest_size=16).digest()
     except RecursionError:
@@ -147,10 +148,7 @@ def _required(given: Mapping[str, Any], name: str) -> None:
 
 def _attribute(name: str, value: Any) -> str | None:
     """Check an attribute and return it as text; None if it is null, which is as good as missing."""
-    if not _NAME.fullmatch(name):
-        raise invalid_event(_shown(name), "is no name for an attribute: use lower-case letters and digits")
-    if _RESERVED.fullmatch(name):
-        raise invalid_event(name, "is an attribute that is set here; use another name")
+    _header(name)
     match value:
         case None:
             return None
@@ -158,13 +156,27 @@ def _attribute(name: str, value: Any) -> str | None:
             return "true" if value else "false"
         case int() if -(2**31) <= value < 2**31:
             return str(value)
-        case str() if len(value) <= LONGEST and not _CONTROL.search(value):
+        case str() if len(value) <= LONGEST and (value.isprintable() or not _CONTROL.search(value)):
             _check_meaning(name, value)
             return value
         case str():
             raise invalid_event(name, f"has control characters, or more than {LONGEST:,} characters")
         case _:
             raise invalid_event(name, "is not a string, a boolean or an integer of 32 bits")
+
+
+@lru_cache(maxsize=1_024)
+def _header(name: str) -> str:
+    """Return the header of an attribute.
+
+    Raises:
+        Problem: no attribute may be called so.
+    """
+    if not _NAME.fullmatch(name):
+        raise invalid_event(_shown(name), "is no name for an attribute: use lower-case letters and digits")
+    if _RESERVED.fullmatch(name):
+        raise invalid_event(name, "is an attribute that is set here; use another name")
+    return f"ce_partner{name}" if name in _OWN else f"ce_{name}"
 
 
 def _check_meaning(name: str, value: str) -> None:

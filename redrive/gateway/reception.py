@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from redrive.config.gateway import GatewayConfig
 from redrive.gateway.cloud_events import PartnerEvent
@@ -28,7 +29,7 @@ class Reception:
         self._recent = {
             partner: RecentEvents(settings.remember_events, settings.remember_seconds) for partner in settings.partners
         }
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[list[Outcome]]] = set()
 
     async def take(self, partner: str, event_type: str, events: Sequence[PartnerEvent | Problem]) -> list[Outcome]:
         """Publish what is new of a request's events, in their order.
@@ -59,10 +60,10 @@ class Reception:
             else:
                 REPEATED.inc()
         if new:
-            # A task of its own: it notes what becomes of the events, also when nobody waits for the answer any more.
-            task = asyncio.get_running_loop().create_task(self._publish(recent, self._topics[event_type], new))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            published = self._publisher.publish(self._topics[event_type], [event for event, _ in new])
+            self._under_way.add(published)
+            # It is noted what becomes of the events, also when nobody waits for the answer any more.
+            published.add_done_callback(partial(self._settle, recent, new))
         if pending := [each for each in waits if isinstance(each, asyncio.Future) and not each.done()]:
             await asyncio.wait(pending, timeout=self._patience)
         outcomes = [_outcome(wait) for wait in waits]
@@ -73,18 +74,19 @@ class Reception:
 
     async def finish(self) -> None:
         """Wait for what is under way."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._patience)
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._patience)
 
-    async def _publish(
-        self, recent: RecentEvents, topic: str, new: Sequence[tuple[PartnerEvent, asyncio.Future[Outcome]]]
+    def _settle(
+        self,
+        recent: RecentEvents,
+        new: Sequence[tuple[PartnerEvent, asyncio.Future[Outcome]]],
+        published: asyncio.Future[list[Outcome]],
     ) -> None:
-        outcomes: Sequence[Outcome] = [unacknowledged()] * len(new)
-        try:
-            outcomes = await self._publisher.publish(topic, [event for event, _ in new])
-        finally:
-            for (event, future), outcome in zip(new, outcomes, strict=True):
-                recent.settle(event.event_id, future, outcome)
+        self._under_way.discard(published)
+        outcomes: Sequence[Outcome] = [unacknowledged()] * len(new) if published.cancelled() else published.result()
+        for (event, future), outcome in zip(new, outcomes, strict=True):
+            recent.settle(event.event_id, future, outcome)
 
 
 def _outcome(of: asyncio.Future[Outcome] | Problem) -> Outcome:
