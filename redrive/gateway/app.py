@@ -111,8 +111,7 @@ class _Door:
             return await self._one(exchange, cloud_events.parse_one(body))
         most = min(self._settings.max_batch, self._quotas.largest(partner))
         batch = cloud_events.parse_batch(body, most)
-        if len(batch) > 1:
-            self._quotas.take(partner, len(batch) - 1)
+        self._quotas.take(partner, len(batch), held=1)
         return await self._several(exchange, batch)
 
     async def ready(self) -> Response:
@@ -142,13 +141,13 @@ class _Door:
                 events.append(problem)
         outcomes = await self._reception.take(exchange.partner, exchange.event_type, events)
         exchange.events, exchange.refused = len(events), sum(outcome is not None for outcome in outcomes)
-        return [(_named(event), outcome) for event, outcome in zip(events, outcomes, strict=True)]
+        return [(_named(each), outcome) for each, outcome in zip(given, outcomes, strict=True)]
 
 
-def _named(event: cloud_events.PartnerEvent | Problem) -> dict[str, Any]:
-    if isinstance(event, Problem):
-        return {"id": None, "source": None}
-    return {"id": event.id, "source": event.source}
+def _named(given: Any) -> dict[str, Any]:
+    """Return what an event is known by to its sender, as far as it has given that."""
+    known = given if isinstance(given, dict) else {}
+    return {name: text if isinstance(text := known.get(name), str) else None for name in ("id", "source")}
 
 
 def _producer(config: Config, settings: GatewayConfig) -> EventProducer:

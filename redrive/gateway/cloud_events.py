@@ -42,8 +42,6 @@ class PartnerEvent(msgspec.Struct, frozen=True):
     """One event as a partner sent it.
 
     Attributes:
-        id: the partner's id for it.
-        source: the partner's source.
         event_id: its id in Kafka, unique among all partners'.
         key: its ``partitionkey``.
         data: the value.
@@ -51,8 +49,6 @@ class PartnerEvent(msgspec.Struct, frozen=True):
         fingerprint: differs if anything in it does.
     """
 
-    id: str
-    source: str
     event_id: str
     key: str | None
     data: Any
@@ -127,8 +123,6 @@ def check_event(given: Any, partner: str, event_type: str) -> PartnerEvent:
         raise invalid_event("", "is nested too deeply") from None
     identity, source = given["id"], given["source"]
     return PartnerEvent(
-        id=identity,
-        source=source,
         # A source may have slashes in it: escaped, so that no two events come to the same id.
         event_id=f"{partner}/{source.replace('%', '%25').replace('/', '%2F')}/{identity}",
         key=given.get("partitionkey"),

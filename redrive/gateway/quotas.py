@@ -18,14 +18,20 @@ class TokenBucket:
         self._rate, self._clock = rate, clock
         self._tokens, self._filled = float(burst), clock()
 
-    def take(self, events: int) -> float:
-        """Take so many at once, or none; return 0, or the seconds after which they could be there."""
+    def take(self, events: int, held: int = 0) -> float:
+        """Take so many at once, or none; return 0, or the seconds after which they could be there.
+
+        Args:
+            events: how many.
+            held: how many of them were taken before; given back if there are not enough.
+        """
         now = self._clock()
         self._tokens = min(self.burst, self._tokens + (now - self._filled) * self._rate)
         self._filled = now
-        if events <= self._tokens:
-            self._tokens -= events
+        if events - held <= self._tokens:
+            self._tokens -= events - held
             return 0.0
+        self._tokens += held
         return (events - self._tokens) / self._rate
 
 
@@ -41,13 +47,13 @@ class Quotas:
         """Return how many events a partner may ever send at once."""
         return self._buckets[partner].burst
 
-    def take(self, partner: str, events: int) -> None:
-        """Count events against a partner's quota.
+    def take(self, partner: str, events: int, held: int = 0) -> None:
+        """Count events against a partner's quota; ``held`` of them were counted before.
 
         Raises:
             Problem: it is used up; says when to come again.
         """
-        seconds = self._buckets[partner].take(events)
+        seconds = self._buckets[partner].take(events, held)
         if seconds > 0:
             headers = {"Retry-After": str(math.ceil(seconds))}
             raise Problem(429, "quota", "your quota of events is used up for now", headers=headers)

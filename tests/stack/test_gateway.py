@@ -91,6 +91,7 @@ def test_of_a_batch_the_good_events_get_through_in_order_and_each_bad_one_is_tol
     assert [number for number, result in enumerate(results) if result["status"] != 202] == [3, 5, 7, 9]
     told = [results[number]["problem"]["errors"][0]["field"] for number in (3, 5, 7, 9)]
     assert told == ["data.id", "", "type", "id"]
+    assert [results[number]["id"] for number in (3, 5, 7, 9)] == [batch[3]["id"], None, batch[7]["id"], None]
     mine = [message for message in gateway.read(gateway.orders) if message.key() == same.encode()]
     numbers = [value_of(gateway, message)["id"] for message in mine]
     assert numbers == [number for number in range(20) if number not in (3, 5, 7, 9)]

@@ -12,7 +12,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from redrive.gateway.exchange import Exchanges
 
-
 SECRET = "payload-" + "secret"  # not in the line that fails, which a traceback shows
 
 

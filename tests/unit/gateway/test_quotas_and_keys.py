@@ -48,6 +48,21 @@ def test_a_burst_goes_through_at_once_and_then_as_many_a_second_as_the_rate_says
         bucket.take("acme", 1)
 
 
+def test_a_batch_that_comes_again_when_it_was_told_to_gets_through() -> None:
+    clock = Clock()
+    bucket = quotas(clock)
+    bucket.take("acme", 4)
+    for _ in range(2):
+        clock.now += 0.5
+        bucket.take("acme", 1)
+        with pytest.raises(Problem) as refused:
+            bucket.take("acme", 4, held=1)
+    assert refused.value.headers["Retry-After"] == "1"
+    clock.now += 1
+    bucket.take("acme", 1)
+    bucket.take("acme", 4, held=1)
+
+
 def test_who_has_no_burst_of_its_own_may_send_a_full_batch() -> None:
     assert quotas(Clock()).largest("plain") == 50
 
