@@ -35,6 +35,7 @@ from typing import Any
 
 from redrive import envelope
 from redrive.avro.schema import AvroSchema
+from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
@@ -42,7 +43,7 @@ from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
 from redrive.receipts import Progress, Receipt
-from redrive.schemas import SchemaRegistry, Writer
+from redrive.schemas import SchemaRegistry
 from redrive.standby.store import DynamoStore
 from redrive.standby.writer import SystemClock
 
