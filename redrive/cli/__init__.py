@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from redrive.cli import backfill, cluster, config, debts, dlq, operations, rules, schemas, standby, topics
+from redrive.cli import backfill, cluster, config, debts, dlq, gateway, operations, rules, schemas, standby, topics
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.publish import publish
@@ -40,6 +40,7 @@ app.add_typer(schemas.app, name="schemas")
 app.add_typer(cluster.app, name="cluster")
 app.command()(publish)
 app.command()(consume)
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(standby.app, name="standby")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(rules.app, name="rules")

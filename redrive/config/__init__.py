@@ -6,6 +6,7 @@ empty one counts as not set. A secret is never in either: the settings say where
 ``{env = "NAME"}`` or ``{file = "path"}``. Paths are relative to the file.
 """
 
+from redrive.config.gateway import GatewayConfig, PartnerConfig, TokensConfig
 from redrive.config.sections import (
     BackfillsConfig,
     ClusterConfig,
@@ -32,14 +33,17 @@ __all__ = [
     "Config",
     "CorrectionsConfig",
     "DomainConfig",
+    "GatewayConfig",
     "JobsConfig",
     "LedgerConfig",
     "MskFleetConfig",
+    "PartnerConfig",
     "RebalancingConfig",
     "RegistryConfig",
     "ScalingConfig",
     "Secret",
     "StandbyConfig",
+    "TokensConfig",
     "Topic",
     "TopicConfig",
 ]
