@@ -18,6 +18,7 @@ from redrive.config.sections import (
     JobsConfig,
     LedgerConfig,
     Name,
+    NotificationsConfig,
     RebalancingConfig,
     RegistryConfig,
     ScalingConfig,
@@ -102,6 +103,7 @@ class Config(BaseSettings):
     jobs: JobsConfig = Field(default_factory=JobsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     scaling: ScalingConfig = Field(default_factory=ScalingConfig)
+    notifications: NotificationsConfig = Field(default_factory=NotificationsConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]
