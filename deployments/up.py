@@ -9,16 +9,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
 from redrive.cli.output import note, show_table
 from redrive.config import Config
+from redrive.config.reading import find_file
 from redrive.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from deployments.local.stack import Stack
+    from deployments.local.state import PortChoice
 
 DATA = Path(".redrive/local")
 
@@ -28,6 +30,9 @@ def up(
     local: Annotated[
         bool, typer.Option(help="With a local stack; else the clusters are those of the settings, and must be there.")
     ] = True,
+    ports: Annotated[
+        Literal["default", "free"], typer.Option(help="The stack's well-known ports, or any free ones.")
+    ] = "default",
 ) -> None:
     """Start what is missing (stack, Prefect, work pool), deploy the jobs, and run them until Ctrl-C.
 
@@ -43,12 +48,12 @@ def up(
             return
         try:
             with ExitStack() as stopping:
-                _start(data, local, stopping)
+                _start(data, local, ports, stopping)
         except KeyboardInterrupt:
             note("stopped")
 
 
-def _start(data: Path, local: bool, stopping: ExitStack) -> None:
+def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> None:
     """Start all of it, and stay; what is started is stopped by ``stopping``."""
     from prefect.context import refresh_global_settings_context
 
@@ -56,10 +61,12 @@ def _start(data: Path, local: bool, stopping: ExitStack) -> None:
     from deployments.follow import connected
     from deployments.worker import start_worker
 
-    stack = _bring_up(data, local, stopping)
+    stack = _bring_up(data, local, ports, stopping)
     if stack is not None:
         os.environ.update(stack.environment())
         refresh_global_settings_context()  # Prefect has read its settings when it was imported
+    # Runs are processes with another working folder.
+    os.environ["REDRIVE_CONFIG"] = str(find_file())
     config = Config.load()
     if local:
         _prepare(config)
@@ -78,14 +85,14 @@ def _start(data: Path, local: bool, stopping: ExitStack) -> None:
     raise UnavailableError("the worker", f"it has ended; see {log}")
 
 
-def _bring_up(data: Path, local: bool, stopping: ExitStack) -> Stack | None:
+def _bring_up(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> Stack | None:
     """Start the nodes that are needed and do not run; None if none are needed."""
     with_prefect = not _prefect_url()
     if not local and not with_prefect:
         return None
     from deployments.local.cli import stack_class
 
-    stack = stack_class()(data, prefect=with_prefect, only_prefect=not local)
+    stack = stack_class()(data, ports, prefect=with_prefect, only_prefect=not local)
     if stack.runs():  # somebody else's, such as that of `redrive local up`: it stays when this ends
         running = stack_class().attach(data)
         if local and not running.brokers:

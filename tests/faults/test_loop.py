@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-import tempfile
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +20,13 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local.stack import Stack
-from deployments.worker import start_worker
+from deployments.worker import ROOT
 from redrive.config import Config
 from redrive.ledger import Ledger, OperationRow
 from redrive.producer import EventProducer
 from redrive.receipts import Receipt
-from tests.stack.backlog import Backlogs
+from redrive.standby.drain import open_store
+from tests.stack.backlog import ORDER, Backlogs
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -31,32 +35,62 @@ BROKERS = ["kafka-1", "kafka-2", "kafka-3"]
 KEYS = 20
 
 
-@pytest.fixture(scope="module")
-def town() -> Iterator[Stack]:
-    """A stack with a Prefect server of its own: its brokers are killed, and its jobs are nobody else's."""
-    stack = Stack(Path(tempfile.mkdtemp(prefix="redrive-loop-")), "free")
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down(wipe=True)
+class Town(Backlogs):
+    """A platform on the stack that `redrive up` has started."""
+
+    cluster = "local"
+    up: subprocess.Popen[str]
+
+    def __init__(self, folder: Path) -> None:
+        self.topics, self.file, self.folder = ["orders"], folder / "redrive.toml", folder
+        (folder / "order.avsc").write_text(json.dumps(ORDER))
+        self.file.write_text(
+            '[standby]\ntable = "standby"\n[registry]\nurl = "http://127.0.0.1:1"\n'
+            '[clusters.local]\nbootstrap = "127.0.0.1:1"\n[domains.sales]\ncluster = "local"\n'
+            '[topics.orders]\ndomain = "sales"\npartitions = 3\nlanes = 2\nschema = "order.avsc"\n'
+            '[topics."dlq.shop"]\ndomain = "sales"\npartitions = 1\n'
+        )
+        self.data = folder / "stack"
+
+    def command(self) -> subprocess.Popen[str]:
+        """Call `redrive up`, as in a shell of one's own."""
+        ours = ("REDRIVE_", "PREFECT_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        program = [sys.executable, "-c", "from deployments.cli import main; main()"]
+        return subprocess.Popen(
+            [*program, "up", "--data", str(self.data), "--ports", "free"],
+            env={**environment, "PYTHONPATH": str(ROOT)}, cwd=self.folder, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def attach(self, patch: pytest.MonkeyPatch) -> None:
+        self.stack = Stack.attach(self.data)
+        for name, value in self.stack.environment().items():
+            patch.setenv(name, value)
+        self.config = Config.load(self.file)
+        self.store = open_store(self.config)
 
 
 @pytest.fixture
-def platform(town: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backlogs]:
-    platform = Backlogs(town, tmp_path, "orders")
-    text = platform.file.read_text()
-    letters = '[topics."dlq.shop"]\ndomain = "sales"\npartitions = 1\n'
-    platform.file.write_text(text + letters)
-    environment = town.environment() | platform.environment
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    platform.create()
-    with (
-        start_worker(environment, tmp_path / "worker.log"),
-        temporary_settings(updates={PREFECT_API_URL: environment["PREFECT_API_URL"]}),
-    ):
-        yield platform
+def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
+    town = Town(tmp_path)
+    up = town.command()
+    try:
+        lines = ""
+        assert up.stdout is not None
+        while "their worker runs" not in lines:
+            line = up.stdout.readline()
+            assert line, f"redrive up has ended: {lines}"
+            lines += line
+        town.attach(monkeypatch)
+        town.up = up
+        with temporary_settings(updates={PREFECT_API_URL: town.stack.endpoints.prefect_api}):
+            yield town
+    finally:
+        if up.poll() is None:
+            up.send_signal(signal.SIGINT)
+            up.communicate(timeout=90)
+        Stack(town.data).down(wipe=True)
 
 
 class Shop(threading.Thread):
@@ -109,14 +143,14 @@ def wait_for(look: Callable[[], Found | None], seconds: float, what: str) -> Fou
     return found
 
 
-def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: Stack, platform: Backlogs) -> None:
-    (topic,) = platform.topics
-    shop = Shop(platform.config, topic)
-    with Ledger.open(platform.config.ledger_url()) as ledger, get_client(sync_client=True) as prefect:
+def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: Town) -> None:
+    (topic,) = town.topics
+    shop = Shop(town.config, topic)
+    with Ledger.open(town.config.ledger_url()) as ledger, get_client(sync_client=True) as prefect:
         look_often(prefect)
 
         def is_seen_as(*verdicts: str) -> bool:
-            last = ledger.looks.last("main")
+            last = ledger.looks.last("local")
             return last is not None and last.verdict in verdicts
 
         def replay() -> OperationRow | None:
@@ -126,12 +160,12 @@ def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: S
         wait_for(lambda: is_seen_as("well", "unwell"), 120, "look at the cluster")
         shop.start()
         wait_for(lambda: shop.last_path() == "main", 30, "event in Kafka")
-        town.kill(*BROKERS)
+        town.stack.kill(*BROKERS)
         killed = time.monotonic()
         wait_for(lambda: is_seen_as("unavailable"), 90, "look that finds it gone")
         seen = time.monotonic()
         wait_for(lambda: shop.last_path() == "standby", 30, "event in the standby store")
-        town.start(*BROKERS)
+        town.stack.start(*BROKERS)
         back = time.monotonic()
 
         row = wait_for(replay, 180, "proved replay")
@@ -139,7 +173,7 @@ def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: S
         healed = time.monotonic()
         shop.close()
         # Had a lane been diverted once more meanwhile, that would be for the next look to find.
-        wait_for(lambda: platform.are_open(topic), 120, "open lane, of all of them")
+        wait_for(lambda: town.are_open(topic), 120, "open lane, of all of them")
 
     assert row.who.startswith("automation"), row.who
     assert row.counts is not None
@@ -149,8 +183,17 @@ def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: S
     expected: dict[bytes, list[str]] = {}
     for event_id, key, _ in shop.receipts:
         expected.setdefault(key, []).append(event_id)
-    assert platform.ids_by_key(topic) == expected, "each once, in the order of its key"
+    assert town.ids_by_key(topic) == expected, "each once, in the order of its key"
     print(
         f"found gone after {seen - killed:.0f} s; healed {healed - back:.0f} s after the brokers were back; "
         f"{row.counts['published']} events replayed, {os.getloadavg()[0]:.0f} processes wanted a core"
     )
+
+    again = town.command()
+    said, _ = again.communicate(timeout=60)
+    assert again.returncode == 0, said
+    assert "It runs already" in said
+    assert town.stack.endpoints.prefect_ui in said
+    town.up.send_signal(signal.SIGINT)
+    town.up.communicate(timeout=90)
+    assert not town.stack.runs(), "Ctrl-C stops what it has started"
