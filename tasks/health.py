@@ -90,7 +90,8 @@ def show(found: Found) -> None:
                 client,
                 key=artifact_key(name),
                 data=report_text(health, found.before.get(name)),
-                description=headline(health),
+                # A list shows when it was made, which was long ago.
+                description=f"{health.facts.at:%H:%M} UTC: {headline(health)}",
                 facts={"cluster": name, "verdict": health.verdict, "at": health.facts.at.isoformat()},
             )
 

@@ -11,7 +11,6 @@ from redrive.ledger import Look
 from tasks.words import cell, count, duration, moment, number, size, table
 
 MOST_ROWS = 10
-_SIGN = {"well": "🟢", "unwell": "🟠", "unavailable": "🔴"}
 
 
 def headline(health: Health) -> str:
@@ -33,7 +32,7 @@ def report_text(health: Health, before: Look | None) -> str:
     facts = health.facts
     since = before.since if before is not None and before.verdict == health.verdict else facts.at
     parts = [
-        f"## {_SIGN[health.verdict]} {facts.cluster} is {health.verdict}",
+        f"## {facts.cluster} is {health.verdict}",
         f"since {_when(since)}; looked at {_when(facts.at)}, in {duration(facts.seconds)}",
     ]
     if health.reasons:

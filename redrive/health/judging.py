@@ -79,8 +79,8 @@ def _state(facts: Facts) -> Iterator[Reason]:
         are, named = "is" if len(state.down) == 1 else "are", ", ".join(map(str, state.down))
         yield Reason(
             f"{len(state.down)} of {len(state.brokers)} brokers {are} down: {named}",
-            f"start them; one that is gone for good: redrive run partition-rebalance --goal drain_brokers "
-            f"--cluster {name} --broker {state.down[0]}",
+            f"start them; one that is gone for good: `redrive run partition-rebalance --goal drain_brokers "
+            f"--cluster {name} --broker {state.down[0]}`",
         )
     others = [key for key in state.without_leader if key[0] not in facts.ours]
     if others:
@@ -89,10 +89,10 @@ def _state(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             f"{_some(state.under_replicated)} under-replicated",
             "followers catch up by themselves; if it stays, look at the disks, the network and throttles: "
-            f"redrive cluster show {name}",
+            f"`redrive cluster show {name}`",
         )
     if missing := sorted(facts.ours - state.topics):
-        yield Reason(f"{_names(missing)} of the settings not there", "make what is missing: redrive topics apply")
+        yield Reason(f"{_names(missing)} of the settings not there", "make what is missing: `redrive topics apply`")
 
 
 def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
@@ -115,14 +115,14 @@ def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
 def _disks(facts: Facts) -> Iterator[Reason]:
     if isinstance(facts.disks, Unknown):
         if not isinstance(facts.state, Unknown):
-            yield Reason(f"its disks are not known: {facts.disks.reason}", f"redrive cluster show {facts.cluster}")
+            yield Reason(f"its disks are not known: {facts.disks.reason}", f"`redrive cluster show {facts.cluster}`")
         return
     full = [id_ for id_, free in sorted(free_by_broker(facts.disks).items()) if free < LEAST_FREE]
     if full:
         yield Reason(
             f"less than {LEAST_FREE:.0%} of the disk is free on broker {', '.join(map(str, full))}",
-            "make disks larger, shorten retention, or move partitions: redrive run partition-rebalance --cluster "
-            f"{facts.cluster}",
+            "make disks larger, shorten retention, or move partitions: `redrive run partition-rebalance --cluster "
+            f"{facts.cluster}`",
         )
     for id_, each in sorted(facts.disks.log_dirs.items()):
         if each.unknown:
@@ -150,7 +150,7 @@ def _standby(facts: Facts) -> Iterator[Reason]:
     if not replaying and not any(reason.verdict == "unavailable" for reason in _state(facts)):
         yield Reason(
             f"{standby.events:,} events wait in {standby.diverted} lanes of the standby store; no replay is at work",
-            f"one starts by itself; at once: redrive run standby-replay --cluster {facts.cluster}",
+            f"one starts by itself; at once: `redrive run standby-replay --cluster {facts.cluster}`",
         )
 
 
@@ -164,13 +164,13 @@ def _books(facts: Facts) -> Iterator[Reason]:
     if left:
         yield Reason(
             f"{left} settings are still as a job left them that has ended",
-            f"redrive debts settle {facts.cluster}",
+            f"`redrive debts settle {facts.cluster}`",
         )
     for run in books.runs:
         if run.status == "failed":
             yield Reason(
                 f"the last {run.job} has failed",
-                f"redrive operations show {run.id[:8]}" + (f", or {run.run_url}" if run.run_url else ""),
+                f"`redrive operations show {run.id[:8]}`" + (f", or {run.run_url}" if run.run_url else ""),
             )
 
 

@@ -97,7 +97,7 @@ class Shop(threading.Thread):
     """A producer that publishes fifty events a second, whatever happens."""
 
     def __init__(self, config: Config, topic: str) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._config, self._topic, self._closed = config, topic, threading.Event()
         self.receipts: list[tuple[str, bytes, Receipt]] = []
 
@@ -113,13 +113,14 @@ class Shop(threading.Thread):
     def last_path(self) -> str | None:
         """Where the latest event went that is acknowledged."""
         for _, _, receipt in reversed(self.receipts[-200:]):
-            if receipt.done():
+            if receipt.done:
                 return receipt.result(0).path
         return None
 
     def close(self) -> None:
         self._closed.set()
-        self.join(120)
+        if self.ident is not None:
+            self.join(120)
         assert not self.is_alive()
 
 
@@ -143,9 +144,15 @@ def wait_for(look: Callable[[], Found | None], seconds: float, what: str) -> Fou
     return found
 
 
-def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: Town) -> None:
+@pytest.fixture
+def shop(town: Town) -> Iterator[Shop]:
+    shop = Shop(town.config, *town.topics)
+    yield shop
+    shop.close()
+
+
+def test_a_cluster_dies_and_everything_is_healed_with_nobody_touching_it(town: Town, shop: Shop) -> None:
     (topic,) = town.topics
-    shop = Shop(town.config, topic)
     with Ledger.open(town.config.ledger_url()) as ledger, get_client(sync_client=True) as prefect:
         look_often(prefect)
 

@@ -148,7 +148,7 @@ def test_the_command_says_it_by_its_exit_code_too(region: Region, clusters: list
 
     people = CliRunner().invoke(app, ["health", *names], catch_exceptions=False)
     assert "main is unwell" in people.stdout
-    assert "→ one starts by itself; at once: redrive run standby-replay" in people.stdout
+    assert "→ one starts by itself; at once: `redrive run standby-replay" in people.stdout
 
 
 def test_lag_is_what_a_group_has_not_committed(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
