@@ -1,12 +1,14 @@
-"""Steps of a look at clusters: look, tell whoever listens what has changed, show it, forget old looks."""
+"""Steps of a look at clusters: look, tell whoever listens what has changed, show it, forget old looks.
+
+They are plain functions. As tasks, they would be half of what each look leaves in Prefect's database.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -34,7 +36,7 @@ _AT_ONCE = 20
 
 
 class Found:
-    """What one run has found. Not one of the types that Prefect looks into when it is handed to a task.
+    """What one run has found.
 
     Attributes:
         healths: of each cluster.
@@ -46,13 +48,11 @@ class Found:
         self.before: dict[str, Look | None] = {}
 
 
-@task(name="look", task_run_name="look at {clusters}", cache_policy=NO_CACHE)
 def look_at_clusters(config: Config, clusters: list[str]) -> Found:
     """Look at clusters and judge them; what does not answer in time is part of what is found."""
     return Found([judge(facts) for facts in look(config, clusters)])
 
 
-@task(name="tell", task_run_name="tell what has changed", cache_policy=NO_CACHE)
 def tell_changes(config: Config, found: Found) -> None:
     """Emit an event for each change since the last look, and enter this look in the ledger.
 
@@ -80,7 +80,6 @@ def emit(change: Change) -> None:
     emit_event(change.name, resource, payload=change.payload)
 
 
-@task(name="show", task_run_name="show", cache_policy=NO_CACHE)
 def show(found: Found) -> None:
     """Make or change the artifact of each cluster."""
     with get_client(sync_client=True) as client:
