@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from redrive.errors import ConfigError, FleetError, RefusedByClusterError, UnavailableError
+from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError
 from redrive.health.facts import Unknown
 
 T = TypeVar("T")
@@ -32,7 +32,9 @@ class Asked(Generic[T]):
     def _ask(self) -> None:
         try:
             self._answer = self._question()
-        except (UnavailableError, RefusedByClusterError, ConfigError, FleetError) as error:
+        except UnavailableError as error:
+            self._answer = Unknown(error.reason)  # what it is about, is known where it is asked
+        except (RefusedByClusterError, ConfigError) as error:
             self._answer = Unknown(str(error))
         except BaseException as error:  # a mistake of ours: it is raised where the answer is asked for
             self._error = error
