@@ -61,9 +61,12 @@ def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> N
     from deployments.follow import connected
     from deployments.worker import start_worker
 
+    named = bool(_prefect_url())
     stack = _bring_up(data, local, ports, stopping)
     if stack is not None:
-        os.environ.update(stack.environment())
+        found = stack.environment().items()
+        # A stack that ran already may have a Prefect of its own, which is not the one that was named.
+        os.environ.update({name: value for name, value in found if not (named and name.startswith("PREFECT_"))})
         refresh_global_settings_context()  # Prefect has read its settings when it was imported
     # Runs are processes with another working folder.
     os.environ["REDRIVE_CONFIG"] = str(find_file())
