@@ -187,8 +187,7 @@ class Intake:
             RefusedByClusterError: the group may not commit.
             Exception: what ``before_commit`` raises; nothing is committed then.
         """
-        if self._refusal is not None:
-            raise self._refused(self._refusal) from None
+        self._raise_refusal()  # of a commit that was not waited for
         if not self._done or (self._asked and not wait):
             return
         self._before_commit()
@@ -202,8 +201,7 @@ class Intake:
         except KafkaException as error:
             if self._is_over(error.args[0]):
                 self._forget(asked)
-            if self._refusal is not None:
-                raise self._refused(self._refusal) from error
+            self._raise_refusal()
             return
         if wait:
             self._forget(asked)
@@ -235,8 +233,10 @@ class Intake:
             if self._done.get(place) == offset:
                 del self._done[place]
 
-    def _refused(self, error: KafkaError) -> RefusedByClusterError:
-        return RefusedByClusterError(self._named, "committing offsets", error.str())
+    def _raise_refusal(self) -> None:
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise RefusedByClusterError(self._named, "committing offsets", refusal.str())
 
     def close(self) -> None:
         """Commit what is done and leave the group."""
