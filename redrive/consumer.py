@@ -169,7 +169,7 @@ class EventConsumer:
             if fetched:
                 quiet_since = time.monotonic()
             if not fetched or time.monotonic() - committed > _COMMIT_EVERY:
-                self._commit()
+                self._commit(wait=self._is_alone)
                 committed = time.monotonic()
             if idle is not None and time.monotonic() - quiet_since > idle:
                 return
@@ -181,7 +181,8 @@ class EventConsumer:
         """Yield batches of events, none of them empty, until `stop`.
 
         A batch counts as handled, and is committed, when the next one is asked for or `commit` is called. Who breaks
-        out of the loop gets the last batch again, unless `commit` was called before.
+        out of the loop gets the last batch again, unless `commit` was called before. With topics of several clusters,
+        the next batch does not wait until that commit is answered: one of the clusters may be away.
 
         Args:
             max_events: the most events in a batch.
@@ -196,18 +197,21 @@ class EventConsumer:
             if batch:
                 yield batch
                 quiet_since = time.monotonic()
-            self.commit()
+            self._end_batch(wait=self._is_alone)
             if idle is not None and time.monotonic() - quiet_since > idle:
                 return
 
     def commit(self) -> None:
-        """Commit the batch in hand, which has been handled."""
+        """Commit the batch in hand, which has been handled; returns when that is done."""
+        self._end_batch(wait=True)
+
+    def _end_batch(self, *, wait: bool) -> None:
         for taken, event in self._in_hand:
             if taken.intake.is_ours(taken):
                 self._finish(taken, event)
         self._in_hand = []
         self._ids_in_hand.clear()
-        self._commit()
+        self._commit(wait=wait)
 
     def stop(self) -> None:
         """Make `run` or `batches` end soon: after the event or batch in hand. For any thread or signal handler."""
@@ -343,9 +347,14 @@ class EventConsumer:
         self._box.put(letter)
         self.counts["dead_lettered"] += 1
 
-    def _commit(self) -> None:
+    @property
+    def _is_alone(self) -> bool:
+        """Whether it reads from one cluster only: then nobody is kept waiting by what that one takes to answer."""
+        return len(self._intakes) == 1
+
+    def _commit(self, *, wait: bool = True) -> None:
         for intake in self._intakes:
-            intake.commit()
+            intake.commit(wait=wait)
 
 
 def _schema_id(data: bytes | None) -> int | None:

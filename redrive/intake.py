@@ -115,9 +115,11 @@ class Intake:
         self._losses: dict[Place, int] = {}
         self._done: dict[Place, int] = {}
         self._held: dict[Place, _Held] = {}
+        self._asked: dict[Place, int] = {}  # to be committed, and not answered yet
+        self._refusal: KafkaError | None = None
         self._complained = 0.0
         milliseconds = int(max_poll_interval * 1000)
-        config = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds}
+        config = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds, "on_commit": self._answered}
         config["session.timeout.ms"] = min(45_000, milliseconds)
         self._consumer = Consumer(config | dict(client_config), logger=log)
         self._consumer.subscribe(list(topics), on_revoke=self._revoked, on_lost=self._gone)
@@ -174,30 +176,67 @@ class Intake:
         if held is not None and held.offset <= taken.offset:
             del self._held[taken.place]
 
-    def commit(self) -> None:
+    def commit(self, *, wait: bool = True) -> None:
         """Commit what is done. If that fails, it is tried again with the next commit, or the messages come again.
+
+        Args:
+            wait: until the cluster has answered; one that is away takes many seconds for that. Else the answer is
+                taken note of in a later `fetch`, and until then no other such request is sent.
 
         Raises:
             RefusedByClusterError: the group may not commit.
             Exception: what ``before_commit`` raises; nothing is committed then.
         """
-        if not self._done:
+        self._raise_refusal()  # of a commit that was not waited for
+        if not self._done or (self._asked and not wait):
             return
         self._before_commit()
-        offsets = [TopicPartition(*place, offset) for place, offset in self._done.items()]
+        asked = dict(self._done)
+        offsets = [TopicPartition(*place, offset) for place, offset in asked.items()]
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+            if wait:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            code = error.args[0].code()
-            if code in _REFUSALS:
-                raise RefusedByClusterError(self._named, "committing offsets", error.args[0].str()) from error
-            if code not in _NOT_OURS_ANY_MORE:
-                self._complain("offsets are not committed yet", error.args[0])
-                return
-            self._complain(
-                "the group has gone on without this consumer; what it handled since may come again", error.args[0]
-            )
-        self._done.clear()
+            if self._is_over(error.args[0]):
+                self._forget(asked)
+            self._raise_refusal()
+            return
+        if wait:
+            self._forget(asked)
+        else:
+            self._asked = asked
+
+    def _answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Hear, within a `fetch`, what became of a commit that was not waited for."""
+        asked, self._asked = self._asked, {}
+        cause = error or next((each.error for each in partitions if each.error is not None), None)
+        if cause is None or self._is_over(cause):
+            self._forget(asked)
+
+    def _is_over(self, error: KafkaError) -> bool:
+        """Say whether what a commit was about is not to be committed any more; if it is, it is tried again."""
+        if error.code() in _REFUSALS:
+            self._refusal = error
+            return False
+        if error.code() in _NOT_OURS_ANY_MORE:
+            what = "the group has gone on without this consumer; what it handled since may come again"
+            self._complain(what, error)
+            return True
+        self._complain("offsets are not committed yet", error)
+        return False
+
+    def _forget(self, asked: Mapping[Place, int]) -> None:
+        """Commit these no more; what has been done since is still to be committed."""
+        for place, offset in asked.items():
+            if self._done.get(place) == offset:
+                del self._done[place]
+
+    def _raise_refusal(self) -> None:
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise RefusedByClusterError(self._named, "committing offsets", refusal.str())
 
     def close(self) -> None:
         """Commit what is done and leave the group."""

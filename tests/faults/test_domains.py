@@ -14,6 +14,7 @@ from deployments.local.stack import Stack
 from redrive.config import Config
 from redrive.consumer import EventConsumer
 from redrive.health.judging import judge
+from redrive.health.lags import read_lags
 from redrive.health.looking import look
 from redrive.producer import EventProducer
 from redrive.receipts import Receipt
@@ -121,4 +122,11 @@ def test_the_outage_of_one_cluster_leaves_the_other_one_s_events_alone(
     health = {each.facts.cluster: each.verdict for each in map(judge, look(config, ["east", "west"]))}
     assert health["east"] == "unavailable"
     assert health["west"] != "unavailable"
+
+    def behind(cluster: str) -> int | None:
+        lags = {lag.group: lag.events for lag in read_lags(config.cluster(cluster), 10)}
+        return lags.get(prefix)
+
+    wait_until(lambda: behind("west") == 0, 30)  # what is handled gets committed there meanwhile
     fault_stack.start(*fault_stack.brokers)
+    wait_until(lambda: behind("east") == 0, 60)  # and here when it is back, without anybody's doing
