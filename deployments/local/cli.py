@@ -36,7 +36,7 @@ def up(
     json: Json = False,
 ) -> None:
     """Start what does not run, wait until it serves, and print where. It runs until `redrive local down`."""
-    stack = _class()(data, ports, prefect=prefect)
+    stack = stack_class()(data, ports, prefect=prefect)
     stack.up(detached=True, report=note)
     if json:
         show_json({"endpoints": stack.endpoints, "environment": stack.environment(), "nodes": _rows(stack.status())})
@@ -121,8 +121,8 @@ def load(
         )
 
 
-def _class() -> type[Stack]:
-    """The stack's class; late, as Redrive's other commands need neither Java nor its wheels."""
+def stack_class() -> type[Stack]:
+    """Give the stack's class; late, as Redrive's other commands need neither Java nor its wheels."""
     try:
         from deployments.local.stack import Stack
     except ModuleNotFoundError as error:
@@ -133,7 +133,7 @@ def _class() -> type[Stack]:
 
 
 def _attach(data: Path) -> Stack:
-    return _class().attach(data)
+    return stack_class().attach(data)
 
 
 def _rows(nodes: list[NodeStatus]) -> list[dict[str, object]]:

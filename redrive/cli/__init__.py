@@ -11,6 +11,7 @@ import typer
 from redrive.cli import backfill, cluster, config, debts, dlq, gateway, operations, rules, schemas, standby, topics
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
+from redrive.cli.health import health
 from redrive.cli.publish import publish
 
 __all__ = ["app", "exit_code"]
@@ -35,6 +36,7 @@ def settings(
 
 
 app.add_typer(config.app, name="config")
+app.command()(health)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(cluster.app, name="cluster")

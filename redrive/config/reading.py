@@ -104,11 +104,17 @@ def _in_words(settings: type[BaseSettings], loc: tuple[int | str, ...], kind: st
         return path, f"is not a setting of Redrive; it knows {names(_siblings(settings, path))}"
     if kind == "missing":
         return path, "is missing; there is no default for it"
-    if kind == "string_pattern_mismatch" and path[-1] == "bootstrap":
-        return path, "must be one or more host:port with commas between them"
+    if kind == "string_pattern_mismatch" and path[-1] in _FORMS:
+        return path, f"must be {_FORMS[path[-1]]}"
     if kind == "string_pattern_mismatch" and "[key]" in loc:
         return path, "is no name for it: use lower-case letters, digits, dashes and underscores"
     return path, _reason(message)
+
+
+_FORMS = {
+    "bootstrap": "one or more host:port with commas between them",
+    "block": "the type and the name of a block of Prefect, such as slack-webhook/oncall",
+}
 
 
 def _reason(message: str) -> str:
@@ -125,6 +131,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "rebalancing": sections.RebalancingConfig,
     "scaling": sections.ScalingConfig,
     "gateway": gateway.GatewayConfig,
+    "notifications": sections.NotificationsConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,
     "topics": sections.TopicConfig,

@@ -19,6 +19,7 @@ from redrive.config.sections import (
     JobsConfig,
     LedgerConfig,
     Name,
+    NotificationsConfig,
     RebalancingConfig,
     RegistryConfig,
     ScalingConfig,
@@ -104,6 +105,7 @@ class Config(BaseSettings):
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     scaling: ScalingConfig = Field(default_factory=ScalingConfig)
     gateway: GatewayConfig | None = None
+    notifications: NotificationsConfig = Field(default_factory=NotificationsConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]

@@ -6,7 +6,6 @@ stays with whoever asked, so a process that dies costs some batches that are ask
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
@@ -22,6 +21,7 @@ from loky.backend import get_context
 from loky.process_executor import ProcessPoolExecutor
 
 from redrive.errors import UnavailableError
+from redrive.pump.collecting import collect_seldom
 
 T = TypeVar("T")
 
@@ -30,7 +30,6 @@ Work = Callable[[bytes, bytes], bytes]
 made from it is worth keeping (`functools.lru_cache`)."""
 
 _WATCH = 1.0
-_YOUNG = 50_000
 _AHEAD = 2
 
 
@@ -113,9 +112,7 @@ def _first(under_way: deque[tuple[T, Future[bytes]]]) -> tuple[T, bytes]:
 def _begin(parent: int) -> None:
     """Make a process leave interrupts to its parent, and end with it, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A batch makes many objects, hardly any in cycles: to look for those every 700 objects takes a fifth of the time.
-    gc.freeze()
-    gc.set_threshold(_YOUNG)
+    collect_seldom()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import boto3
 import msgspec
@@ -95,6 +97,11 @@ class Store(Protocol):
         ...
 
 
+def _is_dynamodb_local(endpoint: str | None) -> bool:
+    url = urlsplit(endpoint or "")
+    return url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1")
+
+
 class DynamoStore:
     """`Store` on DynamoDB, or DynamoDB Local, through boto3. Thread-safe.
 
@@ -111,10 +118,14 @@ class DynamoStore:
     ) -> None:
         self.table = table
         self._where = f"standby table {table} ({endpoint or 'DynamoDB ' + region})"
+        # It asks nobody who they are, but the client signs requests, and would look for an account to sign them with.
+        anybody = "local" if _is_dynamodb_local(endpoint) and "AWS_ACCESS_KEY_ID" not in os.environ else None
         self._client: DynamoDBClient = boto3.client(
             "dynamodb",
             region_name=region,
             endpoint_url=endpoint,
+            aws_access_key_id=anybody,
+            aws_secret_access_key=anybody,
             config=BotoConfig(
                 connect_timeout=timeout,
                 read_timeout=timeout,
