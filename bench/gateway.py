@@ -25,8 +25,8 @@ from redrive.gateway.api_keys import hash_of, new_key
 from redrive.gateway.cloud_events import BATCH, SINGLE
 from redrive.topics import apply_topics
 
-EVENTS = 6_000
-BATCHES = 120
+EVENTS = 1_500
+BATCHES = 40
 SIZE = 200
 CONNECTIONS = 32
 FLIGHTS = list(islice(((plane, event) for _, plane, event in flights() if event["dep_time"] is not None), EVENTS))
