@@ -248,13 +248,15 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
         copying = Copying(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
         copied = copy_partitions(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
-    seconds = time.monotonic() - began
+    copied_at = time.monotonic()
+    compared_after = 0.0
     checked: list[Checked] = []
     moved: list[GroupMove] = []
     schemas = Count()
     unverified = ""
     try:
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
+        compared_after = time.monotonic() - copied_at
         schemas = count_schemas(work)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
             look_at_groups(work, work.source, [group.name for group in plan.groups])
@@ -271,7 +273,8 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         schemas=schemas,
         moved=moved,
         unverified=unverified,
-        seconds=seconds,
+        seconds=copied_at - began,
+        compare_seconds=compared_after,
         started_pace=str(Pace(rate=backfill.rate)),
         changes=live.pace.changes,
         speeds=board.speeds(),

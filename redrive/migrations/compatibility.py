@@ -173,7 +173,7 @@ class _Comparison:
                 yield Finding("missing-default", _dotted(place), reason, supply)
         for name in before:
             if name not in taken:
-                reason = "is not in the new schema; unless a rule makes use of it, its values are gone"
+                reason = "is only in the old schema: gone, unless a rule uses it"
                 yield Finding("dropped", _dotted((*at, name)), reason, "")
 
     def _symbols(self, old: dict[str, Any], new: dict[str, Any], at: _Path) -> Iterator[Finding]:
