@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
+    AclBinding,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -115,6 +116,12 @@ class ClusterAdmin:
         with self._translated(f"configuring topic {name}"):
             altered = self._admin.incremental_alter_configs([resource], request_timeout=_REQUEST_TIMEOUT)
             altered[resource].result()
+
+    def create_acls(self, acls: Sequence[AclBinding]) -> None:
+        """Add ACLs; those that are there stay."""
+        with self._translated("adding ACLs"):
+            for future in self._admin.create_acls(list(acls), request_timeout=_REQUEST_TIMEOUT).values():
+                future.result()
 
     def wait_until_writable(self, name: str, partitions: int, timeout: float = 30.0) -> None:
         """Return when the topic is known with that many partitions, each of which has a leader."""

@@ -33,10 +33,13 @@ def up(
         Literal["default", "free"], typer.Option(help="The well-known ports, or any free ones.")
     ] = "default",
     prefect: Annotated[bool, typer.Option(help="With Prefect's server.")] = True,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="Kafka with TLS, SASL/SCRAM and ACLs; the user is admin.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start what does not run, wait until it serves, and print where. It runs until `redrive local down`."""
-    stack = _class()(data, ports, prefect=prefect)
+    stack = _class()(data, ports, prefect=prefect, secure=secure)
     stack.up(detached=True, report=note)
     if json:
         show_json({"endpoints": stack.endpoints, "environment": stack.environment(), "nodes": _rows(stack.status())})
@@ -46,6 +49,7 @@ def up(
         ("what", "where"),
         [
             ("Kafka", endpoints.bootstrap),
+            *([("Kafka's settings", f"environment variables: {' '.join(_login(stack))}")] if secure else []),
             ("DynamoDB", endpoints.dynamodb),
             ("schema registry", endpoints.registry),
             *([("Prefect API", endpoints.prefect_api)] if endpoints.prefect_api else []),
@@ -130,6 +134,10 @@ def _class() -> type[Stack]:
             "redrive[local]", f"the local stack needs {error.name}: pip install 'redrive[local]'"
         ) from error
     return Stack
+
+
+def _login(stack: Stack) -> list[str]:
+    return [f"{name}={value}" for name, value in stack.security.settings("local").items()]
 
 
 def _attach(data: Path) -> Stack:

@@ -18,6 +18,7 @@ from deployments.local.errors import NodeDiedError, NotReadyError, StackError
 from deployments.local.kafka import CONTROLLERS, broker_id, new_cluster_id
 from deployments.local.nodes import log_of, prepare, why_not_ready
 from deployments.local.process import Identity, Launch
+from deployments.local.security import Security
 from deployments.local.state import PortChoice, State, StateFile
 from deployments.local.view import Endpoints, NodeStatus
 from redrive.errors import ConfigError
@@ -42,10 +43,12 @@ class Stack:
         folder: the data and logs.
     """
 
-    def __init__(self, folder: str | Path, ports: PortChoice = "default", *, prefect: bool = True) -> None:
+    def __init__(
+        self, folder: str | Path, ports: PortChoice = "default", *, prefect: bool = True, secure: bool = False
+    ) -> None:
         self.folder = Path(folder).absolute()
         self._choice: PortChoice = ports
-        self._prefect = prefect
+        self._prefect, self._secure = prefect, secure
         self._file = StateFile(self.folder)
 
     @classmethod
@@ -57,7 +60,7 @@ class Stack:
         """
         stack = cls(folder)
         state = stack._state()
-        stack._choice, stack._prefect = state.choice, "prefect" in state.ports
+        stack._choice, stack._prefect, stack._secure = state.choice, "prefect" in state.ports, state.secure
         return stack
 
     def __enter__(self) -> Self:
@@ -90,6 +93,11 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """Variables that point Redrive (its cluster ``local``), Prefect and AWS's libraries at this stack."""
         return view.environment(self._state(), self.folder)
+
+    @property
+    def security(self) -> Security:
+        """Its certificates and users, if it is secure."""
+        return Security(self.folder)
 
     def status(self) -> list[NodeStatus]:
         """How each node is."""
@@ -253,7 +261,7 @@ class Stack:
                 if not state.runs(node):
                     how = process.how_it_ended(state.processes[node]) if node in state.processes else "does not run"
                     raise NodeDiedError(node, how, log, process.tail(log))
-                reason = why_not_ready(node, state.ports[node][0])
+                reason = why_not_ready(node, self.folder, state)
                 seconds = time.monotonic() - started
                 if not reason:
                     waiting.remove(node)
@@ -276,7 +284,11 @@ class Stack:
         brokers = sorted({*CONTROLLERS, *filter(None, map(broker_id, before.ports))})
         names = [f"kafka-{n}" for n in brokers] + ["dynamodb", "registry"] + (["prefect"] if self._prefect else [])
         cluster_id = before.cluster_id or new_cluster_id()
-        return State(self._choice, ports=ports.choose(self._choice, names), cluster_id=cluster_id)
+        if before.cluster_id and before.secure != self._secure:
+            was = "secure" if before.secure else "not secure"
+            raise StackError(f"the data in {self.folder} are of a stack that is {was}; delete them: down --wipe")
+        chosen = ports.choose(self._choice, names)
+        return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure)
 
     def _known(self, nodes: Iterable[str], state: State) -> None:
         for node in nodes:
