@@ -109,6 +109,17 @@ def add_broker(
     out.print(f"The brokers are {stack.endpoints.bootstrap}.", highlight=False)
 
 
+@app.command("add-user")
+def add_user(name: Annotated[str, typer.Argument(help="Such as a role's.")], data: Data = DATA) -> None:
+    """Add a user to a secure stack, or give it a new password; what it may do, `redrive security acls` says."""
+    stack = _attach(data)
+    if not stack.is_secure:
+        raise ConfigError("local", "this stack asks nobody who they are; start one with `redrive local up --secure`")
+    stack.security.add_user(stack.endpoints.bootstrap, name)
+    for variable, value in stack.security.settings("local", name).items():
+        out.print(f"{variable}={value}", markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command()
 def load(
     data: Data = DATA,

@@ -12,6 +12,12 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +28,7 @@ from deployments.local.state import locked
 ADMIN, BROKER = "admin", "broker"
 MECHANISM = "SCRAM-SHA-512"
 _BROKERS_NAME = "redrive-local-broker"
+_ITERATIONS = 4096  # the least that Kafka takes
 _VALID = timedelta(days=3650)
 
 
@@ -59,6 +66,14 @@ class Security:
     def password(self, user: str) -> str:
         """A user's password."""
         return self.password_file(user).read_text()
+
+    def add_user(self, bootstrap: str, user: str) -> None:
+        """Have the brokers know a user, with a new password; ACLs say what it may do, which is nothing at first."""
+        admin = AdminClient({"bootstrap.servers": bootstrap, **self.client_config()})
+        scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
+        wanted = UserScramCredentialUpsertion(user, scram, self.new_password(user).encode())
+        for future in admin.alter_user_scram_credentials([wanted]).values():
+            future.result()
 
     def client_config(self, user: str = ADMIN) -> dict[str, str]:
         """What a confluent-kafka client needs to come as a user, beside the brokers' addresses."""

@@ -95,6 +95,11 @@ class Stack:
         return view.environment(self._state(), self.folder)
 
     @property
+    def is_secure(self) -> bool:
+        """Whether Kafka asks who comes."""
+        return self._state().secure
+
+    @property
     def security(self) -> Security:
         """Its certificates and users, if it is secure."""
         return Security(self.folder)
