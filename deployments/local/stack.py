@@ -127,7 +127,10 @@ class Stack:
         """
         programs = jars.ensure()
         with self._file.exclusively():
-            state = self._file.load() or State()
+            state = self._file.load() or State(secure=self._secure)
+            if state.secure != self._secure:
+                way_out = "start it with --secure" if state.secure else "it can't become secure"
+                raise StackError(f"the stack in {self.folder} is another: {way_out}, or delete its data: down --wipe")
             if not state.runs():
                 state = self._fresh(state)
             elif not (detached and state.detached):
@@ -289,9 +292,6 @@ class Stack:
         brokers = sorted({*CONTROLLERS, *filter(None, map(broker_id, before.ports))})
         names = [f"kafka-{n}" for n in brokers] + ["dynamodb", "registry"] + (["prefect"] if self._prefect else [])
         cluster_id = before.cluster_id or new_cluster_id()
-        if before.cluster_id and before.secure != self._secure:
-            was = "secure" if before.secure else "not secure"
-            raise StackError(f"the data in {self.folder} are of a stack that is {was}; delete them: down --wipe")
         chosen = ports.choose(self._choice, names)
         return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure)
 

@@ -143,8 +143,7 @@ def _looking_at_all(_: Scope) -> Iterator[Grant]:
 
 def _cluster_health(scope: Scope) -> Iterator[Grant]:
     yield from _looking_at_all(scope)
-    yield Grant("group", "*", ("Describe",))
-    yield from _each(scope.dead_letters, *_READ)
+    yield Grant("group", "*", ("Describe",))  # how far each is behind
 
 
 def _schema_backfill(scope: Scope) -> Iterator[Grant]:
@@ -193,7 +192,7 @@ def role(name: str) -> Role:
 
 
 def scopes(config: Config, role_name: str, name: str = "", topics: Sequence[str] = ()) -> list[Scope]:
-    """Say what a role is about, cluster by cluster; clusters that it has nothing to do with are left out.
+    """Say what a role is about, cluster by cluster; of those, only the ones that its topics are on.
 
     Args:
         config: the settings.
@@ -213,7 +212,7 @@ def scopes(config: Config, role_name: str, name: str = "", topics: Sequence[str]
     for cluster in sorted(config.clusters):
         main = tuple(one.name for one in wanted if one.cluster == cluster and not one.dead_letters)
         letters = tuple(one.name for one in config.topics_of(cluster) if one.dead_letters)
-        if main or (letters and not topics):
+        if main or not (topics or name):
             found.append(Scope(cluster, name, main, letters))
     return found
 

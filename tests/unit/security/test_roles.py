@@ -98,6 +98,7 @@ def test_only_those_that_make_topics_may_create_and_only_a_backfill_may_delete_o
 
 def test_clusters_that_a_role_has_nothing_to_do_with_are_left_out(config: Config) -> None:
     assert [scope.cluster for scope in scopes(config, "producer", "shop", ["moves.done"])] == ["yard"]
+    assert [scope.cluster for scope in scopes(config, "dlq-triage")] == ["sales", "yard"]
 
 
 @pytest.mark.parametrize(
