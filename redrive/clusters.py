@@ -27,6 +27,7 @@ from redrive.errors import RefusedByClusterError, UnavailableError
 
 _REQUEST_TIMEOUT = 15.0  # seconds
 _logger = logging.getLogger(__name__)
+_FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 _UNAVAILABLE = {
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
@@ -145,7 +146,10 @@ class ClusterAdmin:
             cause = error.args[0]
             if cause.code() in _UNAVAILABLE:
                 raise UnavailableError(self._named, f"{doing}: {cause.str()}") from error
-            raise RefusedByClusterError(self._named, doing, cause.str()) from error
+            reason = cause.str()
+            if cause.code() in _FORBIDDEN:  # Kafka may say so by a dump of the request
+                reason = "this principal may not do that; what a role needs is given by `redrive security acls`"
+            raise RefusedByClusterError(self._named, doing, reason) from error
 
 
 def _state(metadata: TopicMetadata, config: Mapping[str, ConfigEntry]) -> TopicState:
