@@ -35,6 +35,7 @@ _REFUSALS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,
     KafkaError.TOPIC_EXCEPTION,
 }
 _NOT_OURS_ANY_MORE = {
@@ -226,6 +227,8 @@ class Intake:
         """Hear what is about no message: librdkafka tells of a wrong password in no other way, and goes on trying."""
         if error.code() == KafkaError._AUTHENTICATION:
             self._shut_out = error.str()
+        else:
+            self._complain("the client goes on by itself", error)
 
     def _judge(self, message: Message, error: KafkaError) -> None:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
