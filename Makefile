@@ -9,8 +9,11 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
+# Much of it waits for brokers, so two at a time take half as long; more only if there are more cores than two.
+WORKERS ?= 2
+
 test: lint tools
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 # What needs no stack: seconds.
 unit: $(READY)

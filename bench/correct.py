@@ -23,7 +23,7 @@ from redrive.avro.schema import parse
 from redrive.config import Config
 from redrive.deadletters.correction import JudgeElsewhere, OrderGuard, Unit, correct
 from redrive.deadletters.correction.settling import checkpoints
-from redrive.deadletters.judging.targets import find_targets
+from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.letter import letter_of_value
 from redrive.events import Event
 from redrive.pump.readback import end_offsets

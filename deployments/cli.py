@@ -6,7 +6,9 @@ import sys
 
 from deployments import run
 from deployments.approve import approve
+from deployments.automations import automations
 from deployments.local.cli import app as local
+from deployments.up import up
 from redrive.cli import app, exit_code
 from redrive.errors import RedriveError
 
@@ -14,7 +16,8 @@ app.add_typer(local, name="local")
 app.add_typer(run.app, name="run")
 app.command()(approve)
 app.command()(run.pace)
-app.command()(run.up)
+app.command()(automations)
+app.command()(up)
 
 
 def main() -> None:

@@ -1,25 +1,22 @@
-"""``redrive run``, ``redrive pace`` and ``redrive up``: the jobs, from the command line."""
+"""``redrive run`` and ``redrive pace``: the jobs, from the command line."""
 
 from __future__ import annotations
 
 import getpass
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
 
-from redrive.cli.output import Json, note, out, show_json, show_table
+from redrive.cli.output import Json, note, out, show_json
 from redrive.cli.selecting import selecting
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
 
 if TYPE_CHECKING:
     from deployments.follow import Moment
-
-DATA = Path(".redrive/local")
 
 app = typer.Typer(help="Start a job as a Prefect flow run, and follow it.", no_args_is_help=True)
 
@@ -250,50 +247,6 @@ def pace(  # noqa: PLR0917 (each is an option)
             took = set_pace(client, name, new)
             unit = "MB/s per broker" if job == "partition-rebalance" else "events/s"
             out.print(f"{name.rpartition('_')[2]}: {new.told(unit) if took else 'has ended'}")
-
-
-def up(
-    data: Annotated[Path, typer.Option("--data", help="The folder of the local stack's data and logs.")] = DATA,
-) -> None:
-    """Start the local stack, make its topics, deploy the jobs, and run them until Ctrl-C."""
-    import os
-    import signal
-
-    from deployments.local.stack import Stack
-    from deployments.worker import start_worker
-    from redrive.config import Config
-    from redrive.standby.drain import open_store
-    from redrive.topics import apply_topics
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    stack = Stack(data)
-    stack.up(report=note)
-    try:
-        environment = stack.environment()
-        os.environ.update(environment)
-        config = Config.load()
-        open_store(config).create()
-        apply_topics(config)
-        with start_worker(environment, stack.folder / "logs" / "worker.log", report=note):
-            endpoints = stack.endpoints
-            show_table(
-                ("what", "where"),
-                [
-                    ("Kafka", endpoints.bootstrap),
-                    ("DynamoDB", endpoints.dynamodb),
-                    ("schema registry", endpoints.registry),
-                    ("Prefect API", endpoints.prefect_api),
-                    ("Prefect UI", endpoints.prefect_ui),
-                ],
-            )
-            note("The jobs are deployed and their worker runs. Ctrl-C ends it all; the data stay.")
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        note("stopping")
-    finally:
-        stack.down()
 
 
 def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> None:

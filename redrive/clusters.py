@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -80,8 +81,8 @@ class ClusterAdmin:
             names = sorted(name for name in metadata if not name.startswith("__"))
             resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
             described = self._admin.describe_configs(resources, request_timeout=_REQUEST_TIMEOUT) if names else {}
-            configs = {resource.name: future.result() for resource, future in described.items()}
-        return {name: _state(metadata[name], configs[name]) for name in names}
+            configs = {resource.name: _unless_gone(future) for resource, future in described.items()}
+        return {name: _state(metadata[name], config) for name, config in configs.items() if config is not None}
 
     def create_topic(self, name: str, partitions: int, replication: int, config: Mapping[str, str]) -> None:
         """Create a topic; one that is there already, because somebody else was first, is left as it is."""
@@ -150,6 +151,16 @@ class ClusterAdmin:
             if cause.code() in _FORBIDDEN:  # Kafka may say so by a dump of the request
                 reason = "this principal may not do that; what a role needs is given by `redrive security acls`"
             raise RefusedByClusterError(self._named, doing, reason) from error
+
+
+def _unless_gone(described: Future[dict[str, ConfigEntry]]) -> dict[str, ConfigEntry] | None:
+    """Return a topic's settings; None if it was deleted since it was listed."""
+    try:
+        return described.result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
 
 
 def _state(metadata: TopicMetadata, config: Mapping[str, ConfigEntry]) -> TopicState:

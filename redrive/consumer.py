@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from redrive.coding import Reader
 from redrive.config import Config
 from redrive.deadletters.box import DeadLetterBox
 from redrive.deadletters.letter import letter_of_bytes
@@ -41,7 +42,7 @@ from redrive.errors import (
 )
 from redrive.intake import Intake, Taken
 from redrive.received import ReceivedEvent, received
-from redrive.schemas import Reader, SchemaRegistry
+from redrive.schemas import SchemaRegistry
 from redrive.wire import schema_id_of
 
 _BATCH = 500

@@ -34,6 +34,8 @@ from types import TracebackType
 from typing import Any
 
 from redrive import envelope
+from redrive.avro.schema import AvroSchema
+from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
@@ -41,7 +43,7 @@ from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
 from redrive.receipts import Progress, Receipt
-from redrive.schemas import SchemaRegistry, Writer
+from redrive.schemas import SchemaRegistry
 from redrive.standby.store import DynamoStore
 from redrive.standby.writer import SystemClock
 
@@ -122,6 +124,7 @@ class EventProducer:
         *,
         event_id: str | None = None,
         headers: Headers | None = None,
+        refuse: bool = False,
     ) -> Receipt:
         """Validate, encode and send one event; never waits for an acknowledgement.
 
@@ -134,6 +137,8 @@ class EventProducer:
             value: as the topic's schema says; None is a tombstone.
             event_id: unique for ever; None makes one. Give your own to let consumers drop a repetition of yours.
             headers: go along, after the event's own.
+            refuse: raise an `InvalidEventError` for what would become a dead letter here: for callers who can ask
+                somebody for a better value at once. (What Kafka itself refuses later still becomes one.)
 
         It may wait: for a topic's schema and lanes when it is first used, for the view of the lanes when that is too
         old, and for room when too much is unacknowledged (``block_timeout``).
@@ -147,7 +152,7 @@ class EventProducer:
             PublishError: the producer is closed.
             BackPressureError: too much waits; nothing was accepted.
             InvalidEventError: its id, key or headers are nothing that Kafka could carry, or it is too large even for
-                a dead letter; nothing was accepted.
+                a dead letter; or it does not fit, and ``refuse`` is set; nothing was accepted.
         """
         if self._closing.is_set():
             raise PublishError(event_id or "", topic, f"the producer {self.name} is closed")
@@ -165,6 +170,8 @@ class EventProducer:
         try:
             body = None if value is None else writer.encode(value)
         except InvalidEventError as error:
+            if refuse:
+                raise
             return self._dead_letter(
                 letter_of_value(
                     self._dead_letters,
@@ -185,13 +192,21 @@ class EventProducer:
         event = Event(identity, topic, key, body, own, now)
         limit = self._limits[topic]
         if key is None and topic in self._keyed:
+            if refuse:
+                raise InvalidEventError(topic, "key", "is missing, and the topic is compacted by key")
             return self._dead_letter_event(event, f"has no key, and {topic} is compacted", "refused")
         about = len(body or b"") + len(key or b"") + 65_536
         if (headers or about > limit) and (size := _size(event)) > limit:
+            if refuse:
+                raise InvalidEventError(topic, "", f"is {size:,} bytes with its headers, and may be {limit:,}")
             return self._dead_letter_event(event, f"is {size:,} bytes; {topic} takes {limit:,}", "too-large")
         receipt = Receipt(event, self._changed)
         self._of_topic[topic].submit(receipt)
         return receipt
+
+    def schema(self, topic: str) -> AvroSchema:
+        """Return the schema that values for a topic must fit; raises as `publish` does for a topic."""
+        return (self._writers.get(topic) or self._writer(topic)).schema
 
     def flush(self, timeout: float | None = None) -> int:
         """Wait until all that was published is acknowledged or failed; return how many are neither.

@@ -14,7 +14,8 @@ from redrive.clusters import ClusterAdmin, TopicState
 from redrive.config import Config, Topic
 from redrive.errors import ConfigError, RedriveError, SchemaError, UnavailableError
 from redrive.pump.cursors import CURSORS_TOPIC, PARTITIONS, ensure_topic
-from redrive.pump.parking import PARKING_TOPIC, ensure_parking
+from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.parking import ensure_parking
 from redrive.standby.store import DynamoStore
 from redrive.subjects import Subjects, subject_of
 

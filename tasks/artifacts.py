@@ -7,6 +7,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 Kind = Literal["markdown", "progress"]
 
@@ -36,6 +38,17 @@ def create(
         key=key, type=kind, data=data, description=description, metadata_=facts, flow_run_id=UUID(run_id)
     )
     return client.create_artifact(artifact).id
+
+
+def keep(client: SyncPrefectClient, *, key: str, data: str, description: str, facts: dict[str, str]) -> None:
+    """Make the one Markdown artifact of its key, or change it in place. It belongs to no run, and outlives them all."""
+    named = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    there = client.read_artifacts(artifact_filter=named, sort=ArtifactSort.CREATED_DESC, limit=1)
+    if there:
+        update(client, there[0].id, data, description, facts)
+        return
+    artifact = ArtifactCreate(key=key, type="markdown", data=data, description=description, metadata_=facts)
+    client.create_artifact(artifact)
 
 
 def update(

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 
 from redrive.deadletters.correction import Plan
 from redrive.deadletters.correction.source import LEFT
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.correction import End

@@ -39,7 +39,7 @@ def up(
     json: Json = False,
 ) -> None:
     """Start what does not run, wait until it serves, and print where. It runs until `redrive local down`."""
-    stack = _class()(data, ports, prefect=prefect, secure=secure)
+    stack = stack_class()(data, ports, prefect=prefect, secure=secure)
     stack.up(detached=True, report=note)
     if json:
         show_json({"endpoints": stack.endpoints, "environment": stack.environment(), "nodes": _rows(stack.status())})
@@ -136,8 +136,8 @@ def load(
         )
 
 
-def _class() -> type[Stack]:
-    """The stack's class; late, as Redrive's other commands need neither Java nor its wheels."""
+def stack_class() -> type[Stack]:
+    """Give the stack's class; late, as Redrive's other commands need neither Java nor its wheels."""
     try:
         from deployments.local.stack import Stack
     except ModuleNotFoundError as error:
@@ -152,7 +152,7 @@ def _login(stack: Stack) -> list[str]:
 
 
 def _attach(data: Path) -> Stack:
-    return _class().attach(data)
+    return stack_class().attach(data)
 
 
 def _rows(nodes: list[NodeStatus]) -> list[dict[str, object]]:

@@ -20,8 +20,8 @@ def log_of(folder: Path, node: str) -> Path:
     return folder / "logs" / f"{node}.log"
 
 
-def prepare(node: str, folder: Path, state: State, programs: Programs) -> Launch:
-    """Make a node's folder ready and say what starts it.
+def prepare(node: str, folder: Path, state: State, programs: Programs | None) -> Launch:
+    """Make a node's folder ready and say what starts it; Prefect's server needs no programs.
 
     Raises:
         DiskFullError: no room.
@@ -31,15 +31,16 @@ def prepare(node: str, folder: Path, state: State, programs: Programs) -> Launch
     port = state.ports[node][0]
     with on_disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)
+        if node == "prefect":
+            return services.prefect_command(port, home)
+        assert programs is not None
         if broker_id(node):
             return _prepare_broker(node, folder, state, programs)
     if node == "dynamodb":
         shutil.rmtree(home / "tmp", ignore_errors=True)
         (home / "tmp").mkdir()
         return services.dynamodb_command(programs, port, home)
-    if node == "registry":
-        return services.registry_command(programs, port, home)
-    return services.prefect_command(port, home)
+    return services.registry_command(programs, port, home)
 
 
 def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -> Launch:

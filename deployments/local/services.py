@@ -58,6 +58,10 @@ def prefect_environment(port: int, home: Path) -> dict[str, str]:
         # The UI learns the port from here; `--port` alone leaves it calling the default one.
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # A look at clusters each minute leaves a dozen of them; by default they stay for a week.
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
+        # Else a restart forgets who has slots of concurrency limits, and those of killed runs are never given back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
     }
 

@@ -39,16 +39,28 @@ class Stack:
     As a context manager it runs inside the block. A stack that is not detached ends with the process that started
     it, even if that one is killed.
 
+    Args:
+        folder: for its data and logs.
+        ports: how they are chosen, when nothing of it runs yet.
+        prefect: with Prefect's server.
+        only_prefect: with nothing else.
+
     Attributes:
         folder: the data and logs.
     """
 
     def __init__(
-        self, folder: str | Path, ports: PortChoice = "default", *, prefect: bool = True, secure: bool = False
+        self,
+        folder: str | Path,
+        ports: PortChoice = "default",
+        *,
+        prefect: bool = True,
+        only_prefect: bool = False,
+        secure: bool = False,
     ) -> None:
         self.folder = Path(folder).absolute()
         self._choice: PortChoice = ports
-        self._prefect, self._secure = prefect, secure
+        self._prefect, self._only_prefect, self._secure = prefect, only_prefect, secure
         self._file = StateFile(self.folder)
 
     @classmethod
@@ -104,6 +116,11 @@ class Stack:
         """Its certificates and users, if it is secure."""
         return Security(self.folder)
 
+    def runs(self) -> bool:
+        """Whether any node runs."""
+        state = self._file.load()
+        return state is not None and state.runs()
+
     def status(self) -> list[NodeStatus]:
         """How each node is."""
         state = self._state()
@@ -125,7 +142,7 @@ class Stack:
             PortTakenError: a port is not free.
             NodeDiedError, NotReadyError: a node did not come up. Then everything is stopped again.
         """
-        programs = jars.ensure()
+        programs = None if self._only_prefect else jars.ensure()
         with self._file.exclusively():
             state = self._file.load() or State(secure=self._secure)
             if state.secure != self._secure:
@@ -290,7 +307,8 @@ class Stack:
     def _fresh(self, before: State) -> State:
         """The state of a stack of which nothing runs; brokers that joined earlier belong to it."""
         brokers = sorted({*CONTROLLERS, *filter(None, map(broker_id, before.ports))})
-        names = [f"kafka-{n}" for n in brokers] + ["dynamodb", "registry"] + (["prefect"] if self._prefect else [])
+        platform = [] if self._only_prefect else [*(f"kafka-{n}" for n in brokers), "dynamodb", "registry"]
+        names = [*platform, *(["prefect"] if self._prefect else [])]
         cluster_id = before.cluster_id or new_cluster_id()
         chosen = ports.choose(self._choice, names)
         return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure)
@@ -314,7 +332,7 @@ class Stack:
         argv = [sys.executable, "-m", "deployments.local.guard", str(self.folder), str(owner.pid), str(owner.created)]
         return process.spawn(Launch(argv, {"PYTHONPATH": path}), log_of(self.folder, "guard"))
 
-    def _launch(self, nodes: Iterable[str], state: State, programs: jars.Programs) -> list[str]:
+    def _launch(self, nodes: Iterable[str], state: State, programs: jars.Programs | None) -> list[str]:
         """Start those of the nodes that do not run, noting each in the state at once; their names."""
         self._known(nodes, state)
         # Brokers last: those of a fresh stack are formatted first, which goes on while the others start.

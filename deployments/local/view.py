@@ -20,7 +20,7 @@ class Endpoints:
     """Where the stack answers.
 
     Attributes:
-        bootstrap: the brokers, ``host:port`` with commas between.
+        bootstrap: the brokers, ``host:port`` with commas between. Empty, as the next two, if there is only Prefect.
         dynamodb: URL.
         registry: URL of the Confluent-compatible API.
         prefect_api: URL, or None if the stack has no Prefect.
@@ -61,8 +61,8 @@ def endpoints(state: State) -> Endpoints:
     url = {node: f"http://127.0.0.1:{ports[0]}" for node, ports in state.ports.items()}
     return Endpoints(
         bootstrap=",".join(f"127.0.0.1:{ports[0]}" for node, ports in state.ports.items() if broker_id(node)),
-        dynamodb=url["dynamodb"],
-        registry=url["registry"] + "/apis/ccompat/v7",
+        dynamodb=url.get("dynamodb", ""),
+        registry=url["registry"] + "/apis/ccompat/v7" if "registry" in url else "",
         prefect_api=url["prefect"] + "/api" if "prefect" in url else None,
         prefect_ui=url.get("prefect"),
     )
@@ -71,14 +71,16 @@ def endpoints(state: State) -> Endpoints:
 def environment(state: State, folder: Path) -> dict[str, str]:
     """Variables that point Redrive (its cluster ``local``), Prefect and AWS's libraries at the stack."""
     where = endpoints(state)
-    variables = {
-        "REDRIVE_CLUSTERS__LOCAL__BOOTSTRAP": where.bootstrap,
-        "REDRIVE_STANDBY__ENDPOINT": where.dynamodb,
-        "REDRIVE_STANDBY__REGION": services.REGION,
-        "REDRIVE_REGISTRY__URL": where.registry,
-        **services.CREDENTIALS,
-        **(Security(folder).settings("local") if state.secure else {}),
-    }
+    variables: dict[str, str] = {}
+    if where.bootstrap:
+        variables = {
+            "REDRIVE_CLUSTERS__LOCAL__BOOTSTRAP": where.bootstrap,
+            "REDRIVE_STANDBY__ENDPOINT": where.dynamodb,
+            "REDRIVE_STANDBY__REGION": services.REGION,
+            "REDRIVE_REGISTRY__URL": where.registry,
+            **services.CREDENTIALS,
+            **(Security(folder).settings("local") if state.secure else {}),
+        }
     if "prefect" in state.ports:
         variables |= services.prefect_environment(state.ports["prefect"][0], folder / "prefect")
     return variables

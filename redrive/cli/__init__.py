@@ -8,9 +8,23 @@ from typing import Annotated
 
 import typer
 
-from redrive.cli import backfill, cluster, config, debts, dlq, operations, rules, schemas, security, standby, topics
+from redrive.cli import (
+    backfill,
+    cluster,
+    config,
+    debts,
+    dlq,
+    gateway,
+    operations,
+    rules,
+    schemas,
+    security,
+    standby,
+    topics,
+)
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
+from redrive.cli.health import health
 from redrive.cli.publish import publish
 
 __all__ = ["app", "exit_code"]
@@ -35,11 +49,13 @@ def settings(
 
 
 app.add_typer(config.app, name="config")
+app.command()(health)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(cluster.app, name="cluster")
 app.command()(publish)
 app.command()(consume)
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(standby.app, name="standby")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(rules.app, name="rules")

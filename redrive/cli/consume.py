@@ -17,9 +17,9 @@ from redrive.errors import WireFormatError
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
+    from redrive.coding import Reader
     from redrive.events import Headers
     from redrive.received import ReceivedEvent
-    from redrive.schemas import Reader
 
 
 class Shown(msgspec.Struct, omit_defaults=True):

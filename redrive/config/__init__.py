@@ -6,6 +6,7 @@ empty one counts as not set. A secret is never in either: the settings say where
 ``{env = "NAME"}`` or ``{file = "path"}``. Paths are relative to the file.
 """
 
+from redrive.config.gateway import GatewayConfig, PartnerConfig, TokensConfig
 from redrive.config.sections import (
     BackfillsConfig,
     ClusterConfig,
@@ -15,6 +16,7 @@ from redrive.config.sections import (
     JobsConfig,
     LedgerConfig,
     MskFleetConfig,
+    NotificationsConfig,
     RebalancingConfig,
     RegistryConfig,
     ScalingConfig,
@@ -32,14 +34,18 @@ __all__ = [
     "Config",
     "CorrectionsConfig",
     "DomainConfig",
+    "GatewayConfig",
     "JobsConfig",
     "LedgerConfig",
     "MskFleetConfig",
+    "NotificationsConfig",
+    "PartnerConfig",
     "RebalancingConfig",
     "RegistryConfig",
     "ScalingConfig",
     "Secret",
     "StandbyConfig",
+    "TokensConfig",
     "Topic",
     "TopicConfig",
 ]

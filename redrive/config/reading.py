@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from redrive.config import sections
+from redrive.config import gateway, sections
 from redrive.config.toml_lines import key_lines
 from redrive.errors import ConfigError
 
@@ -104,11 +104,17 @@ def _in_words(settings: type[BaseSettings], loc: tuple[int | str, ...], kind: st
         return path, f"is not a setting of Redrive; it knows {names(_siblings(settings, path))}"
     if kind == "missing":
         return path, "is missing; there is no default for it"
-    if kind == "string_pattern_mismatch" and path[-1] == "bootstrap":
-        return path, "must be one or more host:port with commas between them"
+    if kind == "string_pattern_mismatch" and path[-1] in _FORMS:
+        return path, f"must be {_FORMS[path[-1]]}"
     if kind == "string_pattern_mismatch" and "[key]" in loc:
         return path, "is no name for it: use lower-case letters, digits, dashes and underscores"
     return path, _reason(message)
+
+
+_FORMS = {
+    "bootstrap": "one or more host:port with commas between them",
+    "block": "the type and the name of a block of Prefect, such as slack-webhook/oncall",
+}
 
 
 def _reason(message: str) -> str:
@@ -124,6 +130,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "jobs": sections.JobsConfig,
     "rebalancing": sections.RebalancingConfig,
     "scaling": sections.ScalingConfig,
+    "gateway": gateway.GatewayConfig,
+    "notifications": sections.NotificationsConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,
     "topics": sections.TopicConfig,
@@ -148,7 +156,9 @@ def _of_fleet(path: tuple[str, ...], kind: str, message: str) -> Mistake:
 
 def _siblings(settings: type[BaseSettings], path: tuple[str, ...]) -> list[str]:
     model: type[BaseModel] = settings
-    if len(path) > 1:
+    if path[0] == "gateway" and len(path) > 1:
+        model = gateway.section_of(path)
+    elif len(path) > 1:
         model = sections.Secret if path[-2].endswith("password") else _SECTIONS[path[0]]
     return [about.alias or name for name, about in model.model_fields.items()]
 
@@ -170,6 +180,7 @@ def _misfits(given: dict[str, Any], folder: Path) -> Iterator[Mistake]:
             yield ("topics", name, "domain"), f"there is no domain {of!r}; there are {names(domains)}"
         yield from _missing_files(("topics", name), topic, ["schema"], folder)
         yield from _never_writable(("topics", name, "config", "min.insync.replicas"), topic)
+    yield from gateway.misfits(given, folder)
     for name, cluster in clusters.items():
         yield from _missing_files(("clusters", name), cluster, ["ca_file", "certificate_file", "key_file"], folder)
 

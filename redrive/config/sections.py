@@ -204,6 +204,17 @@ class ScalingConfig(ApprovalConfig):
     approval: Literal["required", "none"] | Annotated[int, Field(ge=0)] = "required"
 
 
+class NotificationsConfig(Section):
+    """Whom to tell when a job has failed or a cluster is unavailable.
+
+    Attributes:
+        block: a notification block of Prefect, by its type and name, such as ``slack-webhook/oncall``. The secret is
+            there, and not here. Without one nothing is sent.
+    """
+
+    block: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] | None = None
+
+
 class MskFleetConfig(Section):
     """Amazon MSK runs the cluster's brokers.
 

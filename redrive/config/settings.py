@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from redrive.config.gateway import GatewayConfig
 from redrive.config.reading import PREFIX, find_file, names, read
 from redrive.config.sections import (
     BackfillsConfig,
@@ -18,6 +19,7 @@ from redrive.config.sections import (
     JobsConfig,
     LedgerConfig,
     Name,
+    NotificationsConfig,
     RebalancingConfig,
     RegistryConfig,
     ScalingConfig,
@@ -105,6 +107,8 @@ class Config(BaseSettings):
     jobs: JobsConfig = Field(default_factory=JobsConfig)
     rebalancing: RebalancingConfig = Field(default_factory=RebalancingConfig)
     scaling: ScalingConfig = Field(default_factory=ScalingConfig)
+    gateway: GatewayConfig | None = None
+    notifications: NotificationsConfig = Field(default_factory=NotificationsConfig)
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]
@@ -205,6 +209,16 @@ class Config(BaseSettings):
         """Give the topics that live on ``cluster``, sorted by name."""
         topics = (self.topic(name) for name in sorted(self.topics))
         return [topic for topic in topics if topic.cluster == cluster]
+
+    def door(self) -> GatewayConfig:
+        """Give the gateway's settings.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.gateway is None:
+            raise ConfigError("gateway", "is missing; say there which partners may publish which event types")
+        return self.gateway
 
     def registry_client_config(self) -> dict[str, Any]:
         """Give what confluent-kafka's ``SchemaRegistryClient`` needs. It may hold a secret: don't print it.

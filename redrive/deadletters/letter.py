@@ -25,7 +25,6 @@ These headers come after the event's own, all in UTF-8 and each only where it ap
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -57,7 +56,7 @@ _WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
 _NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
 _NEEDED = (_PREFIX + "reason", _PREFIX + "topic", _PREFIX + "encoding")
 _LONGEST_DETAIL = 1_000
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_DIGITS = 19
 _MOST = 2**63 - 1  # what Kafka's times and offsets can be
 
 
@@ -364,11 +363,11 @@ def _text(texts: Sequence[bytes | None], at: int | None) -> str:
 def _number(headers: Headers, at: int | None) -> int | None:
     if at is None:
         return None
-    name, raw = headers[at]
-    text = (raw or b"").decode(errors="replace")
-    if not _DIGITS.fullmatch(text) or int(text) > _MOST:
-        raise LetterFormatError(f"its header {name} is not a number from 0 to {_MOST}")
-    return int(text)
+    name, text = headers[at]
+    # `isdigit` of bytes takes ASCII's ten digits only, and the length keeps out what would take long to convert.
+    if text and text.isdigit() and len(text) <= _DIGITS and (number := int(text)) <= _MOST:
+        return number
+    raise LetterFormatError(f"its header {name} is not a number from 0 to {_MOST}")
 
 
 def _now() -> int:

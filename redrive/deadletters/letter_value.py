@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrive.coding import Reader
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.letter import JSON, Letter
 from redrive.deadletters.opening import open_letter
-from redrive.schemas import Reader
 
 
 class LetterValue(msgspec.Struct, frozen=True):

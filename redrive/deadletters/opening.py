@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redrive.deadletters.dialects import Record, confluent, connect, sight, spring
 from redrive.deadletters.letter import RAW, Letter, is_own, read_letter
-from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
+from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 
 CORRECTION_HEADER = "redrive-correction"
 """What a correction says of itself on the events that it writes; see `redrive.deadletters.judging.marks`."""

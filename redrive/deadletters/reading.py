@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from redrive.deadletters.dialects import Record, Sighting, sight
 from redrive.deadletters.letter_id import LetterId
-from redrive.events import Headers
 from redrive.pump.readback import ClientConfig, end_offsets, scan
 
 
@@ -62,16 +61,16 @@ def still_is(record: Record, seen: Sighting) -> bool:
     return all(getattr(now, name) == getattr(seen, name) for name in ("timestamp", "event_id", "size"))
 
 
-def _records(cluster: str, topic: str, messages: Iterable[Message]) -> Iterator[Record]:
-    for message in messages:
+def _records(cluster: str, topic: str, messages: Iterable[Any]) -> Iterator[Record]:
+    for message in messages:  # of confluent_kafka's Message
         known, timestamp = message.timestamp()
         yield Record(
             cluster,
             topic,
-            cast(int, message.partition()),
-            cast(int, message.offset()),
+            message.partition(),
+            message.offset(),
             0 if known == TIMESTAMP_NOT_AVAILABLE else timestamp,
-            cast("Headers | None", message.headers()),
+            message.headers(),
             message.key(),
             message.value(),
         )

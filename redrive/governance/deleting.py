@@ -15,7 +15,7 @@ from redrive.deadletters.triage import unread
 from redrive.errors import SchemaError, SchemaInUseError, UnknownTopicError
 from redrive.ledger import Ledger
 from redrive.migrations.census import take_census
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.schemas import SchemaRegistry
 from redrive.standby.schema_ids import count_schema_ids
 from redrive.standby.store import DynamoStore

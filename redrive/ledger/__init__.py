@@ -9,6 +9,7 @@ from redrive.ledger.chain import Finding, digest
 from redrive.ledger.debts import Change, DebtRow, Debts
 from redrive.ledger.ledger import Ledger
 from redrive.ledger.letters import Letters
+from redrive.ledger.looks import Look
 from redrive.ledger.models import EntryRow, OperationRow, Status, Verdict
 from redrive.ledger.operation import Operation
 
@@ -20,6 +21,7 @@ __all__ = [
     "Finding",
     "Ledger",
     "Letters",
+    "Look",
     "Operation",
     "OperationRow",
     "Status",

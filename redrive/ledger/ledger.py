@@ -12,10 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.engine import URL
 
 from redrive.errors import UnknownOperationError
-from redrive.ledger import chain, holds, letter_audit
+from redrive.ledger import chain, holds, letter_audit, runs
 from redrive.ledger.database import Database
 from redrive.ledger.debts import Debts
 from redrive.ledger.letters import Letters
+from redrive.ledger.looks import Looks
 from redrive.ledger.models import EntryRow, OperationRow
 from redrive.ledger.operation import Operation
 
@@ -26,12 +27,14 @@ class Ledger:
     Attributes:
         letters: the dead letters, and what became of them.
         debts: settings that jobs have changed for their own time.
+        looks: how each cluster was found when it was looked at last.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.letters = Letters(database)
         self.debts = Debts(database)
+        self.looks = Looks(database)
 
     @classmethod
     def open(cls, url: URL | str) -> Ledger:
@@ -162,6 +165,16 @@ class Ledger:
     def held(self) -> dict[str, str]:
         """Give what is held: resource → id of the operation that holds it."""
         return holds.held(self._database)
+
+    def held_on(self, cluster: str) -> tuple[runs.Hold, ...]:
+        """Give what is held on a cluster, and who shows which sign of life."""
+        with self._database.reading() as session:
+            return runs.holds_on(session, cluster)
+
+    def last_runs(self, cluster: str, since: datetime) -> tuple[runs.LastRun, ...]:
+        """Give the last run of each job that concerns a cluster, if it began since then or is under way."""
+        with self._database.reading() as session:
+            return runs.last_runs(session, cluster, since)
 
     def head(self) -> str:
         """Give the hash of the journal's last entry; it stands for everything that was ever written."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
+from redrive.coding import Reader
 from redrive.errors import WireFormatError
 from redrive.events import Event
 from redrive.migrations.migrator import Migrator
@@ -16,7 +17,7 @@ from redrive.migrations.verifying import Compare, Pair
 from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
 from redrive.pump.workers import Workers
 from redrive.rules.draft import same
-from redrive.schemas import Reader, SchemaRegistry
+from redrive.schemas import SchemaRegistry
 
 _Result = bytes | str | list[str] | None
 """What becomes of an event: its new value; why it is rejected; why it is skipped; None: it passes as it is."""

@@ -9,7 +9,8 @@ from redrive.migrations.source import TopicSource, copied
 from redrive.migrations.unit import Unit
 from redrive.pump.governor import Governor
 from redrive.pump.model import Transform
-from redrive.pump.parking import PARKING_TOPIC, ensure_parking
+from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import ClientConfig
 from redrive.pump.sink import TransactionalSink

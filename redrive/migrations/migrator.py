@@ -184,7 +184,7 @@ class Migrator:
         return step
 
     def _by_rules(self, writer: AvroSchema, rules: RuleSet) -> _Step:
-        decode, resolve = Decoder(writer).decode, compile_resolution(writer, self._target)
+        decode, resolve = Decoder(writer).decode, compile_resolution(writer, self._target, certain=True)
         certain, encode, framed = self._certain, self._encoder.encode, self._prefix
 
         def step(event: Event, value: bytes) -> bytes | Rejected | Skipped:

@@ -11,23 +11,31 @@ Rules: Avro 1.12 specification, "Schema Resolution".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from redrive.avro.misfit import Misfit, shown
 from redrive.avro.schema import AvroSchema
-from redrive.avro.validation import Compiler, Schema, branch_order, fits
+from redrive.avro.validation import Compiler, Schema, branch_name, branch_order, fits
 
 Step = Callable[[Any], Any]
 
 
-def compile_resolution(old: AvroSchema, new: AvroSchema) -> Step:
-    """Return what brings a value of ``old``, as rules have left it, nearer to ``new``; it raises `Misfit`."""
-    return _Resolution(old, new).step(old.inner, new.inner) or (lambda value: value)
+def compile_resolution(old: AvroSchema, new: AvroSchema, *, certain: bool = False) -> Step:
+    """Return what brings a value of ``old``, as rules have left it, nearer to ``new``; it raises `Misfit`.
+
+    Args:
+        old: the schema that the value was written with.
+        new: the schema that it is to fit.
+        certain: refuse a value that could be brought to several branches of a union alike, such as an object to a
+            record and to a map. Else the first branch takes it.
+    """
+    return _Resolution(old, new, certain).step(old.inner, new.inner) or (lambda value: value)
 
 
 class _Resolution:
-    def __init__(self, old: AvroSchema, new: AvroSchema) -> None:
+    def __init__(self, old: AvroSchema, new: AvroSchema, certain: bool) -> None:
         self._old, self._new = old.named, new.named
+        self._certain = certain
         self._checks = Compiler(new.named)
         self._records: dict[tuple[str, tuple[str, ...]], Step] = {}
 
@@ -70,19 +78,21 @@ class _Resolution:
             (step,) = steps
             assert step is not None
             return lambda value: None if value is None else step(value)
-        choices = [(self._checks.check(branch), step) for branch, step in zip(branch_order(real), steps, strict=True)]
+        choices = [
+            _Choice(branch_name(branch), _SHAPES.get(_kind(branch, self._new)), self._checks.check(branch), step)
+            for branch, step in zip(branch_order(real), steps, strict=True)
+        ]
+        shapes = [choice.shape for choice in choices if choice.shape]
+        unclear = self._certain and len(shapes) != len(set(shapes))
 
         def choose(value: Any) -> Any:
-            if value is None or any(fits(check, value) for check, _ in choices):
+            if value is None:
                 return value
-            for check, step in choices:
-                try:
-                    resolved = step(value) if step else value
-                    check(resolved)
-                except Misfit:
-                    continue
-                return resolved
-            return value  # the encoder says what is wrong with it
+            if unclear and type(value) in _SHAPES.values():
+                return _only(value, choices)
+            if any(fits(choice.check, value) for choice in choices):
+                return value
+            return _first(value, choices)
 
         return choose
 
@@ -129,6 +139,63 @@ class _Resolution:
             return resolved
 
         return resolve
+
+
+class _Choice(NamedTuple):
+    """A branch of a union.
+
+    Attributes:
+        name: what the branch is called.
+        shape: the Python type of its values, if it is a container.
+        check: raises `Misfit` for what is none of its values.
+        step: brings a value nearer to it; None: nothing does.
+    """
+
+    name: str
+    shape: type | None
+    check: Callable[[Any], None]
+    step: Step | None
+
+    def brought(self, value: Any) -> Any:
+        """Return the value as one of this branch; raises `Misfit`."""
+        resolved = self.step(value) if self.step else value
+        self.check(resolved)
+        return resolved
+
+
+_SHAPES: dict[Any, type] = {"record": dict, "error": dict, "map": dict, "array": list}
+
+
+def _first(value: Any, choices: list[_Choice]) -> Any:
+    """Return a value as one of the first branch that it can be brought to."""
+    why: list[Misfit] = []
+    for choice in choices:
+        try:
+            return choice.brought(value)
+        except Misfit as misfit:
+            if choice.shape is type(value):
+                why.append(misfit)
+    if len(why) == 1:  # no other branch can have been meant
+        raise why[0]
+    return value  # the encoder says what is wrong with it
+
+
+def _only(value: Any, choices: list[_Choice]) -> Any:
+    """Return a container as a value of the one branch that it can be brought to."""
+    found = {}
+    for choice in choices:
+        try:
+            found[choice.name] = choice.brought(value)
+        except Misfit:
+            continue
+    if len(found) > 1:
+        raise Misfit(f"fits {' and '.join(found)} alike, which rules can't keep apart")
+    return next(iter(found.values()), value)
+
+
+def _kind(schema: Schema, named: dict[str, Schema]) -> Any:
+    schema = named.get(schema, schema) if isinstance(schema, str) else schema
+    return schema["type"] if isinstance(schema, dict) else schema
 
 
 def _base(schema: Schema) -> Any:

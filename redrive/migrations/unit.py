@@ -8,7 +8,7 @@ from typing import cast
 from confluent_kafka import Message
 
 from redrive.events import Headers
-from redrive.pump.sink import SOURCE_HEADER
+from redrive.pump.names import SOURCE_HEADER
 
 JOB = "schema-backfill"
 STREAM = "events"

@@ -18,7 +18,7 @@ from redrive.errors import UnknownTopicError
 from redrive.events import Event, Headers
 from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, came_back, origin_of, source_offset, way
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
 
 Pair = tuple[Event, bytes | None]

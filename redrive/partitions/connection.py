@@ -73,11 +73,18 @@ class Connection:
     """Connects when it is asked something, and anew after an error: a client sticks to the controller it has found.
 
     May be used by several threads.
+
+    Args:
+        cluster: the cluster.
+        patience: seconds for which a question is asked again, if it does not say itself.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, patience: float = PATIENCE) -> None:
         self.named = f"cluster {cluster.name} ({cluster.config.bootstrap})"
         self._config = client_config(cluster)
+        self._patience = patience
+        # So that a broker which hangs leaves time to ask another one.
+        self._timeout = min(REQUEST_TIMEOUT, patience / 2)
         self._client: Any = None
         self._lock = threading.Lock()
 
@@ -85,14 +92,14 @@ class Connection:
         """Close the connection; the next question opens it again."""
         self._drop(self._client)
 
-    def ask(self, doing: str, question: Callable[[Any], Answer], patience: float = PATIENCE) -> Answer:
+    def ask(self, doing: str, question: Callable[[Any], Answer], patience: float | None = None) -> Answer:
         """Ask, or order something that may be ordered twice.
 
         Raises:
             UnavailableError: no answer came, for ``patience`` seconds.
             RefusedByClusterError: the answer is no.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + (self._patience if patience is None else min(patience, self._patience))
         while True:
             client = None
             try:
@@ -115,8 +122,8 @@ class Connection:
                     self._config
                     | {
                         "client_id": "redrive",
-                        "request_timeout_ms": int(REQUEST_TIMEOUT * 1000),
-                        "bootstrap_timeout_ms": int(REQUEST_TIMEOUT * 1000),
+                        "request_timeout_ms": int(self._timeout * 1000),
+                        "bootstrap_timeout_ms": int(self._timeout * 1000),
                         "reconnect_backoff_max_ms": 1000,
                     }
                 )

@@ -83,7 +83,7 @@ class Picture:
         log_dirs, begun = reader.log_dirs(up), time.monotonic()
         topics = {partition.topic for partition in partitions.values()}
         min_isr = read_min_isr(reader, topics)
-        throttles = _throttles(reader, up, topics)
+        throttles = read_throttles(reader, up, topics)
         inflow = None
         known = sizes(partitions, log_dirs)
         if seconds:
@@ -96,7 +96,7 @@ class Picture:
             layout=_layout(brokers, partitions, log_dirs, known),
             brokers=tuple(_brokers(brokers, partitions, log_dirs, inflow)),
             partitions=partitions,
-            under_replicated=tuple(key for key, one in partitions.items() if _lags(one, ongoing.get(key))),
+            under_replicated=under_replicated(partitions, ongoing),
             without_leader=without_leader(partitions),
             under_min_isr=under_min_isr(partitions, min_isr),
             ongoing=ongoing,
@@ -126,6 +126,11 @@ def under_min_isr(partitions: Mapping[Key, PartitionState], min_isr: Mapping[str
         for key, partition in partitions.items()
         if len(partition.isr) < min(min_isr.get(partition.topic, 1), len(partition.replicas))
     )
+
+
+def under_replicated(partitions: Mapping[Key, PartitionState], ongoing: Mapping[Key, Ongoing]) -> tuple[Key, ...]:
+    """Give the partitions of which a replica is not in sync, but for replicas that are on their way."""
+    return tuple(key for key, one in partitions.items() if _lags(one, ongoing.get(key)))
 
 
 def _lags(partition: PartitionState, ongoing: Ongoing | None) -> bool:
@@ -177,7 +182,8 @@ def _brokers(
         )
 
 
-def _throttles(reader: PartitionReader, brokers: Iterable[int], topics: Iterable[str]) -> tuple[Setting, ...]:
+def read_throttles(reader: PartitionReader, brokers: Iterable[int], topics: Iterable[str]) -> tuple[Setting, ...]:
+    """Give the replication throttles in force on brokers and topics."""
     of_brokers = reader.settings((Resource("broker", str(id_)) for id_ in brokers), RATES)
     of_topics = reader.settings((Resource("topic", topic) for topic in topics), REPLICAS)
     every = (setting for each in (of_brokers | of_topics).values() for setting in each.values())

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError, LeaderNotAvailableError, UnknownTopicOrPart
 
 from redrive.config import Cluster
 from redrive.errors import RefusedByClusterError, UnavailableError
-from redrive.partitions.connection import BROKER_PATIENCE, Connection
+from redrive.partitions.connection import BROKER_PATIENCE, PATIENCE, Connection
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 
 _DYNAMIC = {"broker": "DYNAMIC_BROKER_CONFIG", "topic": "DYNAMIC_TOPIC_CONFIG"}
@@ -34,9 +34,9 @@ class PartitionReader:
         cluster: the cluster's name.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, patience: float = PATIENCE) -> None:
         self.cluster = cluster.name
-        self._connection = Connection(cluster)
+        self._connection = Connection(cluster, patience)
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +58,20 @@ class PartitionReader:
             broker["broker_id"]: BrokerState(broker["broker_id"], broker["rack"], not broker.get("is_fenced", False))
             for broker in sorted(found, key=lambda broker: int(broker["broker_id"]))
         }
+
+    def controller(self) -> int | None:
+        """Give the id of the active controller; None if the cluster does not say (it has no KRaft, or may not).
+
+        What brokers name as the controller to clients is any of them (KIP-590).
+        """
+        try:
+            found = self._connection.ask(
+                "asking for the controller", lambda admin: admin.describe_metadata_quorum(), patience=BROKER_PATIENCE
+            )
+        except (RefusedByClusterError, UnavailableError):
+            return None
+        leader = int(found["topics"][0]["partitions"][0]["leader_id"])
+        return leader if leader >= 0 else None
 
     def partitions(self, topics: Iterable[str] | None = None) -> dict[Key, PartitionState]:
         """Give all partitions, those of internal topics too, or those of ``topics``, by topic and number.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.own_topics import ensure
 from redrive.pump.readback import ClientConfig
-
-PARKING_TOPIC = "redrive.parked"
-"""One a cluster."""
 
 PARTITIONS = 3
 

@@ -20,8 +20,8 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from redrive.errors import UnknownTopicError
 from redrive.events import Headers
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
+from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan, start_offsets
-from redrive.pump.sink import OPERATION_HEADER, SOURCE_HEADER
 
 Verdict = Literal["proved", "counted", "failed"]
 Mode = Literal["full", "counts"]

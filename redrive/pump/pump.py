@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from redrive.errors import RefusedError, UnparkableError
 from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint, add_reasons
+from redrive.pump.collecting import collecting_seldom
 from redrive.pump.evidence import Evidence, Tally
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Sink, Source, Transform, Transformed
@@ -200,7 +201,7 @@ class Pump:
         batches = self._batches(self._state.source)
         if self._prefetch:
             batches = prefetched(batches, self._prefetch)
-        with closing(batches):
+        with collecting_seldom(), closing(batches):
             for batch in batches:
                 self._commit(batch)
         self._report(final=True)

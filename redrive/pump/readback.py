@@ -182,15 +182,13 @@ class _Scan:
                     "leader is away, or somebody has left a transaction open",
                 )
 
-    def _sort(self, messages: list[Message]) -> list[Message]:
+    def _sort(self, messages: list[Any]) -> list[Message]:
         """Pick the records in range, and take note of what is done."""
         todo = self._todo
         wanted: list[Message] = []
         done: set[int] = set()
         for message in messages:
-            partition = cast(int, message.partition())
-            offset = cast(int, message.offset())
-            error = message.error()
+            partition, offset, error = message.partition(), message.offset(), message.error()
             if error is None:
                 end = todo.get(partition, 0)
                 if offset < end:

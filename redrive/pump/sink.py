@@ -18,11 +18,9 @@ from redrive.errors import FencedError, RefusedError
 from redrive.events import Event
 from redrive.pump.cursors import CURSORS_TOPIC, OWNER_HEADER, Saved, cursor_partition, ensure_topic, read_saved
 from redrive.pump.limits import Limits, limits_of, refusals
+from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, cluster_name, end_offsets
 from redrive.pump.transactions import AbortError, StaleError, Transactions
-
-OPERATION_HEADER = "redrive-operation"
-SOURCE_HEADER = "redrive-source"
 
 TUNING: Mapping[str, Any] = {
     "partitioner": "murmur2_random",

@@ -21,6 +21,7 @@ from loky.backend import get_context
 from loky.process_executor import ProcessPoolExecutor
 
 from redrive.errors import UnavailableError
+from redrive.pump.collecting import collect_seldom
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ def _first(under_way: deque[tuple[T, Future[bytes]]]) -> tuple[T, bytes]:
 def _begin(parent: int) -> None:
     """Make a process leave interrupts to its parent, and end with it, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -13,7 +13,7 @@ from typing import Literal
 from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.pump.cursors import CURSORS_TOPIC
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 
 Resource = Literal["topic", "group", "cluster", "transactional-id"]
 Operation = Literal[

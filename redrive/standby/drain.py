@@ -13,7 +13,8 @@ from redrive.errors import UnavailableError
 from redrive.murmur2 import partition_of
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
-from redrive.pump.parking import PARKING_TOPIC, ensure_parking
+from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import find_ids, partition_count
 from redrive.pump.sink import TransactionalSink

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from redrive.migrations.unit import source_offset, way
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from tests.faults.backfilling import CALLS, Job, main
 from tests.faults.processes import start
 from tests.stack.moving_house import MovingHouse

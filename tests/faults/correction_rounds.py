@@ -24,7 +24,7 @@ from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import triage
 from redrive.ledger import Ledger
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.readback import scan
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redrive.avro.schema import parse
+from redrive.coding import Reader, Writer
 from redrive.deadletters.correction import Judge, OrderGuard, Policy, Unit, source
 from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
@@ -19,9 +20,9 @@ from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter import Letter, letter_of_bytes, letter_of_value, without_value
 from redrive.events import Event, Headers
 from redrive.pump.model import Chunk
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.rules import Corrected, Outcome, Rejected, Skipped, Unmatched
-from redrive.schemas import Reader, SchemaRegistry, Writer
+from redrive.schemas import SchemaRegistry
 from tests.properties.avro_values import ANYTHING
 
 given_time = settings(max_examples=100, deadline=None)

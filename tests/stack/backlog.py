@@ -36,6 +36,8 @@ class Backlogs:
         topics: a name each; a suffix makes it unique.
     """
 
+    cluster = "main"
+
     def __init__(self, stack: Stack, folder: Path, *topics: str, lanes: int = 2) -> None:
         unique = uuid.uuid4().hex[:8]
         self.topics = [f"{topic}-{unique}" for topic in topics]
@@ -51,10 +53,10 @@ endpoint = "{endpoints.dynamodb}"
 url = "{endpoints.registry}"
 [ledger]
 url = "sqlite:///ledger.db"
-[clusters.main]
+[clusters.{self.cluster}]
 bootstrap = "{endpoints.bootstrap}"
 [domains.sales]
-cluster = "main"
+cluster = "{self.cluster}"
 """
             + "".join(
                 f'[topics."{topic}"]\ndomain = "sales"\npartitions = 3\nlanes = {lanes}\nschema = "order.avsc"\n'
@@ -75,7 +77,7 @@ cluster = "main"
 
     def fill(self, topic: str, events: int, *, schema_id: int | None = None) -> list[str]:
         """Store events as producers do when the cluster is away; gives their ids in the order of acceptance."""
-        lanes = Topics(self.store, "main").lanes(topic, self.config.topic(topic).lanes)
+        lanes = Topics(self.store, self.cluster).lanes(topic, self.config.topic(topic).lanes)
         encode = SchemaRegistry(self.config.registry_client_config()).writer(topic).encode
         run, clock = uuid.uuid4().hex[:6], SystemClock()
         by_lane: dict[int, list[Stored]] = {}
@@ -89,7 +91,7 @@ cluster = "main"
             stored = Stored(event_id, key, value, headers, clock.now_ms())
             by_lane.setdefault(partition_of(key, lanes), []).append(stored)
         for number, stored_events in by_lane.items():
-            lane = Lane("main", topic, number)
+            lane = Lane(self.cluster, topic, number)
             writer = LaneWriter(self.store, lane, f"shop-{run}", clock=clock, grace=0.0, seal_wait=5.0)
             assert writer.enter(must_divert=True) is Entry.STANDBY
             for first in range(0, len(stored_events), 100):
@@ -98,8 +100,8 @@ cluster = "main"
 
     def are_open(self, topic: str) -> bool:
         """Whether producers use Kafka for every lane of a topic."""
-        lanes = Topics(self.store, "main").all()[topic]
-        return all(LaneLog(self.store, Lane("main", topic, number)).state().is_main for number in range(lanes))
+        lanes = Topics(self.store, self.cluster).all()[topic]
+        return all(LaneLog(self.store, Lane(self.cluster, topic, number)).state().is_main for number in range(lanes))
 
     def ids_by_key(self, topic: str) -> dict[bytes, list[str]]:
         """Read a topic back, committed, with a consumer of confluent-kafka's own: key → event ids in order."""
@@ -113,11 +115,11 @@ cluster = "main"
         """Give what a job could have changed: every item of the table, and where every topic ends."""
         client = boto3.client("dynamodb", endpoint_url=self.config.standby.endpoint, region_name="us-east-1")
         items = client.scan(TableName=self.config.standby.table, ConsistentRead=True)["Items"]
-        kafka = self.config.cluster("main").client_config()
+        kafka = self.config.cluster(self.cluster).client_config()
         return sorted(items, key=str), {topic: end_offsets(kafka, topic) for topic in self.topics}
 
     def _read(self, topic: str) -> Iterable[Message]:
-        kafka = self.config.cluster("main").client_config()
+        kafka = self.config.cluster(self.cluster).client_config()
         reader = Consumer(kafka | {"group.id": uuid.uuid4().hex, "enable.partition.eof": True})
         partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
         reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])

@@ -24,7 +24,7 @@ from redrive.deadletters.letter import Letter, read_letter
 from redrive.dispatch import DispatchSettings
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.producer import EventProducer
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.survey import survey
 from redrive.standby.writer import SystemClock

@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from deployments.local.stack import Stack
 from redrive.avro.schema import parse
+from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.correction import Batch, Judge, OrderGuard, correct
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value
@@ -24,8 +25,7 @@ from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import triage
 from redrive.events import Event, Headers
 from redrive.ledger import Ledger
-from redrive.pump.parking import PARKING_TOPIC
-from redrive.schemas import Writer
+from redrive.pump.names import PARKING_TOPIC
 from redrive.topics import apply_topics
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic

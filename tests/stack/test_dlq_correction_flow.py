@@ -21,7 +21,7 @@ from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
 from redrive.deadletters.correction import source
 from redrive.deadletters.letter import read_letter
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
 from tests.stack.backlog import word

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.moving_house import MovingHouse

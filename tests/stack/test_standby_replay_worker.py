@@ -49,6 +49,9 @@ def worker(stack: Stack, platform: Backlogs, tmp_path_factory: pytest.TempPathFa
             patch.setenv(name, value)
         platform.create()
         with start_worker(environment, tmp_path_factory.mktemp("logs") / "worker.log") as worker:
+            with SyncPrefectClient(environment["PREFECT_API_URL"]) as client:
+                # It would see the backlogs of these tests, and have them replayed.
+                pause_schedules(client, paused=True, job="cluster-health")
             yield worker
 
 
@@ -66,12 +69,12 @@ def prefect() -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def deployment_of(prefect: SyncPrefectClient) -> DeploymentResponse:
-    return prefect.read_deployment_by_name("standby-replay/standby-replay")
+def deployment_of(prefect: SyncPrefectClient, job: str = "standby-replay") -> DeploymentResponse:
+    return prefect.read_deployment_by_name(f"{job}/{job}")
 
 
-def pause_schedules(prefect: SyncPrefectClient, *, paused: bool) -> None:
-    deployment = deployment_of(prefect)
+def pause_schedules(prefect: SyncPrefectClient, *, paused: bool, job: str = "standby-replay") -> None:
+    deployment = deployment_of(prefect, job)
     for schedule in deployment.schedules:
         prefect.update_deployment_schedule(deployment.id, schedule.id, active=not paused)
 

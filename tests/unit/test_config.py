@@ -156,8 +156,8 @@ replication = 2
         "redrive.toml:16: topics.payments.config.min.insync.replicas: "
         "must not be greater than replication (2), or nothing can be published",
         "redrive.toml:17: topic: is not a setting of Redrive; "
-        "it knows backfills, clusters, corrections, domains, jobs, ledger, rebalancing, registry, scaling, standby, "
-        "topics",
+        "it knows backfills, clusters, corrections, domains, gateway, jobs, ledger, notifications, rebalancing, "
+        "registry, scaling, standby, topics",
     ]
 
 
@@ -203,6 +203,16 @@ def test_adding_brokers_is_approved_by_a_person_unless_the_settings_say_otherwis
     assert [Config.load().scaling.needs_approval(more) for more in (2, 3)] == [False, True]
 
 
+def test_a_notification_s_block_is_named_by_its_type_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(GOOD)
+    monkeypatch.setenv("REDRIVE_NOTIFICATIONS__BLOCK", "slack-webhook/oncall")
+    assert Config.load().notifications.block == "slack-webhook/oncall"
+    monkeypatch.setenv("REDRIVE_NOTIFICATIONS__BLOCK", "https://hooks.slack.com/services/T0/B0/x")
+    (mistake,) = Config.check()
+    assert "such as slack-webhook/oncall" in mistake.reason
+    assert "T0" not in str(mistake), "it may be the secret itself"
+
+
 def test_loading_stops_at_the_first_mistake() -> None:
     write(GOOD.replace('cluster = "blue"', 'cluster = "red"'))
     with pytest.raises(ConfigError) as caught:
@@ -225,8 +235,8 @@ def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDRIVE_CLUSTRS__BLUE__BOOTSTRAP", "x:1")
     assert mistakes(GOOD) == [
         "$REDRIVE_CLUSTRS__BLUE__BOOTSTRAP: clustrs.blue.bootstrap: is not a section of Redrive's settings; "
-        "there are backfills, clusters, corrections, domains, jobs, ledger, rebalancing, registry, scaling, standby, "
-        "topics",
+        "there are backfills, clusters, corrections, domains, gateway, jobs, ledger, notifications, rebalancing, "
+        "registry, scaling, standby, topics",
         "$REDRIVE_DOMAINS__ORDERS__CLUSTER: domains.orders.cluster: there is no cluster 'red'; there are blue",
     ]
 

@@ -12,6 +12,7 @@ import pytest
 
 from redrive import tagged_json
 from redrive.avro.schema import parse
+from redrive.coding import Reader, Writer
 from redrive.deadletters.correction import Judge, Judgement, Rules
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.judging import judge as code
@@ -21,9 +22,9 @@ from redrive.deadletters.judging.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE,
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value, read_letter, without_value
 from redrive.errors import UnavailableError
 from redrive.events import Event, Headers
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.rules import load_rules
-from redrive.schemas import Reader, SchemaRegistry, Writer
+from redrive.schemas import SchemaRegistry
 
 ORDER = {
     "type": "record",

@@ -13,7 +13,7 @@ from redrive.deadletters.correction import Plan, Sample, Terms, Unit, UnitResult
 from redrive.deadletters.correction.diff import Change
 from redrive.deadletters.letter_id import LetterId
 from redrive.pump.evidence import Evidence
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.proof import Proof
 from redrive.pump.pump import Outcome
 from tasks.correction import End

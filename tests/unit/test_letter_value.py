@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from redrive.coding import Reader
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value
 from redrive.deadletters.letter_value import LetterValue, read_value
 from redrive.errors import LetterFormatError, UnavailableError, WireFormatError
 from redrive.events import Event, Headers
-from redrive.schemas import Reader, SchemaRegistry
+from redrive.schemas import SchemaRegistry
 
 WHY: dict[str, Any] = {"event_id": "e", "key": None, "headers": [], "topic": "flights", "reason": "invalid-value"}
 WHY |= {"detail": "", "producer": "shop", "timestamp": 0}

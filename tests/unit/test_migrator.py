@@ -204,10 +204,31 @@ def test_rules_can_t_migrate_a_value_that_fits_two_branches_alike() -> None:
     old = schema(field("what", RECORDS))
     migrating = migrator(old, old, up("do: [{op: drop, path: /none}]"))
     rejected = migrating.migrate(event({"what": {"id": 1}}, old))
-    assert rejected == Rejected(
-        "invalid-value: the value has a part that fits Created and Deleted alike, which rules can't keep apart"
-    )
+    assert rejected == Rejected("invalid-value: what fits Created and Deleted alike, which rules can't keep apart")
     assert isinstance(migrating.migrate(event({"what": None}, old)), Event)
+
+
+IDLE = "topic: orders\nup: {match: all, rules: [{name: idle, match: {when: event.topic == 'other'}, skip: never}]}"
+
+
+def test_rules_can_t_migrate_an_object_that_could_become_a_record_or_a_map() -> None:
+    was = {"type": "record", "name": "Part", "fields": [field("a", "int", default=7)]}
+    old = schema(field("part", [was, {"type": "map", "values": "int"}]))
+    new = schema(field("part", [was | {"fields": []}, {"type": "map", "values": "long"}]))
+    assert migrator(old, new, IDLE).migrate(event({"part": {}}, old)) == Rejected(
+        "invalid-value: part fits Part and map alike, which rules can't keep apart"
+    )
+    assert values(migrator(old, new, IDLE).migrate(event({"part": {"b": 1}}, old)), new) == {"part": {"b": 1}}
+
+
+def test_what_is_wrong_with_a_record_in_a_union_is_said_of_that_record() -> None:
+    old = schema(field("part", [{"type": "record", "name": "Part", "fields": [field("count", "long")]}, "boolean"]))
+    part = {"type": "record", "name": "Part", "fields": [field("number", "float", aliases=["count"])]}
+    new = schema(field("part", [part, "boolean"]))
+    rejected = migrator(old, new).migrate(event({"part": {"count": 16_777_217}}, old))
+    assert isinstance(rejected, Rejected)
+    assert "part.number" in rejected.reason
+    assert "more digits" in rejected.reason
 
 
 def test_rules_come_first_and_avro_resolves_what_they_leave() -> None:

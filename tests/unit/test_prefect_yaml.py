@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, RawScheduleConfig, WorkPoolConfig
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.events.schemas.events import Resource, ResourceSpecification
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel
 
 from flows.broker_scaling import Scale
 from flows.standby_replay import Replay
+from redrive.health.changes import BACKLOG, RECOVERED
 
 ROOT = Path(__file__).parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -99,6 +102,38 @@ def test_the_schedule_that_adds_brokers_is_off_until_somebody_switches_it_on() -
     (schedule,) = scaling["schedules"]
     assert schedule["active"] is False
     assert Scale.model_validate(scaling["parameters"]["scale"]).mode == "run"
+
+
+def the(name: str) -> dict[str, Any]:
+    (found,) = (deployment for deployment in DEPLOYMENTS if deployment["name"] == name)
+    return found
+
+
+def test_clusters_are_looked_at_each_minute_and_late_looks_are_not_caught_up_with() -> None:
+    health = the("cluster-health")
+    (schedule,) = health["schedules"]
+    assert (schedule["cron"], schedule.get("active", True)) == ("* * * * *", True)
+    limit = ConcurrencyLimitConfig.model_validate(health["concurrency_limit"])
+    assert (limit.limit, limit.collision_strategy) == (1, ConcurrencyLimitStrategy.CANCEL_NEW)
+    assert health["concurrency_limit"].keys() <= keys_of(ConcurrencyLimitConfig)
+
+
+def test_what_a_look_tells_starts_the_replay_and_nothing_that_changes_a_cluster_starts_unasked() -> None:
+    (replay,) = the("standby-replay")["triggers"]
+    assert set(replay["expect"]) == {RECOVERED, BACKLOG}
+    (correction,) = the("dlq-correction")["triggers"]
+    assert correction["parameters"]["correction"]["mode"] == "plan"
+    (scaling,) = the("broker-scaling")["triggers"]
+    assert scaling["enabled"] is False
+
+
+def test_a_scaling_s_own_events_do_not_start_the_next_one() -> None:
+    (trigger,) = the("broker-scaling")["triggers"]
+    alarm = {"prefect.resource.id": "redrive.cluster.east", "redrive.alarm": "cpu"}
+    own = {"prefect.resource.id": "redrive.cluster.east", "prefect.resource.name": "east"}
+    match = ResourceSpecification(trigger["match"])
+    assert match.matches(Resource(alarm))
+    assert not match.matches(Resource(own))
 
 
 def test_called_without_a_word_the_flow_only_plans() -> None:

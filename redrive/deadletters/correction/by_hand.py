@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from redrive import tagged_json
+from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, topics_of
@@ -25,6 +26,7 @@ from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
 from redrive.deadletters.fate import OPEN, Fate
 from redrive.deadletters.judging import judge, targets
+from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.letter_id import LetterId
@@ -35,7 +37,7 @@ from redrive.ledger import Ledger, Operation
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_queries import KnownLetter
 from redrive.rules import Corrected, Outcome, Unmatched
-from redrive.schemas import SchemaRegistry, Writer
+from redrive.schemas import SchemaRegistry
 
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
@@ -125,7 +127,7 @@ class LetterInHand:
         record = read_record(config.cluster(cluster).client_config(), known.id)
         if record is None or not still_is(record, known.sighting):
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
-        where = targets.find_targets(config, registry, cluster, [known.sighting.main_topic])
+        where = find_targets(config, registry, cluster, [known.sighting.main_topic])
         look = _Look()
         judgement = Judge(look, where, registry.reader(), attempts=config.corrections.attempts).judge(record, name)
         if look.asked is None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.order_guard import OrderGuard, newest_events
+from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge, Rules
-from redrive.deadletters.judging.targets import Targets, find_targets
+from redrive.deadletters.judging.targets import Targets
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
 

@@ -14,7 +14,8 @@ from redrive.deadletters.judging.judge import Judging
 from redrive.errors import StalePlanError
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
-from redrive.pump.parking import PARKING_TOPIC, ensure_parking
+from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.sink import TransactionalSink
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Set
 from typing import Literal, cast
 
 from redrive.events import Headers
+from redrive.pump.names import OPERATION_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
-from redrive.pump.sink import OPERATION_HEADER
 
 Policy = Literal["hold", "publish", "skip"]
 """What becomes of a letter whose key has a newer event: it stays as it is, and open; it is published all the same; or

@@ -22,7 +22,7 @@ from redrive.events import Headers
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursors
 from redrive.pump.evidence import Evidence
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.pump.readback import ClientConfig
 

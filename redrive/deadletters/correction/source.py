@@ -136,7 +136,8 @@ def _pieces(letters: Iterable[Record | int]) -> Iterator[Piece]:
     size = 0
     for letter in letters:
         piece.append(letter)
-        size += len(letter.value or b"") if isinstance(letter, Record) else 0
+        if type(letter) is Record and letter.value is not None:
+            size += len(letter.value)
         if len(piece) >= _PIECE or size >= _PIECE_BYTES:
             yield piece
             piece, size = [], 0
@@ -157,18 +158,19 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
         UnavailableError: the cluster does not answer.
     """
     offsets = unit.offsets
-    at = bisect_left(offsets, since)
+    at, count = bisect_left(offsets, since), len(offsets)
     there = _end(client_config, unit)
     for first, end in unit.stretches(since):
         for records in _read(client_config, unit, first, min(end, there)):
             for record in records:
-                while at < len(offsets) and offsets[at] < record.offset:
+                offset = record.offset
+                while at < count and offsets[at] < offset:
                     yield offsets[at]
                     at += 1
-                if at < len(offsets) and offsets[at] == record.offset:
-                    yield record if unit.is_letter(at, record.timestamp) else record.offset
+                if at < count and offsets[at] == offset:
+                    yield record if unit.is_letter(at, record.timestamp) else offset
                     at += 1
-        while at < len(offsets) and offsets[at] < end:
+        while at < count and offsets[at] < end:
             yield offsets[at]
             at += 1
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
 
 from redrive.avro.schema import AvroSchema
+from redrive.coding import Reader, Schemas, Writer
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.judging.judge import Decision, Judge, Piece
 from redrive.deadletters.judging.targets import Targets
 from redrive.errors import StalePlanError
 from redrive.pump.workers import Workers
 from redrive.rules import Direction, RuleFile, RuleSet
-from redrive.schemas import SchemaRegistry, Writer
 
 
 class JudgeElsewhere:
@@ -81,7 +81,7 @@ class _Spec:
             topic: target if isinstance(target, str) else Writer(topic, *target)
             for topic, target in self.targets.items()
         }
-        return Judge(self._rules(), targets, SchemaRegistry(self.registry).reader(), attempts=self.attempts)
+        return Judge(self._rules(), targets, Reader(_LateRegistry(self.registry), None), attempts=self.attempts)
 
     def _rules(self) -> RuleSet | None:
         if self.rules is None:
@@ -93,6 +93,22 @@ class _Spec:
         if rules.digest != self.digest:
             raise StalePlanError("a function that the rules name has changed")
         return rules
+
+
+class _LateRegistry:
+    """Connects when the first schema is asked for: values of letters that Redrive has written mostly are no frames."""
+
+    def __init__(self, client_config: Mapping[str, Any]) -> None:
+        self._client_config = client_config
+
+    def schema(self, schema_id: int) -> AvroSchema:
+        return self._registry.schema(schema_id)
+
+    @cached_property
+    def _registry(self) -> Schemas:
+        from redrive.schemas import SchemaRegistry  # slow to import
+
+        return SchemaRegistry(self._client_config)
 
 
 class _Batch(msgspec.Struct, array_like=True):

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
+from redrive.coding import Reader, Writer
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.dialects.reading import path
 from redrive.deadletters.judging import marks
@@ -17,9 +18,8 @@ from redrive.deadletters.letter_value import value_of
 from redrive.deadletters.opening import CORRECTION_HEADER, open_letter
 from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaError, WireFormatError
 from redrive.events import Event
-from redrive.pump.parking import PARKING_TOPIC
+from redrive.pump.names import PARKING_TOPIC
 from redrive.rules import Corrected, Outcome, Rejected, Skipped
-from redrive.schemas import Reader, Writer
 
 Kind = Literal["publish", "reject", "park", "skip", "leave"]
 """What is to become of a letter, before the order guard is asked:

@@ -1,0 +1,132 @@
+"""``redrive automations``: who is told when a job fails, a cluster goes away, or nobody looks at clusters any more.
+
+What *starts* jobs are triggers in ``prefect.yaml``, made by deploying. These send something, and so need a block of
+Prefect that says where to; the settings name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from redrive.cli.output import out
+from redrive.config import Config
+from redrive.errors import ConfigError
+from redrive.health.changes import UNAVAILABLE
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger
+
+PREFIX = "redrive: "
+"""How the names of all of them begin; others are nobody's business here."""
+SILENCE = timedelta(minutes=10)
+
+
+def automations() -> None:
+    """Make or update the automations that notify, by the block that the settings name; without one, delete them."""
+    from deployments.follow import connected
+
+    with connected() as client:
+        names = apply(client, Config.load().notifications.block)
+    for name in names:
+        out.print(name, markup=False, highlight=False)
+    if not names:
+        out.print("Nobody is told: the settings name no block, [notifications] block = \"slack-webhook/oncall\"",
+                  markup=False, highlight=False)  # fmt: skip
+
+
+def apply(client: SyncPrefectClient, block: str | None, silence: timedelta = SILENCE) -> list[str]:
+    """Make Prefect have just these automations, of those whose names are ours; give their names.
+
+    Args:
+        client: Prefect's API.
+        block: a notification block, by type and name; None: none are wanted.
+        silence: how long no look at clusters may have been finished, before somebody is told.
+
+    Raises:
+        ConfigError: there is no such block.
+    """
+    wanted = {each.name: each for each in _notifying(_document(client, block), silence)} if block else {}
+    there = {each.name: each for each in client.read_automations() if each.name.startswith(PREFIX)}
+    for name, automation in wanted.items():
+        if name in there:
+            client.update_automation(there[name].id, automation)
+        else:
+            client.create_automation(automation)
+    for name in there.keys() - wanted.keys():
+        client.delete_automation(there[name].id)
+    return list(wanted)
+
+
+def _document(client: SyncPrefectClient, block: str) -> UUID:
+    from prefect.exceptions import ObjectNotFound
+
+    kind, _, name = block.partition("/")
+    try:
+        return client.read_block_document_by_name(name, kind, include_secrets=False).id
+    except ObjectNotFound:
+        reason = f"Prefect has no block {block}; make it in its UI, under Blocks, or correct its type and name"
+        raise ConfigError("notifications.block", reason) from None
+
+
+def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    def tell(name: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
+        action = SendNotification(block_document_id=block, subject=subject, body=body)
+        return AutomationCore(name=PREFIX + name, description=description, trigger=trigger, actions=[action])
+
+    runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+    yield tell(
+        "a job has failed",
+        "A run of one of Redrive's jobs has ended with a bad verdict, has paused, or has crashed.",
+        EventTrigger(
+            match=runs,
+            match_related=ResourceSpecification(
+                {"prefect.resource.id": "prefect.tag.redrive", "prefect.resource.role": "tag"}
+            ),
+            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        "{{ flow.name }}: {{ flow_run.state.name }}",
+        "{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
+    )
+    yield tell(
+        "a cluster is unavailable",
+        "Events of a cluster's topics can't be published; producers store them.",
+        EventTrigger(
+            match=ResourceSpecification({"prefect.resource.id": "redrive.cluster.*"}),
+            expect={UNAVAILABLE},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        "cluster {{ event.payload.cluster }} is unavailable",
+        "{% for reason in event.payload.reasons %}{{ reason.what }}\n→ {{ reason.way_out }}\n{% endfor %}",
+    )
+    yield tell(
+        "clusters are not looked at",
+        "No run of cluster-health has come to its end for some time: no worker, no database, or a broken schedule.",
+        EventTrigger(
+            match=runs,
+            match_related=ResourceSpecification(
+                {"prefect.resource.name": "cluster-health", "prefect.resource.role": "flow"}
+            ),
+            # Told once: it begins to wait anew with the next look that succeeds.
+            after={"prefect.flow-run.Completed"},
+            expect={"prefect.flow-run.Completed"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        "clusters are not looked at",
+        f"No run of cluster-health was completed for {silence.total_seconds() / 60:g} minutes. Is a worker running?",
+    )

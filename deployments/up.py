@@ -1,0 +1,165 @@
+"""``redrive up``: all of it on one machine, by one command."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+
+import typer
+
+from redrive.cli.output import note, show_table
+from redrive.config import Config
+from redrive.config.reading import find_file
+from redrive.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from deployments.local.stack import Stack
+    from deployments.local.state import PortChoice
+
+DATA = Path(".redrive/local")
+
+
+def up(
+    data: Annotated[Path, typer.Option("--data", help="The folder of the local stack's data and logs.")] = DATA,
+    local: Annotated[
+        bool, typer.Option(help="With a local stack; else the clusters are those of the settings, and must be there.")
+    ] = True,
+    ports: Annotated[
+        Literal["default", "free"], typer.Option(help="The stack's well-known ports, or any free ones.")
+    ] = "default",
+) -> None:
+    """Start what is missing (stack, Prefect, work pool), deploy the jobs, and run them until Ctrl-C.
+
+    Prefect is the one that PREFECT_API_URL names; without that, one is started here. Ctrl-C stops what this has
+    started, and the data stay. Called again while it runs, it says where all is, and starts nothing.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with _only_one(data) as first:
+        if not first:
+            note(f"It runs already, in {data.absolute()}.")
+            _show(_stack_in(data))
+            return
+        try:
+            with ExitStack() as stopping:
+                _start(data, local, ports, stopping)
+        except KeyboardInterrupt:
+            note("stopped")
+
+
+def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> None:
+    """Start all of it, and stay; what is started is stopped by ``stopping``."""
+    from prefect.context import refresh_global_settings_context
+
+    from deployments.automations import apply
+    from deployments.follow import connected
+    from deployments.worker import start_worker
+
+    named = bool(_prefect_url())
+    stack = _bring_up(data, local, ports, stopping)
+    if stack is not None:
+        found = stack.environment().items()
+        # A stack that ran already may have a Prefect of its own, which is not the one that was named.
+        os.environ.update({name: value for name, value in found if not (named and name.startswith("PREFECT_"))})
+        refresh_global_settings_context()  # Prefect has read its settings when it was imported
+    # Runs are processes with another working folder.
+    os.environ["REDRIVE_CONFIG"] = str(find_file())
+    config = Config.load()
+    if local:
+        _prepare(config)
+    url = _prefect_url()
+    log = data.absolute() / "logs" / "worker.log"
+    worker = stopping.enter_context(start_worker({"PREFECT_API_URL": url}, log, report=note))
+    with connected() as client:
+        told = apply(client, config.notifications.block)
+    note(
+        f"{len(told)} automations notify by {config.notifications.block}" if told else "no automation notifies anybody"
+    )
+    _show(stack)
+    note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
+    while worker.identity.process() is not None:
+        time.sleep(1)
+    raise UnavailableError("the worker", f"it has ended; see {log}")
+
+
+def _bring_up(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> Stack | None:
+    """Start the nodes that are needed and do not run; None if none are needed."""
+    with_prefect = not _prefect_url()
+    if not local and not with_prefect:
+        return None
+    from deployments.local.cli import stack_class
+
+    stack = stack_class()(data, ports, prefect=with_prefect, only_prefect=not local)
+    if stack.runs():  # somebody else's, such as that of `redrive local up`: it stays when this ends
+        running = stack_class().attach(data)
+        if local and not running.brokers:
+            raise ConfigError("--data", f"in {data} runs Prefect only; stop it with `redrive local down`")
+        return running
+    stopping.callback(lambda: note("stopping"))
+    stack.up(report=note)
+    stopping.callback(stack.down)
+    return stack
+
+
+def _prepare(config: Config) -> None:
+    """Make the standby table and the topics, which a fresh stack lacks."""
+    from redrive.standby.drain import open_store
+    from redrive.topics import apply_topics
+
+    open_store(config).create()
+    failed = [f"{change.name}: {change.reason}" for change in apply_topics(config) if change.outcome == "failed"]
+    if failed:
+        raise UnavailableError("the local stack", "; ".join(failed))
+
+
+def _prefect_url() -> str:
+    from prefect.settings import PREFECT_API_URL
+
+    return PREFECT_API_URL.value() or ""
+
+
+def _stack_in(data: Path) -> Stack | None:
+    from deployments.local.cli import stack_class
+    from deployments.local.errors import StackError
+
+    try:
+        return stack_class().attach(data)
+    except StackError:
+        return None
+
+
+def _show(stack: Stack | None) -> None:
+    """Print where everything is."""
+    from prefect.settings import PREFECT_UI_URL
+
+    endpoints = stack.endpoints if stack else None
+    rows = [
+        ("Kafka", endpoints.bootstrap if endpoints else ""),
+        ("DynamoDB", endpoints.dynamodb if endpoints else ""),
+        ("schema registry", endpoints.registry if endpoints else ""),
+        ("Prefect API", (endpoints.prefect_api if endpoints else None) or _prefect_url()),
+        ("Prefect UI", (endpoints.prefect_ui if endpoints else None) or PREFECT_UI_URL.value() or ""),
+    ]
+    show_table(("what", "where"), [row for row in rows if row[1]])
+
+
+@contextmanager
+def _only_one(data: Path) -> Iterator[bool]:
+    """Say whether this is the only one for a folder; it is for as long as the block runs, or the process lives."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "up.lock").open("w") as file:
+        yield _locked(file)
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""The job `cluster-health`: how each cluster is, once a minute, and what has changed since the last look."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as runtime
+from prefect.states import Completed
+from pydantic import BaseModel, ConfigDict, Field
+
+from redrive.config import Config
+from tasks.health import forget_old_runs, look_at_clusters, show, tell_changes
+from tasks.health_report import headline
+
+JOB = "cluster-health"
+
+
+class Look(BaseModel):
+    """Which clusters to look at."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clusters: Annotated[
+        list[str], Field(title="Clusters", description="By their names in the settings. Empty: all of them.")
+    ] = []
+
+
+def _run_name() -> str:
+    return ", ".join(Look.model_validate(runtime.parameters["look"]).clusters) or "all clusters"
+
+
+@flow(name=JOB, flow_run_name=_run_name, persist_result=False, timeout_seconds=50)
+def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing changes it)
+    """Look at each cluster, show what was found in its artifact, and tell whoever listens what has changed.
+
+    Reads only. What does not answer in time is shown as not known; it delays the rest by a few seconds at most. It may
+    be cancelled, killed or run twice at once.
+
+    Args:
+        look: Which clusters to look at.
+    """
+    config = Config.load()
+    clusters = [config.cluster(name).name for name in look.clusters or sorted(config.clusters)]
+    found = look_at_clusters(config, clusters)
+    tell_changes(config, found)
+    show(found)
+    forget_old_runs()
+    worst = sorted(found.healths, key=lambda health: ("unavailable", "unwell", "well").index(health.verdict))
+    return Completed(message="; ".join(headline(health) for health in worst) or "there are no clusters")

@@ -1,0 +1,45 @@
+"""Finding out where the letters of a cluster can go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from redrive.deadletters.judging.targets import NO_SCHEMA, NO_TOPIC, OTHER_CLUSTER, TOPIC_GONE, Targets
+from redrive.errors import SchemaError, UnknownTopicError
+from redrive.pump.readback import partition_count
+from redrive.schemas import SchemaRegistry
+
+if TYPE_CHECKING:
+    from redrive.config import Config
+
+
+def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics: Iterable[str]) -> Targets:
+    """Find out where letters of a cluster can go.
+
+    Args:
+        config: the platform.
+        registry: has the main topics' schemas; the latest version of each is the one to encode with.
+        cluster: on which the letters stand. What is published goes into one transaction with what is left behind there:
+            so only its own topics can be published to.
+        topics: the letters' main topics.
+
+    Raises:
+        UnavailableError: the cluster or the registry does not answer.
+    """
+    targets: Targets = {}
+    client = config.cluster(cluster).client_config()
+    for topic in topics:
+        if topic not in config.topics:
+            targets[topic] = NO_TOPIC
+        elif config.topic(topic).cluster != cluster:
+            targets[topic] = OTHER_CLUSTER
+        else:
+            try:
+                partition_count(client, topic)
+                targets[topic] = registry.writer(topic)
+            except UnknownTopicError:
+                targets[topic] = TOPIC_GONE
+            except SchemaError:
+                targets[topic] = NO_SCHEMA
+    return targets

@@ -1,0 +1,190 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from redrive.config import Config
+from redrive.config.gateway import GatewayConfig, TokensConfig
+from redrive.dispatch import DispatchSettings
+from redrive.gateway import cloud_events, description
+from redrive.gateway.authentication import Authentication
+from redrive.gateway.bodies import read_body
+from redrive.gateway.draining import Draining
+from redrive.gateway.exchange import Exchange, Exchanges
+from redrive.gateway.issuer_keys import IssuerKeys, from_file, from_url
+from redrive.gateway.problems import Problem, not_granted
+from redrive.gateway.publishing import Outcome, Publisher
+from redrive.gateway.quotas import Quotas
+from redrive.gateway.reception import Reception
+from redrive.gateway.tokens import Tokens
+from redrive.producer import EventProducer
+
+CLOSE_WITHIN = 10.0
+"""Seconds that the producer gets at the end for what is not acknowledged."""
+
+
+def create_app(config: Config) -> FastAPI:
+    """Make the application; it opens its producer when its server starts it, and closes it at the end.
+
+    Raises:
+        ConfigError: the settings have no gateway.
+    """
+    settings = config.door()
+    door = _Door(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with door.open(config):
+            yield
+
+    app = FastAPI(
+        title="Events",
+        description=description.TEXT,
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        openapi_tags=[],
+    )
+    app.add_middleware(Exchanges)
+    app.add_exception_handler(Problem, _as_problem)
+    app.add_exception_handler(HTTPException, _as_problem)
+    app.add_api_route("/v1/events/{type}", door.receive, methods=["POST"], **description.receive(settings.max_batch))
+    app.add_api_route("/livez", _live, methods=["GET"], **description.health("Whether the process serves."))
+    app.add_api_route(
+        "/readyz", door.ready, methods=["GET"], **description.health("Whether to send requests here.", drains=True)
+    )
+    description.complete(app)
+    return app
+
+
+class _Door:
+    """All that answers requests."""
+
+    def __init__(self, settings: GatewayConfig) -> None:
+        self._settings = settings
+        self._quotas = Quotas(settings)
+        self._draining = Draining(settings.drain)
+        self._authentication: Authentication
+        self._reception: Reception
+
+    @asynccontextmanager
+    async def open(self, config: Config) -> AsyncIterator[None]:
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            tokens = await _tokens(settings.tokens, config.folder, stack) if settings.tokens else None
+            self._authentication = Authentication(settings, tokens)
+            producer = await asyncio.to_thread(_producer, config, settings)
+            stack.push_async_callback(asyncio.to_thread, producer.close, CLOSE_WITHIN)
+            publisher = Publisher(producer, set(settings.types.values()))
+            stack.push_async_callback(asyncio.to_thread, publisher.close)
+            self._reception = Reception(settings, publisher)
+            stack.push_async_callback(self._reception.finish)
+            self._draining.listen()
+            yield
+
+    async def receive(self, type: str, request: Request) -> Response:
+        exchange: Exchange = request.state.exchange
+        exchange.partner = partner = await self._authentication.partner(request)
+        if type not in self._settings.partners[partner].types:
+            raise not_granted()
+        exchange.event_type = type
+        self._quotas.take(partner, 1)
+        media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media not in (cloud_events.SINGLE, cloud_events.BATCH):
+            accepted = {"Accept-Post": f"{cloud_events.SINGLE}, {cloud_events.BATCH}"}
+            detail = f"send {cloud_events.SINGLE}, or {cloud_events.BATCH}"
+            raise Problem(415, "media-type", detail, headers=accepted)
+        body = await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout)
+        if media == cloud_events.SINGLE:
+            return await self._one(exchange, cloud_events.parse_one(body))
+        most = min(self._settings.max_batch, self._quotas.largest(partner))
+        batch = cloud_events.parse_batch(body, most)
+        self._quotas.take(partner, len(batch), held=1)
+        return await self._several(exchange, batch)
+
+    async def ready(self) -> Response:
+        if self._draining.begun:
+            return _json({"status": "draining"}, 503)
+        return _json({"status": "ready"}, 200)
+
+    async def _one(self, exchange: Exchange, given: Any) -> Response:
+        ((event, outcome),) = await self._take(exchange, [given])
+        if outcome is not None:
+            raise outcome
+        return _json(event, 202)
+
+    async def _several(self, exchange: Exchange, batch: list[Any]) -> Response:
+        results = [
+            event | ({"status": 202} if outcome is None else {"status": outcome.status, "problem": outcome.as_json()})
+            for event, outcome in await self._take(exchange, batch)
+        ]
+        return _json({"events": results}, 207 if exchange.refused else 202)
+
+    async def _take(self, exchange: Exchange, given: list[Any]) -> list[tuple[dict[str, Any], Outcome]]:
+        events: list[cloud_events.PartnerEvent | Problem] = []
+        for each in given:
+            try:
+                events.append(cloud_events.check_event(each, exchange.partner, exchange.event_type))
+            except Problem as problem:
+                events.append(problem)
+        outcomes = await self._reception.take(exchange.partner, exchange.event_type, events)
+        exchange.events, exchange.refused = len(events), sum(outcome is not None for outcome in outcomes)
+        return [(_named(each), outcome) for each, outcome in zip(given, outcomes, strict=True)]
+
+
+def _named(given: Any) -> dict[str, Any]:
+    """Return what an event is known by to its sender, as far as it has given that."""
+    known = given if isinstance(given, dict) else {}
+    return {name: text if isinstance(text := known.get(name), str) else None for name in ("id", "source")}
+
+
+def _producer(config: Config, settings: GatewayConfig) -> EventProducer:
+    dispatch = DispatchSettings(
+        gate_refresh=config.standby.gate_refresh,
+        publish_timeout=settings.answer_within,
+        block_timeout=min(5.0, settings.answer_within),
+    )
+    return EventProducer(settings.name, config, topics=set(settings.types.values()), settings=dispatch)
+
+
+async def _tokens(settings: TokensConfig, folder: Path, stack: AsyncExitStack) -> Tokens:
+    if "://" in settings.jwks:
+        client = await stack.enter_async_context(httpx2.AsyncClient())
+        fetch = from_url(settings.jwks, client)
+    else:
+        fetch = from_file(folder / settings.jwks)
+    return Tokens(settings, IssuerKeys(settings.jwks, fetch))
+
+
+async def _live() -> Response:
+    return _json({"status": "live"}, 200)
+
+
+async def _as_problem(request: Request, error: Exception) -> Response:
+    match error:
+        case Problem():
+            problem = error
+        case HTTPException(status_code=405):
+            problem = Problem(405, "method", "this method is not taken here", headers=error.headers)
+        case HTTPException(status_code=404):
+            problem = Problem(404, "not-found", "there is nothing here")
+        case _:
+            problem = Problem(400, "malformed", "the request can't be read")
+    exchange: Exchange = request.state.exchange
+    return problem.response(exchange.request_id)
+
+
+def _json(content: Any, status: int) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

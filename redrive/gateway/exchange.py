@@ -1,0 +1,100 @@
+"""Around each request: its id, its line in the log, its part in the metrics, and an answer whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+import uuid
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from redrive.gateway.metrics import REQUESTS, SECONDS
+from redrive.gateway.problems import Problem
+
+access_log = logging.getLogger("redrive.gateway.access")
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+HEALTH = frozenset({"/livez", "/readyz"})
+_GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of one request so far: what its line in the log tells, and nothing that was sent.
+
+    Attributes:
+        request_id: the sender's, or one made here.
+        partner: once it is known.
+        event_type: once it is known that the partner may publish it.
+        events: how many it has.
+        refused: how many of them were not accepted.
+        status: of the answer.
+    """
+
+    request_id: str
+    partner: str = ""
+    event_type: str = ""
+    events: int = 0
+    refused: int = 0
+    status: int = 0
+
+
+class Exchanges:
+    """ASGI middleware: keeps an `Exchange` for each request, in ``request.state.exchange``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        exchange = Exchange(given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope.setdefault("state", {})["exchange"] = exchange
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = exchange.request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as error:
+            # Without the error's text, which may quote what was sent.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("request %s: unexpected %s\n%s", exchange.request_id, type(error).__name__, where)  # noqa: TRY400
+            if exchange.status:
+                raise
+            problem = Problem(500, "internal", "something went wrong here; the request's id helps to find out what")
+            await problem.response(exchange.request_id)(scope, receive, answer)
+        finally:
+            if scope["path"] not in HEALTH:
+                _note(exchange, time.perf_counter() - started, scope["method"])
+
+
+def _note(exchange: Exchange, seconds: float, method: str) -> None:
+    REQUESTS.labels(exchange.partner, str(exchange.status)).inc()
+    SECONDS.observe(seconds)
+    access_log.info(
+        "%s %s status=%d partner=%s type=%s events=%d refused=%d ms=%.1f",
+        exchange.request_id,
+        method if method in _METHODS else "?",
+        exchange.status,
+        exchange.partner or "-",
+        exchange.event_type or "-",
+        exchange.events,
+        exchange.refused,
+        seconds * 1_000,
+    )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})

@@ -1,0 +1,70 @@
+"""What has changed since the last look: the events that tell of it, by name and shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from redrive.health.facts import Standby
+from redrive.health.judging import Health
+from redrive.ledger import Look
+
+UNAVAILABLE = "redrive.cluster.unavailable"
+"""Events of a cluster's topics can't be published any more."""
+RECOVERED = "redrive.cluster.recovered"
+"""They can be published again."""
+UNWELL = "redrive.cluster.unwell"
+"""Something else is wrong, and was not before."""
+BACKLOG = "redrive.standby.backlog"
+"""Events wait in the standby store of a cluster that takes events, and that has not just recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An event about a cluster.
+
+    Attributes:
+        name: one of those above.
+        payload: ``cluster``, ``verdict`` (now), ``before`` (the last verdict; None at the first look), ``reasons``
+            (what and way out of each); of a backlog also ``events``, ``lanes`` and ``oldest``.
+    """
+
+    name: str
+    payload: dict[str, Any]
+
+
+def look_of(health: Health, before: Look | None) -> Look:
+    """Give what is to be remembered of a look."""
+    facts = health.facts
+    since = before.since if before is not None and before.verdict == health.verdict else facts.at
+    lags = {lag.group: lag.events for lag in facts.lags} if isinstance(facts.lags, tuple) else {}
+    return Look(facts.cluster, facts.at, health.verdict, since, health.backlog, lags)
+
+
+def changes(before: Look | None, health: Health) -> list[Change]:
+    """Say what is new since the last look; None: there was none, and then what is bad is new."""
+    was, now = before.verdict if before else None, health.verdict
+    names = []
+    if was != now and now == "unavailable":
+        names.append(UNAVAILABLE)
+    if was == "unavailable" and now != "unavailable":
+        names.append(RECOVERED)
+    if was != now and now == "unwell":
+        names.append(UNWELL)
+    if health.backlog and not (before and before.backlog) and RECOVERED not in names:
+        names.append(BACKLOG)
+    return [Change(name, _payload(name, was, health)) for name in names]
+
+
+def _payload(name: str, was: str | None, health: Health) -> dict[str, Any]:
+    standby, payload = health.facts.standby, dict[str, Any]()
+    if name == BACKLOG and isinstance(standby, Standby):
+        oldest = None if standby.oldest is None else standby.oldest.isoformat()
+        payload = {"events": standby.events, "lanes": standby.diverted, "oldest": oldest}
+    return {
+        "cluster": health.facts.cluster,
+        "verdict": health.verdict,
+        "before": was,
+        "reasons": [{"what": reason.what, "way_out": reason.way_out} for reason in health.reasons],
+        **payload,
+    }

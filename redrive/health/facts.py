@@ -1,0 +1,140 @@
+"""`Facts`: what is known of a cluster's health at one moment. What did not answer says why, and hides nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from redrive.ledger.runs import Hold, LastRun
+from redrive.partitions.state import BrokerState, Key, LogDirs, Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """In place of what did not answer in time, or refused to.
+
+    Attributes:
+        reason: why.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """Brokers and partitions.
+
+    Attributes:
+        brokers: those that the cluster knows, and those that only replicas name, which are down.
+        controller: id of the active controller; None if the cluster does not say.
+        partitions, leaders: how many there are; how many each broker leads.
+        topics: names of all topics.
+        without_leader, under_min_isr, under_replicated: see `redrive.partitions.picture.Picture`.
+        moving: partitions with a reassignment under way.
+    """
+
+    brokers: Mapping[int, BrokerState]
+    controller: int | None
+    partitions: int
+    leaders: Mapping[int, int]
+    topics: frozenset[str]
+    without_leader: tuple[Key, ...]
+    under_min_isr: tuple[Key, ...]
+    under_replicated: tuple[Key, ...]
+    moving: tuple[Key, ...]
+
+    @property
+    def down(self) -> list[int]:
+        """Ids of the brokers that do not serve."""
+        return sorted(id_ for id_, broker in self.brokers.items() if not broker.up)
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """What brokers say of their disks, and how replication is throttled.
+
+    Attributes:
+        log_dirs: by broker id; see `redrive.partitions.state.LogDirs`.
+        throttles: in force.
+    """
+
+    log_dirs: Mapping[int, LogDirs]
+    throttles: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far behind a consumer group is.
+
+    Attributes:
+        group: its id.
+        events: how many wait for it, over all partitions that it has committed for.
+        topics: how many topics those are.
+        members: how many consumers are in it; None if not known.
+    """
+
+    group: str
+    events: int
+    topics: int
+    members: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """What waits in the standby store.
+
+    Attributes:
+        lanes, diverted: how many there are, and how many do not go to Kafka now.
+        events, bytes: what waits.
+        oldest: when the oldest was accepted; None if nothing waits.
+    """
+
+    lanes: int
+    diverted: int
+    events: int
+    bytes: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the ledger says.
+
+    Attributes:
+        letters: open dead letters by reason, most first.
+        debts: settings that a job has changed and not yet restored, by the id of the operation.
+        holds: what jobs hold on the cluster.
+        runs: the last run of each job on it, newest first.
+    """
+
+    letters: Mapping[str, int]
+    debts: Mapping[str, int]
+    holds: tuple[Hold, ...]
+    runs: tuple[LastRun, ...]
+
+    def at_work(self, job: str) -> bool:
+        """Whether a run of a job is under way."""
+        return any(run.job == job and run.status == "running" for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it.
+
+    Attributes:
+        cluster: its name.
+        at: when it was looked at.
+        seconds: how long the look took.
+        ours: topics that the settings have on it.
+    """
+
+    cluster: str
+    at: datetime
+    seconds: float
+    ours: frozenset[str]
+    state: ClusterState | Unknown
+    disks: Disks | Unknown
+    lags: tuple[Lag, ...] | Unknown
+    standby: Standby | Unknown
+    books: Books | Unknown

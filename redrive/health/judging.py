@@ -1,0 +1,186 @@
+"""`judge`: from facts to a verdict, with each reason for it and the way out. A pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Standby, Unknown
+from redrive.partitions.state import Key
+
+Verdict = Literal["well", "unwell", "unavailable"]
+"""``unavailable``: events of a topic of the settings can't be published. ``unwell``: something else is wrong."""
+
+REPLAY = "standby-replay"
+LEAST_FREE = 0.1
+"""Part of a broker's disk that is to be free."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a cluster is not well.
+
+    Attributes:
+        what: what is wrong.
+        way_out: what to do about it.
+        verdict: what it makes of the cluster.
+    """
+
+    what: str
+    way_out: str
+    verdict: Verdict = "unwell"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A cluster's health.
+
+    Attributes:
+        facts: what it is judged by.
+        reasons: what is wrong, the worst first; none: it is well.
+    """
+
+    facts: Facts
+    reasons: tuple[Reason, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, which is that of the worst reason."""
+        return self.reasons[0].verdict if self.reasons else "well"
+
+    @property
+    def backlog(self) -> bool:
+        """Whether events wait in the standby store though the cluster takes events."""
+        standby = self.facts.standby
+        return self.verdict != "unavailable" and isinstance(standby, Standby) and standby.diverted > 0
+
+
+def judge(facts: Facts) -> Health:
+    """Judge a cluster by what is known of it. Lag and dead letters are shown and not judged: no number fits all."""
+    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_books(facts)]
+    # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.
+    return Health(facts, tuple(sorted(reasons, key=lambda reason: reason.verdict != "unavailable")))
+
+
+def _state(facts: Facts) -> Iterator[Reason]:
+    state, name = facts.state, facts.cluster
+    if isinstance(state, Unknown):
+        yield Reason(
+            f"it does not answer: {state.reason}",
+            "start its brokers, or mend the network or what it is asked with; producers store events meanwhile, and "
+            "their replay starts by itself when it is back",
+            "unavailable",
+        )
+        return
+    yield from _unwritable(facts.ours, state)
+    if state.down:
+        are, named = "is" if len(state.down) == 1 else "are", ", ".join(map(str, state.down))
+        yield Reason(
+            f"{len(state.down)} of {len(state.brokers)} brokers {are} down: {named}",
+            f"start them; one that is gone for good: `redrive run partition-rebalance --goal drain_brokers "
+            f"--cluster {name} --broker {state.down[0]}`",
+        )
+    others = [key for key in state.without_leader if key[0] not in facts.ours]
+    if others:
+        yield Reason(f"{_some(others)} without a leader", "start the brokers that have its replicas")
+    elif state.under_replicated and not state.down:
+        yield Reason(
+            f"{_some(state.under_replicated)} under-replicated",
+            "followers catch up by themselves; if it stays, look at the disks, the network and throttles: "
+            f"`redrive cluster show {name}`",
+        )
+    if missing := sorted(facts.ours - state.topics):
+        yield Reason(f"{_names(missing)} of the settings not there", "make what is missing: `redrive topics apply`")
+
+
+def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
+    offline = [key for key in state.without_leader if key[0] in ours]
+    if offline:
+        yield Reason(
+            f"{_some(offline)} without a leader: producers store their events",
+            "start the brokers that have its replicas",
+            "unavailable",
+        )
+    under = [key for key in state.under_min_isr if key[0] in ours and key not in state.without_leader]
+    if under:
+        yield Reason(
+            f"{_some(under)} under min ISR: producers store their events",
+            "start the brokers that are down, or wait until followers have caught up",
+            "unavailable",
+        )
+
+
+def _disks(facts: Facts) -> Iterator[Reason]:
+    if isinstance(facts.disks, Unknown):
+        if not isinstance(facts.state, Unknown):
+            yield Reason(f"its disks are not known: {facts.disks.reason}", f"`redrive cluster show {facts.cluster}`")
+        return
+    full = [id_ for id_, free in sorted(free_by_broker(facts.disks).items()) if free < LEAST_FREE]
+    if full:
+        yield Reason(
+            f"less than {LEAST_FREE:.0%} of the disk is free on broker {', '.join(map(str, full))}",
+            "make disks larger, shorten retention, or move partitions: `redrive run partition-rebalance --cluster "
+            f"{facts.cluster}`",
+        )
+    for id_, each in sorted(facts.disks.log_dirs.items()):
+        if each.unknown:
+            yield Reason(f"broker {id_} does not tell of its disks: {each.unknown}", "look at the broker's log")
+
+
+def free_by_broker(disks: Disks) -> dict[int, float]:
+    """Give the part of its disk that is free, by broker, of those that say it."""
+    return {
+        id_: each.usable / each.total for id_, each in disks.log_dirs.items() if each.usable is not None and each.total
+    }
+
+
+def _standby(facts: Facts) -> Iterator[Reason]:
+    standby, books = facts.standby, facts.books
+    if isinstance(standby, Unknown):
+        yield Reason(
+            f"the standby store does not answer: {standby.reason}",
+            "mend it first: an outage of the cluster would now be one of its producers",
+        )
+        return
+    if not standby.diverted or isinstance(facts.state, Unknown):
+        return
+    replaying = isinstance(books, Books) and books.at_work(REPLAY)
+    if not replaying and not any(reason.verdict == "unavailable" for reason in _state(facts)):
+        yield Reason(
+            f"{standby.events:,} events wait in {standby.diverted} lanes of the standby store; no replay is at work",
+            f"one starts by itself; at once: `redrive run standby-replay --cluster {facts.cluster}`",
+        )
+
+
+def _books(facts: Facts) -> Iterator[Reason]:
+    books = facts.books
+    if isinstance(books, Unknown):
+        yield Reason(f"the ledger does not answer: {books.reason}", "mend it: no job can run without it")
+        return
+    running = {run.id for run in books.runs if run.status == "running"} | {hold.operation for hold in books.holds}
+    left = sum(count for operation, count in books.debts.items() if operation not in running)
+    if left:
+        yield Reason(
+            f"{left} settings are still as a job left them that has ended",
+            f"`redrive debts settle {facts.cluster}`",
+        )
+    for run in books.runs:
+        if run.status == "failed":
+            yield Reason(
+                f"the last {run.job} has failed",
+                f"`redrive operations show {run.id[:8]}`" + (f", or {run.run_url}" if run.run_url else ""),
+            )
+
+
+def _some(keys: Sequence[Key]) -> str:
+    names = ", ".join(f"{topic}/{number}" for topic, number in keys[:_SHOWN])
+    more = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
+    return f"{names}{more} {'is' if len(keys) == 1 else 'are'}"
+
+
+def _names(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _SHOWN:,} more topics" if len(every) > _SHOWN else ""
+    return f"{', '.join(every[:_SHOWN])}{more} {'is' if len(every) == 1 else 'are'}"

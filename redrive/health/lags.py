@@ -1,0 +1,65 @@
+"""How far behind consumer groups are."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+
+from redrive.config import Cluster
+from redrive.errors import UnavailableError
+from redrive.health.facts import Lag
+from redrive.pump.readback import LATEST, admin_client, ask_leaders, cluster_name, offset_reader
+
+MOST_GROUPS = 500
+"""So many groups are asked about, by name; each is a request of its own."""
+
+
+def read_lags(cluster: Cluster, timeout: float) -> tuple[Lag, ...]:
+    """Give each group that has committed offsets, those furthest behind first.
+
+    Ends are those of what is committed, since that is what consumers see. Partitions without a leader, which can't say
+    where they end, and those of deleted topics don't count.
+
+    Raises:
+        UnavailableError: the cluster does not answer in time, or refuses to say.
+    """
+    client = cluster.client_config()
+    admin, named = admin_client(client), f"Kafka {cluster_name(client)}"
+    try:
+        listed = admin.list_consumer_groups(request_timeout=timeout).result()
+        names = sorted(group.group_id for group in listed.valid)[:MOST_GROUPS]
+        if not names:
+            return ()
+        described = admin.describe_consumer_groups(names, request_timeout=timeout)
+        # All at once: one request can ask about one group only.
+        asked = {
+            name: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=timeout)[name]
+            for name in names
+        }
+        committed = {name: _committed(future) for name, future in asked.items()}
+        topics = admin.list_topics(timeout=timeout).topics
+        led = {(topic, number) for topic, about in topics.items() for number, partition in about.partitions.items()
+               if partition.leader >= 0}  # fmt: skip
+        places = {place for offsets in committed.values() for place in offsets} & led
+        wanted = [TopicPartition(*place, LATEST) for place in sorted(places)]
+        ends = ask_leaders(offset_reader(client, committed=True), wanted, timeout) if wanted else {}
+        found = [
+            Lag(
+                name,
+                sum(max(0, ends[place] - offset) for place, offset in offsets.items() if place in ends),
+                len({topic for topic, _ in offsets}),
+                len(described[name].result().members),
+            )
+            for name, offsets in committed.items()
+            if offsets
+        ]
+    except KafkaException as error:
+        raise UnavailableError(named, f"lag of consumer groups: {error.args[0].str()}") from error
+    return tuple(sorted(found, key=lambda lag: (-lag.events, lag.group)))
+
+
+def _committed(future: Future[Any]) -> dict[tuple[str, int], int]:
+    partitions = future.result().topic_partitions
+    return {(each.topic, each.partition): each.offset for each in partitions if each.offset >= 0}

@@ -1,0 +1,166 @@
+"""Looking at clusters: all of them at once, each system once, and none for longer than it may take."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from redrive.config import Cluster, Config
+from redrive.deadletters.selection import Selection
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Unknown
+from redrive.health.lags import read_lags
+from redrive.health.within import Asked
+from redrive.ledger import Ledger
+from redrive.partitions.picture import (
+    read_min_isr,
+    read_throttles,
+    under_min_isr,
+    under_replicated,
+    without_leader,
+)
+from redrive.partitions.reader import PartitionReader
+from redrive.partitions.state import BrokerState
+from redrive.standby.drain import open_store
+from redrive.standby.survey import survey
+
+PATIENCE = 4.0
+"""Seconds for which one question to a cluster is asked again."""
+LIMIT = 8.0
+"""Seconds that a look may take in all. What has not answered by then is unknown."""
+RECENT = timedelta(days=1)
+"""How far back the last run of a job is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """What is asked about one cluster; each by a thread of its own."""
+
+    cluster: str
+    ours: frozenset[str]
+    state: Asked[ClusterState]
+    disks: Asked[Disks]
+    lags: Asked[tuple[Lag, ...]]
+    standby: Asked[Standby]
+    books: Asked[Books]
+
+
+def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[Facts]:
+    """Look at clusters, in their order. A system that does not answer makes one part unknown, and delays no other.
+
+    Args:
+        config: the platform.
+        clusters: their names.
+        limit: seconds that all of it may take.
+    """
+    at, began = datetime.now(UTC), time.monotonic()
+    questions = [_ask(config, config.cluster(name)) for name in clusters]
+    found = []
+    for asked in questions:
+        left = partial(_left, began + limit)
+        facts = (
+            asked.state.answer(left()), asked.disks.answer(left()), asked.lags.answer(left()),
+            asked.standby.answer(left()), asked.books.answer(left()),
+        )  # fmt: skip
+        found.append(Facts(asked.cluster, at, time.monotonic() - began, asked.ours, *facts))
+    return found
+
+
+def _left(deadline: float) -> float:
+    return deadline - time.monotonic()
+
+
+def _ask(config: Config, cluster: Cluster) -> _Questions:
+    name = cluster.name
+    return _Questions(
+        name,
+        frozenset(topic.name for topic in config.topics_of(name)),
+        Asked(lambda: read_state(cluster)),
+        Asked(lambda: read_disks(cluster)),
+        Asked(lambda: read_lags(cluster, PATIENCE)),
+        Asked(lambda: read_standby(config, name)),
+        Asked(lambda: read_books(config, name)),
+    )
+
+
+def read_state(cluster: Cluster) -> ClusterState:
+    """Ask a cluster about its brokers and partitions.
+
+    Raises:
+        UnavailableError: it does not answer.
+        RefusedByClusterError: it answers, and says no.
+    """
+    with PartitionReader(cluster, PATIENCE) as reader:
+        brokers, partitions, ongoing = reader.brokers(), reader.partitions(), reader.ongoing()
+        topics = frozenset(topic for topic, _ in partitions)
+        min_isr, controller = read_min_isr(reader, topics), reader.controller()
+    named = {id_ for partition in partitions.values() for id_ in partition.replicas}
+    missing = {id_: BrokerState(id_, None, up=False) for id_ in named - brokers.keys()}
+    return ClusterState(
+        brokers=dict(sorted((brokers | missing).items())),
+        controller=controller,
+        partitions=len(partitions),
+        leaders=Counter(partition.leader for partition in partitions.values() if partition.leader is not None),
+        topics=topics,
+        without_leader=without_leader(partitions),
+        under_min_isr=under_min_isr(partitions, min_isr),
+        under_replicated=under_replicated(partitions, ongoing),
+        moving=tuple(ongoing),
+    )
+
+
+def read_disks(cluster: Cluster) -> Disks:
+    """Ask brokers about their disks and throttles.
+
+    Raises:
+        UnavailableError: the cluster does not answer. (A broker that does not says so in its `LogDirs`.)
+        RefusedByClusterError: it answers, and says no.
+    """
+    with PartitionReader(cluster, PATIENCE) as reader:
+        up = [id_ for id_, broker in reader.brokers().items() if broker.up]
+        topics = {topic for topic, _ in reader.partitions()}
+        return Disks(reader.log_dirs(up), read_throttles(reader, up, topics))
+
+
+def read_standby(config: Config, cluster: str) -> Standby:
+    """Count what waits for a cluster in the standby store.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    lanes = survey(open_store(config), cluster)
+    oldest = min((lane.oldest for lane in lanes if lane.oldest is not None), default=None)
+    return Standby(
+        lanes=len(lanes),
+        diverted=sum(not lane.is_open for lane in lanes),
+        events=sum(lane.events for lane in lanes),
+        bytes=sum(lane.bytes for lane in lanes),
+        oldest=None if oldest is None else datetime.fromtimestamp(oldest / 1000, UTC),
+    )
+
+
+def read_books(config: Config, cluster: str) -> Books:
+    """Ask the ledger about a cluster.
+
+    Raises:
+        UnavailableError: its database does not answer.
+        ConfigError: it is of a newer version of Redrive.
+    """
+    with Ledger.open(config.ledger_url()) as ledger:
+        letters: Counter[str] = Counter()
+        for group in ledger.letters.groups(Selection(clusters=[cluster])):
+            letters[group.reason] += group.letters
+        return Books(
+            letters=dict(letters.most_common()),
+            debts=Counter(debt.operation_id for debt in ledger.debts.owed(cluster)),
+            holds=ledger.held_on(cluster),
+            runs=ledger.last_runs(cluster, datetime.now(UTC) - RECENT),
+        )
+
+
+def is_known(part: object) -> bool:
+    """Whether a part of the facts is known."""
+    return not isinstance(part, Unknown)

@@ -1,0 +1,70 @@
+"""Looks: how each cluster was found when it was looked at last. One row a cluster, changed in place; no history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from redrive.ledger.database import Database
+from redrive.ledger.models import Base
+
+
+class LookRow(Base):
+    """See `Look`."""
+
+    __tablename__ = "looks"
+
+    cluster: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    verdict: Mapped[str]
+    since: Mapped[datetime]
+    backlog: Mapped[bool]
+    lags: Mapped[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a cluster was found.
+
+    Attributes:
+        at: when it was looked at.
+        verdict: what it was.
+        since: when that verdict was first given; it has been the same since.
+        backlog: events waited in the standby store though the cluster took events.
+        lags: consumer group → events that waited for it.
+    """
+
+    cluster: str
+    at: datetime
+    verdict: str
+    since: datetime
+    backlog: bool = False
+    lags: dict[str, int] = field(default_factory=dict)
+
+
+class Looks:
+    """The ledger's looks; get it as `Ledger.looks`. Safe to use as the ledger is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last(self, cluster: str) -> Look | None:
+        """Give the last look at a cluster; None if there was none."""
+        with self._database.reading() as session:
+            row = session.get(LookRow, cluster)
+        return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags) if row else None
+
+    def enter(self, look: Look) -> None:
+        """Enter a look, unless a later one is there already."""
+        with self._database.writing() as session:
+            row = session.get(LookRow, look.cluster)
+            if row is not None and row.at >= look.at:
+                return
+            if row is None:
+                row = LookRow(cluster=look.cluster)
+                session.add(row)
+            row.at, row.verdict, row.since = look.at, look.verdict, look.since
+            row.backlog, row.lags = look.backlog, look.lags

@@ -1,0 +1,132 @@
+"""Who is told: Prefect's automations on a real server, and a webhook that hears what they send."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from prefect import flow
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Failed
+
+from deployments.automations import PREFIX, apply
+from deployments.local.stack import Stack
+from redrive.errors import ConfigError
+from redrive.health.changes import UNAVAILABLE
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("automations")]
+
+
+class Pager:
+    """A webhook that notes the subjects and texts that it is sent."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+        pager = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                pager.heard.append((body["subject"], body["body"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def wait_for(self, subject: str, seconds: float = 60) -> str:
+        deadline = time.monotonic() + seconds
+        while not (bodies := [body for heard, body in self.heard if subject in heard]):
+            assert time.monotonic() < deadline, f"nothing about {subject!r}; heard: {self.heard}"
+            time.sleep(0.2)
+        return bodies[0]
+
+
+@pytest.fixture
+def prefect(stack: Stack) -> Iterator[SyncPrefectClient]:
+    api = stack.environment()["PREFECT_API_URL"]
+    with temporary_settings(updates={PREFECT_API_URL: api}), SyncPrefectClient(api) as client:
+        yield client
+
+
+@pytest.fixture
+def pager() -> Iterator[Pager]:
+    pager = Pager()
+    yield pager
+    pager.server.shutdown()
+    pager.server.server_close()
+
+
+@pytest.fixture
+def block(prefect: SyncPrefectClient, pager: Pager) -> Iterator[str]:
+    """A block of Prefect that sends to the pager; what uses it goes again at the end."""
+    name = f"pager-{uuid.uuid4().hex[:8]}"
+    sent = {"subject": "{{subject}}", "body": "{{body}}"}
+    CustomWebhookNotificationBlock(name=name, url=pager.url, json_data=sent).save(name)
+    yield f"custom-webhook/{name}"
+    apply(prefect, None)
+
+
+@flow(name="standby-replay")
+def a_job() -> None:
+    pass
+
+
+@flow(name="cluster-health")
+def a_look() -> None:
+    pass
+
+
+def test_people_are_told_of_failed_jobs_of_clusters_that_are_gone_and_of_silence(
+    prefect: SyncPrefectClient, pager: Pager, block: str
+) -> None:
+    assert len(apply(prefect, block, silence=timedelta(seconds=10))) == 3
+    time.sleep(2)  # the server's triggers learn of new automations through its own queue
+    looked = prefect.create_flow_run(a_look, tags=["redrive"])
+    prefect.set_flow_run_state(looked.id, Completed(), force=True)
+    good = prefect.create_flow_run(a_job, tags=["redrive"], name="a good one")
+    prefect.set_flow_run_state(good.id, Completed(message="proved"), force=True)
+    foreign = prefect.create_flow_run(a_job, tags=["other"], name="not ours")
+    prefect.set_flow_run_state(foreign.id, Failed(message="not ours"), force=True)
+    bad = prefect.create_flow_run(a_job, tags=["redrive"], name="run all")
+    prefect.set_flow_run_state(bad.id, Failed(message="failed: 3 events are lost"), force=True)
+    cluster = f"east-{uuid.uuid4().hex[:6]}"
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": UNAVAILABLE,
+        "resource": {"prefect.resource.id": f"redrive.cluster.{cluster}"},
+        "payload": {"cluster": cluster, "reasons": [{"what": "it does not answer", "way_out": "start its brokers"}]},
+    }
+    prefect.request("POST", "/events", json=[event])
+
+    assert "run all: failed: 3 events are lost" in pager.wait_for("standby-replay: Failed")
+    assert "it does not answer\n→ start its brokers" in pager.wait_for(f"cluster {cluster} is unavailable")
+    assert "Is a worker running?" in pager.wait_for("clusters are not looked at")
+    assert not [body for _, body in pager.heard if "a good one" in body or "not ours" in body]
+
+
+def test_they_are_made_once_follow_the_settings_and_go_with_them(prefect: SyncPrefectClient, block: str) -> None:
+    def ours() -> list[str]:
+        return sorted(each.name for each in prefect.read_automations() if each.name.startswith(PREFIX))
+
+    names = apply(prefect, block)
+    assert sorted(apply(prefect, block)) == sorted(names) == ours()
+    assert apply(prefect, None) == [] == ours()
+
+
+def test_a_block_that_is_not_there_is_named(prefect: SyncPrefectClient) -> None:
+    with pytest.raises(ConfigError, match=r"Prefect has no block slack-webhook/nobody; make it in its UI"):
+        apply(prefect, "slack-webhook/nobody")

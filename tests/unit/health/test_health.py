@@ -1,0 +1,194 @@
+"""From facts to a verdict, and from one look to the next: what is wrong, what to do, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from redrive.health.changes import BACKLOG, RECOVERED, UNAVAILABLE, UNWELL, changes, look_of
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Unknown
+from redrive.health.judging import Health, judge
+from redrive.ledger import Look
+from redrive.ledger.runs import Hold, LastRun
+from redrive.partitions.state import BrokerState, LogDirs
+from tasks.health import artifact_key
+from tasks.health_report import headline, report_text
+
+NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
+GB = 10**9
+AWAY = Unknown("listing brokers: NoBrokersAvailable")
+
+
+def state(*, up: int = 3, down: int = 0, **more: Any) -> ClusterState:
+    brokers = {id_: BrokerState(id_, None, up=id_ <= up) for id_ in range(1, up + down + 1)}
+    given: dict[str, Any] = {
+        "controller": 1, "partitions": 12, "leaders": dict.fromkeys(range(1, up + 1), 4),
+        "topics": frozenset({"orders", "menus", "others"}), "without_leader": (), "under_min_isr": (),
+        "under_replicated": (), "moving": (),
+    }  # fmt: skip
+    return ClusterState(brokers, **given | more)
+
+
+def disks(free: float = 0.5) -> Disks:
+    return Disks({id_: LogDirs({}, 100 * GB, int(free * 100 * GB)) for id_ in (1, 2, 3)}, ())
+
+
+def run(status: str, job: str = "standby-replay", id_: str = "0b1c2d3e4f") -> LastRun:
+    return LastRun(id_, job, "run", status, None, "east", "anna", NOW, None, None)
+
+
+OPEN = Standby(lanes=6, diverted=0, events=0, bytes=0, oldest=None)
+WAITING = Standby(lanes=6, diverted=4, events=1_200, bytes=90_000, oldest=NOW - timedelta(minutes=7))
+GOOD = Facts(
+    cluster="east", at=NOW, seconds=0.4, ours=frozenset({"orders", "menus"}), state=state(), disks=disks(),
+    lags=(Lag("billing", 0, 1, 2),), standby=OPEN, books=Books({}, {}, (), ()),
+)  # fmt: skip
+
+
+def found(**parts: Any) -> Health:
+    return judge(replace(GOOD, **parts))
+
+
+def test_a_cluster_with_nothing_wrong_is_well() -> None:
+    assert found().verdict == "well"
+    assert found().reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("parts", "what", "way_out"),
+    [
+        ({"state": AWAY}, "does not answer", "start its brokers"),
+        ({"state": state(without_leader=(("orders", 3),))}, "orders/3 is without a leader", "start the brokers"),
+        ({"state": state(under_min_isr=(("orders", 3), ("menus", 0)))}, "orders/3, menus/0 are under min", "start"),
+    ],
+)
+def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
+    parts: dict[str, Any], what: str, way_out: str
+) -> None:
+    health = found(**parts)
+    assert health.verdict == "unavailable"
+    assert what in health.reasons[0].what
+    assert way_out in health.reasons[0].way_out
+
+
+@pytest.mark.parametrize(
+    ("parts", "what", "way_out"),
+    [
+        ({"state": state(up=2, down=1)}, "1 of 3 brokers is down: 3", "--goal drain_brokers"),
+        ({"state": state(without_leader=(("others", 0),))}, "others/0 is without a leader", "start"),
+        ({"state": state(under_replicated=(("orders", 1),))}, "orders/1 is under-replicated", "redrive cluster show"),
+        ({"state": state(topics=frozenset({"orders"}))}, "menus is of the settings", "redrive topics apply"),
+        ({"disks": disks(0.05)}, "less than 10% of the disk is free on broker 1, 2, 3", "retention"),
+        ({"disks": Unknown("it did not answer in time")}, "disks are not known", "redrive cluster show"),
+        ({"standby": WAITING}, "1,200 events wait in 4 lanes", "redrive run standby-replay --cluster east"),
+        ({"standby": Unknown("no answer")}, "standby store does not answer", "mend it"),
+        ({"books": Unknown("no answer")}, "ledger does not answer", "mend it"),
+        ({"books": Books({}, {"0b1c": 3}, (), ())}, "3 settings are still", "redrive debts settle east"),
+        ({"books": Books({}, {}, (), (run("failed"),))}, "standby-replay has failed", "operations show 0b1c2d3e"),
+    ],
+)
+def test_it_is_unwell_when_something_else_is_wrong(parts: dict[str, Any], what: str, way_out: str) -> None:
+    health = found(**parts)
+    assert health.verdict == "unwell"
+    assert [what in reason.what and way_out in reason.way_out for reason in health.reasons] == [True]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"standby": WAITING, "books": Books({}, {}, (), (run("running"),))},
+        {"books": Books({}, {"0b1c2d3e4f": 3}, (Hold("east", "partition-rebalance", "0b1c2d3e4f", NOW, NOW),), ())},
+        {"books": Books({"invalid-value": 7}, {}, (), (run("paused"),))},
+        {"lags": (Lag("billing", 1_000_000, 3, 0),)},
+        {"state": state(moving=(("orders", 1),))},
+    ],
+    ids=["a replay is at work", "debts of a run at work", "open letters", "lag", "moves"],
+)
+def test_what_is_being_dealt_with_or_has_no_limit_makes_nobody_unwell(parts: dict[str, Any]) -> None:
+    assert found(**parts).verdict == "well"
+
+
+def test_the_worst_comes_first() -> None:
+    health = found(state=state(up=2, down=1, without_leader=(("orders", 0),)), standby=WAITING)
+    assert [reason.verdict for reason in health.reasons] == ["unavailable", "unwell"]
+    assert not health.backlog, "while it is unavailable, events have to wait"
+
+
+def look(verdict: str, *, backlog: bool = False, ago: int = 60) -> Look:
+    return Look("east", NOW - timedelta(seconds=ago), verdict, NOW - timedelta(hours=1), backlog, {"billing": 600})
+
+
+DOWN, BROKER_DOWN = {"state": AWAY}, {"state": state(up=2, down=1)}
+
+
+@pytest.mark.parametrize(
+    ("before", "parts", "told"),
+    [
+        (None, {}, []),
+        (None, DOWN, [UNAVAILABLE]),
+        (None, BROKER_DOWN, [UNWELL]),
+        (look("well"), {}, []),
+        (look("well"), DOWN, [UNAVAILABLE]),
+        (look("unavailable"), DOWN, []),
+        (look("unavailable"), {}, [RECOVERED]),
+        (look("unavailable"), BROKER_DOWN, [RECOVERED, UNWELL]),
+        (look("unavailable"), {"standby": WAITING}, [RECOVERED, UNWELL]),
+        (look("unwell"), BROKER_DOWN, []),
+        (look("unwell"), {}, []),
+        (look("well"), {"standby": WAITING}, [UNWELL, BACKLOG]),
+        (look("unwell", backlog=True), {"standby": WAITING}, []),
+        (look("unwell", backlog=True), {}, []),
+    ],
+)
+def test_only_what_is_new_is_told(before: Look | None, parts: dict[str, Any], told: list[str]) -> None:
+    said = changes(before, found(**parts))
+    assert [change.name for change in said] == told
+    assert all(change.payload["cluster"] == "east" for change in said)
+
+
+def test_a_look_is_told_once() -> None:
+    health = found(state=AWAY)
+    kept = look_of(health, look("well"))
+    assert kept.verdict == "unavailable"
+    assert kept.since == NOW
+    assert changes(kept, health) == []
+    assert look_of(health, kept).since == NOW
+
+
+def test_an_event_says_what_is_wrong_and_how_much_waits() -> None:
+    _, backlog = changes(look("well"), found(standby=WAITING))
+    assert backlog.payload["events"] == 1_200
+    assert backlog.payload["before"] == "well"
+    assert "redrive run standby-replay" in backlog.payload["reasons"][0]["way_out"]
+
+
+def test_the_report_says_first_what_is_wrong_and_what_to_do() -> None:
+    health = found(state=state(up=2, down=1), lags=(Lag("billing", 900, 1, 0),), standby=WAITING)
+    text = report_text(health, look("unwell"))
+    assert text.startswith("## east is unwell\n\nsince 2026-11-27 02:00:00 UTC")
+    assert text.index("what to do") < text.index("### Brokers")
+    assert "| billing | 900 | +5/s | 1 | **none** |" in text
+    assert "**1,200 events**" in text
+    assert "the oldest for 7 min" in text
+
+
+def test_a_report_of_what_does_not_answer_is_no_empty_page() -> None:
+    nothing = Unknown("no answer")
+    health = found(state=AWAY, disks=nothing, lags=nothing, standby=nothing, books=nothing)
+    text = report_text(health, None)
+    assert "## east is unavailable" in text
+    assert "NoBrokersAvailable" in text
+    assert "### Brokers" not in text
+
+
+def test_a_headline_is_one_line() -> None:
+    assert headline(found()) == "east is well: 3 of 3 brokers, 12 partitions"
+    both = found(state=state(up=2, down=1), standby=WAITING)
+    assert headline(both) == "east is unwell: 1 of 3 brokers is down: 3; and 1 more reason"
+
+
+def test_an_artifact_s_key_is_one_that_prefect_takes() -> None:
+    assert artifact_key("east_2") == "cluster-health-east-2"
