@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
+    AclBinding,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -27,6 +28,7 @@ from redrive.errors import RefusedByClusterError, UnavailableError
 
 _REQUEST_TIMEOUT = 15.0  # seconds
 _logger = logging.getLogger(__name__)
+_FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 _UNAVAILABLE = {
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
@@ -117,6 +119,12 @@ class ClusterAdmin:
             altered = self._admin.incremental_alter_configs([resource], request_timeout=_REQUEST_TIMEOUT)
             altered[resource].result()
 
+    def create_acls(self, acls: Sequence[AclBinding]) -> None:
+        """Add ACLs; those that are there stay."""
+        with self._translated("adding ACLs"):
+            for future in self._admin.create_acls(list(acls), request_timeout=_REQUEST_TIMEOUT).values():
+                future.result()
+
     def wait_until_writable(self, name: str, partitions: int, timeout: float = 30.0) -> None:
         """Return when the topic is known with that many partitions, each of which has a leader."""
         deadline = time.monotonic() + timeout
@@ -139,7 +147,10 @@ class ClusterAdmin:
             cause = error.args[0]
             if cause.code() in _UNAVAILABLE:
                 raise UnavailableError(self._named, f"{doing}: {cause.str()}") from error
-            raise RefusedByClusterError(self._named, doing, cause.str()) from error
+            reason = cause.str()
+            if cause.code() in _FORBIDDEN:  # Kafka may say so by a dump of the request
+                reason = "this principal may not do that; what a role needs is given by `redrive security acls`"
+            raise RefusedByClusterError(self._named, doing, reason) from error
 
 
 def _unless_gone(described: Future[dict[str, ConfigEntry]]) -> dict[str, ConfigEntry] | None:

@@ -68,6 +68,14 @@ def event_id(of: Headers | None) -> str | None:
     return None
 
 
+def source(of: Headers | None) -> str | None:
+    """Return who made an event by its headers (the first, if repeated), or None."""
+    for name, value in of or ():
+        if name == "ce_source":
+            return value.decode(errors="replace") if value else None
+    return None
+
+
 def parse(of: Headers | None) -> Envelope:
     """Read the envelope from an event's headers."""
     found: dict[str, str] = {}

@@ -81,6 +81,20 @@ class SchemaError(RedriveError):
         super().__init__(f"schema {schema}: {reason}")
 
 
+class SchemaInUseError(RedriveError):
+    """A version of a schema may not be deleted, because something is still written with it.
+
+    Attributes:
+        subject: whose version it is.
+        version: its number.
+        uses: where it is in use, in words.
+    """
+
+    def __init__(self, subject: str, version: int, uses: Sequence[str]) -> None:
+        self.subject, self.version, self.uses = subject, version, tuple(uses)
+        super().__init__(f"{subject} version {version} stays, for it is in use: {'; '.join(uses)}")
+
+
 class LetterFormatError(RedriveError):
     """A record on a dead-letter topic is not a dead letter as Redrive writes them.
 

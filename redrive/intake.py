@@ -118,8 +118,10 @@ class Intake:
         self._asked: dict[Place, int] = {}  # to be committed, and not answered yet
         self._refusal: KafkaError | None = None
         self._complained = 0.0
+        self._shut_out = ""
         milliseconds = int(max_poll_interval * 1000)
-        config = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds, "on_commit": self._answered}
+        config: dict[str, Any] = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds}
+        config |= {"on_commit": self._answered, "error_cb": self._hear}
         config["session.timeout.ms"] = min(45_000, milliseconds)
         self._consumer = Consumer(config | dict(client_config), logger=log)
         self._consumer.subscribe(list(topics), on_revoke=self._revoked, on_lost=self._gone)
@@ -128,13 +130,16 @@ class Intake:
         """Take messages, in the order of each partition: as soon as there are any; none after ``wait`` seconds.
 
         Raises:
-            RefusedByClusterError: the group may not read.
+            RefusedByClusterError: the group may not read, or its password is wrong.
             UnknownTopicError: a topic does not exist.
         """
         self._let_go()
         first = self._consumer.poll(wait)
         if first is None:
+            if self._shut_out:
+                raise RefusedByClusterError(self._named, "letting this consumer in", self._shut_out)
             return []
+        self._shut_out = ""
         # A consume() with a timeout would wait for `limit` messages; without one it takes what has arrived.
         more = self._consumer.consume(limit - 1, 0) if limit > 1 else []
         taken = [self._taken(message) for message in (first, *more)]
@@ -256,6 +261,13 @@ class Intake:
                 return None
             held.expected = False
         return Taken(self, message, place, offset, self._losses.get(place, 0))
+
+    def _hear(self, error: KafkaError) -> None:
+        """Hear what is about no message: librdkafka tells of a wrong password in no other way, and goes on trying."""
+        if error.code() == KafkaError._AUTHENTICATION:
+            self._shut_out = error.str()
+        else:
+            self._complain("the client goes on by itself", error)
 
     def _judge(self, message: Message, error: KafkaError) -> None:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):

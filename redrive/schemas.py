@@ -38,7 +38,7 @@ _DEFAULTS["cache.latest.ttl.sec"] = 1  # else the client keeps the latest versio
 
 
 class Judged(NamedTuple):
-    """What the registry says of a schema that is to follow a subject's latest version.
+    """What the registry says of a schema that is to be a subject's next version.
 
     Attributes:
         fits: whether the subject's rule lets it. For a subject without one, Apicurio answers by ``BACKWARD``.
@@ -47,6 +47,18 @@ class Judged(NamedTuple):
 
     fits: bool
     rule: str
+
+    @property
+    def transitive(self) -> bool:
+        """Whether the rule is about all versions, and not about the latest alone."""
+        return self.rule.endswith("_TRANSITIVE")
+
+
+class Registered(NamedTuple):
+    """A schema as a version of a subject."""
+
+    version: int
+    schema_id: int
 
 
 class SchemaRegistry:
@@ -132,13 +144,10 @@ class SchemaRegistry:
             SchemaError: the subject does not exist.
             UnavailableError: the registry does not answer.
         """
-        subject = f"{topic}-value"
-        with self._errors(subject):
-            versions = self._client.get_versions(subject)
-            return {version: self._client.get_version(subject, version).schema_id or 0 for version in versions}
+        return self.ids(f"{topic}-value")
 
     def judge(self, topic: str, schema: str) -> Judged:
-        """Ask whether the subject's rule lets a schema (JSON) follow its latest version; registers nothing.
+        """Ask whether the subject's rule lets a schema (JSON) be its next version; registers nothing.
 
         Raises:
             SchemaError: the subject does not exist, or the registry can't read the schema.
@@ -146,14 +155,57 @@ class SchemaRegistry:
         """
         subject = f"{topic}-value"
         with self._errors(subject):
-            fits = bool(self._client.test_compatibility(subject, Schema(schema, "AVRO")))
+            return judged(self._client, subject, Schema(schema, "AVRO"))
+
+    def find(self, topic: str, schema: str) -> Registered | None:
+        """Tell which version of a topic's subject a schema (JSON) is; None if it is none, or there is no subject.
+
+        Raises:
+            SchemaError: the registry can't read the schema.
+            UnavailableError: the registry does not answer.
+        """
+        subject = f"{topic}-value"
+        with self._errors(subject):
             try:
-                rule = self._client.get_compatibility(subject)
+                found = self._client.lookup_schema(subject, Schema(schema, "AVRO"))
             except SchemaRegistryError as error:
-                if error.http_status_code != 404:
+                if error.error_code not in _NOT_FOUND:
                     raise
-                rule = self._client.get_compatibility()  # the subject has none of its own
-        return Judged(fits, rule)
+                return None
+        return Registered(found.version or 0, found.schema_id or 0)
+
+    def ids(self, subject: str) -> dict[int, int]:
+        """Return the schema id of each version of a subject, whatever it is of.
+
+        Raises:
+            SchemaError: the subject does not exist.
+            UnavailableError: the registry does not answer.
+        """
+        with self._errors(subject):
+            versions = self._client.get_versions(subject)
+            return {version: self._client.get_version(subject, version).schema_id or 0 for version in versions}
+
+    def subjects_with(self, schema_id: int) -> list[tuple[str, int]]:
+        """Return the subjects and versions that have a schema.
+
+        Raises:
+            SchemaError: the registry does not know the id.
+            UnavailableError: the registry does not answer.
+        """
+        with self._errors(f"id {schema_id}"):
+            return [(one.subject or "", one.version or 0) for one in self._client.get_schema_versions(schema_id)]
+
+    def delete(self, subject: str, version: int) -> None:
+        """Delete a version of a subject, for good; nothing is asked whether somebody needs it.
+
+        Raises:
+            SchemaError: it does not exist, or another schema refers to it.
+            UnavailableError: the registry does not answer.
+        """
+        with self._errors(f"{subject} version {version}"):
+            # The first hides it, the second deletes it; Confluent's registry wants them in this order.
+            self._client.delete_version(subject, version)
+            self._client.delete_version(subject, version, permanent=True)
 
     def close(self) -> None:
         """Close the connections; schemas that are known stay usable."""
@@ -219,3 +271,20 @@ class SchemaRegistry:
             raise UnavailableError(registry, reason) from error
         except (httpx2.HTTPError, OSError, ValueError) as error:
             raise UnavailableError(registry, f"{type(error).__name__}: {error}") from error
+
+
+def judged(client: SchemaRegistryClient, subject: str, schema: Schema) -> Judged:
+    """Ask whether a subject's rule lets a schema be its next version; by all versions if the rule is transitive.
+
+    Raises:
+        SchemaRegistryError: the subject does not exist, or the registry can't read the schema.
+    """
+    try:
+        rule = client.get_compatibility(subject)
+    except SchemaRegistryError as error:
+        if error.http_status_code != 404:
+            raise
+        rule = client.get_compatibility()  # the subject has none of its own
+    # Asked about the latest version, a registry forgets the others, and refuses what it has said would fit.
+    ask = client.test_compatibility_all_versions if rule.endswith("_TRANSITIVE") else client.test_compatibility
+    return Judged(bool(ask(subject, schema)), rule)

@@ -13,6 +13,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from redrive.avro.schema import parse
 from redrive.config import Config, Topic
 from redrive.errors import SchemaError, UnavailableError
+from redrive.schemas import judged
 
 
 class Subjects:
@@ -39,10 +40,10 @@ class Subjects:
         return True
 
     def fits(self, topic: Topic) -> bool:
-        """Say whether the subject's compatibility rule lets the topic's schema follow its latest version."""
+        """Say whether the subject's compatibility rule lets the topic's schema be its next version."""
         try:
             with self._translated(topic):
-                return bool(self._client.test_compatibility(subject_of(topic), schema_of(topic)))
+                return judged(self._client, subject_of(topic), schema_of(topic)).fits
         except SchemaRegistryError as error:
             if error.http_status_code == 404:  # there is no version to follow
                 return True

@@ -33,10 +33,13 @@ def up(
         Literal["default", "free"], typer.Option(help="The well-known ports, or any free ones.")
     ] = "default",
     prefect: Annotated[bool, typer.Option(help="With Prefect's server.")] = True,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="Kafka with TLS, SASL/SCRAM and ACLs; the user is admin.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start what does not run, wait until it serves, and print where. It runs until `redrive local down`."""
-    stack = stack_class()(data, ports, prefect=prefect)
+    stack = stack_class()(data, ports, prefect=prefect, secure=secure)
     stack.up(detached=True, report=note)
     if json:
         show_json({"endpoints": stack.endpoints, "environment": stack.environment(), "nodes": _rows(stack.status())})
@@ -46,6 +49,7 @@ def up(
         ("what", "where"),
         [
             ("Kafka", endpoints.bootstrap),
+            *([("Kafka's settings", f"environment variables: {' '.join(_login(stack))}")] if secure else []),
             ("DynamoDB", endpoints.dynamodb),
             ("schema registry", endpoints.registry),
             *([("Prefect API", endpoints.prefect_api)] if endpoints.prefect_api else []),
@@ -105,6 +109,17 @@ def add_broker(
     out.print(f"The brokers are {stack.endpoints.bootstrap}.", highlight=False)
 
 
+@app.command("add-user")
+def add_user(name: Annotated[str, typer.Argument(help="Such as a role's.")], data: Data = DATA) -> None:
+    """Add a user to a secure stack, or give it a new password; what it may do, `redrive security acls` says."""
+    stack = _attach(data)
+    if not stack.is_secure:
+        raise ConfigError("local", "this stack asks nobody who they are; start one with `redrive local up --secure`")
+    stack.security.add_user(stack.endpoints.bootstrap, name)
+    for variable, value in stack.security.settings("local", name).items():
+        out.print(f"{variable}={value}", markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command()
 def load(
     data: Data = DATA,
@@ -130,6 +145,10 @@ def stack_class() -> type[Stack]:
             "redrive[local]", f"the local stack needs {error.name}: pip install 'redrive[local]'"
         ) from error
     return Stack
+
+
+def _login(stack: Stack) -> list[str]:
+    return [f"{name}={value}" for name, value in stack.security.settings("local").items()]
 
 
 def _attach(data: Path) -> Stack:

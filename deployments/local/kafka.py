@@ -62,7 +62,9 @@ def new_cluster_id() -> str:
     return text
 
 
-def configuration(node: int, port: int, controllers: Mapping[int, int], data: Path) -> str:
+def configuration(
+    node: int, port: int, controllers: Mapping[int, int], data: Path, more: Mapping[str, object] | None = None
+) -> str:
     """The ``server.properties`` of one broker.
 
     Args:
@@ -70,6 +72,7 @@ def configuration(node: int, port: int, controllers: Mapping[int, int], data: Pa
         port: where clients reach it.
         controllers: node id to port of every controller.
         data: its folder.
+        more: settings that go over the others.
     """
     is_controller = node in controllers
     listeners = f"PLAINTEXT://127.0.0.1:{port}"
@@ -108,20 +111,23 @@ def configuration(node: int, port: int, controllers: Mapping[int, int], data: Pa
         "background.threads": 4,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
+    return "".join(f"{name}={value}\n" for name, value in (settings | dict(more or {})).items())
 
 
-def write_configuration(home: Path, node: int, port: int, controllers: Mapping[int, int]) -> Path:
-    """Write what a broker reads at its start into its folder; the path of its main file."""
+def write_configuration(
+    home: Path, node: int, port: int, controllers: Mapping[int, int], more: Mapping[str, object] | None = None
+) -> Path:
+    """Write what a broker reads at its start into its folder; the path of its main file. See `configuration`."""
     config = home / "server.properties"
-    config.write_text(configuration(node, port, controllers, home))
+    config.touch(mode=0o600)  # it may hold a password
+    config.write_text(configuration(node, port, controllers, home, more))
     (home / LOGGING_FILE).write_text(LOGGING)
     return config
 
 
-def format_command(java: Sequence[str], config: Path, cluster_id: str) -> Launch:
+def format_command(java: Sequence[str], config: Path, cluster_id: str, more: Sequence[str] = ()) -> Launch:
     """The command that prepares a broker's empty folder; ``java`` are the runtime's arguments with the class path."""
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), "--ignore-formatted"]
+    tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), "--ignore-formatted", *more]
     return Launch([*JVM, *java, _logging(config), *tool], {})
 
 
@@ -134,13 +140,18 @@ def _logging(config: Path) -> str:
     return f"-Dlog4j2.configurationFile={config.with_name(LOGGING_FILE)}"
 
 
-def why_not_ready(node: int, port: int) -> str:
+def why_not_ready(node: int, port: int, login: Mapping[str, str] | None = None) -> str:
     """Why a broker does not serve yet; empty if it does: it answers, and the cluster counts it among the live."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
         return f"port {port} is closed"
-    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0, "socket.timeout.ms": 3000})
+    how: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": f"127.0.0.1:{port}",
+        "log_level": 0,
+        "socket.timeout.ms": 3000,
+    }
+    client = AdminClient(how | dict(login or {}))
     try:
         brokers = client.list_topics(timeout=3).brokers
     except KafkaException as error:

@@ -11,6 +11,7 @@ from deployments.local.errors import NodeDiedError, on_disk_errors
 from deployments.local.jars import Programs
 from deployments.local.kafka import broker_id
 from deployments.local.process import Launch
+from deployments.local.security import Security
 from deployments.local.state import State
 
 
@@ -45,10 +46,18 @@ def prepare(node: str, folder: Path, state: State, programs: Programs | None) ->
 def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -> Launch:
     home, log = folder / node, log_of(folder, node)
     controllers = {number: state.ports[f"kafka-{number}"][1] for number in kafka.CONTROLLERS}
-    config = kafka.write_configuration(home, broker_id(node), state.ports[node][0], controllers)
+    number, port = broker_id(node), state.ports[node][0]
+    more: dict[str, object] = {}
+    options: list[str] = []
+    if state.secure:
+        security = Security(folder)
+        security.prepare()
+        more = security.broker_settings(number, port, controllers)
+        options = security.format_options() if number in controllers else []
+    config = kafka.write_configuration(home, number, port, controllers, more)
     # Formatting writes this file last.
     if not (home / "log" / "meta.properties").exists():
-        launch = kafka.format_command(programs.kafka, config, state.cluster_id)
+        launch = kafka.format_command(programs.kafka, config, state.cluster_id, options)
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:
             code = subprocess.run(launch.argv, stdout=output, stderr=subprocess.STDOUT).returncode
@@ -57,10 +66,11 @@ def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -
     return kafka.start_command(programs.kafka, config)
 
 
-def why_not_ready(node: str, port: int) -> str:
+def why_not_ready(node: str, folder: Path, state: State) -> str:
     """Why a node does not serve; empty if it does."""
+    port = state.ports[node][0]
     if number := broker_id(node):
-        return kafka.why_not_ready(number, port)
+        return kafka.why_not_ready(number, port, Security(folder).client_config() if state.secure else None)
     return {
         "dynamodb": services.dynamodb_why_not_ready,
         "registry": services.registry_why_not_ready,

@@ -18,6 +18,7 @@ from deployments.local.errors import NodeDiedError, NotReadyError, StackError
 from deployments.local.kafka import CONTROLLERS, broker_id, new_cluster_id
 from deployments.local.nodes import log_of, prepare, why_not_ready
 from deployments.local.process import Identity, Launch
+from deployments.local.security import Security
 from deployments.local.state import PortChoice, State, StateFile
 from deployments.local.view import Endpoints, NodeStatus
 from redrive.errors import ConfigError
@@ -49,11 +50,17 @@ class Stack:
     """
 
     def __init__(
-        self, folder: str | Path, ports: PortChoice = "default", *, prefect: bool = True, only_prefect: bool = False
+        self,
+        folder: str | Path,
+        ports: PortChoice = "default",
+        *,
+        prefect: bool = True,
+        only_prefect: bool = False,
+        secure: bool = False,
     ) -> None:
         self.folder = Path(folder).absolute()
         self._choice: PortChoice = ports
-        self._prefect, self._only_prefect = prefect, only_prefect
+        self._prefect, self._only_prefect, self._secure = prefect, only_prefect, secure
         self._file = StateFile(self.folder)
 
     @classmethod
@@ -65,7 +72,7 @@ class Stack:
         """
         stack = cls(folder)
         state = stack._state()
-        stack._choice, stack._prefect = state.choice, "prefect" in state.ports
+        stack._choice, stack._prefect, stack._secure = state.choice, "prefect" in state.ports, state.secure
         return stack
 
     def __enter__(self) -> Self:
@@ -99,6 +106,16 @@ class Stack:
         """Variables that point Redrive (its cluster ``local``), Prefect and AWS's libraries at this stack."""
         return view.environment(self._state(), self.folder)
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether Kafka asks who comes."""
+        return self._state().secure
+
+    @property
+    def security(self) -> Security:
+        """Its certificates and users, if it is secure."""
+        return Security(self.folder)
+
     def runs(self) -> bool:
         """Whether any node runs."""
         state = self._file.load()
@@ -127,7 +144,10 @@ class Stack:
         """
         programs = None if self._only_prefect else jars.ensure()
         with self._file.exclusively():
-            state = self._file.load() or State()
+            state = self._file.load() or State(secure=self._secure)
+            if state.secure != self._secure:
+                way_out = "start it with --secure" if state.secure else "it can't become secure"
+                raise StackError(f"the stack in {self.folder} is another: {way_out}, or delete its data: down --wipe")
             if not state.runs():
                 state = self._fresh(state)
             elif not (detached and state.detached):
@@ -266,7 +286,7 @@ class Stack:
                 if not state.runs(node):
                     how = process.how_it_ended(state.processes[node]) if node in state.processes else "does not run"
                     raise NodeDiedError(node, how, log, process.tail(log))
-                reason = why_not_ready(node, state.ports[node][0])
+                reason = why_not_ready(node, self.folder, state)
                 seconds = time.monotonic() - started
                 if not reason:
                     waiting.remove(node)
@@ -290,7 +310,8 @@ class Stack:
         platform = [] if self._only_prefect else [*(f"kafka-{n}" for n in brokers), "dynamodb", "registry"]
         names = [*platform, *(["prefect"] if self._prefect else [])]
         cluster_id = before.cluster_id or new_cluster_id()
-        return State(self._choice, ports=ports.choose(self._choice, names), cluster_id=cluster_id)
+        chosen = ports.choose(self._choice, names)
+        return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure)
 
     def _known(self, nodes: Iterable[str], state: State) -> None:
         for node in nodes:

@@ -26,6 +26,7 @@ class State(msgspec.Struct):
         processes: node to its last process, running or not; empty after a stop.
         cluster_id: what all brokers of this folder share, as long as its data live.
         guard: the process that stops the stack when its owner has gone.
+        secure: whether Kafka asks who comes, and lets nobody do what no ACL allows.
     """
 
     choice: PortChoice = "default"
@@ -34,6 +35,7 @@ class State(msgspec.Struct):
     processes: dict[str, Identity] = {}
     cluster_id: str = ""
     guard: Identity | None = None
+    secure: bool = False
 
     def runs(self, node: str | None = None) -> bool:
         """Whether a node runs, or any of them."""

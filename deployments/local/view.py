@@ -11,6 +11,7 @@ import psutil
 from deployments.local import services
 from deployments.local.kafka import broker_id
 from deployments.local.nodes import log_of
+from deployments.local.security import Security
 from deployments.local.state import State
 
 
@@ -78,6 +79,7 @@ def environment(state: State, folder: Path) -> dict[str, str]:
             "REDRIVE_STANDBY__REGION": services.REGION,
             "REDRIVE_REGISTRY__URL": where.registry,
             **services.CREDENTIALS,
+            **(Security(folder).settings("local") if state.secure else {}),
         }
     if "prefect" in state.ports:
         variables |= services.prefect_environment(state.ports["prefect"][0], folder / "prefect")

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from redrive.cli import backfill, cluster, config, debts, dlq, gateway, operations, rules, schemas, standby, topics
+from redrive.cli import (
+    backfill,
+    cluster,
+    config,
+    debts,
+    dlq,
+    gateway,
+    operations,
+    rules,
+    schemas,
+    security,
+    standby,
+    topics,
+)
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.health import health
@@ -49,3 +62,4 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(operations.app, name="operations")
 app.add_typer(debts.app, name="debts")
+app.add_typer(security.app, name="security")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from redrive.cli.exits import BAD
+from redrive.cli.governance import check, delete, register, writers
 from redrive.cli.output import Json, note, out, show_json, show_table
 from redrive.config import Config
 from redrive.errors import SchemaError, UnavailableError
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from redrive.schemas import SchemaRegistry
 
 app = typer.Typer(
-    help="Schemas: what a topic's events are written with, and what stands between two.", no_args_is_help=True
+    help="Schemas: checking and registering them, what a topic's events are written with, and what stands between two.",
+    no_args_is_help=True,
 )
+
+app.command()(check)
+app.command()(register)
+app.command()(writers)
+app.command()(delete)
 
 _Topic = Annotated[str, typer.Argument(help="The topic, by its name in the settings.")]
 _Row = tuple[str, int | None, int, str]
@@ -134,7 +141,8 @@ def compatibility(
             columns = ("version", "kind", "path", "reason", "supply")
             show_table(columns, ([one[column] for column in columns] for one in found), numbers=("version",))
         says = "may follow" if judged.fits else "may not follow"
-        out.print(f"The registry's rule is {judged.rule}: the schema {says} the latest version.", highlight=False)
+        which = "the versions that there are" if judged.transitive else "the latest version"
+        out.print(f"The registry's rule is {judged.rule}: the schema {says} {which}.", highlight=False)
         out.print("A migration needs rules." if broken else "Avro resolves every version.", highlight=False)
     if broken:
         raise typer.Exit(BAD)

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from redrive.errors import ConfigError
+from redrive.security import msk_iam
 
 
 def _topic_name(name: str) -> str:
@@ -249,7 +250,7 @@ class ClusterConfig(Section):
 
     bootstrap: Bootstrap
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "AWS_MSK_IAM"] = "SCRAM-SHA-512"
     username: str | None = None
     password: SecretReference | None = None
     ca_file: Path | None = None
@@ -261,12 +262,26 @@ class ClusterConfig(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         sasl = self.security_protocol.startswith("SASL")
+        if self.sasl_mechanism == msk_iam.MECHANISM:
+            return self._by_iam()
         if sasl and (self.username is None or self.password is None):
             raise ValueError(f"{self.security_protocol} needs a username and a password")
         if self.username is not None and not sasl:
             raise ValueError(f"a username means nothing with {self.security_protocol}; write SASL_SSL")
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file come together")
+        return self
+
+    def _by_iam(self) -> Self:
+        if self.security_protocol != "SASL_SSL":
+            raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs security_protocol SASL_SSL")
+        if self.username is not None or self.password is not None:
+            raise ValueError(f"{self.sasl_mechanism} takes AWS's own credentials: leave username and password out")
+        if not msk_iam.region_of(self.bootstrap):
+            raise ValueError(
+                f"{self.sasl_mechanism} needs bootstrap to name brokers as Amazon MSK does, all in one region, such as "
+                "b-1.sales.x1y2z3.c2.kafka.eu-west-1.amazonaws.com:9098"
+            )
         return self
 
 

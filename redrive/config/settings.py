@@ -28,6 +28,7 @@ from redrive.config.sections import (
     TopicName,
 )
 from redrive.errors import ConfigError
+from redrive.security import msk_iam
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -74,6 +75,8 @@ class Cluster:
             client["sasl.mechanism"] = given.sasl_mechanism
             client["sasl.username"] = given.username
             client["sasl.password"] = given.password.read(f"{setting}.password", self.folder)
+        if given.sasl_mechanism == msk_iam.MECHANISM:
+            client |= msk_iam.client_config(given.bootstrap)
         if given.ca_file is not None:
             client["ssl.ca.location"] = str(self.folder / given.ca_file)
         if given.certificate_file is not None and given.key_file is not None:

@@ -131,7 +131,10 @@ class KafkaMainPath:
             if client is not self._client:
                 return  # another thread has replaced it meanwhile
             if not self.fatal:
-                log.warning("the Kafka client is replaced, since it can't go on: %s", error.args[0].str())
+                reason = error.args[0].str()
+                if "authorization failed" in reason:  # of each such end the code is the same
+                    reason += "; give this principal what a producer needs: `redrive security acls producer`"
+                log.warning("the Kafka client is replaced, since it can't go on: %s", reason)
             self.fatal = True
 
     def purge(self) -> None:

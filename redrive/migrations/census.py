@@ -1,7 +1,8 @@
 """Counting a topic's events by the schema that they are written with, without decoding any.
 
 Only what is committed counts, up to where the topic ended when the census began. In full, or by samples: so many
-ranges of each partition, spread evenly over its offsets, so that what was written long ago is seen as well.
+ranges of each partition, spread evenly over its offsets, so that what was written long ago is seen as well. If asked,
+also by writer: the source that an event's envelope names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from redrive import envelope
 from redrive.errors import UnavailableError
+from redrive.events import Headers
 from redrive.pump.readback import (
     ClientConfig,
     end_offsets,
@@ -30,8 +33,6 @@ RANGE = 1_000
 _BATCH = 10_000
 _TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled
 _MOST_IDS = 10_000  # bytes that are no frames can look like any number of ids
-
-_Head = bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,23 @@ class PartitionCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What one writer has written with one schema.
+
+    Attributes:
+        writer: the source that the envelope names; None: it names none, or there are more than 10,000 pairs.
+        schema_id: the schema.
+        events: how many.
+        newest: the latest of their timestamps, milliseconds since 1970.
+    """
+
+    writer: str | None
+    schema_id: int
+    events: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
     """A topic's events by schema.
 
@@ -80,12 +98,14 @@ class Census:
         sampled: whether only samples were looked at.
         partitions: each partition, in order.
         seconds: how long it took.
+        written: by writer, too, if that was asked for; who wrote last comes first.
     """
 
     topic: str
     sampled: bool
     partitions: tuple[PartitionCount, ...]
     seconds: float
+    written: tuple[Written, ...] = ()
 
     @property
     def total(self) -> Count:
@@ -101,7 +121,12 @@ class Census:
 
 
 def take_census(
-    client_config: ClientConfig, topic: str, *, sample: int | None = None, patience: float = 60.0
+    client_config: ClientConfig,
+    topic: str,
+    *,
+    sample: int | None = None,
+    writers: bool = False,
+    patience: float = 60.0,
 ) -> Census:
     """Count a topic's events by schema.
 
@@ -109,6 +134,7 @@ def take_census(
         client_config: the cluster.
         topic: its name.
         sample: look only at so many ranges of `RANGE` offsets in each partition; None: at everything.
+        writers: count by writer, too.
         patience: seconds to wait without getting on, as behind a transaction that somebody left open.
 
     Raises:
@@ -118,20 +144,22 @@ def take_census(
     began = time.monotonic()
     bounds = list(zip(start_offsets(client_config, topic), end_offsets(client_config, topic), strict=True))
     ranges = [spread(start, end, sample) for start, end in bounds]
-    tally = _Tally(len(bounds))
+    tally, by_writer = _Tally(len(bounds)), _ByWriter()
     consumer = offset_reader(client_config, committed=True)
     try:
         for at in range(max(map(len, ranges), default=0)):
             wanted = {partition: several[at] for partition, several in enumerate(ranges) if at < len(several)}
             for messages in _read(consumer, topic, wanted, patience):
-                tally.add(messages)
+                tally.add([(cast(int, message.partition()), _head(message)) for message in messages])
+                if writers:
+                    by_writer.add(messages)
     finally:
         consumer.close()
     counted = (
         PartitionCount(partition, start, end, tally.count(partition)) for partition, (start, end) in enumerate(bounds)
     )
     sampled = any(several != spread(*bound, None) for several, bound in zip(ranges, bounds, strict=True))
-    return Census(topic, sampled, tuple(counted), time.monotonic() - began)
+    return Census(topic, sampled, tuple(counted), time.monotonic() - began, by_writer.written())
 
 
 def spread(start: int, end: int, sample: int | None) -> list[tuple[int, int]]:
@@ -153,13 +181,13 @@ class _Tally:
         self._unframed = [0] * partitions
         self._tombstones = [0] * partitions
 
-    def add(self, heads: Sequence[tuple[int, _Head]]) -> None:
+    def add(self, heads: Sequence[tuple[int, bytes | None]]) -> None:
         """Count events, given as partition and beginning of the value."""
         for (partition, head), events in Counter(heads).items():
             ids = self._ids[partition]
             if head is None:
                 self._tombstones[partition] += events
-            elif len(head) < HEADER_SIZE or head[0] != MAGIC:
+            elif not _framed(head):
                 self._unframed[partition] += events
             else:
                 schema_id = int.from_bytes(head[1:], "big")
@@ -173,10 +201,40 @@ class _Tally:
         return Count(ids, self._unframed[partition], self._tombstones[partition])
 
 
+class _ByWriter:
+    def __init__(self) -> None:
+        self._events: Counter[tuple[str | None, int]] = Counter()
+        self._newest: dict[tuple[str | None, int], int] = {}
+
+    def add(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            head = _head(message)
+            if head is None or not _framed(head):
+                continue
+            who = (envelope.source(cast(Headers | None, message.headers())), int.from_bytes(head[1:], "big"))
+            if who not in self._events and len(self._events) >= _MOST_IDS:
+                who = (None, who[1])
+            self._events[who] += 1
+            self._newest[who] = max(self._newest.get(who, 0), message.timestamp()[1])
+
+    def written(self) -> tuple[Written, ...]:
+        rows = [Written(*who, events, self._newest[who]) for who, events in self._events.items()]
+        return tuple(sorted(rows, key=lambda row: (-row.newest, row.writer or "", row.schema_id)))
+
+
+def _head(message: Message) -> bytes | None:
+    value = message.value()
+    return None if value is None else value[:HEADER_SIZE]
+
+
+def _framed(head: bytes) -> bool:
+    return len(head) >= HEADER_SIZE and head[0] == MAGIC
+
+
 def _read(
     consumer: Consumer, topic: str, ranges: Mapping[int, tuple[int, int]], patience: float
-) -> Iterator[list[tuple[int, _Head]]]:
-    """Yield partition and beginning of the value of all committed events in the ranges, in batches."""
+) -> Iterator[list[Message]]:
+    """Yield all committed events in the ranges, in batches."""
     assigned = [TopicPartition(topic, partition, start) for partition, (start, _) in ranges.items()]
     consumer.assign(assigned)
     consumer.resume(assigned)  # those that an earlier round is done with
@@ -184,15 +242,15 @@ def _read(
     deadline = time.monotonic() + patience
     while todo:
         messages = consumer.consume(_BATCH, _TAIL_WAIT)
-        heads, last = _heads(messages, todo, topic)
+        events, last = _within(messages, todo, topic)
         done = [partition for partition, offset in last.items() if offset >= todo.get(partition, 0)]
         for partition in done:
             todo.pop(partition, None)
         if done and todo:
             consumer.pause([TopicPartition(topic, partition) for partition in done])
-        if heads:
-            yield heads
-        if heads or done:
+        if events:
+            yield events
+        if events or done:
             deadline = time.monotonic() + patience  # the time the caller took is not the cluster's
         elif time.monotonic() > deadline:
             partition, end = next(iter(todo.items()))
@@ -203,23 +261,19 @@ def _read(
             )
 
 
-def _heads(
-    messages: Sequence[Message], todo: Mapping[int, int], topic: str
-) -> tuple[list[tuple[int, _Head]], dict[int, int]]:
-    """Return the heads of events in range, and how far each partition has come: the offset after the last message."""
-    heads: list[tuple[int, _Head]] = []
+def _within(messages: Sequence[Message], todo: Mapping[int, int], topic: str) -> tuple[list[Message], dict[int, int]]:
+    """Return the events in range, and how far each partition has come: the offset after the last message."""
+    events: list[Message] = []
     last: dict[int, int] = {}
-    append = heads.append
     for message in messages:
         error = message.error()
         partition, offset = cast(int, message.partition()), cast(int, message.offset())
         if error is None:
             if offset < todo.get(partition, 0):
-                value = message.value()
-                append((partition, None if value is None else value[:HEADER_SIZE]))
+                events.append(message)
             last[partition] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             last[partition] = offset
         else:
             raise_if_hopeless(error, topic)
-    return heads, last
+    return events, last

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import BrokerResponseError, KafkaError, NotControllerError, RequestTimedOutError
+from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from redrive.config import Cluster
 from redrive.errors import RedriveError, RefusedByClusterError, UnavailableError
@@ -39,6 +40,7 @@ _NAMES = {
     "ssl.certificate.location": "ssl_certfile",
     "ssl.key.location": "ssl_keyfile",
     "ssl.key.password": "ssl_password",
+    "oauth_cb": "sasl_oauth_token_provider",
 }
 
 Answer = TypeVar("Answer")
@@ -51,8 +53,20 @@ def client_config(cluster: Cluster) -> dict[str, Any]:
         ConfigError: a secret is not where the settings say.
     """
     given = {_NAMES[name]: value for name, value in cluster.client_config().items()}
+    if sign := given.get("sasl_oauth_token_provider"):
+        given["sasl_oauth_token_provider"] = _Tokens(sign)
     given["bootstrap_servers"] = [server.strip() for server in given["bootstrap_servers"].split(",")]
     return given
+
+
+class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    """Tokens as kafka-python asks for them: one for each connection."""
+
+    def __init__(self, sign: Callable[[str], tuple[str, float]]) -> None:
+        self._sign = sign
+
+    def token(self) -> str:
+        return self._sign("")[0]
 
 
 class Connection:

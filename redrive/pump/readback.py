@@ -37,6 +37,11 @@ _ELECTION = 15.0
 
 LATEST, EARLIEST = -1, -2
 """What Kafka takes for a time in its ListOffsets request: the end, and the beginning."""
+_FORBIDDEN = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
 _MOVING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -350,7 +355,10 @@ def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> Un
     cause = error.args[0]
     if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return UnknownTopicError(topic, cluster_name(client_config))
-    return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {cause.str()}")
+    way_out = (
+        "; give this principal the ACLs of its role: `redrive security acls`" if cause.code() in _FORBIDDEN else ""
+    )
+    return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {cause.str()}{way_out}")
 
 
 def raise_if_hopeless(error: KafkaError, topic: str) -> None:

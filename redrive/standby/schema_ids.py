@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -49,19 +50,29 @@ def sample_schema_ids(config: Config, store: Store, backlog: Sequence[LaneBacklo
     Raises:
         UnavailableError: the store does not answer.
     """
-    ids: Counter[int] = Counter()
-    without = 0
     share = max(1, limit // max(1, sum(lane.streams for lane in backlog)))
-    for stored in _heads(store, backlog, share):
-        try:
-            ids[schema_id_of(stored.value or b"")] += 1
-        except WireFormatError:
-            without += 1
+    ids, without = count_schema_ids(store, backlog, share)
     try:
         unknown = unknown_ids(config, ids)
     except UnavailableError as error:
         return SchemaIds(dict(ids), without, not_asked=str(error))
     return SchemaIds(dict(ids), without, unknown)
+
+
+def count_schema_ids(store: Store, backlog: Iterable[LaneBacklog], share: float = math.inf) -> tuple[Counter[int], int]:
+    """Count the events of a backlog by schema id, and those without one; of each stream about the first ``share``.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    ids: Counter[int] = Counter()
+    without = 0
+    for stored in _heads(store, backlog, share):
+        try:
+            ids[schema_id_of(stored.value or b"")] += 1
+        except WireFormatError:
+            without += 1
+    return ids, without
 
 
 def unknown_ids(config: Config, ids: Iterable[int]) -> tuple[int, ...]:
@@ -85,7 +96,7 @@ def unknown_ids(config: Config, ids: Iterable[int]) -> tuple[int, ...]:
     return tuple(unknown)
 
 
-def _heads(store: Store, backlog: Iterable[LaneBacklog], share: int) -> Iterator[Stored]:
+def _heads(store: Store, backlog: Iterable[LaneBacklog], share: float) -> Iterator[Stored]:
     """Yield the first batches of each stream, until there are ``share`` events."""
     for waiting in backlog:
         log = LaneLog(store, waiting.lane)

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments.local import ports
-from deployments.local.errors import DiskFullError, PortTakenError, on_disk_errors
+from deployments.local import jars, ports
+from deployments.local.errors import DiskFullError, PortTakenError, StackError, on_disk_errors
 from deployments.local.process import Identity, Launch, how_it_ended, spawn, stop, tail
+from deployments.local.stack import Stack
 from deployments.local.state import State, StateFile
 
 SLEEP = Launch([sys.executable, "-c", "import time; time.sleep(60)"], {})
@@ -155,3 +156,13 @@ def test_a_stack_dies_with_its_owner_even_by_kill_9(tmp_path: Path) -> None:
     after = StateFile(tmp_path).load()
     assert after is not None
     assert after.processes == {}
+
+
+@pytest.mark.parametrize(("was", "wanted"), [(True, False), (False, True)])
+def test_a_stack_does_not_change_whether_it_asks_who_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was: bool, wanted: bool
+) -> None:
+    monkeypatch.setattr(jars, "ensure", lambda: None)
+    StateFile(tmp_path).save(State(cluster_id="x", secure=was))
+    with pytest.raises(StackError, match="--secure" if was else "can't become secure"):
+        Stack(tmp_path, secure=wanted).up()

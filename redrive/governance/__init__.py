@@ -1,0 +1,1 @@
+"""Governing schemas: which may be registered, who writes with which, and which may go."""

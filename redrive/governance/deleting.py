@@ -1,0 +1,123 @@
+"""Deleting a version of a schema, unless something can only be read with it.
+
+What is asked is what is there now. A producer that was started with the version, and has written nothing with it yet,
+is not seen; so a version that producers start with is not deleted either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from redrive.config import Config
+from redrive.deadletters.selection import Selection
+from redrive.deadletters.triage import unread
+from redrive.errors import SchemaError, SchemaInUseError, UnknownTopicError
+from redrive.ledger import Ledger
+from redrive.migrations.census import take_census
+from redrive.pump.names import PARKING_TOPIC
+from redrive.schemas import SchemaRegistry
+from redrive.standby.schema_ids import count_schema_ids
+from redrive.standby.store import DynamoStore
+from redrive.standby.survey import survey
+
+_SUFFIX = "-value"
+
+
+@dataclass(frozen=True, slots=True)
+class Deletable:
+    """A version that nothing stands in the way of deleting.
+
+    Attributes:
+        subject: whose version it is.
+        version: its number.
+        schema_id: its id.
+        kept_by: other versions with the same schema, by which the id stays readable. Then nothing else was asked.
+    """
+
+    subject: str
+    version: int
+    schema_id: int
+    kept_by: tuple[tuple[str, int], ...]
+
+
+def check_deletion(
+    config: Config,
+    registry: SchemaRegistry,
+    ledger: Ledger,
+    subject: str,
+    version: int,
+    *,
+    on_look: Callable[[str], None] = lambda _: None,
+) -> Deletable:
+    """Look everywhere for what is written with a version: topics (all of each), standby store, open dead letters.
+
+    Args:
+        config: the settings; topics that they don't have are not looked at.
+        registry: the registry.
+        ledger: has the dead letters.
+        subject: such as ``orders.created-value``.
+        version: its number.
+        on_look: hears what is looked at next.
+
+    Raises:
+        SchemaInUseError: it is in use; says where.
+        SchemaError: there is no such subject or version.
+        UnavailableError: one of the systems does not answer, so that nobody knows.
+        ConfigError: there is no standby table, or a secret is not where the settings say.
+    """
+    versions = registry.ids(subject)
+    if version not in versions:
+        raise SchemaError(f"{subject} version {version}", f"is not there; there are {', '.join(map(str, versions))}")
+    schema_id = versions[version]
+    topic = subject.removesuffix(_SUFFIX)
+    if version == max(versions) and subject.endswith(_SUFFIX) and topic in config.topics:
+        raise SchemaInUseError(subject, version, [f"it is the latest, which producers of {topic} start with"])
+    others = tuple(one for one in registry.subjects_with(schema_id) if one != (subject, version))
+    if not others:
+        uses = [
+            *_in_topics(config, schema_id, on_look),
+            *_in_letters(config, ledger, schema_id, on_look),
+            *_in_standby(config, schema_id, on_look),
+        ]
+        if uses:
+            raise SchemaInUseError(subject, version, uses)
+    return Deletable(subject, version, schema_id, others)
+
+
+def _in_topics(config: Config, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
+    for cluster in sorted(config.clusters):
+        client = config.cluster(cluster).client_config()
+        for topic in [*(one.name for one in config.topics_of(cluster) if not one.dead_letters), PARKING_TOPIC]:
+            on_look(f"{topic} on {cluster}")
+            try:
+                events = take_census(client, topic).total.ids.get(schema_id, 0)
+            except UnknownTopicError:
+                continue
+            if events:
+                yield f"{events:,} events in {topic} on {cluster}"
+
+
+def _in_letters(config: Config, ledger: Ledger, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
+    """Look at open letters: those of the ledger, and that there are no others."""
+    on_look("dead letters")
+    for cluster in sorted(config.clusters):
+        client = config.cluster(cluster).client_config()
+        for topic in (one.name for one in config.topics_of(cluster) if one.dead_letters):
+            try:
+                letters = unread(client, cluster, topic, ledger.letters).read
+            except UnknownTopicError:
+                continue
+            if letters:
+                yield f"up to {letters:,} letters in {topic} on {cluster} are new: `redrive run dlq-triage` first"
+    if letters := ledger.letters.count(Selection(schema_ids=[schema_id])):
+        yield f"{letters:,} open dead letters: `redrive dlq list --schema-id {schema_id}`"
+
+
+def _in_standby(config: Config, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
+    store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
+    for cluster in sorted(config.clusters):
+        on_look(f"the standby store's lanes of {cluster}")
+        ids, _ = count_schema_ids(store, survey(store, cluster))
+        if ids[schema_id]:
+            yield f"{ids[schema_id]:,} events in the standby store for {cluster}"
