@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from redrive import telemetry
 from redrive.coding import Reader
 from redrive.config import Config
 from redrive.deadletters.box import DeadLetterBox
@@ -140,6 +141,8 @@ class EventConsumer:
             )
             for cluster, names in by_cluster.items()
         ]
+        counts = self.counts
+        self._uncount = telemetry.consumers.add(group, lambda: counts)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -223,6 +226,7 @@ class EventConsumer:
         for intake in self._intakes:
             intake.close()
         self._registry.close()
+        self._uncount()
 
     def __enter__(self) -> EventConsumer:
         return self

@@ -33,7 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from redrive import envelope
+from redrive import envelope, telemetry
 from redrive.avro.schema import AvroSchema
 from redrive.coding import Writer
 from redrive.config import Config
@@ -113,6 +113,7 @@ class EventProducer:
         self._closing = threading.Event()
         for topic in [*self._writers, self._dead_letters]:
             self._dispatcher(topic)
+        self._uncount = telemetry.producers.add(name, lambda: self.counts)
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
@@ -248,6 +249,7 @@ class EventProducer:
             dispatcher.abandon(f"the producer {self.name} was closed before it was acknowledged")
         for pool in (self._pool, *self._watches):
             pool.shutdown(wait=True, cancel_futures=True)
+        self._uncount()
 
     def __enter__(self) -> EventProducer:
         return self

@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from redrive import telemetry
 from redrive.errors import FencedError, RefusedError
 from redrive.events import Event
 from redrive.pump.cursors import CURSORS_TOPIC, OWNER_HEADER, Saved, cursor_partition, ensure_topic, read_saved
@@ -148,7 +149,8 @@ class TransactionalSink:
         if refused:
             raise RefusedError(refused)
         try:
-            self._commit(events, cursor)
+            with telemetry.transaction(self.unit, len(events)):
+                self._commit(events, cursor)
         except StaleError:
             raise self._why_stale() from None
 
