@@ -9,16 +9,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from prefect.context import refresh_global_settings_context
-from prefect.events import emit_event
 from rich.console import Console
 from rich.table import Table
 
-from deployments.demo.corrections import correct_letters, start_triage
+from deployments.demo.corrections import WHO, correct_letters, start_triage
 from deployments.demo.flights import CANCELLED, FLIGHTS, TOPIC
 from deployments.demo.reader import count_rows, read_back, topic_ids
 from deployments.demo.story import Producers, Told, publishing
+from deployments.follow import connected, start
 from deployments.local.stack import Stack
 from deployments.worker import start_worker
 from redrive.config import Config
@@ -78,6 +79,7 @@ def _story(stack: Stack) -> int:
             stack.kill(broker)
         outage = time.monotonic()
         say("[bold red]kill -9[/] to all three brokers, in mid-stream; the producers go on")
+        _start("cluster-health")  # what the schedule does within a minute
         told = _follow(producers, lambda told: told.standby > 0 and time.monotonic() - outage > OUTAGE_SECONDS)
         say("starting the brokers again; the producers still publish")
         for broker in BROKERS:
@@ -85,10 +87,10 @@ def _story(stack: Stack) -> int:
         stack.wait_ready(BROKERS)
         back = time.time_ns() // 1_000_000
         say(
-            f"the brokers are back after {time.monotonic() - outage:.0f} s; the event "
-            "[bold]redrive.cluster.recovered[/] starts the replay"
+            f"the brokers are back after {time.monotonic() - outage:.0f} s; the job [bold]cluster-health[/] notices, and "
+            "its event starts the replay"
         )
-        _tell_recovered()
+        _start("cluster-health")
         replays = _Replays(ledger)
         by_then = told.main
         if _follow(producers, lambda told: told.main > by_then or not told.running, replays).running:
@@ -99,7 +101,7 @@ def _story(stack: Stack) -> int:
         while any(not lane.is_open for lane in survey(open_store(config), "local")):
             say("some lanes were diverted again meanwhile: one more replay")
             before = replays.count
-            _tell_recovered()
+            _start("standby-replay", {"replay": {"mode": "run"}})
             _follow(producers, lambda _, before=before: replays.count > before and replays.all_ended(), replays)  # type: ignore[misc]
         triage = start_triage()  # it reads the dead letters, which nobody changes before the second act
         say("a plain Kafka consumer reads both topics back …")
@@ -142,10 +144,9 @@ def _story(stack: Stack) -> int:
         return 0 if good else 1
 
 
-def _tell_recovered() -> None:
-    emit_event(
-        "redrive.cluster.recovered", {"prefect.resource.id": "redrive.cluster.local"}, payload={"cluster": "local"}
-    )
+def _start(job: str, parameters: dict[str, Any] | None = None) -> None:
+    with connected() as client:
+        start(client, job, parameters or {}, WHO)
 
 
 class _Replays:
