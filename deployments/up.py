@@ -77,10 +77,13 @@ def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> N
     log = data.absolute() / "logs" / "worker.log"
     worker = stopping.enter_context(start_worker({"PREFECT_API_URL": url}, log, report=note))
     with connected() as client:
-        told = apply(client, config.notifications.block)
-    note(
-        f"{len(told)} automations notify by {config.notifications.block}" if told else "no automation notifies anybody"
-    )
+        try:
+            told = apply(client, config.notifications.block)
+        except ConfigError as error:  # the block is made in the UI, which is up by now
+            note(f"nobody is notified yet: {error}; then `redrive automations`")
+        else:
+            by = config.notifications.block
+            note(f"{len(told)} automations notify by {by}" if told else "no automation notifies anybody")
     _show(stack)
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
     while worker.identity.process() is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
@@ -44,8 +44,10 @@ def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing ch
     config = Config.load()
     clusters = [config.cluster(name).name for name in look.clusters or sorted(config.clusters)]
     found = look_at_clusters(config, clusters)
-    tell_changes(config, found)
+    untold = tell_changes(config, found)
     show(found)
     forget_old_runs()
+    if untold:
+        return Failed(message=untold)
     worst = sorted(found.healths, key=lambda health: ("unavailable", "unwell", "well").index(health.verdict))
     return Completed(message="; ".join(headline(health) for health in worst) or "there are no clusters")

@@ -5,6 +5,7 @@ They are plain functions. As tasks, they would be half of what each look leaves 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
@@ -33,6 +35,7 @@ from tasks.health_report import headline, report_text
 KEPT = 60
 """Good runs of the job that stay in Prefect: it runs each minute, and what it found stands in the artifacts."""
 _AT_ONCE = 20
+_SEND_SECONDS = 10.0
 
 
 class Found:
@@ -53,11 +56,14 @@ def look_at_clusters(config: Config, clusters: list[str]) -> Found:
     return Found([judge(facts) for facts in look(config, clusters)])
 
 
-def tell_changes(config: Config, found: Found) -> None:
+def tell_changes(config: Config, found: Found) -> str:
     """Emit an event for each change since the last look, and enter this look in the ledger.
 
-    In this order: if the process dies in between, the event goes out again, which does no harm; the other way round it
-    would be lost.
+    In this order, and the look only when Prefect's client has sent the events: if the process dies in between, they go
+    out again, which does no harm; the other way round they would be lost.
+
+    Returns:
+        Why nobody was told, if the ledger does not answer, or the events could not be sent; empty if all is well.
     """
     log = get_run_logger()
     try:
@@ -65,12 +71,25 @@ def tell_changes(config: Config, found: Found) -> None:
             for health in found.healths:
                 name = health.facts.cluster
                 before = found.before[name] = ledger.looks.last(name)
-                for change in changes(before, health):
+                new = changes(before, health)
+                for change in new:
                     log.warning("%s: %s", change.name, headline(health))
                     emit(change)
+                if new and not _sent():
+                    return "the events of what has changed could not be sent; the next look tries again"
                 ledger.looks.enter(look_of(health, before))
     except (UnavailableError, ConfigError) as error:
         log.warning("what has changed is not known, and nobody is told: %s", error)
+        return f"what has changed is not known, and nobody is told: {error}"
+    return ""
+
+
+def _sent() -> bool:
+    """Wait until the events that were emitted have left this process."""
+    waiting = threading.Thread(target=EventsWorker.instance().wait_until_empty, daemon=True)
+    waiting.start()
+    waiting.join(_SEND_SECONDS)
+    return not waiting.is_alive()
 
 
 def emit(change: Change) -> None:

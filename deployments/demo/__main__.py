@@ -87,8 +87,8 @@ def _story(stack: Stack) -> int:
         stack.wait_ready(BROKERS)
         back = time.time_ns() // 1_000_000
         say(
-            f"the brokers are back after {time.monotonic() - outage:.0f} s; the job [bold]cluster-health[/] notices, and "
-            "its event starts the replay"
+            f"the brokers are back after {time.monotonic() - outage:.0f} s; the job [bold]cluster-health[/] notices, "
+            "and its event starts the replay"
         )
         _start("cluster-health")
         replays = _Replays(ledger)

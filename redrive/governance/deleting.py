@@ -75,10 +75,11 @@ def check_deletion(
         raise SchemaInUseError(subject, version, [f"it is the latest, which producers of {topic} start with"])
     others = tuple(one for one in registry.subjects_with(schema_id) if one != (subject, version))
     if not others:
+        # As jobs move events: what leaves one place while it is looked at is found in the next.
         uses = [
-            *_in_topics(config, schema_id, on_look),
-            *_in_letters(config, ledger, schema_id, on_look),
             *_in_standby(config, schema_id, on_look),
+            *_in_letters(config, ledger, schema_id, on_look),
+            *_in_topics(config, schema_id, on_look),
         ]
         if uses:
             raise SchemaInUseError(subject, version, uses)

@@ -38,7 +38,8 @@ def look_of(health: Health, before: Look | None) -> Look:
     facts = health.facts
     since = before.since if before is not None and before.verdict == health.verdict else facts.at
     lags = {lag.group: lag.events for lag in facts.lags} if isinstance(facts.lags, tuple) else {}
-    return Look(facts.cluster, facts.at, health.verdict, since, health.backlog, lags)
+    troubles = [reason.code for reason in health.reasons]
+    return Look(facts.cluster, facts.at, health.verdict, since, health.backlog, lags, troubles)
 
 
 def changes(before: Look | None, health: Health) -> list[Change]:
@@ -49,7 +50,8 @@ def changes(before: Look | None, health: Health) -> list[Change]:
         names.append(UNAVAILABLE)
     if was == "unavailable" and now != "unavailable":
         names.append(RECOVERED)
-    if was != now and now == "unwell":
+    known = set(before.troubles) if before else set()
+    if now == "unwell" and (was == "unavailable" or any(reason.code not in known for reason in health.reasons)):
         names.append(UNWELL)
     if health.backlog and not (before and before.backlog) and RECOVERED not in names:
         names.append(BACKLOG)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from redrive.ledger.runs import Hold, LastRun
 from redrive.partitions.state import BrokerState, Key, LogDirs, Setting
+
+ALIVE = timedelta(minutes=2)
+"""So long after its last sign of life a run passes for one that works; it gives one every few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +19,11 @@ class Unknown:
 
     Attributes:
         reason: why.
+        not_asked: it could not be asked, or refused to say: settings, a secret or rights are missing.
     """
 
     reason: str
+    not_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +118,9 @@ class Books:
     holds: tuple[Hold, ...]
     runs: tuple[LastRun, ...]
 
-    def at_work(self, job: str) -> bool:
-        """Whether a run of a job is under way."""
-        return any(run.job == job and run.status == "running" for run in self.runs)
+    def at_work(self, job: str, at: datetime) -> bool:
+        """Whether a run of a job is under way, and has shown a sign of life."""
+        return any(run.job == job and run.status == "running" and at - run.heartbeat_at < ALIVE for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from redrive.health.facts import Books, ClusterState, Disks, Facts, Standby, Unknown
+from redrive.health.facts import ALIVE, Books, ClusterState, Disks, Facts, Standby, Unknown
 from redrive.partitions.state import Key
 
 Verdict = Literal["well", "unwell", "unavailable"]
@@ -23,11 +23,13 @@ class Reason:
     """Why a cluster is not well.
 
     Attributes:
+        code: the kind of trouble, by which it is told from others from one look to the next.
         what: what is wrong.
         way_out: what to do about it.
         verdict: what it makes of the cluster.
     """
 
+    code: str
     what: str
     way_out: str
     verdict: Verdict = "unwell"
@@ -66,8 +68,16 @@ def judge(facts: Facts) -> Health:
 
 def _state(facts: Facts) -> Iterator[Reason]:
     state, name = facts.state, facts.cluster
+    if isinstance(state, Unknown) and state.not_asked:
+        yield Reason(
+            "not-asked",
+            f"nobody knows how it is: {state.reason}",
+            "mend what it is asked with; the rights that it takes: `redrive security acls cluster-health`",
+        )
+        return
     if isinstance(state, Unknown):
         yield Reason(
+            "no-answer",
             f"it does not answer: {state.reason}",
             "start its brokers, or mend the network or what it is asked with; producers store events meanwhile, and "
             "their replay starts by itself when it is back",
@@ -78,27 +88,31 @@ def _state(facts: Facts) -> Iterator[Reason]:
     if state.down:
         are, named = "is" if len(state.down) == 1 else "are", ", ".join(map(str, state.down))
         yield Reason(
+            f"brokers-down:{named}",
             f"{len(state.down)} of {len(state.brokers)} brokers {are} down: {named}",
             f"start them; one that is gone for good: `redrive run partition-rebalance --goal drain_brokers "
-            f"--cluster {name} --broker {state.down[0]}`",
+            f"--cluster {name} --broker {state.down[0]} --mode run`",
         )
     others = [key for key in state.without_leader if key[0] not in facts.ours]
     if others:
-        yield Reason(f"{_some(others)} without a leader", "start the brokers that have its replicas")
+        yield Reason("without-leader", f"{_some(others)} without a leader", "start the brokers that have its replicas")
     elif state.under_replicated and not state.down:
         yield Reason(
+            "under-replicated",
             f"{_some(state.under_replicated)} under-replicated",
             "followers catch up by themselves; if it stays, look at the disks, the network and throttles: "
             f"`redrive cluster show {name}`",
         )
     if missing := sorted(facts.ours - state.topics):
-        yield Reason(f"{_names(missing)} of the settings not there", "make what is missing: `redrive topics apply`")
+        what = f"{_names(missing)} of the settings not there"
+        yield Reason("missing-topics", what, "make what is missing: `redrive topics apply`")
 
 
 def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
     offline = [key for key in state.without_leader if key[0] in ours]
     if offline:
         yield Reason(
+            "no-leader",
             f"{_some(offline)} without a leader: producers store their events",
             "start the brokers that have its replicas",
             "unavailable",
@@ -106,6 +120,7 @@ def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
     under = [key for key in state.under_min_isr if key[0] in ours and key not in state.without_leader]
     if under:
         yield Reason(
+            "under-min-isr",
             f"{_some(under)} under min ISR: producers store their events",
             "start the brokers that are down, or wait until followers have caught up",
             "unavailable",
@@ -115,18 +130,21 @@ def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
 def _disks(facts: Facts) -> Iterator[Reason]:
     if isinstance(facts.disks, Unknown):
         if not isinstance(facts.state, Unknown):
-            yield Reason(f"its disks are not known: {facts.disks.reason}", f"`redrive cluster show {facts.cluster}`")
+            what = f"its disks are not known: {facts.disks.reason}"
+            yield Reason("disks-unknown", what, f"`redrive cluster show {facts.cluster}`")
         return
     full = [id_ for id_, free in sorted(free_by_broker(facts.disks).items()) if free < LEAST_FREE]
     if full:
         yield Reason(
+            f"disk-full:{','.join(map(str, full))}",
             f"less than {LEAST_FREE:.0%} of the disk is free on broker {', '.join(map(str, full))}",
             "make disks larger, shorten retention, or move partitions: `redrive run partition-rebalance --cluster "
-            f"{facts.cluster}`",
+            f"{facts.cluster} --mode run`",
         )
     for id_, each in sorted(facts.disks.log_dirs.items()):
         if each.unknown:
-            yield Reason(f"broker {id_} does not tell of its disks: {each.unknown}", "look at the broker's log")
+            what = f"broker {id_} does not tell of its disks: {each.unknown}"
+            yield Reason(f"disk-unknown:{id_}", what, "look at the broker's log")
 
 
 def free_by_broker(disks: Disks) -> dict[int, float]:
@@ -140,35 +158,48 @@ def _standby(facts: Facts) -> Iterator[Reason]:
     standby, books = facts.standby, facts.books
     if isinstance(standby, Unknown):
         yield Reason(
+            "standby-unknown",
             f"the standby store does not answer: {standby.reason}",
             "mend it first: an outage of the cluster would now be one of its producers",
         )
         return
     if not standby.diverted or isinstance(facts.state, Unknown):
         return
-    replaying = isinstance(books, Books) and books.at_work(REPLAY)
+    replaying = isinstance(books, Books) and books.at_work(REPLAY, facts.at)
     if not replaying and not any(reason.verdict == "unavailable" for reason in _state(facts)):
         yield Reason(
+            "backlog",
             f"{standby.events:,} events wait in {standby.diverted} lanes of the standby store; no replay is at work",
-            f"one starts by itself; at once: `redrive run standby-replay --cluster {facts.cluster}`",
+            f"one starts by itself; at once: `redrive run standby-replay --cluster {facts.cluster} --mode run`",
         )
 
 
 def _books(facts: Facts) -> Iterator[Reason]:
     books = facts.books
     if isinstance(books, Unknown):
-        yield Reason(f"the ledger does not answer: {books.reason}", "mend it: no job can run without it")
+        what = f"the ledger does not answer: {books.reason}"
+        yield Reason("ledger-unknown", what, "mend it: no job can run without it")
         return
-    running = {run.id for run in books.runs if run.status == "running"} | {hold.operation for hold in books.holds}
+    signs = {run.id: run.heartbeat_at for run in books.runs if run.status == "running"}
+    signs |= {hold.operation: hold.heartbeat_at for hold in books.holds}
+    running = {operation for operation, sign in signs.items() if facts.at - sign < ALIVE}
     left = sum(count for operation, count in books.debts.items() if operation not in running)
     if left:
         yield Reason(
+            "debts",
             f"{left} settings are still as a job left them that has ended",
             f"`redrive debts settle {facts.cluster}`",
         )
     for run in books.runs:
+        if run.status == "running" and run.id not in running:
+            yield Reason(
+                f"run-silent:{run.job}",
+                f"the last {run.job} shows no sign of life since {run.heartbeat_at:%H:%M} UTC",
+                "it was killed, or its machine is gone; run the job again: it goes on",
+            )
         if run.status == "failed":
             yield Reason(
+                f"run-failed:{run.job}",
                 f"the last {run.job} has failed",
                 f"`redrive operations show {run.id[:8]}`" + (f", or {run.run_url}" if run.run_url else ""),
             )

@@ -35,6 +35,6 @@ class Asked(Generic[T]):
         except UnavailableError as error:
             self._answer = Unknown(error.reason)  # what it is about, is known where it is asked
         except (RefusedByClusterError, ConfigError) as error:
-            self._answer = Unknown(str(error))
+            self._answer = Unknown(str(error), not_asked=True)
         except BaseException as error:  # a mistake of ours: it is raised where the answer is asked for
             self._error = error

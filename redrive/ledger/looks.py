@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import JSON
 from sqlalchemy.orm import Mapped, mapped_column
 
 from redrive.ledger.database import Database
@@ -23,6 +24,7 @@ class LookRow(Base):
     since: Mapped[datetime]
     backlog: Mapped[bool]
     lags: Mapped[dict[str, Any]]
+    troubles: Mapped[list[str]] = mapped_column(JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Look:
         since: when that verdict was first given; it has been the same since.
         backlog: events waited in the standby store though the cluster took events.
         lags: consumer group → events that waited for it.
+        troubles: the codes of what was wrong, see `redrive.health.judging.Reason`.
     """
 
     cluster: str
@@ -43,6 +46,7 @@ class Look:
     since: datetime
     backlog: bool = False
     lags: dict[str, int] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
 
 
 class Looks:
@@ -55,7 +59,9 @@ class Looks:
         """Give the last look at a cluster; None if there was none."""
         with self._database.reading() as session:
             row = session.get(LookRow, cluster)
-        return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags) if row else None
+        if row is None:
+            return None
+        return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, row.troubles)
 
     def enter(self, look: Look) -> None:
         """Enter a look, unless a later one is there already."""
@@ -67,4 +73,4 @@ class Looks:
                 row = LookRow(cluster=look.cluster)
                 session.add(row)
             row.at, row.verdict, row.since = look.at, look.verdict, look.since
-            row.backlog, row.lags = look.backlog, look.lags
+            row.backlog, row.lags, row.troubles = look.backlog, look.lags, look.troubles

@@ -14,6 +14,7 @@ from redrive.ledger.models import HoldRow, OperationRow
 _COLUMNS = (
     OperationRow.id, OperationRow.job, OperationRow.mode, OperationRow.status, OperationRow.verdict,
     OperationRow.cluster, OperationRow.who, OperationRow.started_at, OperationRow.ended_at, OperationRow.run_url,
+    OperationRow.heartbeat_at,
 )  # fmt: skip
 
 
@@ -31,6 +32,7 @@ class LastRun:
     started_at: datetime
     ended_at: datetime | None
     run_url: str | None
+    heartbeat_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def disks(free: float = 0.5) -> Disks:
 
 
 def run(status: str, job: str = "standby-replay", id_: str = "0b1c2d3e4f") -> LastRun:
-    return LastRun(id_, job, "run", status, None, "east", "anna", NOW, None, None)
+    return LastRun(id_, job, "run", status, None, "east", "anna", NOW, None, None, NOW)
 
 
 OPEN = Standby(lanes=6, diverted=0, events=0, bytes=0, oldest=None)
@@ -111,14 +111,28 @@ def test_what_is_being_dealt_with_or_has_no_limit_makes_nobody_unwell(parts: dic
     assert found(**parts).verdict == "well"
 
 
+def test_a_run_that_shows_no_sign_of_life_does_not_pass_for_one_at_work() -> None:
+    killed = replace(run("running"), heartbeat_at=NOW - timedelta(minutes=3))
+    held = Hold("east", "partition-rebalance", "moves", NOW, NOW - timedelta(minutes=3))
+    health = found(standby=WAITING, books=Books({}, {"moves": 3}, (held,), (killed,)))
+    assert [reason.code for reason in health.reasons] == ["backlog", "debts", "run-silent:standby-replay"]
+
+
+def test_a_cluster_that_could_not_be_asked_is_not_said_to_be_away() -> None:
+    health = found(state=Unknown("the file of the password is not there", not_asked=True))
+    assert health.verdict == "unwell"
+    assert "password" in health.reasons[0].what
+
+
 def test_the_worst_comes_first() -> None:
     health = found(state=state(up=2, down=1, without_leader=(("orders", 0),)), standby=WAITING)
     assert [reason.verdict for reason in health.reasons] == ["unavailable", "unwell"]
     assert not health.backlog, "while it is unavailable, events have to wait"
 
 
-def look(verdict: str, *, backlog: bool = False, ago: int = 60) -> Look:
-    return Look("east", NOW - timedelta(seconds=ago), verdict, NOW - timedelta(hours=1), backlog, {"billing": 600})
+def look(verdict: str, *troubles: str, backlog: bool = False, ago: int = 60) -> Look:
+    at, since = NOW - timedelta(seconds=ago), NOW - timedelta(hours=1)
+    return Look("east", at, verdict, since, backlog, {"billing": 600}, list(troubles))
 
 
 DOWN, BROKER_DOWN = {"state": AWAY}, {"state": state(up=2, down=1)}
@@ -136,10 +150,12 @@ DOWN, BROKER_DOWN = {"state": AWAY}, {"state": state(up=2, down=1)}
         (look("unavailable"), {}, [RECOVERED]),
         (look("unavailable"), BROKER_DOWN, [RECOVERED, UNWELL]),
         (look("unavailable"), {"standby": WAITING}, [RECOVERED, UNWELL]),
-        (look("unwell"), BROKER_DOWN, []),
+        (look("unwell", "brokers-down:3"), BROKER_DOWN, []),
+        (look("unwell", "run-failed:dlq-triage"), BROKER_DOWN, [UNWELL]),
+        (look("unwell", "brokers-down:2"), BROKER_DOWN, [UNWELL]),
         (look("unwell"), {}, []),
         (look("well"), {"standby": WAITING}, [UNWELL, BACKLOG]),
-        (look("unwell", backlog=True), {"standby": WAITING}, []),
+        (look("unwell", "backlog", backlog=True), {"standby": WAITING}, []),
         (look("unwell", backlog=True), {}, []),
     ],
 )

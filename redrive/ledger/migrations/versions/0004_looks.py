@@ -19,4 +19,5 @@ def upgrade() -> None:
         sa.Column("since", UtcTime(), nullable=False),
         sa.Column("backlog", sa.Boolean(), nullable=False),
         sa.Column("lags", sa.JSON(), nullable=False),
+        sa.Column("troubles", sa.JSON(), nullable=False),
     )
