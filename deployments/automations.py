@@ -54,6 +54,7 @@ def apply(client: SyncPrefectClient, block: str | None, silence: timedelta = SIL
     there = {each.name: each for each in client.read_automations() if each.name.startswith(PREFIX)}
     for name, automation in wanted.items():
         if name in there:
+            automation.enabled = there[name].enabled  # somebody may have switched it off
             client.update_automation(there[name].id, automation)
         else:
             client.create_automation(automation)
@@ -83,14 +84,13 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
         return AutomationCore(name=PREFIX + name, description=description, trigger=trigger, actions=[action])
 
     runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+    ours = ResourceSpecification({"prefect.resource.id": "prefect.tag.redrive", "prefect.resource.role": "tag"})
     yield tell(
         "a job has failed",
         "A run of one of Redrive's jobs has ended with a bad verdict, has paused, or has crashed.",
         EventTrigger(
             match=runs,
-            match_related=ResourceSpecification(
-                {"prefect.resource.id": "prefect.tag.redrive", "prefect.resource.role": "tag"}
-            ),
+            match_related=ours,
             expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"},
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
@@ -98,6 +98,20 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
         ),
         "{{ flow.name }}: {{ flow_run.state.name }}",
         "{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
+    )
+    yield tell(
+        "a run waits for approval",
+        "A person is to read a plan and approve or refuse it.",
+        EventTrigger(
+            match=runs,
+            match_related=ours,
+            expect={"prefect.flow-run.Suspended"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        "{{ flow.name }} waits for approval",
+        "{{ flow.name }} {{ flow_run.name }}: read its plan, then Resume or `redrive approve`\n{{ flow_run|ui_url }}",
     )
     yield tell(
         "a cluster is unavailable",
