@@ -212,7 +212,7 @@ def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_lef
     assert (topic, 0) in picture.under_replicated
     result = lab.execution(QUICK).run([Move(topic, 0, (1, 2, 4), (1, 2, 3), SIZE)])
     assert result.proved, result.evidence()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60, "it has waited for the dead broker"
     assert lab.throttles(topic) == {}
 
 

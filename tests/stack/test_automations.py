@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, Suspended
 
 from deployments.automations import PREFIX, apply
 from deployments.local.stack import Stack
@@ -89,10 +89,10 @@ def a_look() -> None:
     pass
 
 
-def test_people_are_told_of_failed_jobs_of_clusters_that_are_gone_and_of_silence(
+def test_people_are_told_of_failed_jobs_plans_that_wait_clusters_that_are_gone_and_silence(
     prefect: SyncPrefectClient, pager: Pager, block: str
 ) -> None:
-    assert len(apply(prefect, block, silence=timedelta(seconds=10))) == 3
+    assert len(apply(prefect, block, silence=timedelta(seconds=10))) == 4
     time.sleep(2)  # the server's triggers learn of new automations through its own queue
     looked = prefect.create_flow_run(a_look, tags=["redrive"])
     prefect.set_flow_run_state(looked.id, Completed(), force=True)
@@ -102,6 +102,8 @@ def test_people_are_told_of_failed_jobs_of_clusters_that_are_gone_and_of_silence
     prefect.set_flow_run_state(foreign.id, Failed(message="not ours"), force=True)
     bad = prefect.create_flow_run(a_job, tags=["redrive"], name="run all")
     prefect.set_flow_run_state(bad.id, Failed(message="failed: 3 events are lost"), force=True)
+    waiting = prefect.create_flow_run(a_job, tags=["redrive"], name="run 9 letters")
+    prefect.set_flow_run_state(waiting.id, Suspended(timeout_seconds=600), force=True)
     cluster = f"east-{uuid.uuid4().hex[:6]}"
     event = {
         "id": str(uuid.uuid4()),
@@ -113,6 +115,7 @@ def test_people_are_told_of_failed_jobs_of_clusters_that_are_gone_and_of_silence
     prefect.request("POST", "/events", json=[event])
 
     assert "run all: failed: 3 events are lost" in pager.wait_for("standby-replay: Failed")
+    assert "run 9 letters: read its plan" in pager.wait_for("standby-replay waits for approval")
     assert "it does not answer\n→ start its brokers" in pager.wait_for(f"cluster {cluster} is unavailable")
     assert "Is a worker running?" in pager.wait_for("clusters are not looked at")
     assert not [body for _, body in pager.heard if "a good one" in body or "not ours" in body]
