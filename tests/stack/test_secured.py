@@ -147,7 +147,7 @@ def test_each_role_works_with_its_own_acls_and_nobody_says_a_secret(fortress: Fo
 
     with fortress.user("billing") as config, EventConsumer("billing", config, ["orders"]) as consumer:
         seen: list[Any] = []
-        consumer.run(lambda event: seen.append(event.value["id"]), idle=5)
+        consumer.run(lambda event: seen.append(event.value["id"]), idle=10)
         assert sorted(seen) == [1, 2, 3, 4]
 
     with fortress.user("schema-backfill"):
