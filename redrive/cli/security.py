@@ -14,7 +14,21 @@ app = typer.Typer(help="Who may do what: the least that each role needs.", no_ar
 _Role = Annotated[str, typer.Argument(help="One of those that `redrive security roles` lists.")]
 _Name = Annotated[str, typer.Option("--name", help="Which producer, or which consumer group.")]
 _Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="Only these main topics; may be repeated.", show_default="all")
+    list[str] | None,
+    typer.Option(
+        "--topic", help="Only these main topics; may be repeated. Of schema-backfill: its source.", show_default="all"
+    ),
+]
+_Target = Annotated[
+    str, typer.Option("--target", help="The topic that schema-backfill fills, and may create and delete.")
+]
+_Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        help="A consumer group that schema-backfill may move; may be repeated; '*' for all.",
+        show_default="none",
+    ),
 ]
 
 
@@ -24,7 +38,12 @@ def roles(json: Json = False) -> None:
     from redrive.security.roles import ROLES
 
     if json:
-        show_json([{"role": name, "named": role.named, "does": role.does} for name, role in ROLES.items()])
+        show_json(
+            [
+                {"role": name, "named": role.named, "fills": role.fills, "does": role.does}
+                for name, role in ROLES.items()
+            ]
+        )
         return
     show_table(("role", "what it is"), ((name, role.does) for name, role in ROLES.items()))
 
@@ -35,6 +54,8 @@ def acls(
     *,
     name: _Name = "",
     topic: _Topics = None,
+    target: _Target = "",
+    group: _Groups = None,
     principal: Annotated[
         str | None, typer.Option(help="Who gets them.", show_default="User: and the name, or else the role")
     ] = None,
@@ -43,11 +64,13 @@ def acls(
 ) -> None:
     """Give the ACLs that a role needs, as `kafka-acls` commands, cluster by cluster; or add them."""
     from redrive.security import acls as kafka
-    from redrive.security.roles import grants, scopes
+    from redrive.security.roles import grants
+    from redrive.security.scoping import scopes
 
     config = Config.load()
     who = principal or f"User:{name or role}"
-    found = {scope.cluster: kafka.acls(who, grants(role, scope)) for scope in scopes(config, role, name, topic or ())}
+    about = scopes(config, role, name, topic or (), target=target, groups=group or ())
+    found = {scope.cluster: kafka.acls(who, grants(role, scope)) for scope in about}
     if apply:
         for cluster, wanted in found.items():
             kafka.apply(config.cluster(cluster), wanted)
@@ -65,18 +88,22 @@ def acls(
 @app.command()
 def iam(
     role: _Role,
+    *,
     name: _Name = "",
     topic: _Topics = None,
+    target: _Target = "",
+    group: _Groups = None,
     account: Annotated[
         str, typer.Option(help="The AWS account of the standby table.", show_default="that of the clusters, else any")
     ] = "",
 ) -> None:
     """Give the IAM policy that a role needs, as JSON: Amazon MSK, the standby table, CloudWatch."""
     from redrive.security.iam import cluster_arn, policy
-    from redrive.security.roles import scopes
+    from redrive.security.scoping import scopes
 
     config = Config.load()
-    show_json(policy(config, role, scopes(config, role, name, topic or ()), account))
+    about = scopes(config, role, name, topic or (), target=target, groups=group or ())
+    show_json(policy(config, role, about, account))
     for cluster, given in sorted(config.clusters.items()):
         if not cluster_arn(given):
             note(f"without {cluster}: by the settings it is not on Amazon MSK (clusters.{cluster}.fleet)")

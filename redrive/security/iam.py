@@ -32,11 +32,7 @@ _ACTIONS: dict[tuple[Resource, Operation], tuple[str, ...]] = {
     ("cluster", "DescribeConfigs"): ("DescribeClusterDynamicConfiguration",),
     ("cluster", "AlterConfigs"): ("AlterClusterDynamicConfiguration", "DescribeClusterDynamicConfiguration"),
 }
-_FLEET = {
-    "": (),
-    "look": ("kafka:DescribeClusterV2",),
-    "grow": ("kafka:DescribeClusterV2", "kafka:UpdateBrokerCount"),
-}
+_FLEET = ("kafka:DescribeClusterV2", "kafka:UpdateBrokerCount")
 
 
 def policy(config: Config, role_name: str, scopes: Sequence[Scope], account: str = "") -> dict[str, Any]:
@@ -62,7 +58,7 @@ def policy(config: Config, role_name: str, scopes: Sequence[Scope], account: str
         statements.append(_statement("Standby", [f"dynamodb:{action}" for action in needs.table], [table]))
     if needs.fleet and clusters:
         arns = [arn for _, arn in clusters]
-        statements.append(_statement("Fleet", _FLEET[needs.fleet], arns))
+        statements.append(_statement("Fleet", _FLEET, arns))
         statements.append(_statement("Load", ["cloudwatch:GetMetricData"], ["*"]))  # it knows no resources
     return {"Version": "2012-10-17", "Statement": statements}
 

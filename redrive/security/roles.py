@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.pump.cursors import CURSORS_TOPIC
 from redrive.pump.names import PARKING_TOPIC
@@ -51,14 +50,18 @@ class Scope:
     Attributes:
         cluster: the cluster's name in the settings.
         name: the producer's, or the consumer group's; empty for the others.
-        main: main topics.
-        dead_letters: dead-letter topics.
+        main: main topics; of a backfill, the one that it copies.
+        dead_letters: dead-letter topics; of a producer or consumer, its own if that is on this cluster.
+        target: the topic that a backfill fills; empty for the others.
+        groups: consumer groups that a backfill may move.
     """
 
     cluster: str
     name: str
     main: tuple[str, ...]
     dead_letters: tuple[str, ...]
+    target: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -72,8 +75,9 @@ class Role:
 
     Attributes:
         does: what it is, for people.
-        named: whether there are several, each with a name: producers, consumers.
         kafka: what it needs of a cluster.
+        named: whether there are several, each with a name: producers, consumers.
+        fills: whether it fills one topic from another, both of which have to be given.
         table: its actions on the standby table, as IAM calls them without ``dynamodb:``.
         fleet: whether it asks Amazon MSK for the load of brokers, and for more of them.
     """
@@ -81,8 +85,9 @@ class Role:
     does: str
     kafka: Callable[[Scope], Iterator[Grant]]
     named: bool = False
+    fills: bool = False
     table: tuple[str, ...] = ()
-    fleet: Literal["", "look", "grow"] = ""
+    fleet: bool = False
 
 
 def _each(topics: Sequence[str], *operations: Operation) -> Iterator[Grant]:
@@ -105,13 +110,14 @@ def _pump(scope: Scope, unit: str) -> Iterator[Grant]:
 
 
 def _producer(scope: Scope) -> Iterator[Grant]:
-    yield from _each([*scope.main, f"dlq.{scope.name}"], *_WRITE)
+    yield from _each(scope.topics, *_WRITE)
 
 
 def _consumer(scope: Scope) -> Iterator[Grant]:
     yield from _each(scope.main, *_READ)
-    yield from _each([f"dlq.{scope.name}"], *_WRITE)
-    yield Grant("group", scope.name, _READ)
+    yield from _each(scope.dead_letters, *_WRITE)
+    if scope.main:
+        yield Grant("group", scope.name, _READ)
 
 
 def _standby_replay(scope: Scope) -> Iterator[Grant]:
@@ -147,11 +153,21 @@ def _cluster_health(scope: Scope) -> Iterator[Grant]:
 
 
 def _schema_backfill(scope: Scope) -> Iterator[Grant]:
-    # Sources are written to by `feed_back`; targets are made, and deleted by `redrive backfill abandon`.
-    yield from _each(scope.main, "Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs", "AlterConfigs")
+    # The source is written to by `feed_back`. The target is made with its settings, which are not changed afterwards,
+    # and deleted by `redrive backfill abandon`, which has to see all groups: none may be consuming it.
+    yield from _each(scope.main, "Read", "Write", "Describe", "DescribeConfigs")
+    yield from _each([scope.target], "Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs")
     yield from _pump(scope, "backfill")
-    yield Grant("group", "*", ("Read", "Describe"))  # moving any of them
+    for group in scope.groups:
+        yield Grant("group", group, _READ)  # to set its offsets
     yield Grant("cluster", "", ("Describe",))
+
+
+def _governance(scope: Scope) -> Iterator[Grant]:
+    # Of dead letters only the ends are looked at: which schemas they have, the ledger knows.
+    yield from _each([*scope.main, PARKING_TOPIC], *_READ)
+    yield from _each(scope.dead_letters, "Describe")
+    yield from _looking()
 
 
 def _administrator(_: Scope) -> Iterator[Grant]:
@@ -169,9 +185,10 @@ ROLES: dict[str, Role] = {
     "dlq-triage": Role("the job", _dlq_triage),
     "dlq-correction": Role("the job, and `redrive dlq fix`", _dlq_correction),
     "partition-rebalance": Role("the job", _partition_rebalance),
-    "broker-scaling": Role("the job", _looking_at_all, fleet="grow"),
-    "schema-backfill": Role("the job, and `redrive backfill abandon`", _schema_backfill),
-    "cluster-health": Role("the job", _cluster_health, table=("GetItem", "Query"), fleet="look"),
+    "broker-scaling": Role("the job", _looking_at_all, fleet=True),
+    "schema-backfill": Role("the job, and `redrive backfill abandon`, of one topic", _schema_backfill, fills=True),
+    "cluster-health": Role("the job", _cluster_health, table=("GetItem", "Query")),
+    "governance": Role("a person, or CI: `redrive schemas delete`, `writers`, `census`", _governance, table=("Query",)),
     "administrator": Role(
         "a person, or CI, that runs `redrive topics apply` and `redrive security acls --apply`",
         _administrator,
@@ -189,32 +206,6 @@ def role(name: str) -> Role:
     if name not in ROLES:
         raise ConfigError("role", f"there is no role {name!r}; there are {', '.join(ROLES)}")
     return ROLES[name]
-
-
-def scopes(config: Config, role_name: str, name: str = "", topics: Sequence[str] = ()) -> list[Scope]:
-    """Say what a role is about, cluster by cluster; of those, only the ones that its topics are on.
-
-    Args:
-        config: the settings.
-        role_name: the role.
-        name: the producer's or the consumer group's.
-        topics: only these main topics; none: all that the settings have.
-
-    Raises:
-        ConfigError: a name is missing or too much, or there is no such role or topic.
-    """
-    if role(role_name).named and not name:
-        raise ConfigError("--name", f"say which {role_name}: there may be several, each with its own topics")
-    if name and not role(role_name).named:
-        raise ConfigError("--name", f"there is only one {role_name}; leave it out")
-    wanted = [config.topic(topic) for topic in topics or sorted(config.topics)]
-    found = []
-    for cluster in sorted(config.clusters):
-        main = tuple(one.name for one in wanted if one.cluster == cluster and not one.dead_letters)
-        letters = tuple(one.name for one in config.topics_of(cluster) if one.dead_letters)
-        if main or not (topics or name):
-            found.append(Scope(cluster, name, main, letters))
-    return found
 
 
 def grants(role_name: str, scope: Scope) -> list[Grant]:

@@ -41,6 +41,7 @@ from tests.stack.platform import ORDER
 pytestmark = pytest.mark.timeout(300)
 
 JOBS = ("standby-replay", "dlq-triage", "dlq-correction", "partition-rebalance", "schema-backfill")
+OPTIONS = {"schema-backfill": ("--topic", "orders", "--target", "orders.v2", "--group", "billing")}
 SETTINGS = """\
 [standby]
 table = "standby"
@@ -81,7 +82,7 @@ class Fortress:
             self.allow("producer", "--name", "shop")
             self.allow("consumer", "--name", "billing", "--topic", "orders")
             for job in JOBS:
-                self.allow(job)
+                self.allow(job, *OPTIONS.get(job, ()))
 
     def allow(self, *role: str) -> None:
         assert self.redrive("security", "acls", *role, "--apply") == 0
