@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from redrive.gateway.problems import UNACKNOWLEDGED, Problem, id_reused
 
@@ -32,7 +33,8 @@ class RecentEvents:
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._seconds, self._clock = most, seconds, clock
-        self._events: OrderedDict[str, Remembered] = OrderedDict()
+        self._events: OrderedDict[bytes, Remembered] = OrderedDict()
+        """By digests of ids: those are as long as their senders like."""
 
     def claim(self, event_id: str, fingerprint: bytes) -> tuple[asyncio.Future[Problem | None], bool]:
         """Return what tells the outcome of an event, and whether the caller is the one who has to publish it.
@@ -42,29 +44,31 @@ class RecentEvents:
         """
         now = self._clock()
         self._forget(now)
-        known = self._events.get(event_id)
+        key = _digest(event_id)
+        known = self._events.get(key)
         if known is not None:
             if known.fingerprint != fingerprint:
                 raise id_reused()
             if known.outcome is not None:
                 return known.outcome, False
         outcome: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
-        self._events[event_id] = Remembered(fingerprint, now, outcome)
-        self._events.move_to_end(event_id)
+        self._events[key] = Remembered(fingerprint, now, outcome)
+        self._events.move_to_end(key)
         return outcome, True
 
     def settle(self, event_id: str, outcome: asyncio.Future[Problem | None], problem: Problem | None) -> None:
         """Note what became of an event that the caller had to publish, and tell all who wait for it."""
         if not outcome.done():
             outcome.set_result(problem)
-        known = self._events.get(event_id)
+        key = _digest(event_id)
+        known = self._events.get(key)
         if problem is None or known is None or known.outcome is not outcome:
             return
         if problem.kind == UNACKNOWLEDGED:
             # It may be in Kafka: its id stays taken, and it is published again if it comes again.
             known.outcome = None
         else:
-            del self._events[event_id]
+            del self._events[key]
 
     def _forget(self, now: float) -> None:
         while self._events:
@@ -72,3 +76,7 @@ class RecentEvents:
             if len(self._events) < self._most and now - oldest.since < self._seconds:
                 return
             self._events.popitem(last=False)
+
+
+def _digest(event_id: str) -> bytes:
+    return blake2b(event_id.encode(), digest_size=16).digest()

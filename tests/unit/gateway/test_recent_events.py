@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -84,3 +85,21 @@ def test_memory_is_bounded_in_number_and_in_time() -> None:
         assert recent.claim("10", b"1")[1] is True
 
     run(steps)
+
+
+def test_a_long_id_takes_no_more_memory_than_a_short_one() -> None:
+    def taken(length: int) -> int:
+        sizes: list[int] = []
+
+        def steps(recent: RecentEvents, _: Clock) -> None:
+            tracemalloc.start()
+            for number in range(200):
+                event_id = f"{number}" + "😀" * length
+                recent.settle(event_id, recent.claim(event_id, b"1")[0], None)
+            sizes.append(tracemalloc.get_traced_memory()[0])
+            tracemalloc.stop()
+
+        run(steps, most=1_000)
+        return sizes[0]
+
+    assert taken(2_000) < taken(1) + 200 * 100
