@@ -13,7 +13,7 @@ demo: $(READY)
 WORKERS ?= 2
 
 test: lint tools
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 # What needs no stack: seconds.
 unit: $(READY)

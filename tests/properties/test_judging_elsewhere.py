@@ -57,7 +57,7 @@ def test_the_same_becomes_of_each_letter(rules: RuleSet, batch: list[Any], size:
     given_rules = rules if by_rules else None
     here = Judge(given_rules, TARGETS, REGISTRY.reader(), attempts=3)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(elsewhere, "SchemaRegistry", lambda _: REGISTRY)  # the one that knows the schema
+        monkeypatch.setattr(elsewhere, "_LateRegistry", lambda _: REGISTRY)  # the one that knows the schema
         there = JudgeElsewhere(Workers(0), given_rules, TARGETS, {}, attempts=3)
         assert plain(there.judged(pieces, ORIGINS)) == plain(here.judged(pieces, ORIGINS))
 
