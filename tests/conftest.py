@@ -39,6 +39,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         del os.environ[FOLDER]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file together: many share a stack of their own. Some files name a larger group themselves."""
     for item in items:
