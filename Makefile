@@ -9,11 +9,8 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
-# Much of it waits for brokers, so two at a time take half as long; more only if there are more cores than two.
-WORKERS ?= 2
-
 test: lint tools
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest
 
 # What needs no stack: seconds.
 unit: $(READY)
