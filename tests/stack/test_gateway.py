@@ -15,6 +15,7 @@ import pytest
 
 from deployments.local.stack import Stack
 from tests.stack.partners import Gateway, opened, order, value_of
+from tests.stack.platform import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,8 @@ def test_each_answer_and_each_line_of_the_log_has_the_request_s_id(gateway: Gate
     mine = f"mine-{uuid.uuid4().hex}"
     answer = gateway.post(order("bad"), **{"X-Request-ID": mine})
     assert (answer.headers["X-Request-ID"], answer.json()["request_id"]) == (mine, mine)
-    assert f"{mine} POST status=422 partner=acme type=order.created events=1 refused=1" in gateway.log.read_text()
+    line = f"{mine} POST status=422 partner=acme type=order.created events=1 refused=1"
+    wait_until(lambda: line in gateway.log.read_text())  # it is written when the answer has gone out
     for bad in ("x" * 65, "a b", "a\tb"):
         answer = gateway.post(order(1), **{"X-Request-ID": bad})
         assert answer.headers["X-Request-ID"] not in ("", bad)
@@ -184,7 +186,7 @@ def test_what_was_counted_is_told_on_a_port_of_its_own(gateway: Gateway) -> None
     gateway.post(order(1))
     gateway.post([order(2), order(3)])
     gateway.post(order("bad"))
-    assert [now - then for now, then in zip(counts(), before, strict=True)] == [2, 1, 3, 1, 3]
+    wait_until(lambda: [now - then for now, then in zip(counts(), before, strict=True)] == [2, 1, 3, 1, 3])
     assert gateway.http.get("/metrics").status_code == 404
 
 
@@ -247,7 +249,7 @@ def test_several_workers_serve_count_together_and_end_together(stack: Stack, tmp
                 json=order(number),
                 headers={"X-API-Key": gateway.acme, "Content-Type": "application/cloudevents+json"},
             ).status_code == 202  # fmt: skip
-        assert gateway.metrics()['redrive_gateway_events_total{path="main"}'] == 20
+        wait_until(lambda: gateway.metrics()['redrive_gateway_events_total{path="main"}'] == 20)
         assert gateway.stop() == 0
     finally:
         gateway.close()
