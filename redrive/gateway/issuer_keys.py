@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 RENEW_AFTER = 300.0
 AT_MOST_EVERY = 10.0
 _TIMEOUT = 5.0
+_IN_ALL = 10.0
 _MOST_BYTES = 1 << 20
 _LEAST_RSA_BITS = 2_048
 
@@ -78,8 +79,9 @@ class IssuerKeys:
 
     async def _load(self) -> None:
         try:
-            keys = read_keys(await self._fetch())
-        except (httpx2.HTTPError, OSError, ValueError) as error:
+            async with asyncio.timeout(_IN_ALL):  # an issuer may send a byte now and then, for ever
+                keys = read_keys(await self._fetch())
+        except Exception as error:  # whatever an issuer sends: without this, no key would be renewed any more
             kept = "goes on with those that are known" if self._keys else "no token can be checked"
             log.warning("the key set %s can't be read (%s): %s", self._place, type(error).__name__, kept)
             return
@@ -107,7 +109,7 @@ def read_keys(document: bytes) -> dict[str, IssuerKey]:
 
 def _usable(jwk: Mapping[str, Any]) -> IssuerKey | None:
     public = {name: value for name, value in jwk.items() if name in {"kty", "n", "e", "crv", "x", "y"}}
-    if jwk.get("use") not in {None, "sig"}:
+    if jwk.get("use") not in (None, "sig"):
         return None
     try:
         match jwk.get("kty"), jwk.get("alg"):

@@ -79,14 +79,20 @@ class Publisher:
     def _publish(self, topic: str, requests: Sequence[_Request]) -> None:
         convert = self._converters[topic]
         for request in requests:
+            full: Problem | None = None
             for number, event in enumerate(request.events):
+                if full is not None:  # each of the rest would wait as long, and pass those of its key that did not
+                    self._settle(request, number, full)
+                    continue
                 try:
                     data = convert(event.data) if convert else event.data
                     receipt = self._producer.publish(
                         topic, event.key, data, event_id=event.event_id, headers=event.headers, refuse=True
                     )
                 except Exception as error:  # whatever it is, somebody waits for the answer
-                    self._settle(request, number, self._problem(error))
+                    problem = self._problem(error)
+                    full = problem if isinstance(error, BackPressureError) else None
+                    self._settle(request, number, problem)
                 else:
                     receipt.add_done_callback(partial(self._heard, request, number))
 
