@@ -23,7 +23,7 @@ class TokenBucket:
 
         Args:
             events: how many.
-            held: how many of them were taken before; given back if there are not enough.
+            held: how many of them were taken before. They stay taken, else a batch that is refused would cost nothing.
         """
         now = self._clock()
         self._tokens = min(self.burst, self._tokens + (now - self._filled) * self._rate)
@@ -31,7 +31,6 @@ class TokenBucket:
         if events - held <= self._tokens:
             self._tokens -= events - held
             return 0.0
-        self._tokens += held
         return (events - self._tokens) / self._rate
 
 

@@ -99,3 +99,22 @@ def test_without_any_keys_nothing_can_be_said_until_the_issuer_is_back() -> None
         assert await keys.key("old") is not None
 
     run(steps)
+
+
+def test_an_odd_key_hides_no_other_and_an_odd_answer_stops_no_later_one() -> None:
+    async def steps(issuer: Issuer, _: IssuerKeys) -> None:
+        good = OLD.as_dict(private=False)
+        answers = [b"[[[", b"7", json.dumps({"keys": [{**good, "kid": "odd", "use": ["sig"]}, good]}).encode()]
+
+        async def fetch() -> bytes:
+            return answers.pop(0)
+
+        keys = IssuerKeys("here", fetch, lambda: issuer.now)
+        for _ in range(2):
+            with pytest.raises(UnavailableError):
+                await keys.key("old")
+            issuer.now += AT_MOST_EVERY + 1
+        assert await keys.key("old") is not None
+        assert await keys.key("odd") is None
+
+    run(steps)
