@@ -1,7 +1,8 @@
 """The stacks that tests run against.
 
 ``stack`` is one for the whole run, started when the first test asks for it and shared by the workers of xdist; its
-nodes are not to be stopped. ``fault_stack`` is a module's own, for tests that kill and freeze nodes.
+nodes are not to be stopped. ``fault_stack`` is a module's own, for tests that kill and freeze nodes. ``own_prefect`` is
+a module's own server of Prefect: a worker takes the runs of everybody, and automations see them.
 
 With ``REDRIVE_TEST_STACK`` set to the folder of a stack that runs (``.redrive/local`` after ``redrive local up``),
 tests use that one and leave it running.
@@ -54,7 +55,7 @@ def stack() -> Stack:
 @pytest.fixture(autouse=True)
 def _pointed_at_the_stack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point the environment of each test at the stack that it uses, and of no other test."""
-    for name in ("stack", "fault_stack"):
+    for name in ("stack", "fault_stack", "own_prefect"):
         if name in request.fixturenames:
             for variable, value in request.getfixturevalue(name).environment().items():
                 monkeypatch.setenv(variable, value)
@@ -77,6 +78,13 @@ def fault_stack(_own_stack: Stack) -> Stack:
     _own_stack.resume(*(node.node for node in _own_stack.status() if node.state == "paused"))
     _own_stack.start(*_own_stack.nodes)
     return _own_stack
+
+
+@pytest.fixture(scope="module")
+def own_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A server of Prefect that nobody else uses, and nothing beside it."""
+    with Stack(tmp_path_factory.mktemp("prefect"), "free", only_prefect=True) as stack:
+        yield stack
 
 
 @pytest.fixture

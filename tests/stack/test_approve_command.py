@@ -29,35 +29,39 @@ from redrive.ledger import Ledger
 from tasks.approval import WAITS
 from tests.stack.clinic import Clinic
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("worker")]
+pytestmark = pytest.mark.timeout(400)
 
 PROGRAM = [sys.executable, "-c", "from deployments.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
-def clinic(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+def clinic(stack: Stack, own_prefect: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     """A platform where every correction has to be approved, and a worker."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment().items():
+        given = stack.environment() | own_prefect.environment()
+        for name, value in given.items():
             patch.setenv(name, value)
         clinic = Clinic(stack, tmp_path_factory.mktemp("clinic"), patch)
         clinic.settings('approval = "required"')
         patch.setenv("REDRIVE_CONFIG", str(clinic.file))
-        environment = {name: value for name, value in stack.environment().items() if not name.startswith("REDRIVE_")}
+        environment = {name: value for name, value in given.items() if not name.startswith("REDRIVE_")}
         log = tmp_path_factory.mktemp("logs") / "worker.log"
         with start_worker(environment | {"REDRIVE_CONFIG": str(clinic.file)}, log):
             yield clinic
 
 
 @pytest.fixture(autouse=True)
-def _environment(clinic: Clinic, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in stack.environment().items():
+def _environment(
+    clinic: Clinic, stack: Stack, own_prefect: Stack, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    given = stack.environment() | own_prefect.environment()
+    for name, value in given.items():
         if name.startswith("REDRIVE_"):
             monkeypatch.delenv(name, raising=False)
         else:
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("REDRIVE_CONFIG", str(clinic.file))
-    with temporary_settings(updates={PREFECT_API_URL: stack.environment()["PREFECT_API_URL"]}):
+    with temporary_settings(updates={PREFECT_API_URL: given["PREFECT_API_URL"]}):
         yield
 
 

@@ -22,7 +22,7 @@ from deployments.local.stack import Stack
 from redrive.errors import ConfigError
 from redrive.health.changes import UNAVAILABLE
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("automations")]
+pytestmark = pytest.mark.timeout(180)
 
 
 class Pager:
@@ -55,8 +55,8 @@ class Pager:
 
 
 @pytest.fixture
-def prefect(stack: Stack) -> Iterator[SyncPrefectClient]:
-    api = stack.environment()["PREFECT_API_URL"]
+def prefect(own_prefect: Stack) -> Iterator[SyncPrefectClient]:
+    api = own_prefect.environment()["PREFECT_API_URL"]
     with temporary_settings(updates={PREFECT_API_URL: api}), SyncPrefectClient(api) as client:
         yield client
 

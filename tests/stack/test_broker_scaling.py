@@ -42,7 +42,7 @@ from tasks.ending import plan_key, report_key
 from tests.stack.backlog import ORDER, word
 from tests.stack.platform import wait_until
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("worker")]
+pytestmark = pytest.mark.timeout(400)
 
 TOPIC = "orders"
 AT_ONCE = {"window": 1.0, "cool_down": 0.0, "patience": 90.0}

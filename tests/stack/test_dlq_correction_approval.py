@@ -19,14 +19,19 @@ from redrive.ledger import Ledger
 from tasks.approval import WAITS
 from tests.stack.clinic import RULES, Clinic
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("worker")]
+pytestmark = pytest.mark.timeout(400)
 PATIENCE = 90
 
 
 @pytest.fixture(scope="module")
-def clinic(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+def given(stack: Stack, own_prefect: Stack) -> dict[str, str]:
+    return stack.environment() | own_prefect.environment()
+
+
+@pytest.fixture(scope="module")
+def clinic(stack: Stack, given: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment().items():
+        for name, value in given.items():
             patch.setenv(name, value)
         clinic = Clinic(stack, tmp_path_factory.mktemp("clinic"), patch)
         clinic.settings("approval = 1\nfour_eyes = true")
@@ -34,8 +39,8 @@ def clinic(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 
 @pytest.fixture(scope="module")
-def worker(stack: Stack, clinic: Clinic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    environment = {name: value for name, value in stack.environment().items() if not name.startswith("REDRIVE_")} | {
+def worker(given: dict[str, str], clinic: Clinic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    environment = {name: value for name, value in given.items() if not name.startswith("REDRIVE_")} | {
         "REDRIVE_CONFIG": str(clinic.file)
     }
     with start_worker(environment, tmp_path_factory.mktemp("logs") / "worker.log") as worker:
@@ -43,9 +48,9 @@ def worker(stack: Stack, clinic: Clinic, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def prefect(stack: Stack, worker: Worker) -> Iterator[SyncPrefectClient]:
+def prefect(given: dict[str, str], worker: Worker) -> Iterator[SyncPrefectClient]:
     with (
-        temporary_settings(updates={PREFECT_API_URL: stack.environment()["PREFECT_API_URL"]}),
+        temporary_settings(updates={PREFECT_API_URL: given["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
         yield client

@@ -30,7 +30,7 @@ from tasks.live import PROGRESS
 from tasks.pace import variable_name
 from tests.stack.backlog import Backlogs, by_key, word
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("worker")]
+pytestmark = pytest.mark.timeout(400)
 
 Found = TypeVar("Found")
 SLOWLY = 100  # events a second
@@ -42,24 +42,30 @@ def platform(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Backlogs
 
 
 @pytest.fixture(scope="module")
-def worker(stack: Stack, platform: Backlogs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def environment(stack: Stack, own_prefect: Stack, platform: Backlogs) -> dict[str, str]:
+    return stack.environment() | own_prefect.environment() | platform.environment
+
+
+@pytest.fixture(scope="module")
+def worker(
+    environment: dict[str, str], platform: Backlogs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patch:
-        environment = stack.environment() | platform.environment
         for name, value in environment.items():
             patch.setenv(name, value)
         platform.create()
         with start_worker(environment, tmp_path_factory.mktemp("logs") / "worker.log") as worker:
             with SyncPrefectClient(environment["PREFECT_API_URL"]) as client:
                 # It would see the backlogs of these tests, and have them replayed.
-                pause_schedules(client, paused=True, job="cluster-health")
+                no_more_runs(client, "cluster-health")
             yield worker
 
 
 @pytest.fixture(autouse=True)
-def _environment(stack: Stack, platform: Backlogs, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in (stack.environment() | platform.environment).items():
+def _environment(environment: dict[str, str], worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with temporary_settings(updates={PREFECT_API_URL: stack.environment()["PREFECT_API_URL"]}):
+    with temporary_settings(updates={PREFECT_API_URL: environment["PREFECT_API_URL"]}):
         yield
 
 
@@ -73,14 +79,16 @@ def deployment_of(prefect: SyncPrefectClient, job: str = "standby-replay") -> De
     return prefect.read_deployment_by_name(f"{job}/{job}")
 
 
-def pause_schedules(prefect: SyncPrefectClient, *, paused: bool, job: str = "standby-replay") -> None:
+def no_more_runs(prefect: SyncPrefectClient, job: str = "standby-replay") -> None:
+    """Switch off the schedules of a job, and wait for those of its runs that a worker may have taken already."""
     deployment = deployment_of(prefect, job)
     for schedule in deployment.schedules:
-        prefect.update_deployment_schedule(deployment.id, schedule.id, active=not paused)
+        prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    wait_for(lambda: all(run.state and run.state.is_final() for run in runs_of(prefect, job)) or None, 60, "quiet")
 
 
-def runs_of(prefect: SyncPrefectClient) -> list[FlowRun]:
-    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_of(prefect).id]))
+def runs_of(prefect: SyncPrefectClient, job: str = "standby-replay") -> list[FlowRun]:
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_of(prefect, job).id]))
     return prefect.read_flow_runs(deployment_filter=wanted)
 
 
@@ -125,14 +133,13 @@ def test_the_schedule_makes_runs_each_quarter_of_an_hour(prefect: SyncPrefectCli
         found = [run for run in runs_of(prefect) if run.auto_scheduled and run.next_scheduled_start_time]
         return min(found, key=lambda run: str(run.next_scheduled_start_time), default=None)
 
-    pause_schedules(prefect, paused=False)  # an earlier test run on the same stack may have left them so
     run = wait_for(scheduled, 90, "scheduled run")
     assert run.next_scheduled_start_time is not None
     assert run.next_scheduled_start_time.minute % 15 == 0
     assert (run.next_scheduled_start_time - datetime.now(UTC)).total_seconds() <= 900
     assert run.parameters == {"replay": {"mode": "run"}}
     # From here on it would only get in the way of the other tests.
-    pause_schedules(prefect, paused=True)
+    no_more_runs(prefect)
 
 
 def test_a_recovered_cluster_starts_a_run_for_its_topics(prefect: SyncPrefectClient, platform: Backlogs) -> None:

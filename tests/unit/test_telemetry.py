@@ -83,16 +83,16 @@ def test_what_did_not_get_committed_is_a_failed_span_and_counts_nothing(exported
 
 def test_sums_of_several_of_a_name_are_added_and_do_not_fall_when_one_ends(exported: Exported) -> None:
     first, second = {"main": 3, "standby": 1}, {"main": 10}
-    end = telemetry.producers.add("shop", lambda: first)
-    telemetry.producers.add("shop", lambda: second)
+    end = telemetry.producers.add("a shop", lambda: first)
+    telemetry.producers.add("a shop", lambda: second)
     seen = exported.points("redrive.producer.events")
-    assert seen[of(producer="shop", path="main")].value == 13
-    assert seen[of(producer="shop", path="standby")].value == 1
+    assert seen[of(producer="a shop", path="main")].value == 13
+    assert seen[of(producer="a shop", path="standby")].value == 1
     end()
     end()
     first["main"] = 1_000
     second["main"] = 11
-    assert exported.points("redrive.producer.events")[of(producer="shop", path="main")].value == 14
+    assert exported.points("redrive.producer.events")[of(producer="a shop", path="main")].value == 14
 
 
 def test_who_has_ended_is_not_kept(exported: Exported) -> None:
@@ -102,9 +102,9 @@ def test_who_has_ended_is_not_kept(exported: Exported) -> None:
 
     counting = Counting()
     seen = weakref.ref(counting)
-    end = telemetry.consumers.add("billing", counting.counts)
+    end = telemetry.consumers.add("a bill", counting.counts)
     end()
     del counting, end
     gc.collect()
     assert seen() is None
-    assert exported.points("redrive.consumer.events")[of(group="billing", outcome="handled")].value == 7
+    assert exported.points("redrive.consumer.events")[of(group="a bill", outcome="handled")].value == 7
