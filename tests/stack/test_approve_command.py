@@ -51,9 +51,7 @@ def clinic(stack: Stack, own_prefect: Stack, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(autouse=True)
-def _environment(
-    clinic: Clinic, stack: Stack, own_prefect: Stack, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def _environment(clinic: Clinic, stack: Stack, own_prefect: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     given = stack.environment() | own_prefect.environment()
     for name, value in given.items():
         if name.startswith("REDRIVE_"):
