@@ -6,14 +6,13 @@ import os
 import sys
 
 from deployments.aws.app import build
-from redrive.config import Config
 from redrive.errors import RedriveError
 
 
 def main() -> int:
     """Synthesise into the folder that the CDK names, else into ``cdk.out``; gives the exit code."""
     try:
-        app = build(Config.load(), os.environ.get("CDK_OUTDIR", "cdk.out"))
+        app = build(os.environ.get("CDK_OUTDIR", "cdk.out"))
     except RedriveError as error:
         print(f"redrive: {error}", file=sys.stderr)
         return 2

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import Duration
-from aws_cdk import aws_ec2 as ec2
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambdas
 from aws_cdk import aws_logs as logs
-from aws_cdk import RemovalPolicy, Stack
 from constructs import Construct
 
 from deployments.aws.data_alarms import cpu_alarm

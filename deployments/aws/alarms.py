@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -25,6 +26,15 @@ class Alarms(Construct):
         super().__init__(scope, id)
         self._name = aws.name
         self.topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
+        # With a policy of its own the topic loses the one that let the account's alarms in.
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
         if aws.notify:
             self.topic.add_subscription(subscriptions.EmailSubscription(aws.notify))
 
@@ -33,22 +43,28 @@ class Alarms(Construct):
         return f"{self._name}-{about}"
 
     def above(
-        self, about: str, metric: cloudwatch.IMetric, most: float, *, minutes: int, means: str, scope: Construct | None = None
-    ) -> None:
-        """Tell when a metric is above a threshold in each minute of so many."""
-        self._add(about, metric, most, _ABOVE, minutes, means, scope)
-
-    def below(
-        self, about: str, metric: cloudwatch.IMetric, least: float, *, minutes: int, means: str, scope: Construct | None = None
-    ) -> None:
-        """Tell when a metric is below a threshold in each minute of so many."""
-        self._add(about, metric, least, _BELOW, minutes, means, scope)
-
-    def _add(
-        self, about: str, metric: cloudwatch.IMetric, threshold: float, how: cloudwatch.ComparisonOperator,
-        minutes: int, means: str, scope: Construct | None,
+        self, about: str, metric: cloudwatch.IMetric, most: float,
+        *, minutes: int, means: str, scope: Construct | None = None,
     ) -> None:  # fmt: skip
-        alarm = cloudwatch.Alarm(
+        """Tell when a metric is above a threshold in each minute of so many; ``scope`` is the stack, if another one."""
+        self._tell(self._alarm(about, metric, most, _ABOVE, minutes=minutes, means=means, scope=scope))
+
+    def below(self, about: str, metric: cloudwatch.IMetric, least: float, *, minutes: int, means: str) -> None:
+        """Tell when a metric is below a threshold in each minute of so many."""
+        self._tell(self._alarm(about, metric, least, _BELOW, minutes=minutes, means=means))
+
+    def away(self, about: str, healthy: cloudwatch.IMetric, *, minutes: int, means: str, scope: Construct) -> None:
+        """Tell when for so many minutes nobody was healthy; when there is nobody at all, there is no datapoint."""
+        missing = cloudwatch.TreatMissingData.BREACHING
+        self._tell(self._alarm(about, healthy, 1, _BELOW, minutes=minutes, means=means, scope=scope, missing=missing))
+
+    def _alarm(
+        self, about: str, metric: cloudwatch.IMetric, threshold: float, how: cloudwatch.ComparisonOperator,
+        *, minutes: int, means: str, scope: Construct | None = None,
+        # No datapoint: nothing was throttled, nobody asked. What is down is seen by others.
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> cloudwatch.Alarm:  # fmt: skip
+        return cloudwatch.Alarm(
             scope or self,
             f"Alarm-{about}",
             alarm_name=self.name(about),
@@ -57,9 +73,10 @@ class Alarms(Construct):
             threshold=threshold,
             comparison_operator=how,
             evaluation_periods=minutes,
-            # No datapoint: nothing was throttled, nobody asked. What is down is seen by others.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=missing,
         )
+
+    def _tell(self, alarm: cloudwatch.Alarm) -> None:
         alarm.add_alarm_action(actions.SnsAction(self.topic))
         alarm.add_ok_action(actions.SnsAction(self.topic))
 

@@ -8,30 +8,25 @@ from aws_cdk import App, Environment
 
 from deployments.aws.data_stack import DataStack
 from deployments.aws.gateway_stack import GatewayStack
-from deployments.aws.image import settings_in_image
 from deployments.aws.jobs_stack import JobsStack
 from redrive.config import AwsConfig, Config
 from redrive.errors import ConfigError
 
 
-def build(config: Config, folder: str | Path) -> App:
-    """Lay the platform out.
-
-    Args:
-        config: the settings.
-        folder: where the templates are to go.
+def build(folder: str | Path) -> App:
+    """Lay the platform out, by the settings that `Config.load` finds; the templates are to go to ``folder``.
 
     Raises:
-        ConfigError: the settings say nothing about AWS, or their file can't be in the image.
+        ConfigError: there is a mistake in them, they say nothing about AWS, or their file can't be in the image.
     """
+    config = Config.load()
     aws = on_aws(config)
-    settings_in_image(config)
     app = App(outdir=str(folder), analytics_reporting=False)
     where = Environment(account=aws.account, region=config.standby.region)
     data = DataStack(app, f"{aws.name}-data", config, aws, env=where)
-    jobs = JobsStack(app, f"{aws.name}-jobs", config, aws, data, env=where)
+    jobs = JobsStack(app, f"{aws.name}-jobs", aws, data, env=where)
     if config.gateway:
-        GatewayStack(app, f"{aws.name}-gateway", config, aws, data, jobs, env=where)
+        GatewayStack(app, f"{aws.name}-gateway", config, aws, data=data, jobs=jobs, env=where)
     return app
 
 

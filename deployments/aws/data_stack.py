@@ -59,7 +59,9 @@ class DataStack(Stack):
         for database in (self.ledger, self.registry, self.prefect):
             watch_database(self.alarms, database)
         for who, group in (("Applications", self.doors.applications), ("Operators", self.doors.operators)):
-            CfnOutput(self, f"{who}Group", value=group.security_group_id, description=f"security group for {who.lower()}")
+            CfnOutput(
+                self, f"{who}Group", value=group.security_group_id, description=f"security group for {who.lower()}"
+            )
 
     def _database(self, name: str, group: Any) -> Database:
         return Database(self, name, vpc=self.vpc, group=group, key=self.key)

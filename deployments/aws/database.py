@@ -12,7 +12,7 @@ from constructs import Construct
 from deployments.aws.network import FOR_DATA
 
 STORAGE_GB = 20
-VERSION = rds.PostgresEngineVersion.VER_17
+VERSION = rds.PostgresEngineVersion.VER_17_9
 CA_FILE = "/etc/ssl/certs/rds.pem"
 """Where the image has the certificates of RDS."""
 
@@ -27,9 +27,7 @@ class Database(Construct):
         instance: itself.
     """
 
-    def __init__(
-        self, scope: Construct, name: str, *, vpc: ec2.IVpc, group: ec2.SecurityGroup, key: kms.Key
-    ) -> None:
+    def __init__(self, scope: Construct, name: str, *, vpc: ec2.IVpc, group: ec2.SecurityGroup, key: kms.Key) -> None:
         super().__init__(scope, f"Database-{name}")
         self.name = name
         engine = rds.DatabaseInstanceEngine.postgres(version=VERSION)

@@ -8,13 +8,12 @@ from deployments.aws.data_stack import DataStack
 from deployments.aws.database import CA_FILE
 from deployments.aws.doors import DATABASE_PORT, PREFECT_PORT, REGISTRY_PORT
 from deployments.aws.image import settings_in_image
-from redrive.config import Config
 
 
-def platform(config: Config, data: DataStack, inside: str) -> dict[str, str]:
+def platform(data: DataStack, inside: str) -> dict[str, str]:
     """Give the variables by which a program finds Kafka and the registry; ``inside`` is the inner load balancer."""
     variables = {
-        "REDRIVE_CONFIG": settings_in_image(config),
+        "REDRIVE_CONFIG": settings_in_image(),
         "REDRIVE_REGISTRY__URL": f"http://{inside}:{REGISTRY_PORT}/apis/ccompat/v7",
     }
     for name, cluster in data.clusters.items():

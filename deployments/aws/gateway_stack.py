@@ -1,4 +1,4 @@
-"""The third stack: the door for partners. Deployed when topics and schemas are there, without which it does not start."""
+"""The third stack: the door for partners. Deployed when topics and schemas are there, which it starts with."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ class GatewayStack(Stack):
     """The gateway, behind a load balancer that ends TLS and is open to the world."""
 
     def __init__(
-        self, scope: Construct, id: str, config: Config, aws: AwsConfig, data: DataStack, jobs: JobsStack, **stack: Any
+        self,
+        scope: Construct,
+        id: str,
+        config: Config,
+        aws: AwsConfig,
+        *,
+        data: DataStack,
+        jobs: JobsStack,
+        **stack: Any,
     ) -> None:
         super().__init__(scope, id, description="Redrive: the gateway for partners", **stack)
         door = config.door()
         program = Program(
             self, "Gateway", image(), ["redrive", "gateway"], key=data.key,
-            environment=environment.platform(config, data, jobs.inside.host) | {"REDRIVE_GATEWAY__HOST": "0.0.0.0"},
+            environment=environment.platform(data, jobs.inside.host) | {"REDRIVE_GATEWAY__HOST": "0.0.0.0"},
             policies=data.roles.policies("gateway"), port=door.port, cpu=1024, memory_mib=2048,
             stop_seconds=min(120, round(door.drain + door.answer_within) + 10),
         )  # fmt: skip
@@ -72,12 +80,15 @@ class GatewayStack(Stack):
         self, data: DataStack, balancer: elb.ApplicationLoadBalancer, targets: elb.ApplicationTargetGroup
     ) -> None:
         of = {"LoadBalancer": balancer.load_balancer_full_name}
-        for about, name in (("gateway-5xx", "HTTPCode_Target_5XX_Count"), ("gateway-away", "HTTPCode_ELB_5XX_Count")):
+        for about, name in (
+            ("gateway-5xx", "HTTPCode_Target_5XX_Count"),
+            ("gateway-unreached", "HTTPCode_ELB_5XX_Count"),
+        ):
             data.alarms.above(
                 about, metric("AWS/ApplicationELB", name, of, "Sum"), 5, minutes=3, scope=self,
                 means="Partners get answers of 5xx, and send their events again: look into the gateway's log.",
             )  # fmt: skip
-        data.alarms.below(
-            "gateway-unready", targets.metrics.healthy_host_count(), 1, minutes=2, scope=self,
+        data.alarms.away(
+            "gateway-unready", targets.metrics.healthy_host_count(), minutes=2, scope=self,
             means="No gateway is ready: partners can't publish.",
         )  # fmt: skip

@@ -8,7 +8,6 @@ from aws_cdk import IgnoreMode
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
 
-from redrive.config import Config
 from redrive.config.reading import find_file
 from redrive.errors import ConfigError
 
@@ -28,15 +27,13 @@ def image() -> ecs.ContainerImage:
     )
 
 
-def settings_in_image(config: Config) -> str:
+def settings_in_image() -> str:
     """Say where the file of the settings is in the image.
 
     Raises:
         ConfigError: it is outside of the repository, so it can't be copied there.
     """
     file = find_file().resolve()
-    if file.parent != config.folder.resolve():  # they were read from a file that was named in code
-        file = config.folder.resolve() / file.name
     if not file.is_relative_to(ROOT):
         raise ConfigError("REDRIVE_CONFIG", f"{file} is not in {ROOT}, from which the image is built; put it there")
     return f"{HOME}/{file.relative_to(ROOT)}"

@@ -12,7 +12,7 @@ from deployments.aws.network import FOR_TASKS
 
 
 class Inside(Construct):
-    """One load balancer, a port for each service; it replaces what does not answer. HTTP: it is not reached from outside.
+    """One load balancer, a port for each service, which has to answer. HTTP: it is not reached from outside.
 
     Attributes:
         host: its name.
@@ -33,9 +33,7 @@ class Inside(Construct):
         )
         self.host = self._balancer.load_balancer_dns_name
 
-    def lead(
-        self, name: str, port: int, service: ecs.FargateService, health: str
-    ) -> elb.ApplicationTargetGroup:
+    def lead(self, name: str, port: int, service: ecs.FargateService, health: str) -> elb.ApplicationTargetGroup:
         """Lead a port to a service, whose container listens at the same one; ``health`` is the path it is asked at."""
         group = elb.ApplicationTargetGroup(
             self,

@@ -18,7 +18,7 @@ from deployments.aws.prefect import serve_prefect
 from deployments.aws.program import Program
 from deployments.aws.registry import serve_registry
 from deployments.aws.roles import jobs
-from redrive.config import AwsConfig, Config
+from redrive.config import AwsConfig
 
 SET_UP = """set -e
 redrive topics apply
@@ -26,7 +26,7 @@ prefect work-pool create redrive --type process --overwrite
 prefect --no-prompt deploy --all
 redrive automations
 """
-"""Topics, schemas and cursors' topics; the work pool, the jobs, the automations. Again, it changes nothing that fits."""
+"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits."""
 
 
 class JobsStack(Stack):
@@ -37,32 +37,31 @@ class JobsStack(Stack):
         inside: the load balancer before registry and Prefect.
     """
 
-    def __init__(
-        self, scope: Construct, id: str, config: Config, aws: AwsConfig, data: DataStack, **stack: Any
-    ) -> None:
+    def __init__(self, scope: Construct, id: str, aws: AwsConfig, data: DataStack, **stack: Any) -> None:
         super().__init__(scope, id, description="Redrive: schema registry, Prefect, jobs", **stack)
         self.cluster = ecs.Cluster(self, "Cluster", vpc=data.vpc)
         self.inside = Inside(self, "Inside", data.vpc, data.doors.inside)
         serve_registry(self, data, self.cluster, self.inside)
-        serve_prefect(self, data, self.cluster, self.inside)
-        self._run_jobs(config, data)
-        self._set_up(config, aws, data)
+        server = serve_prefect(self, data, self.cluster, self.inside)
+        # A worker that finds no server ends, and three such ends would take the first deployment back.
+        self._run_jobs(data).node.add_dependency(server)
+        self._set_up(aws, data)
         for name in data.clusters:
             tell_prefect(self, data, self.inside, name)
         CfnOutput(self, "PrefectUi", value=f"http://{self.inside.host}:4200", description="from within the VPC")
 
-    def _run_jobs(self, config: Config, data: DataStack) -> None:
-        variables, secrets = self._of_jobs(config, data)
+    def _run_jobs(self, data: DataStack) -> ecs.FargateService:
+        variables, secrets = self._of_jobs(data)
         worker = Program(
             self, "Worker", image(), ["prefect", "worker", "start", "--pool", "redrive", "--type", "process"],
             key=data.key, environment=variables | {"PREFECT_WORKER_QUERY_SECONDS": "2"}, secrets=secrets,
             policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
             stop_seconds=120,  # a run that is stopped ends its transaction and leaves a clean cursor
         )  # fmt: skip
-        worker.serve(self.cluster, data.doors.worker)
+        return worker.serve(self.cluster, data.doors.worker)
 
-    def _set_up(self, config: Config, aws: AwsConfig, data: DataStack) -> None:
-        variables, secrets = self._of_jobs(config, data)
+    def _set_up(self, aws: AwsConfig, data: DataStack) -> None:
+        variables, secrets = self._of_jobs(data)
         task = Program(
             self, "SetUp", image(), ["sh", "-c", SET_UP], key=data.key, environment=variables, secrets=secrets,
             policies=data.roles.policies("administrator"), family=f"{aws.name}-set-up", memory_mib=2048,
@@ -73,7 +72,7 @@ class JobsStack(Stack):
         command += f"--task-definition {task.task.family} --network-configuration 'awsvpcConfiguration={{{network}}}'"
         CfnOutput(self, "SetUpCommand", value=command, description="sets the platform up; run it after each deployment")
 
-    def _of_jobs(self, config: Config, data: DataStack) -> tuple[dict[str, str], dict[str, ecs.Secret]]:
+    def _of_jobs(self, data: DataStack) -> tuple[dict[str, str], dict[str, ecs.Secret]]:
         variables, secrets = environment.ledger(data)
         host = self.inside.host
-        return environment.platform(config, data, host) | variables | environment.prefect(host), secrets
+        return environment.platform(data, host) | variables | environment.prefect(host), secrets

@@ -21,9 +21,7 @@ def make_key(scope: Construct, name: str) -> kms.Key:
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html).
     """
     stack = Stack.of(scope)
-    key = kms.Key(
-        scope, "Key", alias=f"alias/{name}", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN
-    )
+    key = kms.Key(scope, "Key", alias=f"alias/{name}", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN)
     key.add_to_resource_policy(
         _allow(
             "ThroughServices",
@@ -49,13 +47,9 @@ def make_key(scope: Construct, name: str) -> kms.Key:
             },
         )
     )
+    # To send alarms by the encrypted topic; who may send by that is said there.
     key.add_to_resource_policy(
-        _allow(
-            "Alarms",
-            iam.ServicePrincipal("cloudwatch.amazonaws.com"),
-            ["kms:Decrypt", "kms:GenerateDataKey*"],
-            {"StringEquals": {"aws:SourceAccount": stack.account}},
-        )
+        _allow("Alarms", iam.ServicePrincipal("cloudwatch.amazonaws.com"), ["kms:Decrypt", "kms:GenerateDataKey*"], {})
     )
     return key
 

@@ -16,7 +16,7 @@ _AT = "/leases"
 
 
 class Leases(Construct):
-    """A file system of a few kilobytes. Without it a slot of `cluster-health` could be taken for ever (docs/workers.md).
+    """A file system of a few kilobytes; without it a slot of `cluster-health` may be taken for ever (docs/workers.md).
 
     Attributes:
         environment: what the server has to be told.
@@ -56,11 +56,11 @@ class Leases(Construct):
             efs_volume_configuration=ecs.EfsVolumeConfiguration(
                 file_system_id=self._files.file_system_id,
                 transit_encryption="ENABLED",
-                authorization_config=ecs.AuthorizationConfig(access_point_id=self._point.access_point_id, iam="ENABLED"),
+                authorization_config=ecs.AuthorizationConfig(
+                    access_point_id=self._point.access_point_id, iam="ENABLED"
+                ),
             ),
         )
-        program.container.add_mount_points(
-            ecs.MountPoint(source_volume="leases", container_path=_AT, read_only=False)
-        )
+        program.container.add_mount_points(ecs.MountPoint(source_volume="leases", container_path=_AT, read_only=False))
         self._files.grant_read_write(program.task.task_role)
         program.node.add_dependency(self._files.mount_targets_available)

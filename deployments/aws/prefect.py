@@ -14,7 +14,7 @@ from deployments.aws.leases import Leases
 from deployments.aws.program import Program
 
 
-def serve_prefect(scope: Construct, data: DataStack, cluster: ecs.ICluster, inside: Inside) -> None:
+def serve_prefect(scope: Construct, data: DataStack, cluster: ecs.ICluster, inside: Inside) -> ecs.FargateService:
     """Serve Prefect behind the inner load balancer."""
     variables, secrets = prefect_database(data)
     leases = Leases(scope, "Leases", data)
@@ -26,10 +26,11 @@ def serve_prefect(scope: Construct, data: DataStack, cluster: ecs.ICluster, insi
     leases.mount(program)
     service = program.serve(cluster, data.doors.prefect, one_at_a_time=True)
     targets = inside.lead("Prefect", PREFECT_PORT, service, "/api/health")
-    data.alarms.below(
-        "prefect-away", targets.metrics.healthy_host_count(), 1, minutes=5, scope=scope,
+    data.alarms.away(
+        "prefect-away", targets.metrics.healthy_host_count(), minutes=5, scope=scope,
         means="Prefect's server does not answer: no job starts, no cluster is looked at, no replay begins.",
     )  # fmt: skip
+    return service
 
 
 def server_settings(host: str) -> dict[str, str]:

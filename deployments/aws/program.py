@@ -25,6 +25,7 @@ class Program(Construct):
         cpu: int = 512, memory_mib: int = 1024, stop_seconds: int = 30,
     ) -> None:  # fmt: skip
         super().__init__(scope, id)
+        self._asked = port is not None
         role = iam.Role(
             self,
             "Role",
@@ -36,7 +37,11 @@ class Program(Construct):
             self, "Task", cpu=cpu, memory_limit_mib=memory_mib, task_role=role, family=family
         )
         log = logs.LogGroup(
-            self, "Log", encryption_key=key, retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+            self,
+            "Log",
+            encryption_key=key,
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=RemovalPolicy.DESTROY,
         )
         self.container = self.task.add_container(
             "Main",
@@ -68,6 +73,8 @@ class Program(Construct):
             desired_count=count,
             min_healthy_percent=0 if one_at_a_time else 100,
             max_healthy_percent=100 if one_at_a_time else 200,
+            # Until then a load balancer's opinion does not count: databases are brought up to date at the start.
+            health_check_grace_period=Duration.minutes(5) if self._asked else None,
             circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
             security_groups=[group],
             vpc_subnets=FOR_TASKS,

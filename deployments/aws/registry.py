@@ -26,14 +26,14 @@ def serve_registry(scope: Construct, data: DataStack, cluster: ecs.ICluster, ins
     )  # fmt: skip
     service = program.serve(cluster, data.doors.registry, count=2)
     targets = inside.lead("Registry", REGISTRY_PORT, service, HEALTH)
-    data.alarms.below(
-        "registry-away", targets.metrics.healthy_host_count(), 1, minutes=3, scope=scope,
+    data.alarms.away(
+        "registry-away", targets.metrics.healthy_host_count(), minutes=3, scope=scope,
         means="The schema registry does not answer. What has its schemas goes on; nothing new can start.",
     )  # fmt: skip
 
 
 def settings(database: Database) -> tuple[dict[str, str], dict[str, ecs.Secret]]:
-    """Give its variables, and its secret. The driver of PostgreSQL in it has no certificates of RDS, so it takes any."""
+    """Give its variables, and its secret. Its image has no certificates of RDS, so it encrypts, and checks none."""
     environment = {
         "APICURIO_STORAGE_KIND": "sql",
         "APICURIO_STORAGE_SQL_KIND": "postgresql",

@@ -1,4 +1,4 @@
-"""The section ``[aws]``: what ``deployments/aws`` has to know, beside the rest of the settings, to lay out AWS for them."""
+"""The section ``[aws]``: what ``deployments/aws`` has to know beside the rest of the settings."""
 
 from __future__ import annotations
 

@@ -1,0 +1,99 @@
+"""Rights: each role has just what `redrive security iam` gives it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from deployments.aws.roles import MOST, _check_length, jobs
+from redrive.cli import app
+from redrive.errors import ConfigError
+from redrive.security.roles import ROLES
+from tests.aws.conftest import EXAMPLE
+from tests.aws.template import ACCOUNT, REGION, UNIQUE, Platform
+
+DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
+POLICIES = ["gateway", *(name for name, role in ROLES.items() if not (role.named or role.fills))]
+
+
+def policies(platform: Platform) -> dict[str, dict[str, Any]]:
+    return {
+        one["ManagedPolicyName"].removeprefix("redrive-"): one["PolicyDocument"]
+        for one in platform.properties("AWS::IAM::ManagedPolicy")
+    }
+
+
+@pytest.fixture
+def settings_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example's settings when its clusters are there and their ARNs have been written into them."""
+    schemas = EXAMPLE.parents[2] / "schemas"
+    text = EXAMPLE.read_text().replace("../../schemas", str(schemas))
+    for name in ("orders", "menu"):
+        arn = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/redrive-{name}/{UNIQUE}"
+        text += f'\n[clusters.{name}.fleet]\nkind = "msk"\narn = "{arn}"\n'
+    (tmp_path / "redrive.toml").write_text(text)
+    monkeypatch.setenv("REDRIVE_CONFIG", str(tmp_path / "redrive.toml"))
+
+
+@pytest.mark.usefixtures("settings_afterwards")
+@pytest.mark.parametrize("role", POLICIES)
+def test_a_role_s_policy_is_what_redrive_security_iam_says(platform: Platform, role: str) -> None:
+    name = ["--name", "gateway"] if role == "gateway" else []
+    said = CliRunner().invoke(app, ["security", "iam", role, *name])
+    assert said.exit_code == 0, said.output
+    assert policies(platform)[role] == json.loads(said.stdout)
+
+
+def test_there_is_a_policy_for_every_role_that_needs_no_more_to_be_said(platform: Platform) -> None:
+    assert sorted(policies(platform)) == sorted(POLICIES)
+
+
+def test_the_worker_may_do_what_the_deployed_jobs_do_but_no_backfill(platform: Platform) -> None:
+    deployed = {one["name"] for one in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]}
+    assert set(jobs()) == deployed - {"schema-backfill"}
+    attached = {
+        name.split("Role")[0]: [arn.rsplit("/redrive-")[-1] for arn in role["Properties"].get("ManagedPolicyArns", [])]
+        for name, role in platform.resources("AWS::IAM::Role").items()
+        if "Execution" not in name and not name.startswith(("Tell", "AWS679"))
+    }
+    assert attached == {
+        "Worker": jobs(),
+        "SetUp": ["administrator"],
+        "Gateway": ["gateway"],
+        "Registry": [],
+        "Prefect": [],
+    }
+
+
+def test_no_policy_gives_all_rights_or_rights_on_everything(platform: Platform) -> None:
+    of_roles = [one["PolicyDocument"] for one in platform.properties("AWS::IAM::Policy")]
+    statements = [one for policy in (*of_roles, *policies(platform).values()) for one in policy["Statement"]]
+    assert len(statements) > 40
+    on_all = set()
+    for one in statements:
+        actions = [one["Action"]] if isinstance(one["Action"], str) else one["Action"]
+        assert not [action for action in actions if action == "*" or action.endswith(":*")]
+        if one["Resource"] in ("*", ["*"]):
+            on_all |= set(actions)
+    # Neither knows resources: https://docs.aws.amazon.com/service-authorization/latest/reference/
+    assert on_all == {"ecr:GetAuthorizationToken", "cloudwatch:GetMetricData"}
+
+
+def test_of_aws_s_own_policies_only_those_that_functions_need_to_run_are_used(platform: Platform) -> None:
+    own = {
+        arn.rsplit("/")[-1]
+        for role in platform.properties("AWS::IAM::Role")
+        for arn in role.get("ManagedPolicyArns", [])
+        if ":aws:policy/" in arn
+    }
+    assert own == {"AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"}
+
+
+def test_a_policy_that_iam_would_not_take_is_refused_before_it_gets_there() -> None:
+    with pytest.raises(ConfigError, match=r"policy of gateway .* characters, and IAM takes 6,144"):
+        _check_length("gateway", {"Statement": "x" * MOST}, [])
