@@ -19,7 +19,7 @@ def serve_prefect(scope: Construct, data: DataStack, cluster: ecs.ICluster, insi
     variables, secrets = prefect_database(data)
     leases = Leases(scope, "Leases", data)
     program = Program(
-        scope, "Prefect", image(), ["prefect", "server", "start", "--host", "0.0.0.0", "--port", str(PREFECT_PORT)],
+        scope, "Prefect", image(), ["prefect", "server", "start"],
         key=data.key, environment=variables | server_settings(inside.host) | leases.environment, secrets=secrets,
         port=PREFECT_PORT, cpu=1024, memory_mib=2048,
     )  # fmt: skip
@@ -36,6 +36,8 @@ def serve_prefect(scope: Construct, data: DataStack, cluster: ecs.ICluster, insi
 def server_settings(host: str) -> dict[str, str]:
     """Give the server's settings, but for its database and leases; ``host`` is what browsers know it as."""
     return {
+        "PREFECT_SERVER_API_HOST": "0.0.0.0",
+        "PREFECT_SERVER_API_PORT": str(PREFECT_PORT),
         # Where the UI looks for it.
         "PREFECT_UI_API_URL": f"http://{host}:{PREFECT_PORT}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

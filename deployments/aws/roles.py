@@ -1,26 +1,24 @@
-"""The platform's roles as managed policies of IAM, word for word as `redrive security iam` gives them."""
+"""The platform's roles as managed policies of IAM, word for word as `redrive security iam` gives them.
+
+A policy that is too long for IAM is there in parts. A role of IAM takes ten of them, and twenty if AWS is asked.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from deployments.aws.policy_parts import Document, parts
 from redrive.config import AwsConfig, Config, MskFleetConfig
-from redrive.errors import ConfigError
 from redrive.security.iam import policy
 from redrive.security.roles import ROLES
 from redrive.security.scoping import scopes
 
-MOST = 6_144
-"""Characters of a managed policy (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
-_UNIQUE = 38  # characters of the last part of a cluster's ARN, for which a token stands here
-
 
 class Roles(Construct):
-    """A policy for each role that needs no more to be said: jobs, gateway, administrator, governance.
+    """Policies for each role that needs no more to be said: jobs, gateway, administrator, governance.
 
     Producers, consumers and backfills are named when they are there: `redrive security iam` gives theirs.
     """
@@ -28,19 +26,30 @@ class Roles(Construct):
     def __init__(self, scope: Construct, id: str, config: Config, aws: AwsConfig, arns: Mapping[str, str]) -> None:
         super().__init__(scope, id)
         deployed = with_fleets(config, arns)
-        self._policies: dict[str, iam.IManagedPolicy] = {}
-        for role, name in names(config).items():
-            document = policy(deployed, role, scopes(deployed, role, name), aws.account)
-            _check_length(role, document, arns.values())
-            made = iam.CfnManagedPolicy(
-                self, role, policy_document=document, managed_policy_name=f"{aws.name}-{role}",
-                description=f"Redrive: {ROLES[role].does}",
-            )  # fmt: skip
-            self._policies[role] = iam.ManagedPolicy.from_managed_policy_arn(self, f"{role}-policy", made.ref)
+        tokens = [arn.rsplit("/", 1)[1] for arn in arns.values()]
+        self._name = aws.name
+        self._policies = {
+            role: self._make(role, parts(policy(deployed, role, scopes(deployed, role, name), aws.account), tokens))
+            for role, name in names(config).items()
+        }
 
     def policies(self, *roles: str) -> list[iam.IManagedPolicy]:
         """Give the policies of roles."""
-        return [self._policies[role] for role in roles]
+        return [policy for role in roles for policy in self._policies[role]]
+
+    def _make(self, role: str, documents: Sequence[Document]) -> list[iam.IManagedPolicy]:
+        made = []
+        for number, document in enumerate(documents, start=1):
+            name = role if len(documents) == 1 else f"{role}-{number}"
+            policy = iam.CfnManagedPolicy(
+                self,
+                name,
+                policy_document=document,
+                managed_policy_name=f"{self._name}-{name}",
+                description=f"Redrive: {ROLES[role].does}",
+            )
+            made.append(iam.ManagedPolicy.from_managed_policy_arn(self, f"{name}-policy", policy.ref))
+        return made
 
 
 def names(config: Config) -> dict[str, str]:
@@ -61,13 +70,3 @@ def with_fleets(config: Config, arns: Mapping[str, str]) -> Config:
         for name, given in config.clusters.items()
     }
     return config.model_copy(update={"clusters": clusters})
-
-
-def _check_length(role: str, document: dict[str, object], arns: Iterable[str]) -> None:
-    text = json.dumps(document, separators=(",", ":"))
-    for arn in arns:
-        token = arn.rsplit("/", 1)[1]
-        text = text.replace(token, "x" * _UNIQUE)
-    if len(text) > MOST:
-        reason = f"the policy of {role} would have {len(text):,} characters, and IAM takes {MOST:,}"
-        raise ConfigError("topics", f"{reason}; share the topics out to two platforms, each with settings of its own")

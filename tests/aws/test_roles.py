@@ -10,9 +10,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deployments.aws.roles import MOST, _check_length, jobs
+from deployments.aws.policy_parts import MOST, parts
+from deployments.aws.roles import jobs
 from redrive.cli import app
-from redrive.errors import ConfigError
 from redrive.security.roles import ROLES
 from tests.aws.conftest import EXAMPLE
 from tests.aws.template import ACCOUNT, REGION, UNIQUE, Platform
@@ -94,6 +94,32 @@ def test_of_aws_s_own_policies_only_those_that_functions_need_to_run_are_used(pl
     assert own == {"AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"}
 
 
-def test_a_policy_that_iam_would_not_take_is_refused_before_it_gets_there() -> None:
-    with pytest.raises(ConfigError, match=r"policy of gateway .* characters, and IAM takes 6,144"):
-        _check_length("gateway", {"Statement": "x" * MOST}, [])
+def granted(documents: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    statements = [one for document in documents for one in document["Statement"]]
+    return {(action, resource) for one in statements for action in one["Action"] for resource in one["Resource"]}
+
+
+def test_a_policy_that_is_too_long_for_iam_is_shared_out_and_grants_the_same() -> None:
+    topics = [
+        f"arn:aws:kafka:eu-west-1:123456789012:topic/redrive-orders/TOKEN/orders.{number}" for number in range(300)
+    ]
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "Orders1", "Effect": "Allow", "Action": ["kafka-cluster:ReadData"], "Resource": topics},
+            {"Sid": "Orders2", "Effect": "Allow", "Action": ["kafka-cluster:WriteData"], "Resource": topics[:20]},
+            {"Sid": "Load", "Effect": "Allow", "Action": ["cloudwatch:GetMetricData"], "Resource": ["*"]},
+        ],
+    }
+    shared = parts(document, ["TOKEN"])
+    assert granted(shared) == granted([document])
+    assert 4 < len(shared) < 12
+    for one in shared:
+        assert len(json.dumps(one, separators=(",", ":")).replace("TOKEN", UNIQUE)) <= MOST
+        sids = [statement["Sid"] for statement in one["Statement"]]
+        assert len(set(sids)) == len(sids)
+
+
+def test_a_policy_that_fits_stays_as_it_is() -> None:
+    document = {"Version": "2012-10-17", "Statement": [{"Sid": "One", "Action": ["a:b"], "Resource": ["c"]}]}
+    assert parts(document) == [document]
