@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from deployments.aws.image import check_image
 from deployments.aws.registry import VERSION
 from redrive.config import Config
+from redrive.errors import ConfigError
 from redrive.security.iam import cluster_arn
 from tests.aws.conftest import EXAMPLE
 from tests.aws.template import ACCOUNT, BROKERS, REGION, UNIQUE, Platform
@@ -116,6 +118,14 @@ def test_the_image_has_what_programs_need_and_nothing_that_is_not_named(platform
     config = Config.load(image / "deployments/aws/example.toml")
     assert config.topic("flights.departed").schema is not None
     assert not list(image.rglob("__pycache__"))
+
+
+def test_settings_that_dockerignore_leaves_out_of_the_image_are_refused(platform: Platform) -> None:
+    check_image(platform.folder)
+    with pytest.raises(
+        ConfigError, match=r"\.dockerignore: leaves out of the image .* there is no file .*/tests/own\.toml"
+    ):
+        check_image(platform.folder, Path("tests/own.toml"))
 
 
 def test_a_new_version_that_does_not_come_up_is_taken_back(platform: Platform) -> None:
