@@ -51,19 +51,18 @@ class JobsStack(Stack):
         CfnOutput(self, "PrefectUi", value=f"http://{self.inside.host}:4200", description="from within the VPC")
 
     def _run_jobs(self, data: DataStack) -> ecs.FargateService:
-        variables, secrets = self._of_jobs(data)
+        ledger, secrets = environment.ledger(data)
         worker = Program(
             self, "Worker", image(), ["prefect", "worker", "start", "--pool", "redrive", "--type", "process"],
-            key=data.key, environment=variables | {"PREFECT_WORKER_QUERY_SECONDS": "2"}, secrets=secrets,
+            key=data.key, environment=self._found(data) | ledger | {"PREFECT_WORKER_QUERY_SECONDS": "2"}, secrets=secrets,
             policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
             stop_seconds=120,  # a run that is stopped ends its transaction and leaves a clean cursor
         )  # fmt: skip
         return worker.serve(self.cluster, data.doors.worker)
 
     def _set_up(self, aws: AwsConfig, data: DataStack) -> None:
-        variables, secrets = self._of_jobs(data)
         task = Program(
-            self, "SetUp", image(), ["sh", "-c", SET_UP], key=data.key, environment=variables, secrets=secrets,
+            self, "SetUp", image(), ["sh", "-c", SET_UP], key=data.key, environment=self._found(data),
             policies=data.roles.policies("administrator"), family=f"{aws.name}-set-up", memory_mib=2048,
         )  # fmt: skip
         where = data.vpc.select_subnets(subnet_type=FOR_TASKS.subnet_type).subnet_ids
@@ -72,7 +71,6 @@ class JobsStack(Stack):
         command += f"--task-definition {task.task.family} --network-configuration 'awsvpcConfiguration={{{network}}}'"
         CfnOutput(self, "SetUpCommand", value=command, description="sets the platform up; run it after each deployment")
 
-    def _of_jobs(self, data: DataStack) -> tuple[dict[str, str], dict[str, ecs.Secret]]:
-        variables, secrets = environment.ledger(data)
-        host = self.inside.host
-        return environment.platform(data, host) | variables | environment.prefect(host), secrets
+    def _found(self, data: DataStack) -> dict[str, str]:
+        """Give the variables by which a program finds Kafka, the registry and Prefect."""
+        return environment.platform(data, self.inside.host) | environment.prefect(self.inside.host)

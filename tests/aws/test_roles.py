@@ -84,6 +84,18 @@ def test_no_policy_gives_all_rights_or_rights_on_everything(platform: Platform) 
     assert on_all == {"ecr:GetAuthorizationToken", "cloudwatch:GetMetricData"}
 
 
+def test_the_key_is_for_the_account_s_own_people_and_only_through_what_is_encrypted_with_it(platform: Platform) -> None:
+    (key,) = platform.properties("AWS::KMS::Key")
+    assert key["EnableKeyRotation"] is True
+    (for_all,) = (one for one in key["KeyPolicy"]["Statement"] if one["Principal"] == {"AWS": "*"})
+    assert for_all["Condition"] == {
+        "StringEquals": {
+            "kms:CallerAccount": ACCOUNT,
+            "kms:ViaService": [f"dynamodb.{REGION}.amazonaws.com", f"secretsmanager.{REGION}.amazonaws.com"],
+        }
+    }
+
+
 def test_of_aws_s_own_policies_only_those_that_functions_need_to_run_are_used(platform: Platform) -> None:
     own = {
         arn.rsplit("/")[-1]
