@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
 test: lint tools
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # What needs no stack: seconds.
 unit: $(READY)
