@@ -38,6 +38,7 @@ from tasks.board import Board
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, UnitEnd, Work, unit_end, work_at
+from tasks.step_progress import StepProgress
 from tasks.words import count, number
 
 
@@ -140,7 +141,11 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
     """
     config, attempts = work.config, work.terms.attempts
     registry = SchemaRegistry(config.registry_client_config())
-    return find_context(config, registry, batch, cluster, work.rules, attempts=attempts, operation=work.run.id)
+    with StepProgress(work.run, "looking for newer events on", "event") as progress:
+        return find_context(
+            config, registry, batch, cluster, work.rules,
+            attempts=attempts, operation=work.run.id, on_progress=progress.at,
+        )  # fmt: skip
 
 
 @task(
@@ -155,7 +160,11 @@ def judge_letters(work: Correcting, batch: Batch, contexts: Mapping[str, Context
         UnavailableError: Kafka or the registry does not answer.
     """
     masked = work.config.corrections.masked
-    return make_plan(work.terms, batch, contexts, samples=samples, masked=masked)
+    with StepProgress(work.run, "judging", "letter") as progress:
+        return make_plan(
+            work.terms, batch, contexts,
+            samples=samples, masked=masked, on_progress=lambda judged: progress(judged, batch.letters),
+        )  # fmt: skip
 
 
 MANY_LETTERS = 20_000

@@ -24,6 +24,7 @@ from redrive.pump.limits import limits_of
 from redrive.pump.readback import ClientConfig, start_offsets
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY, if_unavailable
+from tasks.step_progress import StepProgress
 from tasks.words import count, number
 
 HORIZONS = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
@@ -123,7 +124,8 @@ def triage_topic(topic: str, cluster: str, reading: Reading) -> Triaged:
     client, log = reading.client(cluster), get_run_logger()
     if not reading.record:
         return unread(client, cluster, topic, reading.letters)
-    done = triage(client, cluster, topic, reading.letters, reading.run.operation)
+    with StepProgress(reading.run, f"triaging {topic}", "letter") as progress:
+        done = triage(client, cluster, topic, reading.letters, reading.run.operation, on_progress=progress)
     log.info("%s: %s read, %s new", topic, count(done.read, "letter"), number(done.new))
     return done
 

@@ -54,8 +54,8 @@ class JobsStack(Stack):
         ledger, secrets = environment.ledger(data)
         worker = Program(
             self, "Worker", image(), ["prefect", "worker", "start", "--pool", "redrive", "--type", "process"],
-            key=data.key, environment=self._found(data) | ledger | {"PREFECT_WORKER_QUERY_SECONDS": "2"}, secrets=secrets,
-            policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
+            key=data.key, environment=self._found(data) | ledger | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
+            secrets=secrets, policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
             stop_seconds=120,  # a run that is stopped ends its transaction and leaves a clean cursor
         )  # fmt: skip
         return worker.serve(self.cluster, data.doors.worker)

@@ -32,6 +32,8 @@ _texts = msgspec.msgpack.Decoder(list[str])
 def transform(workers: Workers, spec: bytes) -> Transform:
     """Make the pump's transform of a migration (`redrive.migrations.migration.Migration.spec`)."""
 
+    workers.warm_up(_migrate, spec, _pack([]))
+
     def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
         for chunk, packed in workers.map(_migrate, spec, chunks, lambda chunk: _pack(chunk.events)):
             became = _results.decode(packed)

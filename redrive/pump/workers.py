@@ -55,6 +55,17 @@ class Workers:
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
 
+    def warm_up(self, work: Work, spec: bytes, batch: bytes) -> None:
+        """Start the processes and have them load what work needs, while the caller does something else.
+
+        Args:
+            work: what will be done.
+            spec: how.
+            batch: a small one; its result, or error, is of no interest.
+        """
+        for _ in range(self.processes):
+            self._running().submit(work, spec, batch)
+
     def map(self, work: Work, spec: bytes, items: Iterable[T], pack: Callable[[T], bytes]) -> Iterator[tuple[T, bytes]]:
         """Yield each item with its result, in order. Some are worked at, or done, before they are asked for.
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import Artifact
 
 from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
@@ -77,5 +78,9 @@ class Clinic(Platform):
 
     def shown(self, key: str) -> str:
         """The plan or the report of the latest run."""
+        return str(self.artifact(key).data)
+
+    def artifact(self, key: str) -> Artifact:
+        """One of the latest run's artifacts."""
         with get_client(sync_client=True) as client:
-            return str(artifacts_of(client, UUID(self.operation().id))[key].data)
+            return artifacts_of(client, UUID(self.operation().id))[key]

@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from pydantic import ValidationError
 
 import tasks.correction
+import tasks.step_progress
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
 from redrive.deadletters.correction import source
@@ -130,6 +131,20 @@ def test_a_letter_that_fails_for_the_last_time_is_parked(clinic: Clinic) -> None
     assert clinic.fates() == {0: "rejected", 1: "parked"}
     parked = [header(message, "redrive-topic") for message in clinic.read(PARKING_TOPIC)]  # of all tests
     assert parked.count(clinic.orders.encode()) == 1
+
+
+def test_a_search_for_newer_events_that_takes_long_shows_how_far_it_is(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.step_progress, "AFTER", 0)  # any search takes longer
+    clinic.publish({"id": "1"}, {"id": 2}, key="anna")
+    clinic.triage()
+
+    assert word(run("plan")) == "planned"
+
+    step = clinic.artifact("dlq-correction-step")
+    assert (step.type, step.data) == ("progress", 100)
+    assert step.description == f"looking for newer events on {clinic.orders}: 1 of 1 event"
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,24 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def note(spec: bytes, batch: bytes) -> bytes:
+    (Path(spec.decode()) / str(os.getpid())).touch()
+    return batch
+
+
+def test_processes_can_be_warmed_up_before_there_is_work(tmp_path: Path):
+    with Workers(1) as workers:
+        workers.warm_up(note, bytes(tmp_path), b"")
+        deadline = time.monotonic() + 30
+        while not (warm := {file.name for file in tmp_path.iterdir()}):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        [(_, pid)] = workers.map(where, b"", [b""], same)
+    assert warm == {pid.decode()}
+
+
+def test_without_processes_there_is_nothing_to_warm_up(tmp_path: Path):
+    Workers(0).warm_up(note, bytes(tmp_path), b"")
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Batch
@@ -40,6 +42,7 @@ def find_context(
     *,
     attempts: int,
     operation: str,
+    on_progress: Callable[[str, int, int], None] = lambda _topic, _read, _total: None,
 ) -> Context:
     """Find out where a cluster's letters can go, and read their main topics for newer events of their keys.
 
@@ -51,6 +54,7 @@ def find_context(
         rules: what decides about values; None: events go on as they are.
         attempts: failures after which a letter is parked.
         operation: whose own events are not newer ones.
+        on_progress: hears of a main topic how many events were read, of about how many.
 
     Raises:
         UnavailableError: the cluster or the registry does not answer.
@@ -61,7 +65,8 @@ def find_context(
     for topic, target in targets.items():
         wanted = batch.wanted[cluster, topic]
         if not isinstance(target, str):
-            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=operation)
+            heard = partial(on_progress, topic)
+            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=operation, on_progress=heard)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts)
     return Context(client, targets, judge, OrderGuard(newest))
 

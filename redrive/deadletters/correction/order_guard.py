@@ -34,7 +34,7 @@ def newest_events(
     since_ms: int,
     *,
     but_of: str,
-    on_progress: Callable[[int], None] = lambda _read: None,
+    on_progress: Callable[[int, int], None] = lambda _read, _total: None,
 ) -> dict[bytes, int]:
     """Find the newest event of each key.
 
@@ -46,7 +46,7 @@ def newest_events(
         keys: those to look for.
         since_ms: no event before this is of interest; milliseconds since 1970.
         but_of: the operation whose own events do not count: what it published itself is no reason to stop there.
-        on_progress: hears how many events were read, after each batch.
+        on_progress: hears how many events were read, and of about how many, after each batch.
 
     Returns:
         Key → time of its newest event, in milliseconds since 1970; keys without any are left out.
@@ -61,7 +61,7 @@ def newest_events(
     own = (OPERATION_HEADER, but_of.encode())
     start = dict(enumerate(offsets_for_time(client_config, topic, since_ms)))
     end = dict(enumerate(end_offsets(client_config, topic)))
-    read = 0
+    read, total = 0, sum(end[partition] - first for partition, first in start.items())
     for messages in scan(client_config, topic, start, end=end):
         for message in messages:
             key = message.key()
@@ -71,7 +71,7 @@ def newest_events(
             if when > newest.get(key, -1) and own not in cast(Headers, message.headers() or []):
                 newest[key] = when
         read += len(messages)
-        on_progress(read)
+        on_progress(read, total)
     return newest
 
 

@@ -47,6 +47,7 @@ class JudgeElsewhere:
             attempts=attempts,
         )
         self._spec = pickle.dumps(spec)
+        workers.warm_up(judge_batch, self._spec, _encode(_Batch("", [])))
 
     def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
         """Judge pieces, some of them ahead."""
