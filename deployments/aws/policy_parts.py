@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from typing import Any
 
 MOST = 6_144
@@ -14,7 +15,7 @@ Document = dict[str, Any]
 
 
 def parts(document: Document, tokens: Sequence[str] = (), most: int = MOST) -> list[Document]:
-    """Share a policy's statements out, in their order; one that is too long by itself is divided by its resources.
+    """Share a policy's statements out, in their order; one that does not fit is divided by its resources.
 
     Args:
         document: the policy.
@@ -22,24 +23,32 @@ def parts(document: Document, tokens: Sequence[str] = (), most: int = MOST) -> l
         most: characters of a part.
     """
 
-    def length(statements: Sequence[Document]) -> int:
+    def fits(statements: Sequence[Document]) -> bool:
         text = json.dumps({**document, "Statement": statements}, separators=(",", ":"))
         for token in tokens:
             text = text.replace(token, "x" * _UNIQUE)
-        return len(text)
+        return len(text) <= most
 
-    def divided(statement: Document) -> Iterator[Document]:
-        resources = statement["Resource"]
-        if len(resources) == 1 or length([statement]) <= most:
-            yield statement
-            return
-        middle = len(resources) // 2
-        for letter, some in (("A", resources[:middle]), ("B", resources[middle:])):
-            yield from divided({**statement, "Sid": statement["Sid"] + letter, "Resource": some})
+    def room(beside: Sequence[Document], statement: Document, resources: Sequence[str]) -> int:
+        """Say for how many of the resources there is room."""
+        return _most(len(resources), lambda count: fits([*beside, {**statement, "Resource": resources[:count]}]))
 
     shared: list[list[Document]] = [[]]
-    for statement in (one for each in document["Statement"] for one in divided(each)):
-        if shared[-1] and length([*shared[-1], statement]) > most:
-            shared.append([])
-        shared[-1].append(statement)
+    for statement in document["Statement"]:
+        pieces = 0
+        left = statement["Resource"]
+        while left:
+            piece = statement if not pieces else {**statement, "Sid": f"{statement['Sid']}Part{pieces + 1}"}
+            count = room(shared[-1], piece, left)
+            if not count and shared[-1]:
+                shared.append([])
+                continue
+            count = max(count, 1)
+            shared[-1].append({**piece, "Resource": left[:count]})
+            left, pieces = left[count:], pieces + 1
     return [{**document, "Statement": statements} for statements in shared]
+
+
+def _most(highest: int, good: Callable[[int], bool]) -> int:
+    """Give the highest number up to ``highest`` that is good, where each below a good one is; 0 if none is."""
+    return highest if good(highest) else bisect_left(range(1, highest + 1), True, key=lambda number: not good(number))

@@ -1,20 +1,26 @@
 """The platform's roles as managed policies of IAM, word for word as `redrive security iam` gives them.
 
-A policy that is too long for IAM is there in parts. A role of IAM takes ten of them, and twenty if AWS is asked.
+A policy that is too long for IAM is there in parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from aws_cdk import Annotations
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from deployments.aws.policy_parts import Document, parts
 from redrive.config import AwsConfig, Config, MskFleetConfig
+from redrive.errors import ConfigError
 from redrive.security.iam import policy
 from redrive.security.roles import ROLES
 from redrive.security.scoping import scopes
+
+WITHOUT_ASKING, MOST = 10, 20
+"""Managed policies that a role of IAM takes, without and with a request to AWS
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
 
 
 class Roles(Construct):
@@ -34,8 +40,19 @@ class Roles(Construct):
         }
 
     def policies(self, *roles: str) -> list[iam.IManagedPolicy]:
-        """Give the policies of roles."""
-        return [policy for role in roles for policy in self._policies[role]]
+        """Give the policies of roles, for one role of IAM.
+
+        Raises:
+            ConfigError: it would be more than one can have.
+        """
+        found = [policy for role in roles for policy in self._policies[role]]
+        if len(found) > MOST:
+            reason = f"rights on so many need {len(found)} policies, and a role of IAM takes {MOST}"
+            raise ConfigError("topics", f"{reason}; share the topics out to two platforms, with settings of their own")
+        if len(found) > WITHOUT_ASKING:
+            text = f"The worker's role has {len(found)} policies; have AWS raise the quota from {WITHOUT_ASKING} first."
+            Annotations.of(self).add_warning_v2("redrive:policies-of-a-role", text)
+        return found
 
     def _make(self, role: str, documents: Sequence[Document]) -> list[iam.IManagedPolicy]:
         made = []

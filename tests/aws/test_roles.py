@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from aws_cdk import App, Stack
 from typer.testing import CliRunner
 
 from deployments.aws.policy_parts import MOST, parts
-from deployments.aws.roles import jobs
+from deployments.aws.roles import Roles, jobs
 from redrive.cli import app
+from redrive.config import Config
+from redrive.errors import ConfigError
 from redrive.security.roles import ROLES
 from tests.aws.conftest import EXAMPLE
 from tests.aws.template import ACCOUNT, REGION, UNIQUE, Platform
@@ -130,6 +133,19 @@ def test_a_policy_that_is_too_long_for_iam_is_shared_out_and_grants_the_same() -
         assert len(json.dumps(one, separators=(",", ":")).replace("TOKEN", UNIQUE)) <= MOST
         sids = [statement["Sid"] for statement in one["Statement"]]
         assert len(set(sids)) == len(sids)
+
+
+def test_more_policies_than_a_role_of_iam_can_have_are_refused(tmp_path: Path) -> None:
+    config = Config.load(EXAMPLE)
+    topic = config.topics["menu.changed"]
+    many = {f"menu.number-{number}-of-a-great-many": topic for number in range(500)}
+    arns = {name: f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/redrive-{name}/{UNIQUE}" for name in config.clusters}
+    stack = Stack(App(outdir=str(tmp_path)), "many")
+    assert config.aws is not None
+    roles = Roles(stack, "Roles", config.model_copy(update={"topics": config.topics | many}), config.aws, arns)
+    assert len(roles.policies("standby-replay")) > 1
+    with pytest.raises(ConfigError, match="policies, and a role of IAM takes 20; share the topics out"):
+        roles.policies(*jobs())
 
 
 def test_a_policy_that_fits_stays_as_it_is() -> None:
