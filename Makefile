@@ -68,4 +68,4 @@ lock:
 		--group aws --constraints requirements.lock -o deployments/aws/requirements.lock
 
 clean:
-	rm -rf .venv build .redrive
+	rm -rf .venv build cdk.out .redrive
