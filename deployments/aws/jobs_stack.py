@@ -1,0 +1,76 @@
+"""The second stack: the schema registry, Prefect and what runs the jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_ecs as ecs
+from constructs import Construct
+
+from deployments.aws import environment
+from deployments.aws.alarm_events import tell_prefect
+from deployments.aws.data_stack import DataStack
+from deployments.aws.image import image
+from deployments.aws.inside import Inside
+from deployments.aws.network import FOR_TASKS
+from deployments.aws.prefect import serve_prefect
+from deployments.aws.program import Program
+from deployments.aws.registry import serve_registry
+from deployments.aws.roles import jobs
+from redrive.config import AwsConfig
+
+SET_UP = """set -e
+redrive topics apply
+prefect work-pool create redrive --type process --overwrite
+prefect --no-prompt deploy --all
+redrive automations
+"""
+"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits."""
+
+
+class JobsStack(Stack):
+    """Services on ECS, and the task that sets the platform up.
+
+    Attributes:
+        cluster: of ECS.
+        inside: the load balancer before registry and Prefect.
+    """
+
+    def __init__(self, scope: Construct, id: str, aws: AwsConfig, data: DataStack, **stack: Any) -> None:
+        super().__init__(scope, id, description="Redrive: schema registry, Prefect, jobs", **stack)
+        self.cluster = ecs.Cluster(self, "Cluster", vpc=data.vpc)
+        self.inside = Inside(self, "Inside", data.vpc, data.doors.inside)
+        serve_registry(self, data, self.cluster, self.inside)
+        server = serve_prefect(self, data, self.cluster, self.inside)
+        # A worker that finds no server ends, and three such ends would take the first deployment back.
+        self._run_jobs(data).node.add_dependency(server)
+        self._set_up(aws, data)
+        for name in data.clusters:
+            tell_prefect(self, data, self.inside, name)
+        CfnOutput(self, "PrefectUi", value=f"http://{self.inside.host}:4200", description="from within the VPC")
+
+    def _run_jobs(self, data: DataStack) -> ecs.FargateService:
+        ledger, secrets = environment.ledger(data)
+        worker = Program(
+            self, "Worker", image(), ["prefect", "worker", "start", "--pool", "redrive", "--type", "process"],
+            key=data.key, environment=self._found(data) | ledger | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
+            secrets=secrets, policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
+            stop_seconds=120,  # a run that is stopped ends its transaction and leaves a clean cursor
+        )  # fmt: skip
+        return worker.serve(self.cluster, data.doors.worker)
+
+    def _set_up(self, aws: AwsConfig, data: DataStack) -> None:
+        task = Program(
+            self, "SetUp", image(), ["sh", "-c", SET_UP], key=data.key, environment=self._found(data),
+            policies=data.roles.policies("administrator"), family=f"{aws.name}-set-up", memory_mib=2048,
+        )  # fmt: skip
+        where = data.vpc.select_subnets(subnet_type=FOR_TASKS.subnet_type).subnet_ids
+        network = f"subnets=[{','.join(where)}],securityGroups=[{data.doors.operators.security_group_id}]"
+        command = f"aws ecs run-task --cluster {self.cluster.cluster_name} --launch-type FARGATE "
+        command += f"--task-definition {task.task.family} --network-configuration 'awsvpcConfiguration={{{network}}}'"
+        CfnOutput(self, "SetUpCommand", value=command, description="sets the platform up; run it after each deployment")
+
+    def _found(self, data: DataStack) -> dict[str, str]:
+        """Give the variables by which a program finds Kafka, the registry and Prefect."""
+        return environment.platform(data, self.inside.host) | environment.prefect(self.inside.host)

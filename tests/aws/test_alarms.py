@@ -1,0 +1,106 @@
+"""What people, and Prefect, are told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from prefect.events.schemas.automations import ResourceSpecification
+from prefect.events.schemas.events import Event
+
+from deployments.aws.tell_prefect import handler
+from tests.aws.template import Platform
+
+WATCHED = {
+    "kafka-orders-cpu", "kafka-orders-disk", "kafka-orders-offline", "kafka-orders-under-replicated",
+    "kafka-menu-cpu", "kafka-menu-disk", "kafka-menu-offline", "kafka-menu-under-replicated", "standby-throttled",
+    "ledger-database-space", "ledger-database-cpu", "registry-database-space", "registry-database-cpu",
+    "prefect-database-space", "prefect-database-cpu", "registry-away", "prefect-away",
+    "gateway-5xx", "gateway-unreached", "gateway-unready",
+}  # fmt: skip
+
+
+def alarms(platform: Platform) -> dict[str, dict[str, Any]]:
+    return {one["AlarmName"].removeprefix("redrive-"): one for one in platform.properties("AWS::CloudWatch::Alarm")}
+
+
+def test_this_is_watched_and_people_hear_of_it_and_of_its_end(platform: Platform) -> None:
+    found = alarms(platform)
+    assert found.keys() == WATCHED
+    (topic,) = platform.resources("AWS::SNS::Topic")
+    for one in found.values():
+        assert one["AlarmActions"] == one["OKActions"] == [topic]
+        assert one["AlarmDescription"]
+    assert platform.properties("AWS::SNS::Subscription")[0]["Endpoint"] == "oncall@example.com"
+
+
+def test_alarms_may_come_through_the_topic(platform: Platform) -> None:
+    (policy,) = platform.properties("AWS::SNS::TopicPolicy")
+    allowed = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
+    assert [one["Principal"] for one in allowed] == [{"Service": "cloudwatch.amazonaws.com"}]
+
+
+def test_brokers_that_are_added_later_are_watched_too(platform: Platform) -> None:
+    (query,) = alarms(platform)["kafka-orders-cpu"]["Metrics"]
+    assert "Broker ID" in query["Expression"]
+    assert "'redrive-orders'" in query["Expression"]
+
+
+def test_nobody_at_all_is_an_alarm_where_somebody_has_to_be(platform: Platform) -> None:
+    found = alarms(platform)
+    for name in ("registry-away", "prefect-away", "gateway-unready"):
+        assert found[name]["TreatMissingData"] == "breaching"
+
+
+def test_an_alarm_about_cpu_calls_the_function_that_tells_prefect_of_that_cluster(platform: Platform) -> None:
+    functions = platform.resources("AWS::Lambda::Function", "jobs")
+    told = {}
+    for rule in platform.properties("AWS::Events::Rule"):
+        (target,) = rule["Targets"]
+        function = functions[target["Arn"].removesuffix(".Arn")]["Properties"]
+        told[rule["EventPattern"]["resources"][0].rsplit(":")[-1]] = function["Environment"]["Variables"]["CLUSTER"]
+    assert told == {"redrive-kafka-orders-cpu": "orders", "redrive-kafka-menu-cpu": "menu"}
+    assert told.keys() <= {f"redrive-{name}" for name in WATCHED}
+
+
+class _Prefect(BaseHTTPRequestHandler):
+    got: ClassVar[list[tuple[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.got.append((self.path, body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def test_what_it_tells_starts_broker_scaling_if_its_automation_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Prefect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        monkeypatch.setenv("CLUSTER", "orders")
+        handler(
+            {
+                "id": "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92",
+                "time": "2026-11-27T08:00:00Z",
+                "detail": {"alarmName": "redrive-kafka-orders-cpu", "state": {"value": "ALARM"}},
+            },
+            None,
+        )
+        server.shutdown()
+    ((path, (sent,)),) = _Prefect.got
+    assert path == "/api/events"
+    event = Event.model_validate(sent)
+    deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    (scaling,) = (one for one in deployments if one["name"] == "broker-scaling")
+    (trigger,) = scaling["triggers"]
+    assert event.event in trigger["expect"]
+    assert ResourceSpecification(trigger["match"]).matches(event.resource)
+    assert event.payload == {"cluster": "orders"}
