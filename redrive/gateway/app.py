@@ -22,16 +22,17 @@ from redrive.gateway.authentication import Authentication
 from redrive.gateway.bodies import read_body
 from redrive.gateway.draining import Draining
 from redrive.gateway.exchange import Exchange, Exchanges
+from redrive.gateway.handing_over import Outcome
 from redrive.gateway.issuer_keys import IssuerKeys, from_file, from_url
 from redrive.gateway.problems import Problem, not_granted
-from redrive.gateway.publishing import Outcome, Publisher
+from redrive.gateway.publishing import Publisher
 from redrive.gateway.quotas import Quotas
 from redrive.gateway.reception import Reception
 from redrive.gateway.tokens import Tokens
 from redrive.producer import EventProducer
 
 CLOSE_WITHIN = 10.0
-"""Seconds that the producer gets at the end for what is not acknowledged."""
+"""Seconds at the end for what is being handed to the producer, and as many for what is not acknowledged."""
 
 
 def create_app(config: Config) -> FastAPI:
@@ -87,10 +88,9 @@ class _Door:
             self._authentication = Authentication(settings, tokens)
             producer = await asyncio.to_thread(_producer, config, settings)
             stack.push_async_callback(asyncio.to_thread, producer.close, CLOSE_WITHIN)
-            publisher = Publisher(producer, set(settings.types.values()))
-            stack.push_async_callback(asyncio.to_thread, publisher.close)
+            publisher = Publisher(producer, {topic: config.topic(topic).cluster for topic in settings.types.values()})
+            stack.push_async_callback(asyncio.to_thread, publisher.close, CLOSE_WITHIN)
             self._reception = Reception(settings, publisher)
-            stack.push_async_callback(self._reception.finish)
             self._draining.listen()
             yield
 
