@@ -23,7 +23,8 @@ from redrive.gateway.bodies import read_body
 from redrive.gateway.draining import Draining
 from redrive.gateway.exchange import Exchange, Exchanges
 from redrive.gateway.handing_over import Outcome
-from redrive.gateway.issuer_keys import IssuerKeys, from_file, from_url
+from redrive.gateway.issuer_keys import IssuerKeys
+from redrive.gateway.key_sets import from_file, from_url
 from redrive.gateway.problems import Problem, not_granted
 from redrive.gateway.publishing import Publisher
 from redrive.gateway.quotas import Quotas
@@ -77,6 +78,8 @@ class _Door:
         self._settings = settings
         self._quotas = Quotas(settings)
         self._draining = Draining(settings.drain)
+        self._has_api_keys = any(partner.keys for partner in settings.partners.values())
+        self._tokens: Tokens | None = None
         self._authentication: Authentication
         self._reception: Reception
 
@@ -84,8 +87,9 @@ class _Door:
     async def open(self, config: Config) -> AsyncIterator[None]:
         settings = self._settings
         async with AsyncExitStack() as stack:
-            tokens = await _tokens(settings.tokens, config.folder, stack) if settings.tokens else None
-            self._authentication = Authentication(settings, tokens)
+            if settings.tokens:
+                self._tokens = await _tokens(settings.tokens, config.folder, stack)
+            self._authentication = Authentication(settings, self._tokens)
             producer = await asyncio.to_thread(_producer, config, settings)
             stack.push_async_callback(asyncio.to_thread, producer.close, CLOSE_WITHIN)
             publisher = Publisher(producer, {topic: config.topic(topic).cluster for topic in settings.types.values()})
@@ -117,7 +121,11 @@ class _Door:
     async def ready(self) -> Response:
         if self._draining.begun:
             return _json({"status": "draining"}, 503)
-        return _json({"status": "ready"}, 200)
+        if self._tokens is None or self._tokens.can_be_checked:
+            return _json({"status": "ready"}, 200)
+        if self._has_api_keys:  # an issuer that is away must not keep out those who need none
+            return _json({"status": "ready", "tokens": "unavailable"}, 200)
+        return _json({"status": "no-issuer-keys"}, 503)
 
     async def _one(self, exchange: Exchange, given: Any) -> Response:
         ((event, outcome),) = await self._take(exchange, [given])
@@ -165,7 +173,9 @@ async def _tokens(settings: TokensConfig, folder: Path, stack: AsyncExitStack) -
         fetch = from_url(settings.jwks, client)
     else:
         fetch = from_file(folder / settings.jwks)
-    return Tokens(settings, IssuerKeys(settings.jwks, fetch))
+    keys = IssuerKeys(settings.jwks, fetch)
+    await keys.ask()  # so that a mistake in the settings is told now, and not by the first partner
+    return Tokens(settings, keys)
 
 
 async def _live() -> Response:

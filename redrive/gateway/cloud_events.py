@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import msgspec
 
 from redrive.events import Headers
+from redrive.gateway import rfc3339
 from redrive.gateway.problems import Problem, invalid_event, malformed
 
 SINGLE = "application/cloudevents+json"
@@ -174,12 +174,8 @@ def _header(name: str) -> str:
 
 
 def _check_meaning(name: str, value: str) -> None:
-    if name == "time":
-        try:
-            if datetime.fromisoformat(value).tzinfo is None:
-                raise ValueError
-        except ValueError:
-            raise invalid_event("time", "is not a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z") from None
+    if name == "time" and not rfc3339.is_date_time(value):
+        raise invalid_event("time", "is not a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z")
     if name == "datacontenttype":
         media = value.partition(";")[0].strip().lower()
         if media != "application/json" and not media.endswith("+json"):
