@@ -56,6 +56,8 @@ def create_app(config: Config) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        # Its pages take scripts from elsewhere, which would run beside a partner's credentials.
+        docs_url=None,
         redoc_url=None,
         openapi_tags=[],
     )
@@ -148,7 +150,8 @@ class _Door:
             except Problem as problem:
                 events.append(problem)
         outcomes = await self._reception.take(exchange.partner, exchange.event_type, events)
-        exchange.events, exchange.refused = len(events), sum(outcome is not None for outcome in outcomes)
+        kinds = [outcome.kind for outcome in outcomes if outcome is not None]
+        exchange.events, exchange.refused, exchange.problem = len(events), len(kinds), ",".join(sorted(set(kinds)))
         return [(_named(each), outcome) for each, outcome in zip(given, outcomes, strict=True)]
 
 
@@ -193,6 +196,7 @@ async def _as_problem(request: Request, error: Exception) -> Response:
         case _:
             problem = Problem(400, "malformed", "the request can't be read")
     exchange: Exchange = request.state.exchange
+    exchange.problem = problem.kind
     return problem.response(exchange.request_id)
 
 

@@ -1,4 +1,4 @@
-"""The API as its OpenAPI page tells it."""
+"""The API as its OpenAPI document tells it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -62,8 +63,8 @@ def serve(settings: GatewayConfig) -> None:
         proxy_headers=False,
         ws="none",
         log_config=dict(_LOGGING),
-        # An event that is under way is answered by then, whatever becomes of it.
-        timeout_graceful_shutdown=int(settings.answer_within) + 5,
+        # A request whose headers are there is answered by then, whatever becomes of its body and its events.
+        timeout_graceful_shutdown=math.ceil(settings.body_timeout + settings.answer_within) + 5,
     )
     with tempfile.TemporaryDirectory(prefix="redrive-gateway-") as folder:
         if workers > 1:
@@ -108,9 +109,9 @@ def _tell_metrics(settings: GatewayConfig) -> None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     try:
-        start_http_server(settings.admin_port, settings.host, registry)
+        start_http_server(settings.admin_port, settings.admin_host, registry)
     except OSError as error:
-        at = f"{settings.host}:{settings.admin_port}"
+        at = f"{settings.admin_host}:{settings.admin_port} (gateway.admin_host, admin_port)"
         raise UnavailableError("gateway", f"can't tell metrics on {at}: {error.strerror}") from error
 
 
