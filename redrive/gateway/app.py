@@ -165,7 +165,7 @@ def _producer(config: Config, settings: GatewayConfig) -> EventProducer:
     dispatch = DispatchSettings(
         gate_refresh=config.standby.gate_refresh,
         publish_timeout=settings.answer_within,
-        block_timeout=min(5.0, settings.answer_within),
+        block_timeout=min(5.0, settings.answer_within / 2),  # back-pressure is told before patience ends
     )
     return EventProducer(settings.name, config, topics=set(settings.types.values()), settings=dispatch)
 

@@ -14,11 +14,11 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from redrive.config import Config
 from redrive.config.gateway import GatewayConfig
 from redrive.errors import RedriveError, UnavailableError
+from redrive.gateway.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,29 @@ def serve(settings: GatewayConfig) -> None:
         UnavailableError: the registry does not answer, or the port is taken.
         RedriveError: whatever else keeps it from starting.
     """
-    workers = settings.workers
-    config = uvicorn.Config(
+    with tempfile.TemporaryDirectory(prefix="redrive-gateway-") as folder:
+        if settings.workers > 1:
+            # Before prometheus_client is imported, here and in the workers: it decides then.
+            os.environ[_METRICS_FOLDER] = folder
+        _tell_metrics(settings)
+        # Once it has stopped in good order, the server raises the signal again: nobody is to die of it.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        try:
+            _run(server_config(settings))
+        except KeyboardInterrupt:
+            pass
+        except SystemExit:
+            raise _failure(settings) from None
+
+
+def server_config(settings: GatewayConfig) -> uvicorn.Config:
+    """Say to uvicorn what the settings mean for it."""
+    return uvicorn.Config(
         "redrive.gateway.server:app",
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=workers,
+        workers=settings.workers,
         lifespan="on",
         access_log=False,
         server_header=False,
@@ -66,19 +82,6 @@ def serve(settings: GatewayConfig) -> None:
         # A request whose headers are there is answered by then, whatever becomes of its body and its events.
         timeout_graceful_shutdown=math.ceil(settings.body_timeout + settings.answer_within) + 5,
     )
-    with tempfile.TemporaryDirectory(prefix="redrive-gateway-") as folder:
-        if workers > 1:
-            # Before prometheus_client is imported, here and in the workers: it decides then.
-            os.environ[_METRICS_FOLDER] = folder
-        _tell_metrics(settings)
-        # Once it has stopped in good order, the server raises the signal again: nobody is to die of it.
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        try:
-            _run(config)
-        except KeyboardInterrupt:
-            pass
-        except SystemExit:
-            raise _failure(settings) from None
 
 
 def _run(config: uvicorn.Config) -> None:
@@ -86,9 +89,9 @@ def _run(config: uvicorn.Config) -> None:
         server = uvicorn.Server(config)
         server.run()
         return
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
-    supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+    workers = Workers(config, sockets=[config.bind_socket()])
+    workers.run()
+    if workers.failed:
         sys.exit(STARTUP_FAILURE)
 
 
@@ -119,7 +122,13 @@ def app() -> ASGIApp:
     """Make the application of one process, for uvicorn."""
     from redrive.gateway.app import create_app  # imports prometheus_client
 
-    return _Quietly(create_app(Config.load()))
+    try:
+        made = create_app(Config.load())
+    except RedriveError as error:  # the settings have changed since the gateway was started
+        _failures.append(error)
+        log.error("this worker can't start: %s", error)  # noqa: TRY400 - in one line
+        sys.exit(STARTUP_FAILURE)
+    return _Quietly(made)
 
 
 class _Quietly:
