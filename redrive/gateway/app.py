@@ -123,7 +123,7 @@ class _Door:
     async def ready(self) -> Response:
         if self._draining.begun:
             return _json({"status": "draining"}, 503)
-        if self._tokens is None or self._tokens.can_be_checked:
+        if self._tokens is None or self._tokens.can_be_checked():
             return _json({"status": "ready"}, 200)
         if self._has_api_keys:  # an issuer that is away must not keep out those who need none
             return _json({"status": "ready", "tokens": "unavailable"}, 200)

@@ -47,6 +47,7 @@ class PartnerEvent(msgspec.Struct, frozen=True):
         data: the value.
         headers: what goes along.
         fingerprint: differs if anything in it does.
+        size: bytes of its JSON.
     """
 
     event_id: str
@@ -54,6 +55,7 @@ class PartnerEvent(msgspec.Struct, frozen=True):
     data: Any
     headers: Headers
     fingerprint: bytes
+    size: int
 
 
 def parse_one(body: bytes) -> Any:
@@ -118,7 +120,7 @@ def check_event(given: Any, partner: str, event_type: str) -> PartnerEvent:
         if text is not None and name not in _NOT_REPEATED:
             headers.append((_header(name), text.encode()))
     try:
-        fingerprint = blake2b(_canonical.encode(given), digest_size=16).digest()
+        canonical = _canonical.encode(given)
     except RecursionError:
         raise invalid_event("", "is nested too deeply") from None
     identity, source = given["id"], given["source"]
@@ -128,7 +130,8 @@ def check_event(given: Any, partner: str, event_type: str) -> PartnerEvent:
         key=given.get("partitionkey"),
         data=given["data"],
         headers=headers,
-        fingerprint=fingerprint,
+        fingerprint=blake2b(canonical, digest_size=16).digest(),
+        size=len(canonical),
     )
 
 

@@ -17,8 +17,10 @@ from redrive.gateway.problems import Problem, unavailable
 
 PATIENCE = 5.0
 """Seconds after which a request that was not begun is given up: surely nothing of it was published."""
-MOST_EVENTS = 10_000
-"""Events that may wait to be begun; a request that finds none waiting may have more."""
+MOST_BYTES = 32 << 20
+"""What may wait to be begun, as JSON and `PER_EVENT`; a request that finds nothing waiting may have more."""
+PER_EVENT = 1_000
+"""Bytes that an event counts for beside its JSON."""
 
 Outcome = Problem | None
 
@@ -32,12 +34,14 @@ class Request:
         done: told all outcomes, once they are known.
         outcomes: of each event what is wrong with it; None: nothing, or not known yet.
         left: how many outcomes are not known.
+        size: bytes that it takes while it waits, roughly.
     """
 
     def __init__(self, topic: str, events: Sequence[PartnerEvent], done: asyncio.Future[list[Outcome]]) -> None:
         self.topic, self.events, self.done = topic, events, done
         self.outcomes: list[Outcome] = [None] * len(events)
         self.left = len(events)
+        self.size = sum(event.size + PER_EVENT for event in events)
 
 
 class HandingOver:
@@ -59,7 +63,7 @@ class HandingOver:
     ) -> None:
         self._begin, self._give_up, self._clock = begin, give_up, clock
         self._queue: SimpleQueue[tuple[Request, float] | None] = SimpleQueue()
-        # How many events ever came in and were taken out: each is counted by one thread only, so without a lock.
+        # How many bytes ever came in and were taken out: each is counted by one thread only, so without a lock.
         self._in = self._out = 0
         self._ended = False
         # Whatever it waits for, it keeps no process from ending.
@@ -71,10 +75,10 @@ class HandingOver:
         waiting = self._in - self._out
         if self._ended:
             self._give_up(request, _stopping())
-        elif waiting and waiting + len(request.events) > MOST_EVENTS:
+        elif waiting and waiting + request.size > MOST_BYTES:
             self._give_up(request, crowded())
         else:
-            self._in += len(request.events)
+            self._in += request.size
             self._queue.put((request, self._clock()))
 
     def end(self) -> None:
@@ -97,7 +101,7 @@ class HandingOver:
     def _work(self) -> None:
         while (entry := self._queue.get()) is not None:
             request, since = entry
-            self._out += len(request.events)
+            self._out += request.size
             if self._ended:
                 self._give_up(request, _stopping())
             elif self._clock() - since > PATIENCE:

@@ -55,7 +55,6 @@ class IssuerKeys:
         if (fetching := self._renew()) is not None:
             await asyncio.wait({fetching})
 
-    @property
     def are_good(self) -> bool:
         """Tell whether tokens can be checked; if not, the keys are asked for."""
         good = self._age() <= TRUSTED_FOR

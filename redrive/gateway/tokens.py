@@ -45,10 +45,9 @@ class Tokens:
             exp={"essential": True},
         )
 
-    @property
     def can_be_checked(self) -> bool:
-        """Tell whether the issuer's keys are there."""
-        return self._keys.are_good
+        """Tell whether the issuer's keys are there; if not, they are asked for."""
+        return self._keys.are_good()
 
     async def client(self, token: str) -> str:
         """Return the client that a token was given to.

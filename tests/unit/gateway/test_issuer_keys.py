@@ -128,15 +128,15 @@ def test_the_last_good_keys_of_an_issuer_that_is_away_are_good_for_an_hour_and_n
         issuer.away = True
         issuer.now += TRUSTED_FOR - 1
         assert await keys.key("old") is not None
-        assert keys.are_good
+        assert keys.are_good()
         issuer.now += AT_MOST_EVERY
         with pytest.raises(UnavailableError):
             await keys.key("old")
-        assert not keys.are_good
+        assert not keys.are_good()
         issuer.away = False
         issuer.now += AT_MOST_EVERY
         assert await keys.key("old") is not None
-        assert keys.are_good
+        assert keys.are_good()
 
     run(steps)
 
@@ -146,13 +146,13 @@ def test_asking_whether_tokens_can_be_checked_has_the_keys_fetched_as_soon_as_th
         issuer.away = True
         await keys.ask()
         for _ in range(5):
-            assert not keys.are_good
+            assert not keys.are_good()
         assert issuer.asked == 1
         issuer.away = False
         issuer.now += AT_MOST_EVERY
-        assert not keys.are_good
+        assert not keys.are_good()
         await asyncio.sleep(0.01)
-        assert keys.are_good
+        assert keys.are_good()
 
     run(steps)
 

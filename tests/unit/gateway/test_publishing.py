@@ -59,7 +59,7 @@ class Producer:
 
 
 def events(*ids: str) -> list[PartnerEvent]:
-    return [PartnerEvent(f"acme/shop/{each}", None, "payload-secret", [], b"") for each in ids]
+    return [PartnerEvent(f"acme/shop/{each}", None, "payload-secret", [], b"", 500) for each in ids]
 
 
 def run(steps: Callable[[Publisher, Producer], Awaitable[None]]) -> None:
@@ -97,7 +97,7 @@ def test_a_cluster_that_takes_nothing_keeps_nobody_waiting_who_publishes_to_anot
 
 
 def test_what_waits_for_a_cluster_is_bounded_and_the_rest_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handing_over, "MOST_EVENTS", 3)
+    monkeypatch.setattr(handing_over, "MOST_BYTES", 3 * (500 + handing_over.PER_EVENT))
 
     async def steps(publisher: Publisher, producer: Producer) -> None:
         first = publisher.publish("slow-0", events("1", "2", "3", "4"))  # more than may wait, but nobody else waits
