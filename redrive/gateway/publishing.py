@@ -112,12 +112,13 @@ class Publisher:
             ("refused", topic),
             # The reason is Kafka's, or librdkafka's, own text, which knows nothing of values. An id is its sender's.
             "Kafka refuses event %a for %s (%s); it is kept in %s, and its sender was answered that it is safe: mend "
-            "what the reason names (`redrive security acls gateway` says what the gateway must be allowed), then "
+            "what the reason names (`redrive security acls gateway --name %s` says what the gateway must be allowed), then "
             "`redrive run dlq-correction`",
             event.event_id,
             topic,
             receipt.refusal,
             receipt.event.topic,
+            receipt.event.topic.removeprefix("dlq."),
         )
 
     def _settle(self, request: Request, number: int, outcome: Outcome) -> None:

@@ -95,7 +95,7 @@ def test_a_cluster_and_a_store_that_take_nothing_are_told_by_503_and_harm_nobody
         await asyncio.sleep(0.3)
         elsewhere = [await timed(order(number)) for number in range(20)]
         assert {answer.status_code for answer, _ in elsewhere} == {202}
-        assert max(seconds for _, seconds in elsewhere) < 1.5
+        assert max(seconds for _, seconds in elsewhere) < 3
         refused = await asyncio.gather(*stuck)
         assert {answer.status_code for answer, _ in refused} == {503}
         assert all(answer.headers["Retry-After"] == "5" for answer, _ in refused)
