@@ -111,7 +111,7 @@ class Publisher:
         self._complaints.say(
             ("refused", topic),
             # The reason is Kafka's, or librdkafka's, own text, which knows nothing of values. An id is its sender's.
-            "Kafka refuses event %a for %s (%s); it is kept in %s, and its sender was answered that it is safe: mend "
+            "Kafka refuses event %a for %s (%s); its dead letter goes to %s, and its sender was answered that it is safe: mend "
             "what the reason names (`redrive security acls gateway --name %s` says what the gateway must be allowed), then "
             "`redrive run dlq-correction`",
             event.event_id,

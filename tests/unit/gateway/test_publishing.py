@@ -179,6 +179,6 @@ def test_what_kafka_refuses_after_it_was_accepted_is_logged_apart_from_other_tro
     other, refused = [record.getMessage() for record in caplog.records]
     assert "slow-0" in other
     assert "'acme/shop/0\\u2028forged' for fast (Broker: Topic authorization failed)" in refused
-    assert "kept in dlq.gateway" in refused
+    assert "its dead letter goes to dlq.gateway" in refused
     assert "redrive run dlq-correction" in refused
     assert "payload-secret" not in caplog.text
