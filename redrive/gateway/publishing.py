@@ -111,9 +111,9 @@ class Publisher:
         self._complaints.say(
             ("refused", topic),
             # The reason is Kafka's, or librdkafka's, own text, which knows nothing of values. An id is its sender's.
-            "Kafka refuses event %a for %s (%s); its dead letter goes to %s, and its sender was answered that it is safe: mend "
-            "what the reason names (`redrive security acls gateway --name %s` says what the gateway must be allowed), then "
-            "`redrive run dlq-correction`",
+            "Kafka refuses event %a for %s (%s); its dead letter goes to %s, and its sender was answered that it is "
+            "safe. Mend what the reason names (see `redrive security acls gateway --name %s`), then `redrive run "
+            "dlq-correction`",
             event.event_id,
             topic,
             receipt.refusal,
