@@ -5,8 +5,8 @@ keys are renewed in the background from the fourth minute on, and a token that c
 unknown key id has them renewed at once, since issuers change their keys; but they are asked for at most every ten
 seconds, whoever invents key ids.
 
-While the issuer can't be reached, the last good keys stay good for an hour, and nobody waits for it. After that no
-token is taken until it is back: tokens seldom live longer, and an issuer that is away gives out none.
+While the issuer can't be reached, the last good keys stay good for an hour, and once that is known, no token waits for
+it. After the hour none is taken until it is back: tokens seldom live longer, and an issuer that is away gives out none.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ TRUSTED_FOR = 3_600.0
 AT_MOST_EVERY = 10.0
 _PATIENCE = 2.0
 """How long a token with a known key waits for its renewal."""
+_AWAY_FOR = 60.0
+"""How long after a failed renewal no token waits for another one."""
 IN_ALL = 10.0
 """How long an issuer may take to answer: it may send a byte now and then, for ever."""
 
@@ -70,10 +72,12 @@ class IssuerKeys:
         """
         known = kid in self._keys and self._age() <= TRUSTED_FOR
         if not known or self._age() > RENEW_EARLY:
+            # Of an issuer that failed long ago nobody knows by now.
+            is_away = self._away and self._clock() - self._asked < _AWAY_FOR
             fetching = self._renew()
             if fetching is not None and not known:
                 await asyncio.wait({fetching})
-            elif fetching is not None and self._age() > RENEW_AFTER and not self._away:
+            elif fetching is not None and self._age() > RENEW_AFTER and not is_away:
                 await asyncio.wait({fetching}, timeout=_PATIENCE)
                 self._away |= not fetching.done()
         if self._age() > TRUSTED_FOR:

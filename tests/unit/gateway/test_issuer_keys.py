@@ -91,6 +91,19 @@ def test_a_key_that_the_issuer_has_taken_back_is_not_taken_once_more_when_it_is_
     run(steps)
 
 
+def test_a_renewal_that_failed_long_ago_lets_no_withdrawn_key_in() -> None:
+    async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
+        await keys.key("old")
+        issuer.away = True
+        issuer.now += RENEW_AFTER + 1
+        assert await keys.key("old") is not None
+        issuer.away, issuer.keys = False, [NEW]
+        issuer.now += RENEW_AFTER
+        assert await keys.key("old") is None
+
+    run(steps)
+
+
 def test_keys_in_use_are_renewed_before_that_is_due_so_that_no_token_waits_for_it() -> None:
     async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
         await keys.key("old")
