@@ -79,6 +79,8 @@ def server_config(settings: GatewayConfig) -> uvicorn.Config:
         proxy_headers=False,
         ws="none",
         log_config=dict(_LOGGING),
+        # On a busy machine a worker takes seconds until it answers its parent, and would be killed before it serves.
+        timeout_worker_healthcheck=15,
         # A request whose headers are there is answered by then, whatever becomes of its body and its events.
         timeout_graceful_shutdown=math.ceil(settings.body_timeout + settings.answer_within) + 5,
     )
