@@ -15,11 +15,11 @@ app = typer.Typer(help="The door for partners: serve it, or make an API key.", i
 @app.callback()
 def gateway(
     context: typer.Context,
+    *,
     host: Annotated[str | None, typer.Option(help="Where to listen; else as the settings say.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Likewise.")] = None,
-    admin_port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Where to tell metrics; 0: nowhere.")
-    ] = None,
+    admin_host: Annotated[str | None, typer.Option(help="Where to tell metrics; else as the settings say.")] = None,
+    admin_port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Likewise; 0: nowhere.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="How many processes serve.")] = None,
 ) -> None:
     """Serve partners until told to stop (SIGTERM), which ends what is under way in good order.
@@ -30,7 +30,7 @@ def gateway(
         return
     from redrive.gateway.server import serve
 
-    given = {"host": host, "port": port, "admin_port": admin_port, "workers": workers}
+    given = {"host": host, "port": port, "admin_host": admin_host, "admin_port": admin_port, "workers": workers}
     serve(Config.load().door().model_copy(update={name: value for name, value in given.items() if value is not None}))
 
 

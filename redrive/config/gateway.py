@@ -78,7 +78,8 @@ class GatewayConfig(Section):
         name: the producer's name; what Kafka refuses goes to its dead-letter topic ``dlq.<name>``.
         host: where it listens.
         port: likewise.
-        admin_port: where it tells its metrics, on the same host; 0: nowhere.
+        admin_host: where it tells its metrics; not to partners, so this machine only, unless Prometheus is elsewhere.
+        admin_port: likewise; 0: nowhere.
         workers: processes.
         max_body_bytes: the largest body of a request.
         max_batch: the most events in a batch.
@@ -95,6 +96,7 @@ class GatewayConfig(Section):
     name: Name = "gateway"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    admin_host: str = "127.0.0.1"
     admin_port: Annotated[int, Field(ge=0, le=65_535)] = 9464
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     max_body_bytes: Annotated[int, Field(ge=1_024, le=64 << 20)] = 1 << 20

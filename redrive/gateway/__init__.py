@@ -21,5 +21,7 @@ What is not guaranteed
 - Order between requests that are under way at the same time. Events of one batch, and of requests that wait for each
   other's answers, stay in order if they have the same ``partitionkey``.
 - Quotas over several worker processes or machines: each process counts for itself.
+- That Kafka takes what fits its schema: what it refuses for good (no ACL, a clock that is days ahead) was answered by
+  202, and is kept as a dead letter of the gateway; its log and metrics tell.
 - Protection from senders that never finish their headers, and TLS: both are a load balancer's or proxy's work.
 """

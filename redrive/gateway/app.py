@@ -22,16 +22,18 @@ from redrive.gateway.authentication import Authentication
 from redrive.gateway.bodies import read_body
 from redrive.gateway.draining import Draining
 from redrive.gateway.exchange import Exchange, Exchanges
-from redrive.gateway.issuer_keys import IssuerKeys, from_file, from_url
+from redrive.gateway.handing_over import Outcome
+from redrive.gateway.issuer_keys import IssuerKeys
+from redrive.gateway.key_sets import from_file, from_url
 from redrive.gateway.problems import Problem, not_granted
-from redrive.gateway.publishing import Outcome, Publisher
+from redrive.gateway.publishing import Publisher
 from redrive.gateway.quotas import Quotas
 from redrive.gateway.reception import Reception
 from redrive.gateway.tokens import Tokens
 from redrive.producer import EventProducer
 
 CLOSE_WITHIN = 10.0
-"""Seconds that the producer gets at the end for what is not acknowledged."""
+"""Seconds at the end for what is being handed to the producer, and as many for what is not acknowledged."""
 
 
 def create_app(config: Config) -> FastAPI:
@@ -54,6 +56,8 @@ def create_app(config: Config) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        # Its pages take scripts from elsewhere, which would run beside a partner's credentials.
+        docs_url=None,
         redoc_url=None,
         openapi_tags=[],
     )
@@ -76,6 +80,8 @@ class _Door:
         self._settings = settings
         self._quotas = Quotas(settings)
         self._draining = Draining(settings.drain)
+        self._has_api_keys = any(partner.keys for partner in settings.partners.values())
+        self._tokens: Tokens | None = None
         self._authentication: Authentication
         self._reception: Reception
 
@@ -83,14 +89,14 @@ class _Door:
     async def open(self, config: Config) -> AsyncIterator[None]:
         settings = self._settings
         async with AsyncExitStack() as stack:
-            tokens = await _tokens(settings.tokens, config.folder, stack) if settings.tokens else None
-            self._authentication = Authentication(settings, tokens)
+            if settings.tokens:
+                self._tokens = await _tokens(settings.tokens, config.folder, stack)
+            self._authentication = Authentication(settings, self._tokens)
             producer = await asyncio.to_thread(_producer, config, settings)
             stack.push_async_callback(asyncio.to_thread, producer.close, CLOSE_WITHIN)
-            publisher = Publisher(producer, set(settings.types.values()))
-            stack.push_async_callback(asyncio.to_thread, publisher.close)
+            publisher = Publisher(producer, {topic: config.topic(topic).cluster for topic in settings.types.values()})
+            stack.push_async_callback(asyncio.to_thread, publisher.close, CLOSE_WITHIN)
             self._reception = Reception(settings, publisher)
-            stack.push_async_callback(self._reception.finish)
             self._draining.listen()
             yield
 
@@ -117,7 +123,11 @@ class _Door:
     async def ready(self) -> Response:
         if self._draining.begun:
             return _json({"status": "draining"}, 503)
-        return _json({"status": "ready"}, 200)
+        if self._tokens is None or self._tokens.can_be_checked():
+            return _json({"status": "ready"}, 200)
+        if self._has_api_keys:  # an issuer that is away must not keep out those who need none
+            return _json({"status": "ready", "tokens": "unavailable"}, 200)
+        return _json({"status": "no-issuer-keys"}, 503)
 
     async def _one(self, exchange: Exchange, given: Any) -> Response:
         ((event, outcome),) = await self._take(exchange, [given])
@@ -140,7 +150,8 @@ class _Door:
             except Problem as problem:
                 events.append(problem)
         outcomes = await self._reception.take(exchange.partner, exchange.event_type, events)
-        exchange.events, exchange.refused = len(events), sum(outcome is not None for outcome in outcomes)
+        kinds = [outcome.kind for outcome in outcomes if outcome is not None]
+        exchange.events, exchange.refused, exchange.problem = len(events), len(kinds), ",".join(sorted(set(kinds)))
         return [(_named(each), outcome) for each, outcome in zip(given, outcomes, strict=True)]
 
 
@@ -154,7 +165,7 @@ def _producer(config: Config, settings: GatewayConfig) -> EventProducer:
     dispatch = DispatchSettings(
         gate_refresh=config.standby.gate_refresh,
         publish_timeout=settings.answer_within,
-        block_timeout=min(5.0, settings.answer_within),
+        block_timeout=min(5.0, settings.answer_within / 2),  # back-pressure is told before patience ends
     )
     return EventProducer(settings.name, config, topics=set(settings.types.values()), settings=dispatch)
 
@@ -165,7 +176,9 @@ async def _tokens(settings: TokensConfig, folder: Path, stack: AsyncExitStack) -
         fetch = from_url(settings.jwks, client)
     else:
         fetch = from_file(folder / settings.jwks)
-    return Tokens(settings, IssuerKeys(settings.jwks, fetch))
+    keys = IssuerKeys(settings.jwks, fetch)
+    await keys.ask()  # so that a mistake in the settings is told now, and not by the first partner
+    return Tokens(settings, keys)
 
 
 async def _live() -> Response:
@@ -183,6 +196,7 @@ async def _as_problem(request: Request, error: Exception) -> Response:
         case _:
             problem = Problem(400, "malformed", "the request can't be read")
     exchange: Exchange = request.state.exchange
+    exchange.problem = problem.kind
     return problem.response(exchange.request_id)
 
 

@@ -8,9 +8,6 @@ from starlette.requests import ClientDisconnect, Request
 
 from redrive.gateway.problems import Problem
 
-_CLOSE = {"Connection": "close"}
-"""What is left of a body that was not read to its end can't be told from the next request."""
-
 
 async def read_body(request: Request, most: int, seconds: float) -> bytes:
     """Read a body.
@@ -24,7 +21,7 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
         Problem: it is too large, too slow, compressed, or its sender has gone.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(415, "encoding", "bodies are taken uncompressed only", headers=_CLOSE)
+        raise Problem(415, "encoding", "bodies are taken uncompressed only")
     length = request.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > most:
         raise _too_large(most)
@@ -38,11 +35,11 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
                     raise _too_large(most)
                 parts.append(part)
     except TimeoutError:
-        raise Problem(408, "slow-body", f"the body did not arrive within {seconds:g} s", headers=_CLOSE) from None
+        raise Problem(408, "slow-body", f"the body did not arrive within {seconds:g} s") from None
     except ClientDisconnect:
-        raise Problem(400, "disconnected", "the sender has gone", headers=_CLOSE) from None
+        raise Problem(400, "disconnected", "the sender has gone") from None
     return b"".join(parts)
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(413, "too-large", f"the body has more than {most:,} bytes", headers=_CLOSE)
+    return Problem(413, "too-large", f"the body has more than {most:,} bytes")

@@ -1,4 +1,4 @@
-"""The API as its OpenAPI page tells it."""
+"""The API as its OpenAPI document tells it."""
 
 from __future__ import annotations
 
@@ -118,10 +118,13 @@ def receive(most: int) -> dict[str, Any]:
 
 def health(summary: str, *, drains: bool = False) -> dict[str, Any]:
     """Describe a check of health."""
-    status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    text = {"type": "string"}
+    status = {"type": "object", "required": ["status"], "properties": {"status": text, "tokens": text}}
     answers: dict[int | str, dict[str, Any]] = {200: _answer("Yes.", "application/json", status)}
     if drains:
-        answers[503] = _answer("No: it is about to stop.", "application/json", status)
+        answers[503] = _answer(
+            "No: it is about to stop, or could check nobody's credentials.", "application/json", status
+        )
     return {"summary": summary, "responses": answers}
 
 

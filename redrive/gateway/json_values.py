@@ -2,8 +2,8 @@
 
 ==========================================  ==============================================================
 ``timestamp-millis``, ``timestamp-micros``  ``"2026-01-31T12:00:00Z"`` (RFC 3339), or the integer
-``local-timestamp-…``                       ``"2026-01-31T12:00:00"``, or the integer
-``date``, ``time-…``                        ``"2026-01-31"``, ``"12:00:00"``, or the integer
+``local-timestamp-…``                       ``"2026-01-31T12:00:00"`` (the same without offset), or the integer
+``date``, ``time-…``                        ``"2026-01-31"``, ``"12:00:00"`` (likewise), or the integer
 ``decimal``                                 ``"12.50"``; or an integer, but no JSON number with a point
 ``bytes``, ``fixed``                        base64 (RFC 4648)
 ==========================================  ==============================================================
@@ -19,11 +19,11 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from redrive.avro.schema import AvroSchema
+from redrive.gateway import rfc3339
 
 Convert = Callable[[Any], Any]
 
@@ -108,17 +108,18 @@ def _decimal(value: Any) -> Any:
     return Decimal(value) if type(value) is str and _DECIMAL.fullmatch(value) else value
 
 
-_moment = _text(datetime.fromisoformat)
+_moment, _local = _text(rfc3339.date_time), _text(rfc3339.local_date_time)
+_date, _time = _text(rfc3339.full_date), _text(rfc3339.partial_time)
 _octets = _text(lambda text: base64.b64decode(text, validate=True))
 _SIMPLE: dict[str, Convert] = {"bytes": _octets, "fixed": _octets}
 _LOGICAL: dict[tuple[str, Any], Convert] = {
     ("long", "timestamp-millis"): _moment,
     ("long", "timestamp-micros"): _moment,
-    ("long", "local-timestamp-millis"): _moment,
-    ("long", "local-timestamp-micros"): _moment,
-    ("int", "date"): _text(date.fromisoformat),
-    ("int", "time-millis"): _text(time.fromisoformat),
-    ("long", "time-micros"): _text(time.fromisoformat),
+    ("long", "local-timestamp-millis"): _local,
+    ("long", "local-timestamp-micros"): _local,
+    ("int", "date"): _date,
+    ("int", "time-millis"): _time,
+    ("long", "time-micros"): _time,
     ("bytes", "decimal"): _decimal,
     ("fixed", "decimal"): _decimal,
 }

@@ -8,9 +8,10 @@ from functools import partial
 
 from redrive.config.gateway import GatewayConfig
 from redrive.gateway.cloud_events import PartnerEvent
+from redrive.gateway.handing_over import Outcome
 from redrive.gateway.metrics import REFUSED, REPEATED
 from redrive.gateway.problems import Problem, unacknowledged
-from redrive.gateway.publishing import Outcome, Publisher
+from redrive.gateway.publishing import Publisher
 from redrive.gateway.recent import RecentEvents
 
 
@@ -29,7 +30,6 @@ class Reception:
         self._recent = {
             partner: RecentEvents(settings.remember_events, settings.remember_seconds) for partner in settings.partners
         }
-        self._under_way: set[asyncio.Future[list[Outcome]]] = set()
 
     async def take(self, partner: str, event_type: str, events: Sequence[PartnerEvent | Problem]) -> list[Outcome]:
         """Publish what is new of a request's events, in their order.
@@ -61,7 +61,6 @@ class Reception:
                 REPEATED.inc()
         if new:
             published = self._publisher.publish(self._topics[event_type], [event for event, _ in new])
-            self._under_way.add(published)
             # It is noted what becomes of the events, also when nobody waits for the answer any more.
             published.add_done_callback(partial(self._settle, recent, new))
         if pending := [each for each in waits if isinstance(each, asyncio.Future) and not each.done()]:
@@ -72,18 +71,12 @@ class Reception:
                 REFUSED.labels(each.kind).inc()
         return outcomes
 
-    async def finish(self) -> None:
-        """Wait for what is under way."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._patience)
-
     def _settle(
         self,
         recent: RecentEvents,
         new: Sequence[tuple[PartnerEvent, asyncio.Future[Outcome]]],
         published: asyncio.Future[list[Outcome]],
     ) -> None:
-        self._under_way.discard(published)
         outcomes: Sequence[Outcome] = [unacknowledged()] * len(new) if published.cancelled() else published.result()
         for (event, future), outcome in zip(new, outcomes, strict=True):
             recent.settle(event.event_id, future, outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -13,11 +14,11 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from redrive.config import Config
 from redrive.config.gateway import GatewayConfig
 from redrive.errors import RedriveError, UnavailableError
+from redrive.gateway.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -49,35 +50,40 @@ def serve(settings: GatewayConfig) -> None:
         UnavailableError: the registry does not answer, or the port is taken.
         RedriveError: whatever else keeps it from starting.
     """
-    workers = settings.workers
-    config = uvicorn.Config(
-        "redrive.gateway.server:app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=workers,
-        lifespan="on",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        log_config=dict(_LOGGING),
-        # An event that is under way is answered by then, whatever becomes of it.
-        timeout_graceful_shutdown=int(settings.answer_within) + 5,
-    )
     with tempfile.TemporaryDirectory(prefix="redrive-gateway-") as folder:
-        if workers > 1:
+        if settings.workers > 1:
             # Before prometheus_client is imported, here and in the workers: it decides then.
             os.environ[_METRICS_FOLDER] = folder
         _tell_metrics(settings)
         # Once it has stopped in good order, the server raises the signal again: nobody is to die of it.
         signal.signal(signal.SIGTERM, lambda *_: None)
         try:
-            _run(config)
+            _run(server_config(settings))
         except KeyboardInterrupt:
             pass
         except SystemExit:
             raise _failure(settings) from None
+
+
+def server_config(settings: GatewayConfig) -> uvicorn.Config:
+    """Say to uvicorn what the settings mean for it."""
+    return uvicorn.Config(
+        "redrive.gateway.server:app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        log_config=dict(_LOGGING),
+        # On a busy machine a worker takes seconds until it answers its parent, and would be killed before it serves.
+        timeout_worker_healthcheck=15,
+        # A request whose headers are there is answered by then, whatever becomes of its body and its events.
+        timeout_graceful_shutdown=math.ceil(settings.body_timeout + settings.answer_within) + 5,
+    )
 
 
 def _run(config: uvicorn.Config) -> None:
@@ -85,9 +91,9 @@ def _run(config: uvicorn.Config) -> None:
         server = uvicorn.Server(config)
         server.run()
         return
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
-    supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+    workers = Workers(config, sockets=[config.bind_socket()])
+    workers.run()
+    if workers.failed:
         sys.exit(STARTUP_FAILURE)
 
 
@@ -108,9 +114,9 @@ def _tell_metrics(settings: GatewayConfig) -> None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     try:
-        start_http_server(settings.admin_port, settings.host, registry)
+        start_http_server(settings.admin_port, settings.admin_host, registry)
     except OSError as error:
-        at = f"{settings.host}:{settings.admin_port}"
+        at = f"{settings.admin_host}:{settings.admin_port} (gateway.admin_host, admin_port)"
         raise UnavailableError("gateway", f"can't tell metrics on {at}: {error.strerror}") from error
 
 
@@ -118,7 +124,13 @@ def app() -> ASGIApp:
     """Make the application of one process, for uvicorn."""
     from redrive.gateway.app import create_app  # imports prometheus_client
 
-    return _Quietly(create_app(Config.load()))
+    try:
+        made = create_app(Config.load())
+    except RedriveError as error:  # the settings have changed since the gateway was started
+        _failures.append(error)
+        log.error("this worker can't start: %s", error)  # noqa: TRY400 - in one line
+        sys.exit(STARTUP_FAILURE)
+    return _Quietly(made)
 
 
 class _Quietly:

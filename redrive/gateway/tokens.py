@@ -45,12 +45,16 @@ class Tokens:
             exp={"essential": True},
         )
 
+    def can_be_checked(self) -> bool:
+        """Tell whether the issuer's keys are there; if not, they are asked for."""
+        return self._keys.are_good()
+
     async def client(self, token: str) -> str:
         """Return the client that a token was given to.
 
         Raises:
             Problem: it is not good, and roughly why.
-            UnavailableError: the issuer's keys are not known yet.
+            UnavailableError: the issuer's keys are not there.
         """
         header = _header(token)
         kind = _KINDS.get(header.alg)

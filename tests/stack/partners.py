@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
@@ -164,6 +165,12 @@ burst = 3
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes, if it has several."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
     def is_ready(self) -> bool:
         try:

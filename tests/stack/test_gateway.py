@@ -26,7 +26,7 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 patch.setenv(name, value)
         gateway = opened(stack, tmp_path_factory.mktemp("gateway"))
         try:
-            gateway.start()
+            gateway.start("--host", "0.0.0.0")
             yield gateway
         finally:
             gateway.close()
@@ -163,7 +163,7 @@ def test_each_answer_and_each_line_of_the_log_has_the_request_s_id(gateway: Gate
     mine = f"mine-{uuid.uuid4().hex}"
     answer = gateway.post(order("bad"), **{"X-Request-ID": mine})
     assert (answer.headers["X-Request-ID"], answer.json()["request_id"]) == (mine, mine)
-    line = f"{mine} POST status=422 partner=acme type=order.created events=1 refused=1"
+    line = f"{mine} POST status=422 partner=acme type=order.created events=1 refused=1 problem=invalid-event ms="
     wait_until(lambda: line in gateway.log.read_text())  # it is written when the answer has gone out
     for bad in ("x" * 65, "a b", "a\tb"):
         answer = gateway.post(order(1), **{"X-Request-ID": bad})
@@ -190,12 +190,21 @@ def test_what_was_counted_is_told_on_a_port_of_its_own(gateway: Gateway) -> None
     assert gateway.http.get("/metrics").status_code == 404
 
 
-def test_its_description_is_there_and_names_no_event_type_and_no_topic(gateway: Gateway) -> None:
+def test_what_was_counted_is_not_told_where_partners_are_served_unless_the_settings_say_so(gateway: Gateway) -> None:
+    assert httpx2.get(f"http://127.0.0.2:{gateway.port}/livez").status_code == 200  # it listens on every address
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"http://127.0.0.2:{gateway.admin_port}/metrics")
+
+
+def test_its_description_names_no_event_type_and_no_topic_and_no_page_takes_scripts_from_elsewhere(
+    gateway: Gateway,
+) -> None:
     document = gateway.http.get("/openapi.json")
     assert "/v1/events/{type}" in document.json()["paths"]
     assert "order.created" not in document.text
     assert gateway.orders not in document.text
-    assert gateway.http.get("/docs").status_code == 200
+    for page in ("/docs", "/redoc", "/docs/oauth2-redirect"):
+        assert gateway.http.get(page).status_code == 404
 
 
 def test_told_to_stop_it_is_not_ready_any_more_finishes_what_is_under_way_and_ends_well(

@@ -70,6 +70,8 @@ def test_no_two_events_come_to_the_same_id(source: str, identity: str, other_sou
         ({"partitionkey": ""}, "partitionkey"),
         ({"time": "yesterday"}, "time"),
         ({"time": "2026-01-31T12:00:00"}, "time"),
+        ({"time": "2026-W05-6T12:00:00Z"}, "time"),
+        ({"time": "20260131T120000Z"}, "time"),
         ({"datacontenttype": "application/xml"}, "datacontenttype"),
         ({"partner": "other"}, "partner"),
         ({"partnerid": "1"}, "partnerid"),
@@ -82,6 +84,11 @@ def test_no_two_events_come_to_the_same_id(source: str, identity: str, other_sou
 )
 def test_what_is_wrong_is_told_by_the_attribute(changes: dict[str, Any], field: str) -> None:
     assert refusal(GOOD | changes)[0] == field
+
+
+def test_a_time_goes_along_as_it_was_sent_however_many_digits_it_has() -> None:
+    given = "2026-01-31t12:00:00.123456789z"
+    assert ("ce_partnertime", given.encode()) in check(GOOD | {"time": given}).headers
 
 
 def test_attributes_that_are_null_are_as_good_as_missing() -> None:

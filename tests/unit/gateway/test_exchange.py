@@ -40,7 +40,7 @@ def test_an_unexpected_error_becomes_a_problem_and_its_text_is_told_nowhere(
     assert start["status"] == 500
     assert (b"x-request-id", b"mine-1") in start["headers"]
     assert json.loads(body["body"])["request_id"] == "mine-1"
-    assert "mine-1 ? status=500 partner=- type=- events=0 refused=0" in caplog.text
+    assert "mine-1 ? status=500 partner=- type=- events=0 refused=0 problem=internal ms=" in caplog.text
     assert "ValueError" in caplog.text
     assert "in failing" in caplog.text  # where it was
     assert "secret" not in caplog.text + str(body)

@@ -56,6 +56,7 @@ def test_a_door_needs_types_and_partners_and_all_else_has_defaults() -> None:
     assert mistakes(DOOR) == []
     door = Config.load().door()
     assert (door.port, door.max_batch, door.partners["acme"].types) == (8080, 500, {"order.created"})
+    assert (door.admin_host, door.admin_port) == ("127.0.0.1", 9464)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_door_needs_types_and_partners_and_all_else_has_defaults() -> None:
         ('["acme-backend"]', "[]", "19: gateway.partners.acme: has neither clients nor keys"),
         ("clients", "client", "21: gateway.partners.acme.client: is not a setting of Redrive; it knows burst, clients"),
         ("issuer =", "isuer =", "16: gateway.tokens.isuer: is not a setting of Redrive; it knows audience, client_cl"),
-        ("[gateway]", "[gateway]\ndoors = 1", "13: gateway.doors: is not a setting of Redrive; it knows admin_port"),
+        ("[gateway]", "[gateway]\ndoors = 1", "13: gateway.doors: is not a setting of Redrive; it knows admin_host"),
         ("[gateway]", '[gateway]\nname = "g"', "13: gateway.name: there is no topic dlq.g, which takes"),
         ("https://i.example/jwks", "http://i.example/jwks", "18: gateway.tokens.jwks: must be https"),
         ("https://i.example/jwks", "ftp://i.example/jwks", "18: gateway.tokens.jwks: must be an https URL"),

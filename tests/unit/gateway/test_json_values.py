@@ -35,6 +35,7 @@ MONEY = logical("bytes", "decimal", precision=6, scale=2)
     [
         (logical("long", "timestamp-millis"), "2026-01-31T12:00:00Z", NOON),
         (logical("long", "timestamp-micros"), "2026-01-31T13:00:00+01:00", NOON),
+        (logical("long", "timestamp-millis"), "2026-01-31t12:00:00.0000001z", NOON),
         (logical("long", "timestamp-millis"), int(NOON.timestamp() * 1000), NOON),
         (logical("long", "local-timestamp-millis"), "2026-01-31T12:00:00", NOON.replace(tzinfo=None)),
         (logical("int", "date"), "2026-01-31", date(2026, 1, 31)),
@@ -61,6 +62,10 @@ def test_what_json_has_no_type_for_is_sent_as_text(schema: Any, given: Any, got:
     [
         (logical("long", "timestamp-millis"), "2026-01-31T12:00:00"),
         (logical("long", "timestamp-millis"), "noon"),
+        (logical("long", "timestamp-millis"), "20260131T120000Z"),
+        (logical("long", "local-timestamp-millis"), "2026-01-31T12:00:00Z"),
+        (logical("int", "date"), "20260131"),
+        (logical("int", "time-millis"), "12:30"),
         (logical("int", "date"), "2026-01-31T12:00:00Z"),
         (MONEY, 12.5),
         (MONEY, "12.505"),
