@@ -17,20 +17,21 @@ _TIMEOUT = 10.0
 class ConsumerLag:
     """Holds while a consumer group is too far behind on the topics that are published to."""
 
-    def __init__(self, client_config: ClientConfig, group: str, topics: Sequence[str], limit: int) -> None:
+    def __init__(self, client_config: ClientConfig, group: str, topics: Sequence[str] | None, limit: int) -> None:
         """Watch a group.
 
         Args:
             client_config: the cluster.
             group: the consumer group.
-            topics: the topics to count.
+            topics: the topics to count; None: all that it has committed for.
             limit: hold while more events than this wait for the group, over all partitions it has committed for.
         """
         self._client = client_config
         self._admin = admin_client(client_config)
         self._reader = offset_reader(client_config, committed=True)
         self._cluster = f"Kafka {cluster_name(client_config)}"
-        self._group, self._topics, self._limit = group, frozenset(topics), limit
+        self._group, self._limit = group, limit
+        self._topics = None if topics is None else frozenset(topics)
 
     def check(self) -> str | None:
         """Return the reason to hold, if any.
@@ -55,7 +56,7 @@ class ConsumerLag:
             committed = {
                 (tp.topic, tp.partition): tp.offset
                 for tp in future.result().topic_partitions
-                if tp.topic in self._topics and tp.offset >= 0
+                if (self._topics is None or tp.topic in self._topics) and tp.offset >= 0
             }
             if not committed:
                 return 0
