@@ -51,13 +51,7 @@ class ConsumerLag:
             UnavailableError: the cluster does not answer.
         """
         try:
-            asked = [ConsumerGroupTopicPartitions(self._group)]
-            future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
-            committed = {
-                (tp.topic, tp.partition): tp.offset
-                for tp in future.result().topic_partitions
-                if (self._topics is None or tp.topic in self._topics) and tp.offset >= 0
-            }
+            committed = self._committed()
             if not committed:
                 return 0
             ends = ask_leaders(self._reader, [TopicPartition(*place, LATEST) for place in committed], _TIMEOUT)
@@ -65,6 +59,26 @@ class ConsumerLag:
         except KafkaException as error:
             self._reader = offset_reader(self._client, committed=True)  # one that asks anew who leads
             raise UnavailableError(self._cluster, f"lag of {self._group}: {error.args[0].str()}") from error
+
+    def knows(self) -> bool:
+        """Say whether the group has committed anything that is counted.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        try:
+            return bool(self._committed())
+        except KafkaException as error:
+            raise UnavailableError(self._cluster, f"offsets of {self._group}: {error.args[0].str()}") from error
+
+    def _committed(self) -> dict[tuple[str, int], int]:
+        asked = [ConsumerGroupTopicPartitions(self._group)]
+        future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+        return {
+            (tp.topic, tp.partition): tp.offset
+            for tp in future.result().topic_partitions
+            if (self._topics is None or tp.topic in self._topics) and tp.offset >= 0
+        }
 
 
 class UnderReplicated:
