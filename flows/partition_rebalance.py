@@ -109,8 +109,8 @@ class Rebalance(BaseModel):
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None,
         Field(
             title="Throttle (MB per second)",
-            description="What a broker may send, and receive, for moves. auto: 10 at first, more while limits below are "
-            "far, less when they are near, but never too little for the moves to end. None: no throttle, which may "
+            description="What a broker may send, and receive, for moves. auto: 10 at first, more while limits below "
+            "are far, less when near, but never too little for the moves to end. None: no throttle, which may "
             "hurt producers. It (of auto: the most that it may be) can be changed while the run works, by its pace "
             "variable or by `redrive pace partition-rebalance`.",
         ),
