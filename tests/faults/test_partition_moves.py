@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -21,8 +18,7 @@ from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import BrokerPicture, Picture
 from redrive.partitions.progress import Step
-from tests.faults.moving import Job, main
-from tests.faults.processes import start
+from tests.faults.moves_rounds import Run
 from tests.stack.partitions.lab import Lab, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -39,28 +35,6 @@ def lab(fault_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     lab = Lab(fault_stack, tmp_path)
     yield lab
     lab.close()
-
-
-class Run:
-    """A run in processes of its own, each of which goes on where the one before has ended."""
-
-    def __init__(self, lab: Lab, moves: list[Move], rate: int) -> None:
-        self._log = lab.folder / "run.log"
-        self._job = Job(lab.bootstrap, lab.ledger_url, str(self._log), str(uuid.uuid4()), moves, rate)
-
-    def die(self, way: str, point: str) -> None:
-        """Run until it kills itself at the point."""
-        assert self._run(way=way, point=point) == -signal.SIGKILL, self._log.read_text()
-
-    def end(self, way: str) -> dict[str, Any]:
-        """Run to the end."""
-        assert self._run(way=way, rate=QUICK) == 0, self._log.read_text()
-        return dict(json.loads(self._log.read_text().splitlines()[-1]))
-
-    def _run(self, **changes: Any) -> int | None:
-        process = start(main, msgspec.structs.replace(self._job, **changes))
-        process.join(90)
-        return process.exitcode
 
 
 def three_moves(lab: Lab) -> tuple[str, list[Move]]:
