@@ -17,7 +17,10 @@ from redrive.cli import app
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import BrokerPicture, Picture
+from redrive.partitions.planner import Goal
 from redrive.partitions.progress import Step
+from redrive.partitions.rebalancing import plan_of
+from redrive.partitions.removal import drained
 from tests.faults.moves_rounds import Run
 from tests.stack.partitions.lab import Lab, until
 
@@ -178,8 +181,8 @@ def _fourth(picture: Picture) -> BrokerPicture:
     return next(broker for broker in picture.brokers if broker.id == 4)
 
 
-def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_left(lab: Lab) -> None:
-    """KAFKA-13392, and moving away from a broker that is lost."""
+def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_drained(lab: Lab) -> None:
+    """KAFKA-13392, and draining a broker that is lost."""
     topic = lab.topic([[1, 2, 4]], SIZE)
     lab.stack.kill("kafka-4")
     until(lambda: lab.alive() == [1, 2, 3])
@@ -189,9 +192,13 @@ def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_lef
     broker = _fourth(picture)
     assert (broker.up, broker.size, broker.unknown) == (False, None, "it is down")
     assert (topic, 0) in picture.under_replicated
-    result = lab.execution(QUICK).run([Move(topic, 0, (1, 2, 4), (1, 2, 3), SIZE)])
+    others = frozenset(name for name, _ in picture.partitions if name != topic)
+    made = plan_of(picture, Goal("drain_brokers", brokers=frozenset({4}), excluded_topics=others))
+    assert [move.added for move in made.moves] == [(3,)]
+    result = lab.execution(QUICK).run(made.moves)
     assert result.proved, result.evidence()
     assert time.monotonic() - began < 60, "it has waited for the dead broker"
+    assert drained([4], lab.writer.brokers().values(), lab.writer.partitions([topic])).removals[0].safe
     assert lab.throttles(topic) == {}
 
 
