@@ -23,8 +23,8 @@ class Goal:
     Attributes:
         mode: ``balance``: every broker may give and take. ``add_brokers``: `brokers` only take, all others only give.
             ``drain_brokers``: everything leaves `brokers`, which may be down; all others only take. ``leaders``: only
-            the order of replicas changes. ``replication_factor``: replicas are added or removed until each partition has
-            `replication`.
+            the order of replicas changes. ``replication_factor``: replicas are added or removed until each partition
+            has `replication`.
         band: the fraction of its target by which a broker's bytes may differ from it.
         brokers: those that are added or drained; for these two modes only.
         excluded_brokers: nothing goes to them and nothing leaves them, leadership included.
