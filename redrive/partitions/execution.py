@@ -151,7 +151,7 @@ class Execution:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
             if self.following is not None:
-                self._throttle.converge(needs)
+                self.following.converge(needs)
             else:
                 self._throttle.require_convergence(needs)
 

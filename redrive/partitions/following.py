@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from redrive.partitions.strain import Gauge
 from redrive.partitions.throttle import Throttle
@@ -42,17 +42,22 @@ class FollowingThrottle:
 
     Attributes:
         most: bytes a second that it never exceeds; None: whatever limits allow.
-        lowest, highest: rates that there have been.
+        rates: the lowest and the highest that there have been, in bytes a second; None before anything was to move.
     """
 
     def __init__(
         self, throttle: Throttle, gauges: Sequence[Gauge], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.most: int | None = None
-        self.lowest = self.highest = throttle.rate
+        self.rates: tuple[int, int] | None = None
         self._throttle, self._gauges, self._clock = throttle, gauges, clock
         self._at: float | None = None
         self._copied = 0
+
+    def converge(self, needs: Mapping[int, float]) -> None:
+        """Begin at a rate at which all gets to its end; see `Throttle.converge`."""
+        self._throttle.converge(needs)
+        self._note(self._throttle.rate)
 
     def limit(self, most: int) -> None:
         """Never exceed a rate from now on.
@@ -62,6 +67,7 @@ class FollowingThrottle:
         """
         if most < self._throttle.rate or most < self._throttle.least:
             self._throttle.change(most)
+            self._note(most)
         self.most = most
 
     def look(self, copied: int) -> None:
@@ -85,4 +91,8 @@ class FollowingThrottle:
         rate = next_rate(self._throttle.rate, load, used, self._throttle.least, self.most)
         if rate != self._throttle.rate:
             self._throttle.change(rate, by_hand=False)
-        self.lowest, self.highest = min(self.lowest, rate), max(self.highest, rate)
+        self._note(rate)
+
+    def _note(self, rate: int) -> None:
+        lowest, highest = self.rates or (rate, rate)
+        self.rates = min(lowest, rate), max(highest, rate)

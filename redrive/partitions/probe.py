@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from math import ceil, log
 from types import TracebackType
 from typing import Self
@@ -102,6 +103,7 @@ class Probe:
         self.refused = ""
         self._partitions = partitions
         self._begun = 0.0
+        self._leaders: dict[int, int] = {}
         self._lock = threading.Lock()
         self._recent: deque[tuple[float, float, int]] = deque()  # when it came, what it took, its partition
         self._waiting: dict[int, tuple[float, int]] = {}  # number of an event → when it was sent, its partition
@@ -111,6 +113,7 @@ class Probe:
         self._producer = Producer({**client_config, **own}, logger=_log)
 
     def __enter__(self) -> Self:
+        self._look_up_leaders()
         self._begun = time.monotonic()
         self._thread.start()
         return self
@@ -130,12 +133,14 @@ class Probe:
     def slowest(self) -> str:
         """Say which broker, as far as it is known, leads the partition with the slowest of the last events."""
         _, partition = max(self._seen(), default=(0.0, 0))
-        try:
-            topic = self._producer.list_topics(PROBE_TOPIC, timeout=1.0).topics[PROBE_TOPIC]
-            leader = topic.partitions[partition].leader
-        except (KafkaException, KeyError):
-            leader = -1
+        self._look_up_leaders()
+        leader = self._leaders.get(partition, -1)
         return f"broker {leader}" if leader >= 0 else f"{PROBE_TOPIC}/{partition}"
+
+    def _look_up_leaders(self) -> None:
+        with suppress(KafkaException, KeyError):  # whoever is asked may be the one that stalls
+            topic = self._producer.list_topics(PROBE_TOPIC, timeout=1.0).topics[PROBE_TOPIC]
+            self._leaders = {number: each.leader for number, each in topic.partitions.items()}
 
     def _seen(self) -> list[tuple[float, int]]:
         now = time.monotonic()

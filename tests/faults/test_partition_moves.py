@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from deployments.local import kafka
 from deployments.local.stack import Stack
 from redrive.cli import app
 from redrive.partitions.layout import Move
@@ -21,6 +22,7 @@ from redrive.partitions.planner import Goal
 from redrive.partitions.progress import Step
 from redrive.partitions.rebalancing import plan_of
 from redrive.partitions.removal import drained
+from redrive.partitions.throttle_settings import FOLLOWER_RATE, LEADER_RATE
 from tests.faults.moves_rounds import Run
 from tests.stack.partitions.lab import Lab, until
 
@@ -214,3 +216,30 @@ def test_a_killed_leader_delays_a_move_and_no_more(lab: Lab) -> None:
     assert result.proved, result.evidence()
     assert lab.leaders(topic) == {0: 3}
     assert lab.throttles(topic) == {}
+
+
+def test_throttles_in_a_brokers_own_file_are_what_they_were_afterwards(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, written = lab.topic([[1, 2, 3]], SIZE), kafka.configuration
+
+    def restart() -> None:
+        lab.stack.kill("kafka-4")
+        lab.stack.start("kafka-4")
+        until(lambda: lab.alive() == [1, 2, 3, 4])
+
+    with monkeypatch.context() as patch:
+        rates = {LEADER_RATE: "70000000", FOLLOWER_RATE: "60000000"}
+        more = "".join(f"{name}={rate}\n" for name, rate in rates.items())
+        patch.setattr(kafka, "configuration", lambda *given: written(*given) + more)
+        restart()
+    try:
+        before = lab.throttles(topic)
+        assert before == {"4": rates}
+        moving = Moving(lab, [Move(topic, 0, (1, 2, 3), (4, 2, 3), SIZE)], SLOW)
+        until(lambda: lab.throttles(topic).get("4") == dict.fromkeys(rates, str(SLOW)))
+        moving.execution.change_rate(QUICK)
+        assert moving.result().proved
+        assert lab.throttles(topic) == before
+    finally:
+        restart()

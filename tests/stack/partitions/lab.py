@@ -218,6 +218,10 @@ class InBackground:
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
 
+    def goes_on(self) -> bool:
+        assert self._result is None, self._result
+        return True
+
     def result(self) -> Result:
         self._thread.join(90)
         assert isinstance(self._result, Result), self._result

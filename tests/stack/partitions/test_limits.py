@@ -28,6 +28,7 @@ class Group:
         self.at(0)
         lag = ConsumerLag({"bootstrap.servers": lab.bootstrap}, self._name, None, limit)
         self.gauge = GroupLag(lag, self._name, limit)
+        assert self.gauge.read().load > 0
 
     def at(self, offset: int) -> None:
         """Commit that it has come so far."""
@@ -46,9 +47,10 @@ def probe(lab: Lab) -> Iterator[Probe]:
 def test_moves_begin_only_while_a_watched_group_keeps_up_and_go_on_by_themselves(lab: Lab) -> None:
     topic = lab.topic([[1, 2]], SIZE)  # 80 events
     group = Group(lab, topic, limit=50)
-    running = InBackground(lambda: lab.execution(gauges=[group.gauge]).run([Move(topic, 0, (1, 2), (4, 2), SIZE)]))
-    until(lambda: bool(lab.reports) and bool(lab.reports[-1].waiting_for))
-    assert lab.reports[-1].waiting_for == f"consumer group group-of-{topic} is 80 events behind (limit 50)"
+    execution = lab.execution(gauges=[group.gauge])
+    running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), SIZE)]))
+    behind = f"consumer group group-of-{topic} is 80 events behind (limit 50)"
+    until(lambda: running.goes_on() and any(report.waiting_for == behind for report in lab.reports))
     assert lab.replicas(topic) == {0: (1, 2)}
     group.at(40)
     assert running.result().proved
@@ -85,7 +87,8 @@ def test_the_throttle_comes_down_while_a_limit_is_exceeded_and_goes_up_again(
     result = running.result()
     assert result.proved, result.evidence()
     assert execution.following is not None
-    assert execution.following.lowest < start / 2
+    assert execution.following.rates is not None
+    assert execution.following.rates[0] < start / 2
     assert lab.throttles(topic) == {}
     assert lab.ledger.debts.owed() == []
 
@@ -97,7 +100,8 @@ def test_a_throttle_that_follows_begins_where_moves_get_to_their_end_and_stays_t
         result = execution.run([Move(topic, 0, (1, 2), (4, 2), MB)])
     assert result.proved, result.evidence()
     assert execution.following is not None
-    assert execution.following.lowest > 200_000  # what is written goes to two followers, and both count
+    assert execution.following.rates is not None
+    assert execution.following.rates[0] > 200_000  # what is written goes to two followers, and both count
 
 
 def test_the_probe_tells_how_long_producers_wait_and_which_broker_stalls(lab: Lab, probe: Probe) -> None:
@@ -108,7 +112,7 @@ def test_the_probe_tells_how_long_producers_wait_and_which_broker_stalls(lab: La
     assert 0 < (well.p99() or 0) < 1
     gauge = ProduceLatency(probe, limit=1.5)
     assert not over_limit([gauge])
-    (leader,) = {lab.leaders(PROBE_TOPIC)[0]}
+    leader = lab.leaders(PROBE_TOPIC)[0]
     lab.stack.pause(f"kafka-{leader}")
     try:
         until(lambda: gauge.read().load > 1, 20)
@@ -118,10 +122,3 @@ def test_the_probe_tells_how_long_producers_wait_and_which_broker_stalls(lab: La
     assert "at the 99th percentile, slowest at broker" in words
     assert "(limit 1,500 ms)" in words
     until(lambda: not over_limit([gauge]), 40)
-
-
-def test_a_cluster_that_refuses_the_probe_is_over_the_limit_and_says_why(lab: Lab) -> None:
-    with Probe({"bootstrap.servers": lab.bootstrap}, PARTITIONS + 1) as probe:  # there is no such partition
-        gauge = ProduceLatency(probe, limit=10)
-        until(lambda: bool(over_limit([gauge])), 40)
-    assert over_limit([gauge]).startswith(f"produce latency can't be measured: {PROBE_TOPIC}: ")
