@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -288,10 +289,12 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
 
 
 def _throttle(given: str) -> float | str | None:
-    try:
-        return given if given == "auto" else float(given) or None
-    except ValueError:
-        raise ConfigError("throttle", f"{given!r} is neither a number of MB a second nor auto") from None
+    if given == "auto":
+        return given
+    with suppress(ValueError):
+        if 0 <= (rate := float(given)) < float("inf"):
+            return rate or None
+    raise ConfigError("throttle", f"{given!r} is neither a number of MB a second nor auto")
 
 
 def _watched(given: str) -> dict[str, Any]:
