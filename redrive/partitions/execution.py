@@ -18,10 +18,10 @@ from redrive.partitions import convergence, inflow
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
 from redrive.partitions.orders import Orders, led_elsewhere
-from redrive.partitions.outcome import Outcome, Progress, Result
+from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
+from redrive.partitions.reading_back import outcome_of, settled
 from redrive.partitions.settling import Settlement, settle_all
-from redrive.partitions.state import Key
 from redrive.partitions.strain import Gauge, over_limit
 from redrive.partitions.survey import Survey, key_of
 from redrive.partitions.throttle import Throttle
@@ -36,8 +36,6 @@ LEADER_PATIENCE = 30.0
 """Seconds that preferred leaders get to be elected."""
 LAST_PATIENCE = 5.0
 """The same when it was asked to stop: whoever asks does not wait for long."""
-NEWS = 5.0
-"""Seconds in which news is taken to reach all brokers."""
 ASKED = "asked to stop"
 
 
@@ -236,7 +234,7 @@ class Execution:
         return settle_all(self._writer, self._debts, self._operation)
 
     def _read_back(self, orders: Orders, stopped: str) -> Result:
-        survey = _settled(orders, stopped)
+        survey = settled(orders, stopped)
         owed, respected = list[str](), set[str]()
         if self._throttle is not None and survey.under_way():
             owed = ["throttles, as partitions still move; the next run lifts them, or `redrive debts settle`"]
@@ -247,7 +245,7 @@ class Execution:
             respected |= self._throttle.respected
         done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
         return Result(
-            outcomes={key: _outcome(survey, key, orders.refused) for key in survey.moves},
+            outcomes={key: outcome_of(survey, key, orders.refused) for key in survey.moves},
             stopped=stopped,
             not_in_sync=tuple(each.key for each in done if not set(each.replicas) <= each.isr),
             led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
@@ -255,25 +253,3 @@ class Execution:
             owed=tuple(owed),
             respected=tuple(sorted(respected)),
         )
-
-
-def _settled(orders: Orders, stopped: str) -> Survey:
-    """Look once more; until each broker knows what the one knew that was asked before, some may tell an older story."""
-    deadline = time.monotonic() + NEWS
-    while True:
-        survey = orders.look()
-        done = (survey.partitions[key_of(move)] for move in survey.at(Step.DONE))
-        late = survey.at(Step.PENDING, Step.IN_FLIGHT) or any(map(led_elsewhere, done))
-        if stopped or not late or time.monotonic() > deadline:
-            return survey
-        time.sleep(0.2)
-
-
-def _outcome(survey: Survey, key: Key, refused: dict[Key, str]) -> Outcome:
-    step = survey.steps[key]
-    reasons = {
-        Step.REFUSED: lambda: refused[key],
-        Step.CHANGED: lambda: f"its replicas are {list(survey.partitions[key].replicas)}",
-        Step.TAKEN: lambda: f"it moves to {list(survey.ongoing[key].target)}",
-    }
-    return Outcome(step, reasons[step]() if step in reasons else "")

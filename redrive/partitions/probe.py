@@ -168,8 +168,11 @@ class Probe:
             self._producer.produce(
                 PROBE_TOPIC, b"", partition=partition, on_delivery=lambda error, one: self._came(number, error, one)
             )
-        except (KafkaException, BufferError):  # what could not even be sent waits, too, for as long as any other would
+        except (KafkaException, BufferError):
             _log.debug("the probe's event was not taken", exc_info=True)
+            with self._lock:  # as if it had been given up
+                sent, _ = self._waiting.pop(number)
+                self._recent.append((sent, TIMEOUT, partition))
 
     def _came(self, number: int, error: KafkaError | None, message: Message) -> None:
         now = time.monotonic()

@@ -143,7 +143,6 @@ def _partition_rebalance(_: Scope) -> Iterator[Grant]:
     yield Grant("topic", "*", ("Describe", "DescribeConfigs", "AlterConfigs"))
     yield from _each([PROBE_TOPIC], *_WRITE)
     yield Grant("group", "*", ("Describe",))  # the lag of consumer groups that the run form names
-    yield from _looking()
 
 
 def _looking_at_all(_: Scope) -> Iterator[Grant]:
