@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+from redrive.errors import UnavailableError
 from redrive.partitions.layout import Move
 from redrive.partitions.probe import PARTITIONS, PROBE_TOPIC, Latencies, Probe, ensure_probe
 from redrive.partitions.progress import Step
@@ -28,7 +29,13 @@ class Group:
         self.at(0)
         lag = ConsumerLag({"bootstrap.servers": lab.bootstrap}, self._name, None, limit)
         self.gauge = GroupLag(lag, self._name, limit)
-        assert self.gauge.read().load > 0
+        until(self._is_known)
+
+    def _is_known(self) -> bool:
+        try:
+            return self.gauge.read().load > 0
+        except UnavailableError:  # the first group of a cluster: its topic is being made
+            return False
 
     def at(self, offset: int) -> None:
         """Commit that it has come so far."""
