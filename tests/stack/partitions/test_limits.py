@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-from redrive.errors import UnavailableError
 from redrive.partitions.layout import Move
 from redrive.partitions.probe import PARTITIONS, PROBE_TOPIC, Latencies, Probe, ensure_probe
 from redrive.partitions.progress import Step
@@ -26,22 +25,18 @@ class Group:
 
     def __init__(self, lab: Lab, topic: str, limit: int) -> None:
         self._lab, self._topic, self._name = lab, topic, f"group-of-{topic}"
-        self.at(0)
         lag = ConsumerLag({"bootstrap.servers": lab.bootstrap}, self._name, None, limit)
         self.gauge = GroupLag(lag, self._name, limit)
-        until(self._is_known)
-
-    def _is_known(self) -> bool:
-        try:
-            return self.gauge.read().load > 0
-        except UnavailableError:  # the first group of a cluster: its topic is being made
-            return False
+        self.at(0)
 
     def at(self, offset: int) -> None:
-        """Commit that it has come so far."""
-        place = TopicPartition(self._topic, 0, offset)
-        asked = [ConsumerGroupTopicPartitions(self._name, [place])]
-        self._lab.kafka.alter_consumer_group_offsets(asked)[self._name].result()
+        """Commit that it has come so far; the first group of a cluster has to wait for its coordinator."""
+        until(lambda: self._commit(offset))
+
+    def _commit(self, offset: int) -> bool:
+        asked = [ConsumerGroupTopicPartitions(self._name, [TopicPartition(self._topic, 0, offset)])]
+        done = self._lab.kafka.alter_consumer_group_offsets(asked)[self._name].result()
+        return all(place.error is None for place in done.topic_partitions)
 
 
 @pytest.fixture
