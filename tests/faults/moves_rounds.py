@@ -27,7 +27,7 @@ BROKERS = (1, 2, 3, 4)
 SIZE, SLOW, QUICK = 1_000_000, 60_000, 100_000_000
 """So many bytes take about ten seconds at the slow rate; two of them go on beside each other."""
 
-CALLS = {"owe": 6, "configure": 6, "reassign": 4, "elect_preferred": 1, "settle": 3}
+CALLS = {"owe": 3, "configure": 3, "reassign": 2, "elect_preferred": 1, "settle": 2}
 """Calls at which a life may end, and a sensible highest number of each."""
 CALLS_BACK = CALLS | {"cancel": 1}
 
