@@ -44,9 +44,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
-# A long campaign of crashes; SEED=… repeats one, ROUNDS=… sets its length.
+# A long campaign of crashes; SEED=… repeats one, ROUNDS=… sets its length, JOB=… is the job that crashes.
 soak: $(READY) tools
-	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults $(if $(JOB),--job $(JOB))
 
 # Other people's programs that tests check ours against: kcat, and PostgreSQL.
 .PHONY: tools

@@ -19,7 +19,7 @@ OUT = Path("build/bench.json")
 
 def main() -> int:
     """Run all benchmarks, or those whose module is named on the command line."""
-    wanted = sys.argv[1:] or ["publish", "gateway", "replay", "correct", "backfill", "planner", "memory"]
+    wanted = sys.argv[1:] or ["publish", "gateway", "replay", "correct", "backfill", "planner", "memory", "generate"]
     console = Console()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="redrive-bench-") as folder, Stack(folder, "free", prefect=False) as stack:

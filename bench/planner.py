@@ -16,11 +16,7 @@ PARTITIONS_OF_A_TOPIC = 50
 
 
 def rows(_folder: Path) -> list[Row]:
-    """Return the rows about plans.
-
-    The bytes that ``kafka-reassign-partitions --generate`` would move for the same cluster belong here too; it takes a
-    live one to ask.
-    """
+    """Return the rows about plans. Beside Kafka's own tool see `bench.generate`: it takes a live cluster to ask."""
     found = []
     for partitions in (10_000, 50_000, 200_000):
         layout = cluster(partitions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -122,7 +123,17 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
         list[int] | None, typer.Option("--exclude-broker", help="Leave it alone; may be repeated.")
     ] = None,
     band: Annotated[float, typer.Option(min=0.01, max=50, help="How far off a broker's bytes may be, in percent.")] = 5,
-    throttle: Annotated[float, typer.Option(min=0, help="MB a second for each broker; 0: no throttle.")] = 50,
+    throttle: Annotated[
+        str, typer.Option(metavar="MB|auto", help="MB a second for each broker; 0: none; auto: as limits allow.")
+    ] = "50",
+    max_latency: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="MS", help="Begin nothing while 1 of 100 events takes longer to publish."),
+    ] = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP:LAG", help="Begin nothing while it is further behind; may be repeated."),
+    ] = None,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="Take all back if it comes to no good end.")] = False,
     follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
     json: Json = False,
@@ -135,7 +146,8 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "goal": goal, "brokers": broker or [], "replication": replication,
         "excluded_topics": exclude_topic or [], "excluded_brokers": exclude_broker or [], "band": band,
-        "throttle": throttle or None, "on_failure": "roll_back" if roll_back else "stop",
+        "throttle": _throttle(throttle), "on_failure": "roll_back" if roll_back else "stop",
+        "max_produce_latency": max_latency, "watched_groups": [_watched(each) for each in watch or []],
     }  # fmt: skip
     _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)
 
@@ -274,6 +286,22 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
         out.print(Text(end.message or end.word, style="bold green" if end.good else "bold red"))
     if not end.good:
         raise typer.Exit(1)
+
+
+def _throttle(given: str) -> float | str | None:
+    if given == "auto":
+        return given
+    with suppress(ValueError):
+        if 0 <= (rate := float(given)) < float("inf"):
+            return rate or None
+    raise ConfigError("throttle", f"{given!r} is neither a number of MB a second nor auto")
+
+
+def _watched(given: str) -> dict[str, Any]:
+    group, _, lag = given.rpartition(":")
+    if not group or not lag.isdecimal():
+        raise ConfigError("watch", f"{given!r} is not GROUP:LAG, such as billing:100000")
+    return {"group": group, "max_lag": int(lag)}
 
 
 class _Teller:

@@ -27,11 +27,13 @@ from redrive.partitions.settling import SETTINGS
 from redrive.partitions.waves import Limits
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
+from tasks.moves_limits import StrainLimits, WatchedGroup
 from tasks.moves_pace import MB
 from tasks.operations import MOVING, Run, operation
 from tasks.partitions import (
     Moving,
     Terms,
+    check_terms,
     hold_on,
     look_at_cluster,
     look_at_drained,
@@ -104,15 +106,29 @@ class Rebalance(BaseModel):
         ),
     ] = 5.0
     throttle: Annotated[
-        float | None,
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None,
         Field(
             title="Throttle (MB per second)",
-            gt=0,
-            allow_inf_nan=False,
-            description="What a broker may send, and receive, for moves. None: no throttle, which may hurt producers. "
-            "It can be changed while the run works, by its pace variable or by `redrive pace partition-rebalance`.",
+            description="What a broker may send, and receive, for moves. auto: 10 at first, more while limits below "
+            "are far, less when near, but never too little for the moves to end. None: no throttle, which may "
+            "hurt producers. It (of auto: the most that it may be) can be changed while the run works, by its pace "
+            "variable or by `redrive pace partition-rebalance`.",
         ),
     ] = 50.0
+    max_produce_latency: Annotated[
+        float | None,
+        Field(
+            title="Largest produce latency (ms)",
+            gt=0,
+            allow_inf_nan=False,
+            description="While more than 1 of 100 events takes longer to be acknowledged, no more moves begin; what is "
+            "under way goes on. Measured by events of the run's own, in the topic redrive.probe, over ten seconds.",
+        ),
+    ] = None
+    watched_groups: Annotated[
+        list[WatchedGroup],
+        Field(title="Consumer groups to watch", description="While one is too far behind, no more moves begin."),
+    ] = []
     moves_per_broker: Annotated[
         int, Field(title="Moves of a broker at the same time", ge=1, le=1_000, description="In or out.")
     ] = 5
@@ -133,7 +149,8 @@ class Rebalance(BaseModel):
             title="Patience (seconds)",
             ge=1,
             le=86_400,
-            description="How long it waits while the cluster is unwell or moves do not get on, before it stops.",
+            description="How long it waits while nothing moves, because the cluster is unwell, a limit is exceeded, or "
+            "moves do not get on, before it stops.",
         ),
     ] = 600.0
 
@@ -185,6 +202,7 @@ def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> tuple[list[Move]
     """Say what is to be moved: what this run has shown before, what another has left, or a new plan; and its digest."""
     run = work.run
     look_at_cluster(work)
+    check_terms(work, terms)
     kept = run.known_plan if rebalance.mode == "run" else None
     if kept is not None:
         if not run.has_moved():
@@ -229,4 +247,6 @@ def _goal(rebalance: Rebalance, mode: Mode) -> Goal:
 
 def _terms(rebalance: Rebalance) -> Terms:
     limits = Limits(rebalance.moves_per_broker, rebalance.moves_at_once, rebalance.patience)
-    return Terms(rebalance.throttle, limits, rebalance.on_failure == "roll_back")
+    latency = rebalance.max_produce_latency
+    strain = StrainLimits(None if latency is None else latency / 1000, tuple(rebalance.watched_groups))
+    return Terms(rebalance.throttle, limits, rebalance.on_failure == "roll_back", strain)

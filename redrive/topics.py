@@ -13,6 +13,8 @@ from typing import Literal
 from redrive.clusters import ClusterAdmin, TopicState
 from redrive.config import Config, Topic
 from redrive.errors import ConfigError, RedriveError, SchemaError, UnavailableError
+from redrive.partitions.probe import PARTITIONS as PROBE_PARTITIONS
+from redrive.partitions.probe import PROBE_TOPIC, ensure_probe
 from redrive.pump.cursors import CURSORS_TOPIC, PARTITIONS, ensure_topic
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
@@ -52,7 +54,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
     """Create what is missing, set what differs, register schemas; give each difference and its outcome.
 
     Besides the topics of the settings that is: the standby store's table, and on each cluster the topic that jobs
-    keep their checkpoints in, and the one that they park refused events in. One change that fails stops no other.
+    keep their checkpoints in, the one that they park refused events in, and the one by which they measure how long
+    producers wait. One change that fails stops no other.
 
     Args:
         config: the settings to follow.
@@ -73,6 +76,9 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
         changes += _plan_checkpoints(cluster, present)
         if PARKING_TOPIC not in present:
             changes.append(Change("topic", PARKING_TOPIC, cluster, "create", "for events that Kafka refuses"))
+        if PROBE_TOPIC not in present:
+            detail = f"{PROBE_PARTITIONS} partitions, to measure produce latency while partitions move"
+            changes.append(Change("topic", PROBE_TOPIC, cluster, "create", detail))
         for topic in config.topics_of(cluster):
             changes += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
             changes += _plan_schema(topic, subjects)
@@ -170,6 +176,8 @@ def _do_topic(change: Change, config: Config, admin: ClusterAdmin) -> None:
         admin.wait_until_writable(CURSORS_TOPIC, PARTITIONS)
     elif change.name == PARKING_TOPIC:
         ensure_parking(config.cluster(change.cluster).client_config())
+    elif change.name == PROBE_TOPIC:
+        ensure_probe(config.cluster(change.cluster).client_config())
     else:
         topic = config.topic(change.name)
         if change.action == "create":

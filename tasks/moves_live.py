@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -25,16 +26,20 @@ EVERY = 1.0
 class MovesLive:
     """Reports how far the moves are, at most once a second, and passes on what people set.
 
+    Args:
+        run, steer: of these moves.
+        latency: says how long producers wait now, in words; empty if that is not known.
+
     Attributes:
         pace: the variable by which the run is steered.
         speeds: seconds → bytes copied a second.
     """
 
-    def __init__(self, run: Run, steer: MovesPace) -> None:
+    def __init__(self, run: Run, steer: MovesPace, latency: Callable[[], str]) -> None:
         log = get_run_logger()
         self.pace = PaceControl(run.job, run.id, steer, steer.rate, lambda pace: log.info("pace: %s", pace.told(UNIT)))
         self.speeds: list[tuple[float, float]] = [(0.0, 0.0)]
-        self._run, self._steer, self._log = run, steer, log
+        self._run, self._steer, self._latency, self._log = run, steer, latency, log
         self._began = time.monotonic()
         self._told = self._measured = float("-inf")
         self._copied = 0
@@ -86,7 +91,8 @@ class MovesLive:
             ["copied", f"{size(progress.copied)} of {size(progress.to_copy)}"],
             ["speed", f"{size(progress.per_second)}/s" if progress.per_second else "–"],
             ["time left", duration(progress.seconds_left)],
-            ["throttle", "none" if self._steer.rate is None else f"{self._steer.rate:,g} {UNIT}"],
+            ["throttle", self._steer.told()],
+            *([["produce latency, 99th percentile", latency]] if (latency := self._latency()) else []),
             ["so far", duration(seconds)],
         ]
         parts = [f"## {moves_line(progress)}"]

@@ -19,6 +19,10 @@ UNIT = "MB/s per broker"
 class MovesPace:
     """What the pace of moves is set on; and says what holds them.
 
+    Args:
+        rate: MB a second for each broker; None: no throttle, or, of one that follows limits, no other limit.
+        follows: the throttle follows limits, so that a rate is the most that it may be.
+
     Attributes:
         complaint: why the last rate that was asked for is not followed; empty if it is.
     """
@@ -30,11 +34,12 @@ class MovesPace:
         run_id: str,
         rate: float | None,
         *,
+        follows: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.complaint = ""
         self._ledger, self._cluster, self._run_id = ledger, cluster, run_id
-        self._rate = rate
+        self._rate, self._follows = rate, follows
         self._execution: Execution | None = None
         self._holds: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -47,7 +52,7 @@ class MovesPace:
 
     @property
     def rate(self) -> float | None:
-        """MB a second for each broker; None: no throttle."""
+        """MB a second for each broker, as asked for; None: nothing is."""
         return self._rate
 
     @rate.setter
@@ -55,7 +60,8 @@ class MovesPace:
         if rate == self._rate:
             return
         self.complaint = ""
-        if rate is None or self._rate is None or self._execution is None:
+        fixed = self._rate is None and not self._follows
+        if rate is None or fixed or self._execution is None:
             self.complaint = "a throttle is not put on or taken off while partitions move; only its rate can change"
             return
         try:
@@ -64,6 +70,13 @@ class MovesPace:
             self.complaint = str(error)
         else:
             self._rate = rate
+
+    def told(self) -> str:
+        """Say which throttle holds now."""
+        rate = self._execution.rate if self._execution is not None else None
+        if rate is None:
+            return "none"
+        return f"{round(rate / MB, 2):,g} {UNIT}" + (", as limits allow" if self._follows else "")
 
     def pause(self, reason: str, by: str) -> None:
         """Begin nothing more until whoever paused resumes; what is under way goes on."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -25,11 +25,15 @@ from redrive.partitions.removal import Drained, drained
 from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
+from tasks.moves_limits import ProduceTimes, StrainLimits, Strains, check_limits
 from tasks.moves_live import MovesLive
 from tasks.moves_pace import MB, MovesPace
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY
 from tasks.side_by_side import STOP_PATIENCE
+
+AUTO_START = 10.0
+"""MB a second that a throttle begins with which follows limits: Amazon's smallest brokers have room for that."""
 
 
 class Moving:
@@ -50,14 +54,23 @@ class Terms:
     """How to move.
 
     Attributes:
-        throttle: MB a second; None: none.
+        throttle: MB a second; None: none; ``auto``: it follows the limits on strain.
         limits: how much at a time.
         roll_back: take everything back if not all comes to a good end.
+        strain: what users may feel of it.
     """
 
-    throttle: float | None
+    throttle: float | Literal["auto"] | None
     limits: Limits
     roll_back: bool
+    strain: StrainLimits = field(default_factory=StrainLimits)
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes a second to begin with; None: no throttle."""
+        if self.throttle is None:
+            return None
+        return round((AUTO_START if self.throttle == "auto" else self.throttle) * MB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +81,15 @@ class Moved:
         result: of the moves.
         back: of their way back, if they were taken back.
         live: what was seen meanwhile.
+        times: how long producers have waited; None if nothing was to be copied.
+        rates: the lowest and highest rate of a throttle that followed limits, in bytes a second; None of any other.
     """
 
     result: Result
     back: Result | None
     live: MovesLive
+    times: ProduceTimes | None
+    rates: tuple[int, int] | None
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
@@ -80,6 +97,16 @@ def look_at_cluster(work: Moving) -> None:
     """Take a picture of the cluster; changes nothing."""
     with PartitionReader(work.config.cluster(work.cluster)) as reader:
         work.picture = Picture.take(reader)
+
+
+@task(task_run_name="check limits", **BRIEFLY)
+def check_terms(work: Moving, terms: Terms) -> None:
+    """See that what has limits can be measured.
+
+    Raises:
+        GoalError: it can't; with the way out.
+    """
+    check_limits(work.config.cluster(work.cluster), work.picture, terms.strain, follow=terms.throttle == "auto")
 
 
 @task(task_run_name="plan", cache_policy=NO_CACHE)
@@ -166,21 +193,34 @@ class Stop:
 @task(task_run_name="move partitions", cache_policy=NO_CACHE)
 def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
     run = work.run
-    steer = MovesPace(run.ledger, work.cluster, run.id, terms.throttle)
-    with MovesLive(run, steer) as live, PartitionWriter(work.config.cluster(work.cluster)) as writer:
+    auto, cluster = terms.throttle == "auto", work.config.cluster(work.cluster)
+    asked = None if isinstance(terms.throttle, str) else terms.throttle
+    steer = MovesPace(run.ledger, work.cluster, run.id, asked, follows=auto)
+    with (
+        Strains(cluster, work.picture, terms.strain) as strains,
+        MovesLive(run, steer, strains.now) as live,
+        PartitionWriter(cluster) as writer,
+    ):
         execution = Execution(
             writer,
             run.ledger.debts,
             run.operation,
-            rate=None if terms.throttle is None else round(terms.throttle * MB),
+            rate=terms.rate,
             limits=terms.limits,
             report=live.report,
             hold_back=steer.held_by,
+            gauges=strains.gauges,
+            follow=auto,
         )
         steer.steer(execution)
+        copies = any(move.added for move in moves.all)
+        if copies:
+            strains.measure_before(stop.event)
         result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
         back = None
         if terms.roll_back and not result.complete and not stop.event.is_set():
             run.note("rolling back", {"because": result.stopped, "counts": result.counts})
             back = execution.roll_back(moves.all, stop=stop.event)
-        return Moved(result, back, live)
+        following = execution.following
+        rates = None if following is None else following.rates
+        return Moved(result, back, live, strains.times() if copies else None, rates)

@@ -18,9 +18,9 @@ from redrive.partitions.rebalancing import JOB
 from redrive.partitions.removal import Drained
 from tasks import artifacts
 from tasks.ending import Word, close, plan_key
-from tasks.moves_pace import MB, UNIT
+from tasks.moves_pace import UNIT
 from tasks.operations import Run
-from tasks.partitions import Moved, Terms
+from tasks.partitions import AUTO_START, Moved, Terms
 from tasks.pictures import curve, heat
 from tasks.words import cell, count, duration, number, size, table
 
@@ -73,7 +73,8 @@ def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *
         if plan.mended:
             facts.append(["to spread replicas over racks", count(plan.mended, "partition")])
     facts += [
-        ["throttle", "none" if terms.throttle is None else f"{terms.throttle:,g} {UNIT}"],
+        ["throttle", _throttle(terms)],
+        *([["pauses while", cell(limits)]] if (limits := _limits(terms)) else []),
         ["estimated time", estimate(moves, terms)],
         ["digest of the plan", f"`{digest}`"],
     ]
@@ -129,8 +130,10 @@ def approval_text(moves: list[Move], terms: Terms, digest: str) -> str:
 
 def estimate(moves: list[Move], terms: Terms) -> str:
     """Say how long it takes at the throttle: as long as the broker that receives or sends most."""
-    if terms.throttle is None:
-        return "unknown: there is no throttle" if any(move.bytes for move in moves) else "seconds"
+    if not any(move.bytes for move in moves):
+        return "seconds"
+    if terms.rate is None:
+        return "unknown: there is no throttle"
     loads: dict[tuple[str, int], int] = {}
     for move in moves:
         for broker in move.added:
@@ -138,7 +141,21 @@ def estimate(moves: list[Move], terms: Terms) -> str:
         if move.added and move.before:
             source = "from", move.before[0]
             loads[source] = loads.get(source, 0) + move.bytes
-    return duration(max(loads.values(), default=0) / (terms.throttle * MB))
+    at_first = ", at the rate that it begins with" if terms.throttle == "auto" else ""
+    return duration(max(loads.values(), default=0) / terms.rate) + at_first
+
+
+def _throttle(terms: Terms) -> str:
+    if terms.throttle == "auto":
+        return f"as limits allow, from {AUTO_START:g} {UNIT}"
+    return "none" if terms.throttle is None else f"{terms.throttle:,g} {UNIT}"
+
+
+def _limits(terms: Terms) -> str:
+    found = [f"group {each.group} is more than {each.max_lag:,} events behind" for each in terms.strain.groups]
+    if terms.strain.produce_latency is not None:
+        found.insert(0, f"1 of 100 events takes more than {1000 * terms.strain.produce_latency:,g} ms to publish")
+    return ", or ".join(found)
 
 
 class Ending:
@@ -186,6 +203,12 @@ class Ending:
             **self.moved.result.evidence(),
             **back,
             **(self.drained.evidence() if self.drained else {}),
+            **(self.moved.times.evidence() if self.moved.times else {}),
+            **(
+                {"throttle": dict(zip(("lowest", "highest"), rates, strict=True))}
+                if (rates := self.moved.rates)
+                else {}
+            ),
             "pace_changes": changes,
         }
 
@@ -276,6 +299,8 @@ def report_text(run: Run, ending: Ending) -> str:
         *([step, number(moves)] for step, moves in result.counts.items()),
         ["bytes copied", size(ending.counts["bytes"])],
         ["time", duration(ending.seconds)],
+        *([["produce latency, 99th percentile", cell(ending.moved.times)]] if ending.moved.times else []),
+        *([["throttle", f"{size(rates[0])} to {size(rates[1])} a second"]] if (rates := ending.moved.rates) else []),
         ["settings", "as before" if not result.owed else "; ".join(result.owed)],
         ["started by", run.who],
         *([["approved by", cell(ending.approved)]] if ending.approved else []),

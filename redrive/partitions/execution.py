@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from redrive.errors import UnavailableError
 from redrive.ledger import Debts, Operation
 from redrive.partitions import convergence, inflow
+from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
 from redrive.partitions.orders import Orders, led_elsewhere
-from redrive.partitions.outcome import Outcome, Progress, Result
+from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
+from redrive.partitions.reading_back import outcome_of, settled
 from redrive.partitions.settling import Settlement, settle_all
-from redrive.partitions.state import Key
+from redrive.partitions.strain import Gauge, over_limit
 from redrive.partitions.survey import Survey, key_of
 from redrive.partitions.throttle import Throttle
 from redrive.partitions.watch import Watch
@@ -34,8 +36,6 @@ LEADER_PATIENCE = 30.0
 """Seconds that preferred leaders get to be elected."""
 LAST_PATIENCE = 5.0
 """The same when it was asked to stop: whoever asks does not wait for long."""
-NEWS = 5.0
-"""Seconds in which news is taken to reach all brokers."""
 ASKED = "asked to stop"
 
 
@@ -46,6 +46,9 @@ def _silent(_: Progress) -> None:
 class Execution:
     """Carries out moves, or takes them back.
 
+    Attributes:
+        following: what changes the throttle, if it follows.
+
     Args:
         writer: of the cluster. Whoever moves partitions there holds it in the ledger as a whole.
         debts: of the ledger.
@@ -54,6 +57,9 @@ class Execution:
         limits: how much at a time.
         report: called after every look at the cluster.
         hold_back: gives a reason to begin nothing more for now; empty if there is none. That counts as no standstill.
+        gauges: of what has limits. While one is exceeded, nothing more begins; if nothing moves meanwhile for as
+            long as `Limits.patience`, that is a standstill.
+        follow: the rate is only what it begins with, and follows the gauges; see `redrive.partitions.following`.
     """
 
     def __init__(
@@ -66,13 +72,22 @@ class Execution:
         limits: Limits | None = None,
         report: Callable[[Progress], None] = _silent,
         hold_back: Callable[[], str] = str,
+        gauges: Sequence[Gauge] = (),
+        follow: bool = False,
     ) -> None:
         self._writer, self._debts, self._operation = writer, debts, operation
+        self._gauges = tuple(gauges)
         self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
+        self.following = FollowingThrottle(self._throttle, self._gauges) if self._throttle and follow else None
+
+    @property
+    def rate(self) -> int | None:
+        """The throttle that holds now, in bytes a second."""
+        return None if self._throttle is None else self._throttle.rate
 
     def change_rate(self, rate: int) -> None:
-        """Change the throttle in mid-run; may be called by any thread.
+        """Change the throttle in mid-run; may be called by any thread. One that follows never exceeds it from now on.
 
         Raises:
             ThrottleTooLowError: at that rate nothing would ever arrive; the present one stays.
@@ -80,7 +95,10 @@ class Execution:
         """
         if self._throttle is None:
             raise ValueError("this execution has no throttle to change")
-        self._throttle.change(rate)
+        if self.following is None:
+            self._throttle.change(rate)
+        else:
+            self.following.limit(rate)
 
     def run(
         self, moves: Sequence[Move], *, stop: threading.Event | None = None, cancel_in_flight: bool = False
@@ -130,7 +148,10 @@ class Execution:
         if self._throttle is not None and coming:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
-            self._throttle.require_convergence(needs)
+            if self.following is not None:
+                self.following.converge(needs)
+            else:
+                self._throttle.require_convergence(needs)
 
     def _work(self, orders: Orders, stop: threading.Event, *, cancel_in_flight: bool) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
@@ -194,14 +215,18 @@ class Execution:
             return ""
         if waiting_for := wellness.why_unwell([*in_flight, *wave]):
             return waiting_for
-        if wave:
+        paused = over_limit(self._gauges) if wave else ""
+        if wave and not paused:
             orders.begin(wave, in_flight)
         elif not covered:
             orders.throttle(in_flight)
-        return ""
+        return paused
 
     def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
-        self._report(watch.see(survey, *survey.copied(self._writer), waiting_for))
+        progress = watch.see(survey, *survey.copied(self._writer), waiting_for)
+        self._report(progress)
+        if self.following is not None and survey.under_way():
+            self.following.look(progress.copied)
 
     def _lift(self) -> Settlement:
         if self._throttle is not None:
@@ -209,7 +234,7 @@ class Execution:
         return settle_all(self._writer, self._debts, self._operation)
 
     def _read_back(self, orders: Orders, stopped: str) -> Result:
-        survey = _settled(orders, stopped)
+        survey = settled(orders, stopped)
         owed, respected = list[str](), set[str]()
         if self._throttle is not None and survey.under_way():
             owed = ["throttles, as partitions still move; the next run lifts them, or `redrive debts settle`"]
@@ -220,7 +245,7 @@ class Execution:
             respected |= self._throttle.respected
         done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
         return Result(
-            outcomes={key: _outcome(survey, key, orders.refused) for key in survey.moves},
+            outcomes={key: outcome_of(survey, key, orders.refused) for key in survey.moves},
             stopped=stopped,
             not_in_sync=tuple(each.key for each in done if not set(each.replicas) <= each.isr),
             led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
@@ -228,25 +253,3 @@ class Execution:
             owed=tuple(owed),
             respected=tuple(sorted(respected)),
         )
-
-
-def _settled(orders: Orders, stopped: str) -> Survey:
-    """Look once more; until each broker knows what the one knew that was asked before, some may tell an older story."""
-    deadline = time.monotonic() + NEWS
-    while True:
-        survey = orders.look()
-        done = (survey.partitions[key_of(move)] for move in survey.at(Step.DONE))
-        late = survey.at(Step.PENDING, Step.IN_FLIGHT) or any(map(led_elsewhere, done))
-        if stopped or not late or time.monotonic() > deadline:
-            return survey
-        time.sleep(0.2)
-
-
-def _outcome(survey: Survey, key: Key, refused: dict[Key, str]) -> Outcome:
-    step = survey.steps[key]
-    reasons = {
-        Step.REFUSED: lambda: refused[key],
-        Step.CHANGED: lambda: f"its replicas are {list(survey.partitions[key].replicas)}",
-        Step.TAKEN: lambda: f"it moves to {list(survey.ongoing[key].target)}",
-    }
-    return Outcome(step, reasons[step]() if step in reasons else "")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from redrive.errors import UnavailableError
 from redrive.ledger import Change, Debts, Operation
-from redrive.partitions.convergence import require_convergence
+from redrive.partitions.convergence import least_rate, require_convergence
 from redrive.partitions.layout import Move
 from redrive.partitions.settling import Settlement, settle, settle_all
 from redrive.partitions.state import Resource, Setting
@@ -54,6 +54,17 @@ class Throttle:
             require_convergence(self.rate, needs)
             self._needs = needs
 
+    def converge(self, needs: Mapping[int, float]) -> None:
+        """Raise the rate, before anything moves, to where all gets to its end, if it is too low for that."""
+        with self._lock:
+            self._needs = needs
+            self.rate = max(self.rate, self.least)
+
+    @property
+    def least(self) -> int:
+        """The least rate at which moving partitions catch up in the end, as far as is known."""
+        return least_rate(self._needs)
+
     def cover(self, moves: Sequence[Move]) -> None:
         """Throttle these moves, and no others any more; to be called before they are ordered.
 
@@ -68,8 +79,12 @@ class Throttle:
             self._set_lists(wanted)
             self._settle_lists(set(wanted))
 
-    def change(self, rate: int) -> None:
+    def change(self, rate: int, *, by_hand: bool = True) -> None:
         """Set another rate, at once where partitions move, and for what is still to come.
+
+        Args:
+            rate: bytes a second.
+            by_hand: a person wants it: also where somebody else has set a rate meanwhile.
 
         Raises:
             ThrottleTooLowError: the present rate stays.
@@ -77,7 +92,7 @@ class Throttle:
         with self._lock:
             require_convergence(rate, self._needs)
             self.rate = rate
-            self._set_rates(by_hand=True)
+            self._set_rates(by_hand=by_hand)
 
     def lift(self) -> Settlement:
         """Make all settings of this cluster what they were, those that a dead run has left, too."""

@@ -17,20 +17,21 @@ _TIMEOUT = 10.0
 class ConsumerLag:
     """Holds while a consumer group is too far behind on the topics that are published to."""
 
-    def __init__(self, client_config: ClientConfig, group: str, topics: Sequence[str], limit: int) -> None:
+    def __init__(self, client_config: ClientConfig, group: str, topics: Sequence[str] | None, limit: int) -> None:
         """Watch a group.
 
         Args:
             client_config: the cluster.
             group: the consumer group.
-            topics: the topics to count.
+            topics: the topics to count; None: all that it has committed for.
             limit: hold while more events than this wait for the group, over all partitions it has committed for.
         """
         self._client = client_config
         self._admin = admin_client(client_config)
         self._reader = offset_reader(client_config, committed=True)
         self._cluster = f"Kafka {cluster_name(client_config)}"
-        self._group, self._topics, self._limit = group, frozenset(topics), limit
+        self._group, self._limit = group, limit
+        self._topics = None if topics is None else frozenset(topics)
 
     def check(self) -> str | None:
         """Return the reason to hold, if any.
@@ -50,13 +51,7 @@ class ConsumerLag:
             UnavailableError: the cluster does not answer.
         """
         try:
-            asked = [ConsumerGroupTopicPartitions(self._group)]
-            future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
-            committed = {
-                (tp.topic, tp.partition): tp.offset
-                for tp in future.result().topic_partitions
-                if tp.topic in self._topics and tp.offset >= 0
-            }
+            committed = self._committed()
             if not committed:
                 return 0
             ends = ask_leaders(self._reader, [TopicPartition(*place, LATEST) for place in committed], _TIMEOUT)
@@ -64,6 +59,26 @@ class ConsumerLag:
         except KafkaException as error:
             self._reader = offset_reader(self._client, committed=True)  # one that asks anew who leads
             raise UnavailableError(self._cluster, f"lag of {self._group}: {error.args[0].str()}") from error
+
+    def knows(self) -> bool:
+        """Say whether the group has committed anything that is counted.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        try:
+            return bool(self._committed())
+        except KafkaException as error:
+            raise UnavailableError(self._cluster, f"offsets of {self._group}: {error.args[0].str()}") from error
+
+    def _committed(self) -> dict[tuple[str, int], int]:
+        asked = [ConsumerGroupTopicPartitions(self._group)]
+        future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+        return {
+            (tp.topic, tp.partition): tp.offset
+            for tp in future.result().topic_partitions
+            if (self._topics is None or tp.topic in self._topics) and tp.offset >= 0
+        }
 
 
 class UnderReplicated:

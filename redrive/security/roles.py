@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redrive.errors import ConfigError
+from redrive.partitions.probe import PROBE_TOPIC
 from redrive.pump.cursors import CURSORS_TOPIC
 from redrive.pump.names import PARKING_TOPIC
 
@@ -140,6 +141,8 @@ def _dlq_correction(scope: Scope) -> Iterator[Grant]:
 def _partition_rebalance(_: Scope) -> Iterator[Grant]:
     yield Grant("cluster", "", ("Describe", "Alter", "DescribeConfigs", "AlterConfigs"))
     yield Grant("topic", "*", ("Describe", "DescribeConfigs", "AlterConfigs"))
+    yield from _each([PROBE_TOPIC], *_WRITE)
+    yield Grant("group", "*", ("Describe",))  # the lag of consumer groups that the run form names
 
 
 def _looking_at_all(_: Scope) -> Iterator[Grant]:

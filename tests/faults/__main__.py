@@ -1,7 +1,7 @@
 """A long campaign: ``python -m tests.faults --rounds 40 --seed 1``; each round can be repeated by its seed.
 
 ``--job dlq-correction`` is the campaign of corrections, ``--job schema-backfill`` that of backfills, on a stack that
-nothing else is done to.
+nothing else is done to; ``--job partition-rebalance`` that of moves, some of which lose a broker.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from deployments.local.stack import Stack
 from tests.faults.backfill_rounds import campaign as backfills
 from tests.faults.correction_campaign import campaign as corrections
+from tests.faults.moves_rounds import campaign as moves
 from tests.faults.plan import draw
 from tests.faults.proxy import Proxy
 from tests.faults.rounds import Report, Round
@@ -29,7 +30,9 @@ def main() -> int:
     arguments.add_argument("--rounds", type=int, default=os.environ.get("ROUNDS", "40"))
     arguments.add_argument("--seed", type=int, default=os.environ.get("SEED", str(int(time.time()))))
     arguments.add_argument(
-        "--job", choices=["standby-replay", "dlq-correction", "schema-backfill"], default="standby-replay"
+        "--job",
+        choices=["standby-replay", "dlq-correction", "schema-backfill", "partition-rebalance"],
+        default="standby-replay",
     )
     arguments.add_argument("--folder", type=Path, default=None, help="keep data, journals and logs here")
     given = arguments.parse_args()
@@ -45,6 +48,8 @@ def main() -> int:
             return int(not corrections(stack.endpoints, folder, given.rounds, given.seed))
         if given.job == "schema-backfill":
             return int(not backfills(stack, folder, given.rounds, given.seed))
+        if given.job == "partition-rebalance":
+            return int(not moves(stack, folder, given.rounds, given.seed))
         proxy = Proxy(stack.endpoints.dynamodb)
         for seed in range(given.seed, given.seed + given.rounds):
             report = Round(stack, proxy, draw(seed), folder / f"round-{seed}").run()

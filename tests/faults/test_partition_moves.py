@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from deployments.local import kafka
 from deployments.local.stack import Stack
 from redrive.cli import app
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import BrokerPicture, Picture
+from redrive.partitions.planner import Goal
 from redrive.partitions.progress import Step
-from tests.faults.moving import Job, main
-from tests.faults.processes import start
+from redrive.partitions.rebalancing import plan_of
+from redrive.partitions.removal import drained
+from redrive.partitions.throttle_settings import FOLLOWER_RATE, LEADER_RATE
+from tests.faults.moves_rounds import Run
 from tests.stack.partitions.lab import Lab, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -39,28 +40,6 @@ def lab(fault_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     lab = Lab(fault_stack, tmp_path)
     yield lab
     lab.close()
-
-
-class Run:
-    """A run in processes of its own, each of which goes on where the one before has ended."""
-
-    def __init__(self, lab: Lab, moves: list[Move], rate: int) -> None:
-        self._log = lab.folder / "run.log"
-        self._job = Job(lab.bootstrap, lab.ledger_url, str(self._log), str(uuid.uuid4()), moves, rate)
-
-    def die(self, way: str, point: str) -> None:
-        """Run until it kills itself at the point."""
-        assert self._run(way=way, point=point) == -signal.SIGKILL, self._log.read_text()
-
-    def end(self, way: str) -> dict[str, Any]:
-        """Run to the end."""
-        assert self._run(way=way, rate=QUICK) == 0, self._log.read_text()
-        return dict(json.loads(self._log.read_text().splitlines()[-1]))
-
-    def _run(self, **changes: Any) -> int | None:
-        process = start(main, msgspec.structs.replace(self._job, **changes))
-        process.join(90)
-        return process.exitcode
 
 
 def three_moves(lab: Lab) -> tuple[str, list[Move]]:
@@ -204,8 +183,8 @@ def _fourth(picture: Picture) -> BrokerPicture:
     return next(broker for broker in picture.brokers if broker.id == 4)
 
 
-def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_left(lab: Lab) -> None:
-    """KAFKA-13392, and moving away from a broker that is lost."""
+def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_drained(lab: Lab) -> None:
+    """KAFKA-13392, and draining a broker that is lost."""
     topic = lab.topic([[1, 2, 4]], SIZE)
     lab.stack.kill("kafka-4")
     until(lambda: lab.alive() == [1, 2, 3])
@@ -215,9 +194,13 @@ def test_a_dead_broker_keeps_no_throttle_from_being_set_or_lifted_and_can_be_lef
     broker = _fourth(picture)
     assert (broker.up, broker.size, broker.unknown) == (False, None, "it is down")
     assert (topic, 0) in picture.under_replicated
-    result = lab.execution(QUICK).run([Move(topic, 0, (1, 2, 4), (1, 2, 3), SIZE)])
+    others = frozenset(name for name, _ in picture.partitions if name != topic)
+    made = plan_of(picture, Goal("drain_brokers", brokers=frozenset({4}), excluded_topics=others))
+    assert [move.added for move in made.moves] == [(3,)]
+    result = lab.execution(QUICK).run(made.moves)
     assert result.proved, result.evidence()
     assert time.monotonic() - began < 60, "it has waited for the dead broker"
+    assert drained([4], lab.writer.brokers().values(), lab.writer.partitions([topic])).removals[0].safe
     assert lab.throttles(topic) == {}
 
 
@@ -233,3 +216,30 @@ def test_a_killed_leader_delays_a_move_and_no_more(lab: Lab) -> None:
     assert result.proved, result.evidence()
     assert lab.leaders(topic) == {0: 3}
     assert lab.throttles(topic) == {}
+
+
+def test_throttles_in_a_brokers_own_file_are_what_they_were_afterwards(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, written = lab.topic([[1, 2, 3]], SIZE), kafka.configuration
+
+    def restart() -> None:
+        lab.stack.kill("kafka-4")
+        lab.stack.start("kafka-4")
+        until(lambda: lab.alive() == [1, 2, 3, 4])
+
+    with monkeypatch.context() as patch:
+        rates = {LEADER_RATE: "70000000", FOLLOWER_RATE: "60000000"}
+        more = "".join(f"{name}={rate}\n" for name, rate in rates.items())
+        patch.setattr(kafka, "configuration", lambda *given: written(*given) + more)
+        restart()
+    try:
+        before = lab.throttles(topic)
+        assert before == {"4": rates}
+        moving = Moving(lab, [Move(topic, 0, (1, 2, 3), (4, 2, 3), SIZE)], SLOW)
+        until(lambda: lab.throttles(topic).get("4") == dict.fromkeys(rates, str(SLOW)))
+        moving.execution.change_rate(QUICK)
+        assert moving.result().proved
+        assert lab.throttles(topic) == before
+    finally:
+        restart()

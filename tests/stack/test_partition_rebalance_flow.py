@@ -6,105 +6,32 @@ import json
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from typer.testing import CliRunner
 
-from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
-from flows.partition_rebalance import Rebalance, partition_rebalance
 from redrive.cli import app
 from redrive.config import Config
-from redrive.ledger import Change, Ledger, OperationRow
+from redrive.ledger import Change, Ledger
+from redrive.partitions.probe import ensure_probe
 from redrive.partitions.state import Resource
 from redrive.partitions.writer import PartitionWriter
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
+from tests.stack.yard import MB, Yard, opened
 
 pytestmark = pytest.mark.timeout(180)
-MB = 1_000_000
-
-
-class Yard:
-    """A cluster of which one topic alone may be moved: all others are to be left alone."""
-
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self.bootstrap = stack.endpoints.bootstrap
-        self.folder = folder
-        self.topic = f"yard-{uuid.uuid4().hex[:8]}"
-        self.kafka = AdminClient({"bootstrap.servers": self.bootstrap})
-        self.file = folder / "redrive.toml"
-        self.settings('approval = "none"')
-
-    def settings(self, rebalancing: str) -> None:
-        self.file.write_text(f"""\
-[registry]
-url = "http://unused"
-[ledger]
-url = "sqlite:///ledger.db"
-[rebalancing]
-{rebalancing}
-[clusters.local]
-bootstrap = "{self.bootstrap}"
-[domains.yard]
-cluster = "local"
-[topics."{self.topic}"]
-domain = "yard"
-""")
-
-    def create(self, replicas: list[list[int]], size: int = 0) -> None:
-        topic = NewTopic(self.topic, len(replicas), replica_assignment=replicas)
-        self.kafka.create_topics([topic])[self.topic].result()
-        while len(self.replicas()) < len(replicas):
-            time.sleep(0.1)
-        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all"})
-        for partition in range(len(replicas)):
-            for _ in range(size // 50_000):
-                producer.produce(self.topic, os.urandom(50_000), partition=partition)
-        assert producer.flush(60) == 0
-
-    def replicas(self) -> list[list[int]]:
-        """As another client sees them."""
-        topic = self.kafka.list_topics(timeout=10).topics.get(self.topic)
-        return [each.replicas for _, each in sorted(topic.partitions.items())] if topic else []
-
-    def run(self, goal: str = "drain_brokers", mode: str = "run", **more: Any) -> State[Any]:
-        others = [name for name in self.kafka.list_topics(timeout=10).topics if name != self.topic]
-        given = {"mode": mode, "goal": goal, "excluded_topics": others, "throttle": None, "patience": 30.0} | more
-        if goal == "drain_brokers":
-            given["brokers"] = [3]
-        return partition_rebalance(Rebalance.model_validate(given), return_state=True)
-
-    def operation(self) -> OperationRow:
-        with Ledger.open(Config.load(self.file).ledger_url()) as ledger:
-            return ledger.operations(1)[0]
-
-    def artifact(self, key: str) -> str:
-        with get_client(sync_client=True) as client:
-            return str(artifacts_of(client, UUID(self.operation().id))[key].data)
 
 
 @pytest.fixture
 def yard(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    for variable in stack.environment():
-        if variable.startswith("REDRIVE_"):
-            monkeypatch.delenv(variable, raising=False)
-    yard = Yard(stack, tmp_path)
-    monkeypatch.setenv("REDRIVE_CONFIG", str(yard.file))
-    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with temporary_settings(updates=settings):
+    with opened(stack, tmp_path, monkeypatch) as yard:
         yield yard
-    yard.kafka.delete_topics([yard.topic])[yard.topic].result()
 
 
 def test_a_plan_shows_what_would_move_and_moves_nothing(yard: Yard) -> None:
@@ -210,6 +137,23 @@ def test_a_run_that_finds_nothing_to_move_restores_what_a_dead_one_has_left(yard
         assert writer.settings([resource], [name])[resource][name].own is None
 
 
+def test_a_throttle_that_follows_limits_moves_what_is_to_move_and_says_what_producers_felt(yard: Yard) -> None:
+    yard.create([[3, 1], [1, 2]], size=MB)
+    ensure_probe({"bootstrap.servers": yard.bootstrap})
+    state = yard.run(throttle="auto", max_produce_latency=20_000)
+    assert word(state) == "proved", state.message
+    evidence = yard.operation().evidence or {}
+    measured = evidence["produce_p99_ms"]
+    assert 0 < measured["before"] < 20_000
+    assert 0 < measured["during"] < 20_000
+    assert evidence["throttle"]["lowest"] >= 1
+    shown = yard.artifact(report_key("partition-rebalance"))
+    assert f"during the moves, by {measured['events']:,} events of a probe" in shown
+    plan = yard.artifact(plan_key("partition-rebalance"))
+    assert "1 of 100 events takes more than 20,000 ms to publish" in plan
+    assert yard.rates() == set()
+
+
 def test_a_throttle_that_is_too_low_is_refused_with_what_would_do(yard: Yard) -> None:
     yard.create([[3, 1]], size=MB)
     stop = threading.Event()
@@ -239,6 +183,11 @@ def test_a_throttle_that_is_too_low_is_refused_with_what_would_do(yard: Yard) ->
         ({"brokers": [9]}, "brokers: 9 is not among the cluster"),
         ({"goal": "go_on"}, "goal: no run has moved partitions of cluster local yet"),
         ({"goal": "balance", "brokers": [1]}, "brokers: mode balance takes none"),
+        ({"goal": "balance", "throttle": "auto"}, "throttle: auto follows limits: give a largest produce latency"),
+        (
+            {"goal": "balance", "watched_groups": [{"group": "no-such"}]},
+            "no-such has committed nothing on cluster",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_way_out(yard: Yard, given: dict[str, Any], told: str) -> None:

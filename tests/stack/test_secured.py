@@ -26,6 +26,8 @@ from redrive.cli import app
 from redrive.config import Config
 from redrive.consumer import ConsumerSettings, EventConsumer
 from redrive.errors import PublishError, RedriveError
+from redrive.partitions.probe import PARTITIONS, Probe
+from redrive.partitions.strain import ProduceLatency, over_limit
 from redrive.producer import EventProducer
 from redrive.pump.readback import end_offsets
 from redrive.pump.sink import TransactionalSink
@@ -160,7 +162,8 @@ def test_each_role_works_with_its_own_acls_and_nobody_says_a_secret(fortress: Fo
             assert word(state) == "proved", state.message
     with fortress.user("partition-rebalance"):
         state = partition_rebalance(
-            Rebalance(mode="run", goal="replication_factor", replication=3, throttle=50), return_state=True
+            Rebalance(mode="run", goal="replication_factor", replication=3, throttle=50, max_produce_latency=30_000),
+            return_state=True,
         )
         assert word(state) == "proved", state.message
 
@@ -184,6 +187,16 @@ def test_what_a_producer_may_not_write_does_not_get_to_kafka_and_its_log_says_wh
     said = (fortress.folder / "heard.log").read_text()
     assert "Topic authorization failed" in said
     assert "give this principal what a producer needs: `redrive security acls producer`" in said
+
+
+def test_a_probe_that_may_not_write_says_so_and_tells_no_latency(fortress: Fortress) -> None:
+    with fortress.user("billing") as config:
+        with Probe(config.cluster("local").client_config(), PARTITIONS) as probe:
+            deadline = time.monotonic() + 20
+            while not probe.refused and time.monotonic() < deadline:
+                time.sleep(0.1)
+        assert "Topic authorization failed" in over_limit([ProduceLatency(probe, limit=100)])
+        assert probe.phase.events == 0
 
 
 def test_who_has_no_acls_is_refused_and_told_what_for(fortress: Fortress) -> None:

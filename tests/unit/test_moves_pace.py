@@ -18,6 +18,10 @@ class Rates:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
+    @property
+    def rate(self) -> int:
+        return self.asked[-1]
+
     def change_rate(self, rate: int) -> None:
         if rate < 1_000_000:
             raise ThrottleTooLowError(rate, 1, 1e6, 1_000_000)
@@ -78,3 +82,19 @@ def test_a_rate_is_passed_on_and_one_that_is_refused_is_told_and_not_taken(ledge
     assert (pace.rate, "can't converge" in pace.complaint) == (20, True)
     pace.rate = None
     assert (pace.rate, "only its rate can change" in pace.complaint) == (20, True)
+
+
+def test_of_a_throttle_that_follows_limits_a_rate_is_the_most_and_may_be_set_where_none_was(ledger: Ledger) -> None:
+    pace, rates = MovesPace(ledger, "east", "mine", None, follows=True), Rates()
+    assert pace.told() == "none"
+    pace.steer(rates)  # type: ignore[arg-type]
+    pace.rate = 12.5
+    assert (rates.asked, pace.rate, pace.complaint) == ([12_500_000], 12.5, "")
+    assert pace.told() == "12.5 MB/s per broker, as limits allow"
+
+
+def test_a_run_without_a_throttle_gets_none_in_mid_run(ledger: Ledger) -> None:
+    pace, rates = MovesPace(ledger, "east", "mine", None), Rates()
+    pace.steer(rates)  # type: ignore[arg-type]
+    pace.rate = 20
+    assert (rates.asked, pace.rate, "only its rate can change" in pace.complaint) == ([], None, True)

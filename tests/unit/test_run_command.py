@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from deployments import run as commands
 from deployments.cli import app
 from flows.dlq_correction import Correction
+from flows.partition_rebalance import Rebalance
 from redrive.cli import exit_code
 from redrive.deadletters.selection import Selection
 from redrive.errors import RedriveError
+from tasks.moves_limits import WatchedGroup
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -78,6 +80,10 @@ def test_a_pace_is_one_thing_at_a_time(options: list[str]) -> None:
         ["run", "dlq-correction", "--order", "sometimes"],
         ["run", "dlq-correction", "--since", "tomorrow"],
         ["run", "dlq-correction", "--samples", "51"],
+        ["run", "partition-rebalance", "--throttle", "fast"],
+        ["run", "partition-rebalance", "--throttle=-1"],
+        ["run", "partition-rebalance", "--watch", "billing"],
+        ["run", "partition-rebalance", "--watch", "billing:many"],
         ["approve", "0b3f9c2e"],
         ["approve", "0b3f9c2e", "--reason", " "],
         ["approve", "0b3f9c2e", "--reason", "fine", "--name", ""],
@@ -121,3 +127,17 @@ def test_each_parameter_of_a_correction_that_has_an_option_is_given_by_it(monkey
         verify="counts",
         selection=Selection(reasons=["invalid-value"], until=datetime(2026, 3, 29, 8, tzinfo=UTC), fates=["held"]),
     )
+
+
+def test_limits_and_throttle_of_moves_are_given_as_the_form_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.append(parameters["rebalance"]))
+    assert run("run", "partition-rebalance")[0] == 0
+    assert run("run", "partition-rebalance", "--throttle", "0")[0] == 0
+    limits = ["--max-latency", "500", "--watch", "team:billing:7", "--watch", "audit:9"]
+    assert run("run", "partition-rebalance", "--throttle", "auto", *limits)[0] == 0
+    usual, without, chosen = [Rebalance.model_validate(each) for each in given]
+    assert usual == Rebalance()
+    assert without == Rebalance(throttle=None)
+    groups = [WatchedGroup(group="team:billing", max_lag=7), WatchedGroup(group="audit", max_lag=9)]
+    assert chosen == Rebalance(throttle="auto", max_produce_latency=500, watched_groups=groups)

@@ -44,7 +44,7 @@ class Board:
         self.original = [tuple(held) for held in self.replicas]
         self._name_topics(goal)
         self._name_racks(layout, goal)
-        closed = goal.excluded_brokers | self.strangers
+        closed = goal.excluded_brokers | (self.strangers - goal.drains)
         self.closed = {index[b] for b in closed}
         self.leads = [not (b in closed or b in goal.drains) for b in self.ids]
         self.gives = [not (b in closed or b in goal.adds or goal.mode == "leaders") for b in self.ids]

@@ -17,11 +17,10 @@ _MOST_NAMES = 5
 def about_layout(board: Board) -> list[str]:
     """Tell what of the layout keeps a rule from being applied."""
     found = []
-    if board.strangers:
-        found.append(
-            f"{_named('broker', sorted(board.strangers))}: not in the layout, yet with replicas. Nothing leaves there; "
-            "if it is gone for good, add it to the layout and drain it."
-        )
+    closed = sorted(id_ for id_ in board.strangers if board.ids.index(id_) in board.closed)
+    if closed:
+        named = _named("broker", closed)
+        found.append(f"{named}: down, yet with replicas. Nothing leaves there; if it is gone for good, drain it.")
     if board.racks_in_part:
         found.append("Some brokers name no rack, so racks are not regarded; set broker.rack on every broker.")
     return found

@@ -22,9 +22,9 @@ class Goal:
 
     Attributes:
         mode: ``balance``: every broker may give and take. ``add_brokers``: `brokers` only take, all others only give.
-            ``drain_brokers``: everything leaves `brokers`, all others only take. ``leaders``: only the order of
-            replicas changes. ``replication_factor``: replicas are added or removed until each partition has
-            `replication`.
+            ``drain_brokers``: everything leaves `brokers`, which may be down; all others only take. ``leaders``: only
+            the order of replicas changes. ``replication_factor``: replicas are added or removed until each partition
+            has `replication`.
         band: the fraction of its target by which a broker's bytes may differ from it.
         brokers: those that are added or drained; for these two modes only.
         excluded_brokers: nothing goes to them and nothing leaves them, leadership included.
@@ -89,8 +89,13 @@ def _check_figures(goal: Goal) -> None:
 
 def _check_names(layout: Layout, goal: Goal) -> None:
     known = {broker.id for broker in layout.brokers}
-    for setting, named in (("brokers", goal.brokers), ("excluded_brokers", goal.excluded_brokers)):
-        if unknown := named - known:
+    # One that is down and has replicas may be left: it is known by them.
+    lost = {id_ for partition in layout.partitions for id_ in partition.replicas} - known
+    for setting, named, there in (
+        ("brokers", goal.brokers, known | lost if goal.mode == "drain_brokers" else known),
+        ("excluded_brokers", goal.excluded_brokers, known),
+    ):
+        if unknown := named - there:
             raise GoalError(
                 setting,
                 f"{_list(unknown)} is not among the cluster's brokers that are up, {_list(known)}; correct the id, or "

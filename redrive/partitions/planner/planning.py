@@ -18,7 +18,8 @@ def plan(layout: Layout, goal: Goal) -> Plan:
     """Plan the moves that bring a layout to a goal; the same arguments give the same plan.
 
     Args:
-        layout: all brokers, and all partitions. A broker that holds replicas and is not named is left alone.
+        layout: all brokers, and all partitions. A broker that holds replicas and is not named, as it is
+            down, is left alone unless it is drained.
         goal: what to reach.
 
     Raises:

@@ -23,7 +23,8 @@ from redrive.config import Cluster, ClusterConfig
 from redrive.ledger import Ledger, Operation
 from redrive.partitions.execution import Execution
 from redrive.partitions.layout import Move, reassignment_json
-from redrive.partitions.outcome import Progress
+from redrive.partitions.outcome import Progress, Result
+from redrive.partitions.strain import Gauge
 from redrive.partitions.throttle_settings import RATES, REPLICAS
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
@@ -158,10 +159,19 @@ class Lab:
             "partition-rebalance", "run", cluster="local", resources=["local"], who="anna", parameters={}
         )
 
-    def execution(self, rate: int | None = None, **limits: Any) -> Execution:
+    def execution(
+        self, rate: int | None = None, *, gauges: Sequence[Gauge] = (), follow: bool = False, **limits: Any
+    ) -> Execution:
         given = Limits(**({"patience": 60.0, "poll": 0.2} | limits))
         return Execution(
-            self.writer, self.ledger.debts, self.begin(), rate=rate, limits=given, report=self.reports.append
+            self.writer,
+            self.ledger.debts,
+            self.begin(),
+            rate=rate,
+            limits=given,
+            report=self.reports.append,
+            gauges=gauges,
+            follow=follow,
         )
 
     # Kafka's own tools
@@ -191,6 +201,31 @@ class Lab:
             for directory in broker["logDirs"]
             for partition in directory["partitions"]
         }
+
+
+class InBackground:
+    """An execution that goes on while the test does something else."""
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        self._result: Result | BaseException | None = None
+
+        def run() -> None:
+            try:
+                self._result = work()
+            except BaseException as error:
+                self._result = error
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def goes_on(self) -> bool:
+        assert self._result is None, self._result
+        return True
+
+    def result(self) -> Result:
+        self._thread.join(90)
+        assert isinstance(self._result, Result), self._result
+        return self._result
 
 
 def until(is_so: Callable[[], bool], seconds: float = 30) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
 from redrive.partitions.progress import Step
 from redrive.partitions.throttle_settings import FOLLOWER_RATE, FOLLOWER_REPLICAS, LEADER_RATE, LEADER_REPLICAS
-from tests.stack.partitions.lab import Lab, until
+from tests.stack.partitions.lab import InBackground, Lab, until
 
 MB = 1_000_000
 QUICK = 100 * MB
@@ -46,27 +45,6 @@ bootstrap = "{lab.bootstrap}"
 
 def steps(result: Result) -> dict[int, Step]:
     return {number: outcome.step for (_, number), outcome in sorted(result.outcomes.items())}
-
-
-class InBackground:
-    """An execution that goes on while the test does something else."""
-
-    def __init__(self, work: Callable[[], Result]) -> None:
-        self._result: Result | BaseException | None = None
-
-        def run() -> None:
-            try:
-                self._result = work()
-            except BaseException as error:
-                self._result = error
-
-        self._thread = threading.Thread(target=run, daemon=True)
-        self._thread.start()
-
-    def result(self) -> Result:
-        self._thread.join(90)
-        assert isinstance(self._result, Result), self._result
-        return self._result
 
 
 def test_a_picture_is_what_kafka_s_own_tools_say(lab: Lab, settings: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_broker_that_is_gone_is_left_alone_and_named():
     layout = Layout(brokers(None, None), topic((0, 7), (0, 7), (0, 7)))
     made = plan(layout, Goal("balance"))
     assert all(7 in move.after for move in made.moves)
-    assert made.findings[0].startswith("broker 7: not in the layout")
+    assert made.findings[0].startswith("broker 7: down, yet with replicas")
 
 
 def test_the_digest_is_of_the_moves_and_the_replicas_but_not_of_sizes():
@@ -253,3 +253,19 @@ def test_a_goal_that_no_plan_can_reach_is_refused_by_name(goal: Goal, message: s
     with pytest.raises(GoalError) as caught:
         plan(Layout(brokers(None, None, None), topic((0, 1), (1, 2))), goal)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("racks", [(None,) * 4, ("a", "b", "c", "c")])
+def test_a_broker_that_is_down_can_be_drained_and_nothing_comes_to_it(racks: tuple[str | None, ...]):
+    layout = Layout(brokers(*racks), topic(*[(0, 1, 4)] * 6, *[(1, 0, 2)] * 6))
+    made = plan(layout, Goal("drain_brokers", brokers=frozenset({4})))
+    after = [move.after for move in made.moves if move.added]
+    assert len(after) == 6
+    assert all(4 not in held and {0, 1} < set(held) for held in after)
+    assert made.bytes == made.least_bytes == 600
+    assert made.findings == ()
+
+
+def test_a_broker_that_nothing_is_known_of_is_not_drained():
+    with pytest.raises(GoalError, match="9 is not among"):
+        plan(Layout(brokers(None, None), topic((0, 4))), Goal("drain_brokers", brokers=frozenset({9})))
