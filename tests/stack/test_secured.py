@@ -78,7 +78,7 @@ class Fortress:
         with self.user(ADMIN):
             assert self.redrive("topics", "apply") == 0
             for name in (*self.users, "nobody"):
-                self.stack.security.add_user(self.stack.endpoints.bootstrap, name)
+                self.stack.add_user(name)
             self.allow("producer", "--name", "shop")
             self.allow("consumer", "--name", "billing", "--topic", "orders")
             for job in JOBS:
