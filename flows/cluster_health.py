@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
-from tasks.health import forget_old_runs, look_at_clusters, show, tell_changes
+from tasks.health import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
 from tasks.health_report import headline
 
 JOB = "cluster-health"
@@ -46,6 +46,7 @@ def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing ch
     found = look_at_clusters(config, clusters)
     untold = tell_changes(config, found)
     show(found)
+    forget_clusters(config, found.gone)
     forget_old_runs()
     if untold:
         return Failed(message=untold)

@@ -5,10 +5,10 @@ They are plain functions. As tasks, they would be half of what each look leaves 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
+from httpx import HTTPError
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -20,8 +20,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.events import emit_event
-from prefect.events.worker import EventsWorker
+from prefect.events.schemas.events import Event, RelatedResource, Resource
+from prefect.runtime import flow_run as runtime
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
@@ -35,7 +35,6 @@ from tasks.health_report import headline, report_text
 KEPT = 60
 """Good runs of the job that stay in Prefect: it runs each minute, and what it found stands in the artifacts."""
 _AT_ONCE = 20
-_SEND_SECONDS = 10.0
 
 
 class Found:
@@ -44,11 +43,13 @@ class Found:
     Attributes:
         healths: of each cluster.
         before: the last look at each; of none, if the ledger does not answer.
+        gone: clusters that were looked at once, and have left the settings.
     """
 
     def __init__(self, healths: Sequence[Health]) -> None:
         self.healths = healths
         self.before: dict[str, Look | None] = {}
+        self.gone: list[str] = []
 
 
 def look_at_clusters(config: Config, clusters: list[str]) -> Found:
@@ -59,7 +60,7 @@ def look_at_clusters(config: Config, clusters: list[str]) -> Found:
 def tell_changes(config: Config, found: Found) -> str:
     """Emit an event for each change since the last look, and enter this look in the ledger.
 
-    In this order, and the look only when Prefect's client has sent the events: if the process dies in between, they go
+    In this order, and the look only when Prefect's server has taken the events: if the process dies in between, they go
     out again, which does no harm; the other way round they would be lost.
 
     Returns:
@@ -74,29 +75,45 @@ def tell_changes(config: Config, found: Found) -> str:
                 new = changes(before, health)
                 for change in new:
                     log.warning("%s: %s", change.name, headline(health))
-                    emit(change)
-                if new and not _sent():
-                    return "the events of what has changed could not be sent; the next look tries again"
+                if new:
+                    send(new)
                 ledger.looks.enter(look_of(health, before))
+            found.gone = [name for name in ledger.looks.clusters() if name not in config.clusters]
     except (UnavailableError, ConfigError) as error:
         log.warning("what has changed is not known, and nobody is told: %s", error)
         return f"what has changed is not known, and nobody is told: {error}"
+    except HTTPError as error:
+        log.warning("the events of what has changed could not be sent; the next look tries again: %r", error)
+        return f"the events of what has changed could not be sent; the next look tries again: {error!r}"
     return ""
 
 
-def _sent() -> bool:
-    """Wait until the events that were emitted have left this process."""
-    waiting = threading.Thread(target=EventsWorker.instance().wait_until_empty, daemon=True)
-    waiting.start()
-    waiting.join(_SEND_SECONDS)
-    return not waiting.is_alive()
+def send(new: Sequence[Change]) -> None:
+    """Have Prefect's server take the events of changes; returns when it has them.
 
+    `emit_event` only hands them to a thread, and nobody hears of those that it loses.
 
-def emit(change: Change) -> None:
-    """Emit the event of a change."""
-    cluster = change.payload["cluster"]
-    resource = {"prefect.resource.id": f"redrive.cluster.{cluster}", "prefect.resource.name": cluster}
-    emit_event(change.name, resource, payload=change.payload)
+    Raises:
+        httpx.HTTPError: the server does not answer, or takes none.
+    """
+    run = runtime.id
+    by = [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
+    events = [
+        Event(
+            event=change.name,
+            resource=Resource(
+                {
+                    "prefect.resource.id": f"redrive.cluster.{change.payload['cluster']}",
+                    "prefect.resource.name": change.payload["cluster"],
+                }
+            ),
+            related=[RelatedResource(each) for each in by],
+            payload=change.payload,
+        )
+        for change in new
+    ]
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json") for event in events])
 
 
 def show(found: Found) -> None:
@@ -112,6 +129,21 @@ def show(found: Found) -> None:
                 description=f"{health.facts.at:%H:%M} UTC: {headline(health)}",
                 facts={"cluster": name, "verdict": health.verdict, "at": health.facts.at.isoformat()},
             )
+
+
+def forget_clusters(config: Config, gone: Sequence[str]) -> None:
+    """Delete what is shown and known of clusters that have left the settings, in this order: a run may be killed."""
+    if not gone:
+        return
+    get_run_logger().info("not in the settings any more, and forgotten: %s", ", ".join(gone))
+    with get_client(sync_client=True) as client:
+        for name in gone:
+            artifacts.drop(client, artifact_key(name), {"cluster": name})
+    try:
+        with Ledger.open(config.ledger_url()) as ledger:
+            ledger.looks.forget(gone)
+    except UnavailableError as error:
+        get_run_logger().warning("the next look forgets them: %s", error)
 
 
 def artifact_key(cluster: str) -> str:

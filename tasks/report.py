@@ -14,7 +14,7 @@ from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.drain import LaneEnd
 from tasks.earlier import Earlier
-from tasks.ending import close
+from tasks.ending import close, held_up
 from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
@@ -148,6 +148,8 @@ def finish(run: Run, ending: Ending) -> State[Any]:
     run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
     text = report_text(run, ending)
     message = close(run, ending.word, ending.headline, ending.counts, text)
+    if ending.status == "paused":
+        return held_up(run, message, {end.backlog.lane.cluster for end in ending.unfinished})
     return Completed(message=message) if ending.status == "done" else Failed(message=message)
 
 

@@ -54,6 +54,12 @@ class Region(Backlogs):
         self.file.write_text(self.file.read_text() + more)
         self.config = Config.load(self.file)
 
+    def without(self, cluster: str) -> None:
+        """Take a cluster out of the settings."""
+        lines = self.file.read_text().splitlines()
+        at = lines.index(f"[clusters.{cluster}]")
+        self.file.write_text("\n".join([*lines[:at], *lines[at + 2 :], ""]))
+
 
 @pytest.fixture
 def region(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Region]:
@@ -133,6 +139,11 @@ def test_a_run_shows_each_cluster_in_one_artifact_and_tells_what_is_new_once(
         assert last.verdict == "unavailable"
         assert last.since < last.at
         assert ledger.operations() == [], "a look each minute is no operation: the journal would never end"
+        region.without(region.gone)
+        assert cluster_health(Look(clusters=[region.real]), return_state=True).is_completed()
+        assert ledger.looks.clusters() == [region.real]
+    assert artifacts_for(prefect, region.gone) == [], "what has left the settings is not shown for ever"
+    assert artifacts_for(prefect, region.real)
 
 
 @pytest.mark.parametrize(("clusters", "code"), [(["main", "gone"], 3), (["main"], 1)])
