@@ -42,8 +42,10 @@ class Switches:
 def kept(client: SyncPrefectClient) -> Iterator[None]:
     """Have all switches after the block as they were before it; what was not there before is as it is made."""
     before = _read(client)
-    yield
-    _restore(client, before)
+    try:
+        yield
+    finally:
+        _restore(client, before)
 
 
 def _read(client: SyncPrefectClient) -> Switches:

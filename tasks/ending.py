@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
@@ -83,15 +83,21 @@ def refused(run: Run, reason: str) -> State[object]:
     return Cancelled(message=close(run, "refused", reason, {}, f"## Refused\n\n{cell(reason)}"))
 
 
-def held_up(run: Run, message: str, clusters: Iterable[str]) -> State[Any]:
-    """Give the last state of a run that outages of these clusters, or something else, have kept from its work.
+def held_up(run: Run, message: str, clusters: Iterable[str], by: Sequence[str] = ()) -> State[Any]:
+    """Give the last state of a run that an outage has kept from its work.
 
-    People are told of each run that fails, and jobs start by the clock, for as long as an outage lasts. So those that
-    come up against what people know end as cancelled, with the same message and verdict: a look has found the clusters
-    unavailable, which was told, or the last run before has paused.
+    People are told of each run that fails, and jobs start by the clock for as long as an outage lasts. So a run that
+    comes up against what people know ends as cancelled, with the same message and verdict.
+
+    Args:
+        run: the run.
+        message: what the state says.
+        clusters: whose work was held up. That they are away is known if a look has found each of them unavailable.
+        by: what has held it up, by name; the ledger has it as ``held_up_by``. That is known if the run before ended as
+            paused for just the same.
     """
     names = set(clusters)
-    if (names and all(_is_away(run, name) for name in names)) or _paused_before(run):
+    if (names and all(_is_away(run, name) for name in names)) or (by and _before(run) == list(by)):
         return Cancelled(message=message)
     return Failed(message=message)
 
@@ -101,6 +107,9 @@ def _is_away(run: Run, cluster: str) -> bool:
     return look is not None and look.verdict == "unavailable" and datetime.now(UTC) - look.at < FRESH
 
 
-def _paused_before(run: Run) -> bool:
+def _before(run: Run) -> list[str] | None:
+    """What has held up the run before this one; None if it did not pause."""
     before = next((row for row in run.earlier() if row.mode == "run" and row.status != "running"), None)
-    return before is not None and before.status == "paused"
+    if before is None or before.status != "paused":
+        return None
+    return (before.evidence or {}).get("held_up_by")
