@@ -6,11 +6,12 @@ They are plain functions. As tasks, they would be half of what each look leaves 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from httpx import HTTPError
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -26,11 +27,13 @@ from prefect.runtime import flow_run as runtime
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.health.changes import Change, changes, look_of
+from redrive.health.facts import Standby
 from redrive.health.judging import Health, judge
-from redrive.health.looking import look
+from redrive.health.looking import look, read_standby
 from redrive.ledger import Ledger, Look
 from tasks import artifacts
 from tasks.health_report import headline, report_text
+from tasks.words import count
 
 KEPT = 60
 """Good runs of the job that stay in Prefect: it runs each minute, and what it found stands in the artifacts."""
@@ -131,19 +134,40 @@ def show(found: Found) -> None:
             )
 
 
-def forget_clusters(config: Config, gone: Sequence[str]) -> None:
-    """Delete what is shown and known of clusters that have left the settings, in this order: a run may be killed."""
-    if not gone:
-        return
-    get_run_logger().info("not in the settings any more, and forgotten: %s", ", ".join(gone))
-    with get_client(sync_client=True) as client:
-        for name in gone:
-            artifacts.drop(client, artifact_key(name), {"cluster": name})
+def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
+    """Delete what is shown and known of clusters that have left the settings, in this order: a run may be killed.
+
+    Not of those that events still wait for, which nothing else would tell of.
+
+    Returns:
+        what is to be said of these.
+    """
+    waiting: list[str] = []
     try:
-        with Ledger.open(config.ledger_url()) as ledger:
-            ledger.looks.forget(gone)
+        for name in gone:
+            standby = read_standby(config, name)
+            with get_client(sync_client=True) as client:
+                if standby.diverted:
+                    waiting.append(_left_behind(client, name, standby))
+                    continue
+                artifacts.drop(client, artifact_key(name), {"cluster": name})
+            with Ledger.open(config.ledger_url()) as ledger:
+                ledger.looks.forget([name])
+            get_run_logger().info("%s is not in the settings any more, and forgotten", name)
     except UnavailableError as error:
-        get_run_logger().warning("the next look forgets them: %s", error)
+        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", error)
+    return waiting
+
+
+def _left_behind(client: SyncPrefectClient, cluster: str, standby: Standby) -> str:
+    words = f"{cluster} is not in the settings any more, but has {count(standby.events, 'event')} left to replay"
+    text = (
+        f"## {words}\n\nPut it back into the settings, with its own brokers or others that are to get them; then "
+        f"`redrive run standby-replay --cluster {cluster} --mode run`."
+    )
+    facts = {"cluster": cluster, "verdict": "unwell", "at": datetime.now(UTC).isoformat()}
+    artifacts.keep(client, key=artifact_key(cluster), data=text, description=words, facts=facts)
+    return words
 
 
 def artifact_key(cluster: str) -> str:
