@@ -41,6 +41,8 @@ def up(
     Prefect is the one that PREFECT_API_URL names; without that, one is started here. Ctrl-C stops what this has
     started, and the data stay. Called again while it runs, it says where all is, and starts nothing.
     """
+    if clusters and not local:
+        raise ConfigError("--clusters", "names clusters of the local stack; leave it or --no-local out")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with _only_one(data) as first:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from deployments.cli import app
 from deployments.local import jars, ports
 from deployments.local.brokers import Broker, broker_of, cluster_id, first_nodes, new_cluster_id
 from deployments.local.errors import DiskFullError, PortTakenError, StackError, on_disk_errors
@@ -145,6 +147,14 @@ def test_clusters_of_one_stack_have_ids_of_their_own_that_stay() -> None:
 def test_names_that_can_be_no_clusters_are_refused(names: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--clusters"):
         Stack(tmp_path, clusters=names)
+
+
+def test_clusters_of_a_stack_that_is_not_wanted_are_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["up", "--no-local", "--clusters", "orders,menu", "--data", str(tmp_path / "data")]
+    )
+    assert isinstance(result.exception, ConfigError)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_stack_written_before_there_were_several_clusters_has_the_cluster_local(tmp_path: Path) -> None:
