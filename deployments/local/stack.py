@@ -255,7 +255,8 @@ class Stack:
 
     def add_broker(self) -> str:
         """Join one more broker to the first cluster and wait until it serves; its name."""
-        (node,) = self.add_brokers(1 + len(brokers(self.nodes)))
+        (node,) = self._join()
+        self.start(node)
         return node
 
     def add_brokers(self, until: int) -> list[str]:
@@ -264,12 +265,7 @@ class Stack:
         Returns:
             the names of the new ones.
         """
-        with self._file.exclusively():
-            state = self._state()
-            known = [broker.number for broker in brokers(state.ports)]
-            new = [Broker("", max(known) + 1 + more).node for more in range(until - len(known))]
-            state.ports |= ports.choose(state.choice, new, state.clusters)
-            self._file.save(state)
+        new = self._join(until)
         self.start(*(broker.node for broker in brokers(self.nodes)))
         return new
 
@@ -323,6 +319,17 @@ class Stack:
                 time.sleep(0.2)
 
     # Inside
+
+    def _join(self, until: int | None = None) -> list[str]:
+        """Have brokers belong to the first cluster until it has so many, or one more; the names of the new ones."""
+        with self._file.exclusively():
+            state = self._state()
+            known = [broker.number for broker in brokers(state.ports)]
+            more = 1 if until is None else until - len(known)
+            new = [Broker("", max(known) + each).node for each in range(1, more + 1)]
+            state.ports |= ports.choose(state.choice, new, state.clusters)
+            self._file.save(state)
+        return new
 
     def _require(self, clusters: list[str], state: State) -> None:
         if state.clusters != clusters:
