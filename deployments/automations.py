@@ -6,8 +6,9 @@ Prefect that says where to; the settings name it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from redrive.cli.output import out
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger
+    from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger
 
 PREFIX = "redrive: "
 """How the names of all of them begin; others are nobody's business here."""
@@ -51,7 +52,7 @@ def apply(client: SyncPrefectClient, block: str | None, silence: timedelta = SIL
         ConfigError: there is no such block.
     """
     wanted = {each.name: each for each in _notifying(_document(client, block), silence)} if block else {}
-    there = {each.name: each for each in client.read_automations() if each.name.startswith(PREFIX)}
+    there = one_of_each(client)
     for name, automation in wanted.items():
         if name in there:
             automation.enabled = there[name].enabled  # somebody may have switched it off
@@ -60,7 +61,28 @@ def apply(client: SyncPrefectClient, block: str | None, silence: timedelta = SIL
             client.create_automation(automation)
     for name in there.keys() - wanted.keys():
         client.delete_automation(there[name].id)
+    one_of_each(client)
     return list(wanted)
+
+
+def one_of_each(client: SyncPrefectClient, names: Collection[str] | None = None) -> dict[str, Automation]:
+    """Give the automations of these names, or of ours, by name; of those that are there twice, one is kept.
+
+    Two that make them at once find none, and each makes its own; whoever looks last here finds both. All keep the same.
+    """
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    kept: dict[str, Automation] = {}
+    for each in sorted(client.read_automations(), key=lambda automation: str(automation.id)):
+        if not (each.name.startswith(PREFIX) if names is None else each.name in names):
+            continue
+        if kept.setdefault(each.name, each) is not each:
+            try:
+                client.delete_automation(each.id)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != HTTPStatus.NOT_FOUND:  # somebody else was as quick
+                    raise
+    return kept
 
 
 def _document(client: SyncPrefectClient, block: str) -> UUID:
@@ -87,7 +109,7 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
     ours = ResourceSpecification({"prefect.resource.id": "prefect.tag.redrive", "prefect.resource.role": "tag"})
     yield tell(
         "a job has failed",
-        "A run of one of Redrive's jobs has ended with a bad verdict, has paused, or has crashed.",
+        "A run of one of Redrive's jobs has ended badly, has paused for what nobody knows yet, or has crashed.",
         EventTrigger(
             match=runs,
             match_related=ours,

@@ -7,6 +7,7 @@ import sys
 from deployments import run
 from deployments.approve import approve
 from deployments.automations import automations
+from deployments.deploy import deploy
 from deployments.local.cli import app as local
 from deployments.up import up
 from redrive.cli import app, exit_code
@@ -17,6 +18,7 @@ app.add_typer(run.app, name="run")
 app.command()(approve)
 app.command()(run.pace)
 app.command()(automations)
+app.command()(deploy)
 app.command()(up)
 
 

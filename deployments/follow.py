@@ -93,7 +93,7 @@ def start(client: SyncPrefectClient, job: str, parameters: dict[str, Any], who: 
     try:
         deployment = client.read_deployment_by_name(f"{job}/{job}")
     except ObjectNotFound as error:
-        reason = f"the job {job} is not deployed there; deploy it: prefect --no-prompt deploy --all"
+        reason = f"the job {job} is not deployed there; deploy it: `redrive deploy`"
         raise ConfigError("Prefect", reason) from error
     return client.create_flow_run_from_deployment(deployment.id, parameters=parameters, labels={WHO_LABEL: who})
 

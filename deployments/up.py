@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
+from deployments.local.cli import Clusters, kafka_rows, names_of, stack_class
 from redrive.cli.output import note, show_table
 from redrive.config import Config
 from redrive.config.reading import find_file
@@ -33,12 +34,15 @@ def up(
     ports: Annotated[
         Literal["default", "free"], typer.Option(help="The stack's well-known ports, or any free ones.")
     ] = "default",
+    clusters: Clusters = "",
 ) -> None:
     """Start what is missing (stack, Prefect, work pool), deploy the jobs, and run them until Ctrl-C.
 
     Prefect is the one that PREFECT_API_URL names; without that, one is started here. Ctrl-C stops what this has
     started, and the data stay. Called again while it runs, it says where all is, and starts nothing.
     """
+    if clusters and not local:
+        raise ConfigError("--clusters", "names clusters of the local stack; leave it or --no-local out")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with _only_one(data) as first:
@@ -48,12 +52,12 @@ def up(
             return
         try:
             with ExitStack() as stopping:
-                _start(data, local, ports, stopping)
+                _start(data, local, ports, names_of(clusters), stopping)
         except KeyboardInterrupt:
             note("stopped")
 
 
-def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> None:
+def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | None, stopping: ExitStack) -> None:
     """Start all of it, and stay; what is started is stopped by ``stopping``."""
     from prefect.context import refresh_global_settings_context
 
@@ -62,7 +66,7 @@ def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> N
     from deployments.worker import start_worker
 
     named = bool(_prefect_url())
-    stack = _bring_up(data, local, ports, stopping)
+    stack = _bring_up(data, local, ports, clusters, stopping)
     if stack is not None:
         found = stack.environment().items()
         # A stack that ran already may have a Prefect of its own, which is not the one that was named.
@@ -91,16 +95,16 @@ def _start(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> N
     raise UnavailableError("the worker", f"it has ended; see {log}")
 
 
-def _bring_up(data: Path, local: bool, ports: PortChoice, stopping: ExitStack) -> Stack | None:
+def _bring_up(
+    data: Path, local: bool, ports: PortChoice, clusters: list[str] | None, stopping: ExitStack
+) -> Stack | None:
     """Start the nodes that are needed and do not run; None if none are needed."""
     with_prefect = not _prefect_url()
     if not local and not with_prefect:
         return None
-    from deployments.local.cli import stack_class
-
-    stack = stack_class()(data, ports, prefect=with_prefect, only_prefect=not local)
+    stack = stack_class()(data, ports, prefect=with_prefect, only_prefect=not local, clusters=clusters)
     if stack.runs():  # somebody else's, such as that of `redrive local up`: it stays when this ends
-        running = stack_class().attach(data)
+        running = stack_class().attach(data, clusters)
         if local and not running.brokers:
             raise ConfigError("--data", f"in {data} runs Prefect only; stop it with `redrive local down`")
         return running
@@ -128,7 +132,6 @@ def _prefect_url() -> str:
 
 
 def _stack_in(data: Path) -> Stack | None:
-    from deployments.local.cli import stack_class
     from deployments.local.errors import StackError
 
     try:
@@ -143,7 +146,7 @@ def _show(stack: Stack | None) -> None:
 
     endpoints = stack.endpoints if stack else None
     rows = [
-        ("Kafka", endpoints.bootstrap if endpoints else ""),
+        *(kafka_rows(endpoints) if endpoints else []),
         ("DynamoDB", endpoints.dynamodb if endpoints else ""),
         ("schema registry", endpoints.registry if endpoints else ""),
         ("Prefect API", (endpoints.prefect_api if endpoints else None) or _prefect_url()),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,11 +17,11 @@ from typing import Self
 
 import psutil
 
+from deployments.deploy import ROOT, deploy_all
 from deployments.local.process import Identity, Launch, spawn, tail
 from redrive.errors import RedriveError, UnavailableError
 
 POOL = "redrive"
-ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 120.0
 STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
 
@@ -142,19 +141,18 @@ def create_pool(url: str) -> None:
 
 
 def deploy(environment: Mapping[str, str], log: Path) -> None:
-    """Make or update every deployment in ``prefect.yaml``.
+    """Make or update every deployment in ``prefect.yaml``; what somebody has switched on or off there stays so.
 
     Raises:
         WorkerError: it failed.
     """
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    from prefect.client.orchestration import SyncPrefectClient
+
+    url = environment.get("PREFECT_API_URL") or os.environ.get("PREFECT_API_URL", "")
     deploying = log.with_name("deploy.log")
     deploying.parent.mkdir(parents=True, exist_ok=True)
-    with deploying.open("ab") as output:
-        code = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT,
-        ).returncode  # fmt: skip
+    with SyncPrefectClient(url) as client, deploying.open("ab") as output:
+        code = deploy_all(client, environment, output)
     if code:
         raise WorkerError("deploying the jobs", tail(deploying), deploying)
 

@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
-from tasks.health import forget_old_runs, look_at_clusters, show, tell_changes
+from tasks.health import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
 from tasks.health_report import headline
 
 JOB = "cluster-health"
@@ -46,8 +46,10 @@ def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing ch
     found = look_at_clusters(config, clusters)
     untold = tell_changes(config, found)
     show(found)
+    left_behind = forget_clusters(config, found.gone)
     forget_old_runs()
     if untold:
         return Failed(message=untold)
     worst = sorted(found.healths, key=lambda health: ("unavailable", "unwell", "well").index(health.verdict))
-    return Completed(message="; ".join(headline(health) for health in worst) or "there are no clusters")
+    lines = [*(headline(health) for health in worst), *left_behind]
+    return Completed(message="; ".join(lines) or "there are no clusters")

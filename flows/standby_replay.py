@@ -119,7 +119,9 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008 (noth
     """
     config = Config.load()
     clusters = [config.cluster(replay.cluster).name] if replay.cluster else sorted(config.clusters)
-    resources = [f"{config.topic(topic).cluster}/{topic}" for topic in replay.topics] or clusters
+    # Also of clusters that only stand by: what was accepted for one comes back there, whichever is active now.
+    resources = [f"{on}/{topic}" for topic in replay.topics for on in config.topic(topic).clusters if on in clusters]
+    resources = resources or clusters
     parameters = replay.model_dump(mode="json")
     named = ", ".join(clusters)
     try:

@@ -84,7 +84,8 @@ class EventConsumer:
     Args:
         group: the consumer group; its dead letters go to ``dlq.<group>``.
         config: the platform.
-        topics: what to read; each is looked for on the cluster of its domain.
+        topics: what to read; each on the cluster of its domain, and on those that stand by for that, which may still
+            have, or get by a replay, what was accepted before another region became the active one.
         schemas: topic → schema (JSON) that its events are resolved to, or ``latest`` for the latest version in the
             registry; other topics' events have the fields that they were written with.
         settings: limits.
@@ -119,7 +120,8 @@ class EventConsumer:
         )
         by_cluster: dict[str, list[str]] = {}
         for topic in topics:
-            by_cluster.setdefault(config.topic(topic).cluster, []).append(topic)
+            for cluster in config.topic(topic).clusters:
+                by_cluster.setdefault(cluster, []).append(topic)
         self._registry = SchemaRegistry(config.registry_client_config())
         self._readers: dict[str, Reader] = {
             topic: self._registry.reader(topic) if schema == "latest" else self._registry.reader(schema=schema)
@@ -259,7 +261,7 @@ class EventConsumer:
                 if not taken.intake.is_dropped(taken):
                     self._in_hand.append((taken, event))
                     if event is not None:
-                        self._ids_in_hand.add((event.topic, event.source, event.id))
+                        self._ids_in_hand.add(_identity(event))
             if not self._in_hand:
                 break
             deadline = min(deadline, time.monotonic() + max_wait)
@@ -303,7 +305,7 @@ class EventConsumer:
             self._bury(taken, _reason(error), error.reason)
             return None
         event = received(taken, value)
-        identity = (topic, event.source, event.id)
+        identity = _identity(event)
         if identity in self._window or identity in self._ids_in_hand:
             self.counts["duplicates"] += 1
             return None
@@ -315,7 +317,7 @@ class EventConsumer:
         if event is None:
             return
         self.counts["handled"] += 1
-        self._window[(event.topic, event.source, event.id)] = None
+        self._window[_identity(event)] = None
         if len(self._window) > self._settings.window:
             self._window.popitem(last=False)
 
@@ -376,3 +378,11 @@ def _reason(error: WireFormatError) -> str:
             return "incompatible-schema"
         case _:
             return "bad-frame"
+
+
+def _identity(event: ReceivedEvent) -> tuple[str, str, str]:
+    """What two copies of an event have in common, and no other event has.
+
+    The id of one whose envelope names none is its place, which is one on each cluster.
+    """
+    return event.topic, event.source or f"cluster {event.cluster}", event.id

@@ -40,6 +40,7 @@ from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
 from redrive.dispatch.mainpath import KafkaMainPath
+from redrive.dispatch.rights import WriteRights
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
 from redrive.receipts import Progress, Receipt
@@ -108,11 +109,15 @@ class EventProducer:
         self._watches: list[ThreadPoolExecutor] = []
         self._dispatchers: dict[str, Dispatcher] = {}
         self._of_topic: dict[str, Dispatcher] = {}
+        self._rights: dict[str, WriteRights] = {}
+        self._rights_of_topic: dict[str, WriteRights] = {}
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
         self._closing = threading.Event()
         for topic in [*self._writers, self._dead_letters]:
             self._dispatcher(topic)
+        for rights in self._rights.values():
+            rights.learn(topic for topic, of in self._rights_of_topic.items() if of is rights)
         self._uncount = telemetry.producers.add(name, lambda: self.counts)
 
     # -- publishing --------------------------------------------------------------------------------------------------
@@ -130,7 +135,8 @@ class EventProducer:
         """Validate, encode and send one event; never waits for an acknowledgement.
 
         A value that does not fit the topic's schema becomes a dead letter, with the reason: no error to the caller, but
-        ``receipt.path`` is ``dead_letter`` and ``receipt.refusal`` tells why.
+        ``receipt.path`` is ``dead_letter`` and ``receipt.refusal`` tells why. So does an event of a topic that the
+        cluster says this principal may not write.
 
         Args:
             topic: where to.
@@ -150,7 +156,7 @@ class EventProducer:
             SchemaError: the topic's schema, asked for now, can't be used.
             UnavailableError: the registry does not answer, for a topic that was not named at the start; or the gate
                 can't be read and ``gate_strict`` is on.
-            PublishError: the producer is closed.
+            PublishError: the producer is closed; or it may write neither the topic nor its dead-letter topic.
             BackPressureError: too much waits; nothing was accepted.
             InvalidEventError: its id, key or headers are nothing that Kafka could carry, or it is too large even for
                 a dead letter; or it does not fit, and ``refuse`` is set; nothing was accepted.
@@ -191,6 +197,8 @@ class EventProducer:
                 str(error),
             )
         event = Event(identity, topic, key, body, own, now)
+        if closed := self._rights_of_topic[topic].why_not(topic):
+            return self._dead_letter_event(event, closed, "refused")
         limit = self._limits[topic]
         if key is None and topic in self._keyed:
             if refuse:
@@ -265,6 +273,7 @@ class EventProducer:
         if self._config.topic(topic).schema is None:
             raise ConfigError(f"topics.{topic}.schema", f"is not set; {topic} takes no events from {self.name} without")
         self._dispatcher(topic)
+        self._rights_of_topic[topic].learn([topic])
         return self._writers.setdefault(topic, self._registry.writer(topic))
 
     def _dispatcher(self, topic: str) -> Dispatcher:
@@ -283,9 +292,12 @@ class EventProducer:
                 client = self._config.cluster(given.cluster).client_config()
                 watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
                 self._watches.append(watch)
+                rights = self._rights[given.cluster] = WriteRights(client, watch.submit)
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
                     given.cluster,
-                    KafkaMainPath(client, max_event_bytes=max(limits), max_batch_bytes=min(limits)),
+                    KafkaMainPath(
+                        client, max_event_bytes=max(limits), max_batch_bytes=min(limits), on_forbidden=rights.ask_again
+                    ),
                     self._store,
                     producer=self.instance,
                     lanes=lambda name: self._config.topic(name).lanes,
@@ -301,6 +313,7 @@ class EventProducer:
                 )
                 self._threads.append(thread)
                 thread.start()
+        self._rights_of_topic[topic] = self._rights[given.cluster]
         self._of_topic[topic] = dispatcher
         return dispatcher
 
@@ -316,6 +329,8 @@ class EventProducer:
         limit = self._limits[self._dead_letters]
         if (size := _size(letter)) > limit:
             raise InvalidEventError(letter.topic, "", f"is {size:,} bytes as a dead letter; its topic takes {limit:,}")
+        if closed := self._rights_of_topic[self._dead_letters].why_not(self._dead_letters):
+            raise PublishError(letter.id, letter.topic, f"{refusal}; nor can it become a dead letter: {closed}")
         receipt = Receipt(letter, self._changed, "dead_letter", refusal)
         self._of_topic[self._dead_letters].submit(receipt)
         return receipt
@@ -329,6 +344,9 @@ class EventProducer:
         if receipt.path == "dead_letter":
             receipt.fail(f"its dead letter was refused: {receipt.refusal}")
             log.error("dead letter %s was refused by Kafka: %s", receipt.event.id, receipt.refusal)
+            return
+        if closed := self._rights_of_topic[self._dead_letters].why_not(self._dead_letters):
+            receipt.fail(f"{receipt.refusal}; nor can it become a dead letter: {closed}")
             return
         event = receipt.event
         receipt.event = letter_of_event(

@@ -81,7 +81,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
             changes.append(Change("topic", PROBE_TOPIC, cluster, "create", detail))
         for topic in config.topics_of(cluster):
             changes += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
-            changes += _plan_schema(topic, subjects)
+            if cluster == topic.clusters[0]:  # the registry is one for all
+                changes += _plan_schema(topic, subjects)
     return changes if dry_run else [_do(change, config, store, admins, subjects) for change in changes]
 
 

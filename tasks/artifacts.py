@@ -51,6 +51,14 @@ def keep(client: SyncPrefectClient, *, key: str, data: str, description: str, fa
     client.create_artifact(artifact)
 
 
+def drop(client: SyncPrefectClient, key: str, facts: dict[str, str]) -> None:
+    """Delete the artifacts of a key that say this among their facts."""
+    named = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    for each in client.read_artifacts(artifact_filter=named):
+        if facts.items() <= (each.metadata_ or {}).items():
+            client.delete_artifact(each.id)
+
+
 def update(
     client: SyncPrefectClient,
     artifact: UUID,

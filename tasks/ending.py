@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, get_args
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
 from tasks import artifacts
 from tasks.operations import Run
@@ -30,6 +32,9 @@ Word = Literal[
     "nothing to add",
 ]
 """How a run ended, in one word."""
+
+FRESH = timedelta(minutes=5)
+"""So long a look at a cluster says how it is; one is made each minute."""
 
 PLAN, REPORT = "-plan", "-report"
 """How the keys of a job's plans and reports end."""
@@ -76,3 +81,35 @@ def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = 
 def refused(run: Run, reason: str) -> State[object]:
     """End a run that another one leaves nothing to do. Neither a success nor a failure: so it is not red."""
     return Cancelled(message=close(run, "refused", reason, {}, f"## Refused\n\n{cell(reason)}"))
+
+
+def held_up(run: Run, message: str, clusters: Iterable[str], by: Sequence[str] = ()) -> State[Any]:
+    """Give the last state of a run that an outage has kept from its work.
+
+    People are told of each run that fails, and jobs start by the clock for as long as an outage lasts. So a run that
+    comes up against what people know ends as cancelled, with the same message and verdict.
+
+    Args:
+        run: the run.
+        message: what the state says.
+        clusters: whose work was held up. That they are away is known if a look has found each of them unavailable.
+        by: what has held it up, by name; the ledger has it as ``held_up_by``. That is known if the run before ended as
+            paused for just the same.
+    """
+    names = set(clusters)
+    if (names and all(_is_away(run, name) for name in names)) or (by and _before(run) == list(by)):
+        return Cancelled(message=message)
+    return Failed(message=message)
+
+
+def _is_away(run: Run, cluster: str) -> bool:
+    look = run.ledger.looks.last(cluster)
+    return look is not None and look.verdict == "unavailable" and datetime.now(UTC) - look.at < FRESH
+
+
+def _before(run: Run) -> list[str] | None:
+    """What has held up the run before this one; None if it did not pause."""
+    before = next((row for row in run.earlier() if row.mode == "run" and row.status != "running"), None)
+    if before is None or before.status != "paused":
+        return None
+    return (before.evidence or {}).get("held_up_by")

@@ -5,12 +5,13 @@ They are plain functions. As tasks, they would be half of what each look leaves 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from httpx import HTTPError
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -20,22 +21,23 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.events import emit_event
-from prefect.events.worker import EventsWorker
+from prefect.events.schemas.events import Event, RelatedResource, Resource
+from prefect.runtime import flow_run as runtime
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.health.changes import Change, changes, look_of
+from redrive.health.facts import Standby
 from redrive.health.judging import Health, judge
-from redrive.health.looking import look
+from redrive.health.looking import look, read_standby
 from redrive.ledger import Ledger, Look
 from tasks import artifacts
 from tasks.health_report import headline, report_text
+from tasks.words import count
 
 KEPT = 60
 """Good runs of the job that stay in Prefect: it runs each minute, and what it found stands in the artifacts."""
 _AT_ONCE = 20
-_SEND_SECONDS = 10.0
 
 
 class Found:
@@ -44,11 +46,13 @@ class Found:
     Attributes:
         healths: of each cluster.
         before: the last look at each; of none, if the ledger does not answer.
+        gone: clusters that were looked at once, and have left the settings.
     """
 
     def __init__(self, healths: Sequence[Health]) -> None:
         self.healths = healths
         self.before: dict[str, Look | None] = {}
+        self.gone: list[str] = []
 
 
 def look_at_clusters(config: Config, clusters: list[str]) -> Found:
@@ -59,7 +63,7 @@ def look_at_clusters(config: Config, clusters: list[str]) -> Found:
 def tell_changes(config: Config, found: Found) -> str:
     """Emit an event for each change since the last look, and enter this look in the ledger.
 
-    In this order, and the look only when Prefect's client has sent the events: if the process dies in between, they go
+    In this order, and the look only when Prefect's server has taken the events: if the process dies in between, they go
     out again, which does no harm; the other way round they would be lost.
 
     Returns:
@@ -74,29 +78,45 @@ def tell_changes(config: Config, found: Found) -> str:
                 new = changes(before, health)
                 for change in new:
                     log.warning("%s: %s", change.name, headline(health))
-                    emit(change)
-                if new and not _sent():
-                    return "the events of what has changed could not be sent; the next look tries again"
+                if new:
+                    send(new)
                 ledger.looks.enter(look_of(health, before))
+            found.gone = [name for name in ledger.looks.clusters() if name not in config.clusters]
     except (UnavailableError, ConfigError) as error:
         log.warning("what has changed is not known, and nobody is told: %s", error)
         return f"what has changed is not known, and nobody is told: {error}"
+    except HTTPError as error:
+        log.warning("the events of what has changed could not be sent; the next look tries again: %r", error)
+        return f"the events of what has changed could not be sent; the next look tries again: {error!r}"
     return ""
 
 
-def _sent() -> bool:
-    """Wait until the events that were emitted have left this process."""
-    waiting = threading.Thread(target=EventsWorker.instance().wait_until_empty, daemon=True)
-    waiting.start()
-    waiting.join(_SEND_SECONDS)
-    return not waiting.is_alive()
+def send(new: Sequence[Change]) -> None:
+    """Have Prefect's server take the events of changes; returns when it has them.
 
+    `emit_event` only hands them to a thread, and nobody hears of those that it loses.
 
-def emit(change: Change) -> None:
-    """Emit the event of a change."""
-    cluster = change.payload["cluster"]
-    resource = {"prefect.resource.id": f"redrive.cluster.{cluster}", "prefect.resource.name": cluster}
-    emit_event(change.name, resource, payload=change.payload)
+    Raises:
+        httpx.HTTPError: the server does not answer, or takes none.
+    """
+    run = runtime.id
+    by = [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
+    events = [
+        Event(
+            event=change.name,
+            resource=Resource(
+                {
+                    "prefect.resource.id": f"redrive.cluster.{change.payload['cluster']}",
+                    "prefect.resource.name": change.payload["cluster"],
+                }
+            ),
+            related=[RelatedResource(each) for each in by],
+            payload=change.payload,
+        )
+        for change in new
+    ]
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json") for event in events])
 
 
 def show(found: Found) -> None:
@@ -112,6 +132,42 @@ def show(found: Found) -> None:
                 description=f"{health.facts.at:%H:%M} UTC: {headline(health)}",
                 facts={"cluster": name, "verdict": health.verdict, "at": health.facts.at.isoformat()},
             )
+
+
+def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
+    """Delete what is shown and known of clusters that have left the settings, in this order: a run may be killed.
+
+    Not of those that events still wait for, which nothing else would tell of.
+
+    Returns:
+        what is to be said of these.
+    """
+    waiting: list[str] = []
+    try:
+        for name in gone:
+            standby = read_standby(config, name)
+            with get_client(sync_client=True) as client:
+                if standby.diverted:
+                    waiting.append(_left_behind(client, name, standby))
+                    continue
+                artifacts.drop(client, artifact_key(name), {"cluster": name})
+            with Ledger.open(config.ledger_url()) as ledger:
+                ledger.looks.forget([name])
+            get_run_logger().info("%s is not in the settings any more, and forgotten", name)
+    except UnavailableError as error:
+        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", error)
+    return waiting
+
+
+def _left_behind(client: SyncPrefectClient, cluster: str, standby: Standby) -> str:
+    words = f"{cluster} is not in the settings any more, but has {count(standby.events, 'event')} left to replay"
+    text = (
+        f"## {words}\n\nPut it back into the settings, with its own brokers or others that are to get them; then "
+        f"`redrive run standby-replay --cluster {cluster} --mode run`."
+    )
+    facts = {"cluster": cluster, "verdict": "unwell", "at": datetime.now(UTC).isoformat()}
+    artifacts.keep(client, key=artifact_key(cluster), data=text, description=words, facts=facts)
+    return words
 
 
 def artifact_key(cluster: str) -> str:

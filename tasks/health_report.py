@@ -35,6 +35,8 @@ def report_text(health: Health, before: Look | None) -> str:
         f"## {facts.cluster} is {health.verdict}",
         f"since {_when(since)}; looked at {_when(facts.at)}, in {duration(facts.seconds)}",
     ]
+    if not facts.active:
+        parts.append("It stands by: events of its domains are published in another region.")
     if health.reasons:
         rows = [[reason.what, reason.way_out] for reason in health.reasons]
         parts.append(table(["what is wrong", "what to do"], rows, left=2))

@@ -14,7 +14,7 @@ from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.drain import LaneEnd
 from tasks.earlier import Earlier
-from tasks.ending import close
+from tasks.ending import close, held_up
 from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
@@ -88,6 +88,11 @@ class Ending(Judged[LaneEnd]):
         return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
 
     @property
+    def held_up_by(self) -> list[str]:
+        """What did not answer, by name; or why else lanes are not done."""
+        return sorted({end.reason.partition(" is unavailable")[0] for end in self.unfinished})
+
+    @property
     def speed(self) -> float | None:
         """Events a second; None if it was held back, or there were too few to tell."""
         held_back = self.started_pace != "full speed" or self.changes
@@ -140,6 +145,7 @@ class Ending(Judged[LaneEnd]):
                 for (cluster, topic), proof in self.proofs.items()
             ],
             "lanes": [_lane_evidence(end) for end in self.ends],
+            "held_up_by": self.held_up_by,
         }
 
 
@@ -148,6 +154,8 @@ def finish(run: Run, ending: Ending) -> State[Any]:
     run.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
     text = report_text(run, ending)
     message = close(run, ending.word, ending.headline, ending.counts, text)
+    if ending.status == "paused":
+        return held_up(run, message, {end.backlog.lane.cluster for end in ending.unfinished}, ending.held_up_by)
     return Completed(message=message) if ending.status == "done" else Failed(message=message)
 
 

@@ -214,7 +214,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
         try:
             deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")
         except ObjectNotFound as error:
-            reason = f"the job {MOVES} is not deployed there; deploy it: prefect --no-prompt deploy --all"
+            reason = f"the job {MOVES} is not deployed there; deploy it: `redrive deploy`"
             raise ConfigError("Prefect", reason) from error
         return str(
             client.create_flow_run_from_deployment(

@@ -33,8 +33,9 @@ def survey(config: Config, clusters: Sequence[str], topics: Sequence[str]) -> li
         UnavailableError: the store does not answer.
     """
     for topic in topics:
-        if config.topic(topic).cluster not in clusters:
-            reason = f"lives on cluster {config.topic(topic).cluster}, not on {', '.join(clusters)}"
+        lives_on = config.topic(topic).clusters
+        if not set(lives_on) & set(clusters):
+            reason = f"lives on cluster {' and '.join(lives_on)}, not on {', '.join(clusters)}"
             raise ConfigError(f"topics.{topic}", reason)
     store = open_store(config)
     return [lane for cluster in clusters for lane in survey_cluster(store, cluster, topics or None)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,7 +82,12 @@ def dead_letter_topics(config: Config, topics: Sequence[str], cluster: str | Non
             reason = "holds no dead letters, by the settings; if it does, say so: dead_letters = true"
             raise ConfigError(f"topics.{name}", reason)
     every = [config.topic(name) for name in sorted(topics or config.topics)]
-    return [topic for topic in every if topic.dead_letters and cluster in (None, topic.cluster)]
+    return [
+        replace(topic, cluster=each)
+        for topic in every
+        for each in topic.clusters
+        if topic.dead_letters and cluster in (None, each)
+    ]
 
 
 def _may_retry(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

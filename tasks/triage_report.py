@@ -8,10 +8,10 @@ from datetime import datetime
 
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from redrive.deadletters.triage import Triaged
-from tasks.ending import Word, close
+from tasks.ending import Word, close, held_up
 from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.triage import Failure, Overview
@@ -41,7 +41,7 @@ def finish_triage(
     message = close(
         run, word, headline(mode, counts, overview, failed), counts, report_text(mode, done, failed, overview)
     )
-    return Failed(message=message) if failed else Completed(message=message)
+    return held_up(run, message, {failure.cluster for failure in failed}) if failed else Completed(message=message)
 
 
 def _tell(run: Run, done: Sequence[Triaged], overview: Overview) -> None:

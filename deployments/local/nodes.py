@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 from deployments.local import kafka, process, services
+from deployments.local.brokers import Broker, broker_of, cluster_id
 from deployments.local.errors import NodeDiedError, on_disk_errors
 from deployments.local.jars import Programs
-from deployments.local.kafka import broker_id
 from deployments.local.process import Launch
 from deployments.local.security import Security
 from deployments.local.state import State
@@ -34,8 +34,8 @@ def prepare(node: str, folder: Path, state: State, programs: Programs | None) ->
         if node == "prefect":
             return services.prefect_command(port, home)
         assert programs is not None
-        if broker_id(node):
-            return _prepare_broker(node, folder, state, programs)
+        if broker := broker_of(node):
+            return _prepare_broker(broker, folder, state, programs)
     if node == "dynamodb":
         shutil.rmtree(home / "tmp", ignore_errors=True)
         (home / "tmp").mkdir()
@@ -43,10 +43,11 @@ def prepare(node: str, folder: Path, state: State, programs: Programs | None) ->
     return services.registry_command(programs, port, home)
 
 
-def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -> Launch:
+def _prepare_broker(broker: Broker, folder: Path, state: State, programs: Programs) -> Launch:
+    node, number = broker.node, broker.number
     home, log = folder / node, log_of(folder, node)
-    controllers = {number: state.ports[f"kafka-{number}"][1] for number in kafka.CONTROLLERS}
-    number, port = broker_id(node), state.ports[node][0]
+    controllers = {each: state.ports[Broker(broker.further, each).node][1] for each in broker.controllers}
+    port = state.ports[node][0]
     more: dict[str, object] = {}
     options: list[str] = []
     if state.secure:
@@ -57,7 +58,7 @@ def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -
     config = kafka.write_configuration(home, number, port, controllers, more)
     # Formatting writes this file last.
     if not (home / "log" / "meta.properties").exists():
-        launch = kafka.format_command(programs.kafka, config, state.cluster_id, options)
+        launch = kafka.format_command(programs.kafka, config, cluster_id(state.cluster_id, broker.further), options)
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:
             code = subprocess.run(launch.argv, stdout=output, stderr=subprocess.STDOUT).returncode
@@ -69,8 +70,8 @@ def _prepare_broker(node: str, folder: Path, state: State, programs: Programs) -
 def why_not_ready(node: str, folder: Path, state: State) -> str:
     """Why a node does not serve; empty if it does."""
     port = state.ports[node][0]
-    if number := broker_id(node):
-        return kafka.why_not_ready(number, port, Security(folder).client_config() if state.secure else None)
+    if broker := broker_of(node):
+        return kafka.why_not_ready(broker.number, port, Security(folder).client_config() if state.secure else None)
     return {
         "dynamodb": services.dynamodb_why_not_ready,
         "registry": services.registry_why_not_ready,

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import psutil
 
+from deployments.local.brokers import Broker, broker_of
 from deployments.local.errors import PortTakenError
-from deployments.local.kafka import CONTROLLERS, broker_id
 from deployments.local.state import PortChoice
 
 SERVICES = {"dynamodb": 28000, "registry": 28081, "prefect": 24200}
-# A broker's own number is added to these.
+# A broker's own number is added to these, and this for each cluster before its own.
 BROKER, CONTROLLER = 29091, 29190
+NEXT_CLUSTER = 200
 # Below the ports that systems give to outgoing connections: a killed broker finds its port free again.
 FREE = range(20000, 28000)
 
 
-def choose(choice: PortChoice, nodes: Iterable[str]) -> dict[str, list[int]]:
-    """For each node its port, and for a broker that is a controller the port for that."""
+def choose(choice: PortChoice, nodes: Iterable[str], clusters: Sequence[str] = ()) -> dict[str, list[int]]:
+    """For each node its port, and for a broker that is a controller the port for that; see `state.State.clusters`."""
     ports: dict[str, list[int]] = {}
     for node in nodes:
-        wanted = [BROKER, CONTROLLER] if broker_id(node) in CONTROLLERS else [BROKER]
+        broker = broker_of(node)
+        known = _known(broker, clusters) if broker else [SERVICES[node]]
         ports[node] = []
-        for base in wanted:
-            if choice == "free":
-                port = _free({port for both in ports.values() for port in both})
-            else:
-                port = SERVICES.get(node) or base + broker_id(node)
-            ports[node].append(port)
+        for port in known:
+            used = {port for both in ports.values() for port in both}
+            ports[node].append(_free(used) if choice == "free" else port)
     return ports
+
+
+def _known(broker: Broker, clusters: Sequence[str]) -> list[int]:
+    more = broker.number + NEXT_CLUSTER * (clusters.index(broker.further) if broker.further else 0)
+    return [BROKER + more, CONTROLLER + more] if broker.is_controller else [BROKER + more]
 
 
 def _free(used: Collection[int]) -> int:

@@ -7,7 +7,7 @@ all of them have. Only ``admin`` and the brokers may do everything; whoever else
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -67,13 +67,17 @@ class Security:
         """A user's password."""
         return self.password_file(user).read_text()
 
-    def add_user(self, bootstrap: str, user: str) -> None:
-        """Have the brokers know a user, with a new password; ACLs say what it may do, which is nothing at first."""
-        admin = AdminClient({"bootstrap.servers": bootstrap, **self.client_config()})
+    def add_user(self, clusters: Iterable[str], user: str) -> None:
+        """Have clusters, given by their bootstrap servers, know a user, with one new password.
+
+        ACLs say what it may do, which is nothing at first.
+        """
         scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
         wanted = UserScramCredentialUpsertion(user, scram, self.new_password(user).encode())
-        for future in admin.alter_user_scram_credentials([wanted]).values():
-            future.result()
+        for bootstrap in clusters:
+            admin = AdminClient({"bootstrap.servers": bootstrap, **self.client_config()})
+            for future in admin.alter_user_scram_credentials([wanted]).values():
+                future.result()
 
     def client_config(self, user: str = ADMIN) -> dict[str, str]:
         """What a confluent-kafka client needs to come as a user, beside the brokers' addresses."""

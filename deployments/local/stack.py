@@ -1,4 +1,4 @@
-"""The local stack: three Kafka brokers, DynamoDB Local, a schema registry and Prefect's server on this machine."""
+"""The local stack: Kafka, DynamoDB Local, a schema registry and Prefect's server on this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from deployments.local import jars, ports, process, view
+from deployments.local.brokers import CONTROLLERS, Broker, broker_of, brokers, checked, first_nodes, new_cluster_id
 from deployments.local.errors import NodeDiedError, NotReadyError, StackError
-from deployments.local.kafka import CONTROLLERS, broker_id, new_cluster_id
 from deployments.local.nodes import log_of, prepare, why_not_ready
 from deployments.local.process import Identity, Launch
 from deployments.local.security import Security
@@ -35,7 +35,8 @@ def _silent(_: str) -> None:
 class Stack:
     """One stack, its data and logs in one folder.
 
-    Nodes are ``kafka-1`` to ``kafka-3`` (and on, as brokers join), ``dynamodb``, ``registry`` and ``prefect``.
+    Nodes are ``kafka-1`` to ``kafka-3`` (and on, as brokers join), ``dynamodb``, ``registry`` and ``prefect``; and
+    ``kafka-menu-1``, the only broker, for each further cluster such as ``menu``.
     As a context manager it runs inside the block. A stack that is not detached ends with the process that started
     it, even if that one is killed.
 
@@ -44,6 +45,8 @@ class Stack:
         ports: how they are chosen, when nothing of it runs yet.
         prefect: with Prefect's server.
         only_prefect: with nothing else.
+        clusters: its Kafka clusters by their names in Redrive's settings; None: those that its data are of, or
+            ``local``.
 
     Attributes:
         folder: the data and logs.
@@ -57,22 +60,26 @@ class Stack:
         prefect: bool = True,
         only_prefect: bool = False,
         secure: bool = False,
+        clusters: Sequence[str] | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
+        self._clusters = None if clusters is None else checked(clusters)
         self._choice: PortChoice = ports
         self._prefect, self._only_prefect, self._secure = prefect, only_prefect, secure
         self._file = StateFile(self.folder)
 
     @classmethod
-    def attach(cls, folder: str | Path) -> Self:
-        """A stack that another process has started.
+    def attach(cls, folder: str | Path, clusters: Sequence[str] | None = None) -> Self:
+        """A stack that another process has started; with these clusters, if they are given.
 
         Raises:
-            StackError: there is none in this folder.
+            StackError: there is none in this folder, or it has others.
         """
         stack = cls(folder)
         state = stack._state()
         stack._choice, stack._prefect, stack._secure = state.choice, "prefect" in state.ports, state.secure
+        if clusters is not None:
+            stack._require(checked(clusters), state)
         return stack
 
     def __enter__(self) -> Self:
@@ -94,8 +101,19 @@ class Stack:
 
     @property
     def brokers(self) -> list[str]:
-        """The names of the Kafka brokers."""
-        return [node for node in self.nodes if broker_id(node)]
+        """The names of the Kafka brokers, of all clusters."""
+        return [node for node in self.nodes if broker_of(node)]
+
+    def brokers_of(self, cluster: str) -> list[str]:
+        """The names of a cluster's brokers.
+
+        Raises:
+            ConfigError: there is no such cluster.
+        """
+        clusters = self._state().clusters
+        if cluster not in clusters:
+            raise ConfigError("cluster", f"there is no {cluster}; there are {', '.join(clusters)}")
+        return [each.node for each in brokers(self.nodes, cluster if clusters.index(cluster) else "")]
 
     @property
     def endpoints(self) -> Endpoints:
@@ -103,7 +121,7 @@ class Stack:
         return view.endpoints(self._state())
 
     def environment(self) -> dict[str, str]:
-        """Variables that point Redrive (its cluster ``local``), Prefect and AWS's libraries at this stack."""
+        """Variables that point Redrive (its clusters), Prefect and AWS's libraries at this stack."""
         return view.environment(self._state(), self.folder)
 
     @property
@@ -115,6 +133,10 @@ class Stack:
     def security(self) -> Security:
         """Its certificates and users, if it is secure."""
         return Security(self.folder)
+
+    def add_user(self, name: str) -> None:
+        """Have each cluster of a secure stack know a user, with one new password; see `Security.add_user`."""
+        self.security.add_user(self.endpoints.clusters.values(), name)
 
     def runs(self) -> bool:
         """Whether any node runs."""
@@ -148,6 +170,10 @@ class Stack:
             if state.secure != self._secure:
                 way_out = "start it with --secure" if state.secure else "it can't become secure"
                 raise StackError(f"the stack in {self.folder} is another: {way_out}, or delete its data: down --wipe")
+            if self._clusters is not None:
+                if any(map(broker_of, state.ports)):
+                    self._require(self._clusters, state)
+                state.clusters = self._clusters
             if not state.runs():
                 state = self._fresh(state)
             elif not (detached and state.detached):
@@ -213,8 +239,9 @@ class Stack:
             state = self._state()
             self._launch(nodes, state, programs)
         if wait:
-            quorum = sum(state.runs(f"kafka-{number}") for number in CONTROLLERS) > len(CONTROLLERS) // 2
-            self.wait_ready([node for node in nodes if quorum or not broker_id(node)])
+            quorum = sum(state.runs(Broker("", number).node) for number in CONTROLLERS) > len(CONTROLLERS) // 2
+            waits = {broker.node for broker in brokers(nodes) if not quorum}
+            self.wait_ready([node for node in nodes if node not in waits])
 
     def pause(self, *nodes: str) -> None:
         """Freeze nodes by SIGSTOP; returns when they stand still."""
@@ -227,31 +254,26 @@ class Stack:
             identity.send(signal.SIGCONT)
 
     def add_broker(self) -> str:
-        """Join one more broker to the cluster and wait until it serves; its name."""
-        with self._file.exclusively():
-            state = self._state()
-            node = f"kafka-{1 + max(map(broker_id, state.ports))}"
-            state.ports |= ports.choose(state.choice, [node])
-            self._file.save(state)
+        """Join one more broker to the first cluster and wait until it serves; its name."""
+        (node,) = self._join()
         self.start(node)
         return node
 
     def add_brokers(self, until: int) -> list[str]:
-        """Join brokers until there are so many, start those that do not run, and wait; the names of the new ones."""
-        with self._file.exclusively():
-            state = self._state()
-            brokers = [number for number in map(broker_id, state.ports) if number]
-            new = [f"kafka-{max(brokers) + 1 + more}" for more in range(until - len(brokers))]
-            state.ports |= ports.choose(state.choice, new)
-            self._file.save(state)
-        self.start(*self.brokers)
+        """Join brokers to the first cluster until it has so many, start those of it that do not run, and wait.
+
+        Returns:
+            the names of the new ones.
+        """
+        new = self._join(until)
+        self.start(*(broker.node for broker in brokers(self.nodes)))
         return new
 
     def load(self, seconds: float = 1.0) -> dict[int, float]:
-        """Measure each running broker's CPU for so long: broker id → percent of all that the machine has."""
+        """Measure CPU of the first cluster's brokers for so long: broker id → percent of all that the machine has."""
         state = self._state()
-        found = {node: identity.process() for node, identity in state.processes.items() if broker_id(node)}
-        running = {broker_id(node): each for node, each in found.items() if each is not None}
+        found = {each.number: state.processes[each.node].process() for each in brokers(state.processes)}
+        running = {id_: each for id_, each in found.items() if each is not None}
         before = {id_: process.cpu_seconds(each) for id_, each in running.items()}
         began = time.monotonic()
         time.sleep(seconds)
@@ -298,6 +320,22 @@ class Stack:
 
     # Inside
 
+    def _join(self, until: int | None = None) -> list[str]:
+        """Have brokers belong to the first cluster until it has so many, or one more; the names of the new ones."""
+        with self._file.exclusively():
+            state = self._state()
+            known = [broker.number for broker in brokers(state.ports)]
+            more = 1 if until is None else until - len(known)
+            new = [Broker("", max(known) + each).node for each in range(1, more + 1)]
+            state.ports |= ports.choose(state.choice, new, state.clusters)
+            self._file.save(state)
+        return new
+
+    def _require(self, clusters: list[str], state: State) -> None:
+        if state.clusters != clusters:
+            way_out = f"start it with --clusters {','.join(state.clusters)}, or delete its data: down --wipe"
+            raise StackError(f"the stack in {self.folder} has other clusters: {way_out}")
+
     def _state(self) -> State:
         state = self._file.load()
         if state is None:
@@ -306,12 +344,13 @@ class Stack:
 
     def _fresh(self, before: State) -> State:
         """The state of a stack of which nothing runs; brokers that joined earlier belong to it."""
-        brokers = sorted({*CONTROLLERS, *filter(None, map(broker_id, before.ports))})
-        platform = [] if self._only_prefect else [*(f"kafka-{n}" for n in brokers), "dynamodb", "registry"]
+        joined = [node for node in before.ports if broker_of(node)]
+        nodes = dict.fromkeys([*first_nodes(before.clusters), *joined])
+        platform = [] if self._only_prefect else [*nodes, "dynamodb", "registry"]
         names = [*platform, *(["prefect"] if self._prefect else [])]
         cluster_id = before.cluster_id or new_cluster_id()
-        chosen = ports.choose(self._choice, names)
-        return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure)
+        chosen = ports.choose(self._choice, names, before.clusters)
+        return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure, clusters=before.clusters)
 
     def _known(self, nodes: Iterable[str], state: State) -> None:
         for node in nodes:
@@ -336,7 +375,7 @@ class Stack:
         """Start those of the nodes that do not run, noting each in the state at once; their names."""
         self._known(nodes, state)
         # Brokers last: those of a fresh stack are formatted first, which goes on while the others start.
-        missing = sorted((node for node in nodes if not state.runs(node)), key=broker_id)
+        missing = sorted((node for node in nodes if not state.runs(node)), key=lambda node: broker_of(node) is not None)
         for node in missing:
             for port in state.ports[node]:
                 ports.require_free(node, port)

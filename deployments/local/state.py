@@ -24,9 +24,10 @@ class State(msgspec.Struct):
         detached: whether it outlives the process that started it.
         ports: node to its ports: the one for clients, and a controller's second one.
         processes: node to its last process, running or not; empty after a stop.
-        cluster_id: what all brokers of this folder share, as long as its data live.
+        cluster_id: what all brokers of the first cluster share, as long as its data live; see `brokers.cluster_id`.
         guard: the process that stops the stack when its owner has gone.
         secure: whether Kafka asks who comes, and lets nobody do what no ACL allows.
+        clusters: the names of its Kafka clusters in Redrive's settings.
     """
 
     choice: PortChoice = "default"
@@ -36,6 +37,7 @@ class State(msgspec.Struct):
     cluster_id: str = ""
     guard: Identity | None = None
     secure: bool = False
+    clusters: list[str] = msgspec.field(default_factory=lambda: ["local"])
 
     def runs(self, node: str | None = None) -> bool:
         """Whether a node runs, or any of them."""

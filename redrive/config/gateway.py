@@ -58,7 +58,8 @@ class PartnerConfig(Section):
     Attributes:
         types: the event types that it may publish.
         clients: its clients, by the name in their tokens.
-        keys: hashes of its API keys.
+        api_keys: hashes of its API keys (``keys`` in the file). Not by that name: a model with an attribute ``keys``
+            passes for a mapping, and Prefect, which looks into what tasks are given, failed at each job's first one.
         rate: events a second, in each worker process.
         burst: how many it may publish at once after a rest; as many as in a second, but a full batch at least, if not
             given.
@@ -66,7 +67,7 @@ class PartnerConfig(Section):
 
     types: frozenset[EventType]
     clients: frozenset[Annotated[str, Field(min_length=1)]] = frozenset()
-    keys: frozenset[KeyHash] = frozenset()
+    api_keys: frozenset[KeyHash] = Field(frozenset(), alias="keys")
     rate: Annotated[float, Field(gt=0, le=1_000_000)] = 100.0
     burst: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
 

@@ -173,10 +173,14 @@ def _misfits(given: dict[str, Any], folder: Path) -> Iterator[Mistake]:
     """
     clusters, domains = _entries(given, "clusters"), _entries(given, "domains")
     for name, domain in domains.items():
-        cluster = domain.get("cluster")
-        if isinstance(cluster, str) and cluster not in clusters:
-            reason = f"there is no cluster {cluster!r}; there are {names(clusters)}"
-            yield ("domains", name, "cluster"), reason
+        regions = domain.get("regions")
+        settings: dict[tuple[str, ...], Any] = {("cluster",): domain.get("cluster")}
+        if isinstance(regions, dict):
+            settings |= {("regions", region): cluster for region, cluster in regions.items()}
+        for setting, cluster in settings.items():
+            if isinstance(cluster, str) and cluster not in clusters:
+                reason = f"there is no cluster {cluster!r}; there are {names(clusters)}"
+                yield ("domains", name, *setting), reason
     for name, topic in _entries(given, "topics").items():
         of = topic.get("domain")
         if isinstance(of, str) and of not in domains:

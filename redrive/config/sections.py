@@ -286,9 +286,39 @@ class ClusterConfig(Section):
 
 
 class DomainConfig(Section):
-    """A part of the business whose topics live on one cluster."""
+    """A part of the business whose topics live on one cluster, or on one in each of several regions.
 
-    cluster: Name
+    Attributes:
+        cluster: the only one.
+        regions: region → cluster, if there are several.
+        active: the region that events are published to.
+    """
+
+    cluster: Name | None = None
+    regions: dict[Name, Name] = Field(default_factory=dict)
+    active: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if (self.cluster is None) == (not self.regions):
+            raise ValueError(
+                'needs either cluster = "name", or regions = {region = "cluster", …} and active = "region"'
+            )
+        if not self.regions and self.active is not None:
+            raise ValueError("has one cluster; active is for one with regions")
+        if self.regions and self.active not in self.regions:
+            raise ValueError(f"needs active to be one of its regions: {', '.join(sorted(self.regions))}")
+        if len(set(self.regions.values())) < len(self.regions):
+            raise ValueError("has one cluster in two regions; give each its own")
+        return self
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The names of its clusters: first the one that events are published to, then those that stand by."""
+        if self.cluster is not None:
+            return (self.cluster,)
+        others = sorted(name for region, name in self.regions.items() if region != self.active)
+        return (self.regions[str(self.active)], *others)
 
 
 class TopicConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,11 @@ class Topic:
     """A topic with all that is known of it.
 
     Defaults are filled in, paths absolute, Kafka's settings as Kafka writes them.
+
+    Attributes:
+        cluster: the one it is on; if it is on several, the one that events are published to, unless another was asked
+            for.
+        clusters: all that it is on, that of the active region first.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Topic:
     schema: Path | None = None
     config: dict[str, str] = field(default_factory=dict)
     dead_letters: bool = False
+    clusters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +172,12 @@ class Config(BaseSettings):
         if given is None:
             reason = f"there is no such topic; there are {names(self.topics)}; correct the name, or add it"
             raise ConfigError(f"topics.{name}", reason)
+        clusters = self.domains[given.domain].clusters
         return Topic(
             name=name,
             domain=given.domain,
-            cluster=self.domains[given.domain].cluster,
+            cluster=clusters[0],
+            clusters=clusters,
             partitions=given.partitions,
             replication=given.replication,
             lanes=given.lanes or given.partitions,
@@ -200,7 +208,7 @@ class Config(BaseSettings):
         return self.cluster(name or next(iter(self.clusters))).name
 
     def cluster_of(self, topic: str) -> Cluster:
-        """Give the cluster that ``topic`` lives on, by its domain.
+        """Give the cluster that events of ``topic`` are published to, by its domain.
 
         Raises:
             ConfigError: there is no such topic; names those there are.
@@ -208,9 +216,14 @@ class Config(BaseSettings):
         return self.cluster(self.topic(topic).cluster)
 
     def topics_of(self, cluster: str) -> list[Topic]:
-        """Give the topics that live on ``cluster``, sorted by name."""
+        """Give the topics that live on ``cluster``, sorted by name; also those that it only stands by for."""
         topics = (self.topic(name) for name in sorted(self.topics))
-        return [topic for topic in topics if topic.cluster == cluster]
+        return [replace(topic, cluster=cluster) for topic in topics if cluster in topic.clusters]
+
+    def is_active(self, cluster: str) -> bool:
+        """Say whether events of any domain are published to ``cluster``, or it has none; else it stands by."""
+        of = [domain.clusters for domain in self.domains.values() if cluster in domain.clusters]
+        return not of or any(clusters[0] == cluster for clusters in of)
 
     def door(self) -> GatewayConfig:
         """Give the gateway's settings.

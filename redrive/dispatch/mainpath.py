@@ -17,6 +17,7 @@ a new client on.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -25,7 +26,7 @@ from redrive.receipts import Progress, Receipt
 
 log = logging.getLogger(__name__)
 
-_SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
+SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
 """librdkafka calls it an emergency that a purged client can't go on; what matters is heard by other ways."""
 
 
@@ -70,11 +71,20 @@ class KafkaMainPath:
         config: the cluster's client settings.
         max_event_bytes: the largest event that is tried.
         max_batch_bytes: the largest batch that every topic takes: brokers measure batches, not records.
+        on_forbidden: called when the client has ended because it may not do something.
     """
 
-    def __init__(self, config: dict[str, Any], *, max_event_bytes: int, max_batch_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        max_event_bytes: int,
+        max_batch_bytes: int = 1_000_000,
+        on_forbidden: Callable[[], object] = lambda: None,
+    ) -> None:
         self.fatal = False
         self.all_down = False
+        self._on_forbidden = on_forbidden
         self._config = {
             "compression.type": "lz4",
             "linger.ms": 5,
@@ -94,7 +104,7 @@ class KafkaMainPath:
             "partitioner": "murmur2_random",
             "error_cb": self._hear,
         }
-        self._client = Producer(self._config, logger=_SILENT)
+        self._client = Producer(self._config, logger=SILENT)
 
     def send(self, receipt: Receipt) -> None:
         """See `MainPath.send`."""
@@ -134,6 +144,7 @@ class KafkaMainPath:
                 reason = error.args[0].str()
                 if "authorization failed" in reason:  # of each such end the code is the same
                     reason += "; give this principal what a producer needs: `redrive security acls producer`"
+                    self._on_forbidden()
                 log.warning("the Kafka client is replaced, since it can't go on: %s", reason)
             self.fatal = True
 
@@ -151,7 +162,7 @@ class KafkaMainPath:
 
     def renew(self) -> None:
         """See `MainPath.renew`."""
-        self._client = Producer(self._config, logger=_SILENT)
+        self._client = Producer(self._config, logger=SILENT)
         self.fatal = self.all_down = False
 
     def _hear(self, error: KafkaError) -> None:

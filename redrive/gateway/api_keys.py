@@ -33,7 +33,7 @@ class ApiKeys:
     """All partners' keys, as hashes."""
 
     def __init__(self, partners: Mapping[str, PartnerConfig]) -> None:
-        self._hashes = [(each, name) for name, partner in partners.items() for each in sorted(partner.keys)]
+        self._hashes = [(each, name) for name, partner in partners.items() for each in sorted(partner.api_keys)]
 
     def partner(self, key: str) -> str | None:
         """Return whose key it is; None if it is nobody's. Takes as long for a wrong key as for a right one."""

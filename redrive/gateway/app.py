@@ -80,7 +80,7 @@ class _Door:
         self._settings = settings
         self._quotas = Quotas(settings)
         self._draining = Draining(settings.drain)
-        self._has_api_keys = any(partner.keys for partner in settings.partners.values())
+        self._has_api_keys = any(partner.api_keys for partner in settings.partners.values())
         self._tokens: Tokens | None = None
         self._authentication: Authentication
         self._reception: Reception

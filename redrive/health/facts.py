@@ -132,6 +132,7 @@ class Facts:
         at: when it was looked at.
         seconds: how long the look took.
         ours: topics that the settings have on it.
+        active: events are published to it; else it stands by for domains whose active region is another.
     """
 
     cluster: str
@@ -143,3 +144,4 @@ class Facts:
     lags: tuple[Lag, ...] | Unknown
     standby: Standby | Unknown
     books: Books | Unknown
+    active: bool = True

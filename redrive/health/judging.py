@@ -12,6 +12,9 @@ from redrive.partitions.state import Key
 Verdict = Literal["well", "unwell", "unavailable"]
 """``unavailable``: events of a topic of the settings can't be published. ``unwell``: something else is wrong."""
 
+_STORED = "producers store their events"
+_STANDS_BY = "nothing is published to it now, since other regions are active"
+
 REPLAY = "standby-replay"
 LEAST_FREE = 0.1
 """Part of a broker's disk that is to be free."""
@@ -79,12 +82,12 @@ def _state(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             "no-answer",
             f"it does not answer: {state.reason}",
-            "start its brokers, or mend the network or what it is asked with; producers store events meanwhile, and "
-            "their replay starts by itself when it is back",
+            "start its brokers, or mend the network or what it is asked with; "
+            f"{_STORED if facts.active else _STANDS_BY}, and what waits for it is replayed by itself when it is back",
             "unavailable",
         )
         return
-    yield from _unwritable(facts.ours, state)
+    yield from _unwritable(facts.ours, state, _STORED if facts.active else _STANDS_BY)
     if state.down:
         are, named = "is" if len(state.down) == 1 else "are", ", ".join(map(str, state.down))
         yield Reason(
@@ -108,12 +111,12 @@ def _state(facts: Facts) -> Iterator[Reason]:
         yield Reason("missing-topics", what, "make what is missing: `redrive topics apply`")
 
 
-def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
+def _unwritable(ours: frozenset[str], state: ClusterState, so: str) -> Iterator[Reason]:
     offline = [key for key in state.without_leader if key[0] in ours]
     if offline:
         yield Reason(
             "no-leader",
-            f"{_some(offline)} without a leader: producers store their events",
+            f"{_some(offline)} without a leader: {so}",
             "start the brokers that have its replicas",
             "unavailable",
         )
@@ -121,7 +124,7 @@ def _unwritable(ours: frozenset[str], state: ClusterState) -> Iterator[Reason]:
     if under:
         yield Reason(
             "under-min-isr",
-            f"{_some(under)} under min ISR: producers store their events",
+            f"{_some(under)} under min ISR: {so}",
             "start the brokers that are down, or wait until followers have caught up",
             "unavailable",
         )

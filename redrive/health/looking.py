@@ -41,6 +41,7 @@ class _Questions:
 
     cluster: str
     ours: frozenset[str]
+    active: bool
     state: Asked[ClusterState]
     disks: Asked[Disks]
     lags: Asked[tuple[Lag, ...]]
@@ -65,7 +66,7 @@ def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[
             asked.state.answer(left()), asked.disks.answer(left()), asked.lags.answer(left()),
             asked.standby.answer(left()), asked.books.answer(left()),
         )  # fmt: skip
-        found.append(Facts(asked.cluster, at, time.monotonic() - began, asked.ours, *facts))
+        found.append(Facts(asked.cluster, at, time.monotonic() - began, asked.ours, *facts, active=asked.active))
     return found
 
 
@@ -78,6 +79,7 @@ def _ask(config: Config, cluster: Cluster) -> _Questions:
     return _Questions(
         name,
         frozenset(topic.name for topic in config.topics_of(name)),
+        config.is_active(name),
         Asked(lambda: read_state(cluster)),
         Asked(lambda: read_disks(cluster)),
         Asked(lambda: read_lags(cluster, PATIENCE)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from redrive.ledger.database import Database
@@ -62,6 +63,16 @@ class Looks:
         if row is None:
             return None
         return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, row.troubles)
+
+    def clusters(self) -> list[str]:
+        """Give the names of all clusters that were looked at."""
+        with self._database.reading() as session:
+            return list(session.scalars(select(LookRow.cluster).order_by(LookRow.cluster)))
+
+    def forget(self, clusters: Collection[str]) -> None:
+        """Delete the looks at these clusters."""
+        with self._database.writing() as session:
+            session.execute(delete(LookRow).where(LookRow.cluster.in_(clusters)))
 
     def enter(self, look: Look) -> None:
         """Enter a look, unless a later one is there already."""

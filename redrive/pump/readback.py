@@ -37,11 +37,13 @@ _ELECTION = 15.0
 
 LATEST, EARLIEST = -1, -2
 """What Kafka takes for a time in its ListOffsets request: the end, and the beginning."""
+_GROUP = "redrive-readback"  # never joined: partitions are assigned by hand, and nothing is committed
 _FORBIDDEN = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read and Describe on topic {topic}",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: f"Describe on group {_GROUP}",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Describe on the cluster",
 }
+"""What whoever reads needs."""
 _MOVING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -259,7 +261,7 @@ def reader(client_config: ClientConfig, *, reset: Literal["earliest", "error"] =
 def _reader_config(client_config: ClientConfig) -> dict[str, Any]:
     return {
         **client_config,
-        "group.id": "redrive-readback",  # never joined: partitions are assigned by hand, and nothing is committed
+        "group.id": _GROUP,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
@@ -355,18 +357,24 @@ def _typed(error: KafkaException, client_config: ClientConfig, topic: str) -> Un
     cause = error.args[0]
     if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return UnknownTopicError(topic, cluster_name(client_config))
-    way_out = (
-        "; give this principal the ACLs of its role: `redrive security acls`" if cause.code() in _FORBIDDEN else ""
-    )
-    return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {cause.str()}{way_out}")
+    return UnavailableError(f"Kafka {cluster_name(client_config)}", f"{topic}: {_reason(cause, topic)}")
+
+
+def _reason(error: KafkaError, topic: str) -> str:
+    """Say what went wrong; of what is forbidden, which right is missing."""
+    right = _FORBIDDEN.get(error.code())
+    if right is None:
+        return error.str()
+    needed = right.format(topic=topic)
+    return f"{error.str()}; this principal needs {needed}: give it the ACLs of its role (`redrive security acls`)"
 
 
 def raise_if_hopeless(error: KafkaError, topic: str) -> None:
     """Raise `UnavailableError` for what a reader is told that waiting does not mend."""
     if error.fatal() or error.code() in (
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        *_FORBIDDEN,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_PARTITION,
         KafkaError._AUTHENTICATION,
     ):
-        raise UnavailableError(f"topic {topic}", error.str())
+        raise UnavailableError(f"topic {topic}", _reason(error, topic))

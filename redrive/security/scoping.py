@@ -39,7 +39,9 @@ def scopes(
         raise ConfigError("--topic", f"{', '.join(letters)} is for dead letters; give main topics only")
     found = []
     for cluster in sorted(config.clusters):
-        main = tuple(one.name for one in wanted if one.cluster == cluster and not (one.dead_letters or one.name == own))
+        main = tuple(
+            one.name for one in wanted if cluster in one.clusters and not (one.dead_letters or one.name == own)
+        )
         there = config.topics_of(cluster)
         dead = tuple(one.name for one in there if (one.name == own if own else one.dead_letters))
         if main or (dead if own else not topics):

@@ -30,6 +30,14 @@ def test_a_look_that_comes_late_changes_nothing(ledger: Ledger) -> None:
     assert ledger.looks.last("east") == WELL
 
 
+def test_looks_at_clusters_that_are_gone_can_be_forgotten(ledger: Ledger) -> None:
+    for name in ("east", "west", "north"):
+        ledger.looks.enter(replace(WELL, cluster=name))
+    ledger.looks.forget(["west", "north", "never"])
+    assert ledger.looks.clusters() == ["east"]
+    assert ledger.looks.last("west") is None
+
+
 def test_the_last_run_of_each_job_is_that_of_the_cluster_and_no_plan(ledger: Ledger) -> None:
     since = datetime.now(UTC) - timedelta(hours=1)
     begin(ledger, "standby-replay", "east").finish("failed")

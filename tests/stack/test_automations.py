@@ -7,21 +7,34 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed, Suspended
 
 from deployments.automations import PREFIX, apply
 from deployments.local.stack import Stack
+from deployments.worker import create_pool, deploy
+from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.health.changes import UNAVAILABLE
+from redrive.health.facts import Facts, Unknown
+from redrive.health.judging import judge
+from redrive.ledger import Ledger
+from tasks.health import Found, tell_changes
 
+RECOVERY = "standby-replay-when-a-cluster-has-recovered"
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -128,6 +141,79 @@ def test_they_are_made_once_follow_the_settings_and_go_with_them(prefect: SyncPr
     names = apply(prefect, block)
     assert sorted(apply(prefect, block)) == sorted(names) == ours()
     assert apply(prefect, None) == [] == ours()
+
+
+def test_two_that_make_them_at_once_leave_one_of_each(prefect: SyncPrefectClient, block: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = [each.result() for each in [pool.submit(apply, prefect, block) for _ in range(4)]]
+    names = [each.name for each in prefect.read_automations() if each.name.startswith(PREFIX)]
+    assert sorted(names) == sorted(made[0])
+
+
+def test_what_somebody_has_switched_on_or_off_stays_when_the_jobs_are_deployed_again(
+    prefect: SyncPrefectClient, tmp_path: Path
+) -> None:
+    def schedules(job: str) -> tuple[UUID, list[DeploymentSchedule]]:
+        found = prefect.read_deployment_by_name(f"{job}/{job}")
+        return found.id, found.schedules
+
+    def switched_on() -> list[bool]:
+        of_jobs = [schedules(job)[1][0].active for job in ("standby-replay", "broker-scaling", "dlq-triage")]
+        (trigger,) = prefect.read_automations_by_name(RECOVERY)
+        paused = prefect.read_deployment_by_name("dlq-triage/dlq-triage").paused
+        return [*of_jobs, trigger.enabled, not paused]
+
+    environment, log = {"PREFECT_API_URL": str(prefect.api_url).rstrip("/")}, tmp_path / "worker.log"
+    create_pool(environment["PREFECT_API_URL"])
+    deploy(environment, log)
+    assert switched_on() == [True, False, True, True, True], "as prefect.yaml has it"
+    for job, active in (("standby-replay", False), ("broker-scaling", True)):
+        deployment, (schedule,) = schedules(job)
+        prefect.update_deployment_schedule(deployment, schedule.id, active=active)
+    (trigger,) = prefect.read_automations_by_name(RECOVERY)
+    prefect.pause_automation(trigger.id)
+    triage, _ = schedules("dlq-triage")
+    prefect.pause_deployment(triage)
+
+    before = [False, True, schedules("dlq-triage")[1][0].active, False, False]
+    deploy(environment, log)
+    assert switched_on() == before
+
+
+def test_what_has_changed_is_told_again_as_long_as_the_server_is_away(
+    own_prefect: Stack, prefect: SyncPrefectClient, tmp_path: Path
+) -> None:
+    cluster = f"east-{uuid.uuid4().hex[:6]}"
+    (tmp_path / "redrive.toml").write_text(
+        f'[registry]\nurl = "http://127.0.0.1:1"\n[clusters.{cluster}]\nbootstrap = "127.0.0.1:1"\n'
+        '[domains.a]\ncluster = "' + cluster + '"\n[topics.a]\ndomain = "a"\n'
+    )
+    config, nobody = Config.load(tmp_path / "redrive.toml"), Unknown("it does not answer")
+    facts = Facts(cluster, datetime.now(UTC), 0.1, frozenset(), nobody, nobody, nobody, nobody, nobody)
+
+    def look() -> str:
+        with disable_run_logger():
+            return tell_changes(config, Found([judge(replace(facts, at=datetime.now(UTC)))]))
+
+    def told() -> list[str]:
+        wanted = {"resource": {"id": [f"redrive.cluster.{cluster}"]}}
+        events = prefect.request("POST", "/events/filter", json={"filter": wanted, "limit": 50}).json()["events"]
+        return [event["event"] for event in events]
+
+    own_prefect.kill("prefect")
+    try:
+        for _ in range(2):
+            assert "could not be sent; the next look tries again" in look()
+        with Ledger.open(config.ledger_url()) as ledger:
+            assert ledger.looks.last(cluster) is None
+    finally:
+        own_prefect.start("prefect")
+    assert [look(), look()] == ["", ""]
+    deadline = time.monotonic() + 30
+    while not told():
+        assert time.monotonic() < deadline, "the event does not arrive"
+        time.sleep(0.3)
+    assert told() == [UNAVAILABLE], "once"
 
 
 def test_a_block_that_is_not_there_is_named(prefect: SyncPrefectClient) -> None:

@@ -7,6 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from redrive.health.lags import read_lags
 from redrive.health.looking import look
 from redrive.ledger import Ledger
 from redrive.producer import EventProducer
+from redrive.standby.batches import Stored
+from redrive.standby.lanes import Lane, Topics
+from redrive.standby.writer import Entry, LaneWriter, SystemClock
 from tasks.health import artifact_key
 from tests.stack.backlog import Backlogs
 from tests.stack.platform import Platform
@@ -53,6 +57,12 @@ class Region(Backlogs):
         more = "".join(f'[clusters.{name}]\nbootstrap = "127.0.0.1:{port}"\n' for name, port in ports.items())
         self.file.write_text(self.file.read_text() + more)
         self.config = Config.load(self.file)
+
+    def without(self, cluster: str) -> None:
+        """Take a cluster out of the settings."""
+        lines = self.file.read_text().splitlines()
+        at = lines.index(f"[clusters.{cluster}]")
+        self.file.write_text("\n".join([*lines[:at], *lines[at + 2 :], ""]))
 
 
 @pytest.fixture
@@ -133,6 +143,22 @@ def test_a_run_shows_each_cluster_in_one_artifact_and_tells_what_is_new_once(
         assert last.verdict == "unavailable"
         assert last.since < last.at
         assert ledger.operations() == [], "a look each minute is no operation: the journal would never end"
+        region.without(region.gone)
+        ledger.looks.enter(replace(last, cluster=(lost := f"lost-{region.gone}")))
+        store_one_event(region, lost)
+        state = cluster_health(Look(clusters=[region.real]), return_state=True)
+        assert f"{lost} is not in the settings any more, but has 1 event left to replay" in str(state.message)
+        assert ledger.looks.clusters() == [lost, region.real]
+    assert artifacts_for(prefect, region.gone) == [], "what has left the settings is not shown for ever"
+    assert f"standby-replay --cluster {lost} --mode run" in str(artifacts_for(prefect, lost)[0].data)
+    assert artifacts_for(prefect, region.real)
+
+
+def store_one_event(region: Region, cluster: str) -> None:
+    Topics(region.store, cluster).lanes("orders", 1)
+    writer = LaneWriter(region.store, Lane(cluster, "orders", 0), "shop", clock=SystemClock(), grace=0.0, seal_wait=5.0)
+    assert writer.enter(must_divert=True) is Entry.STANDBY
+    assert writer.store([Stored("order-1", b"k", b"v", [], time.time_ns() // 1_000_000)])
 
 
 @pytest.mark.parametrize(("clusters", "code"), [(["main", "gone"], 3), (["main"], 1)])

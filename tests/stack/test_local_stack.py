@@ -155,6 +155,32 @@ def test_brokers_join_until_there_are_so_many_and_tell_their_load(fault_stack: S
     assert sum(load.values()) > 0
 
 
+def test_several_clusters_are_apart_and_each_is_in_the_settings(tmp_path: Path) -> None:
+    """Three brokers for the first, one for each other; what happens to one is nothing to the others."""
+    with Stack(tmp_path, "free", prefect=False, clusters=["orders", "menu"]) as stack:
+        assert stack.brokers_of("orders") == ["kafka-1", "kafka-2", "kafka-3"]
+        assert stack.brokers_of("menu") == ["kafka-menu-1"]
+        given = {
+            name: stack.environment()[f"REDRIVE_CLUSTERS__{name.upper()}__BOOTSTRAP"] for name in ("orders", "menu")
+        }
+        clients = {name: AdminClient({"bootstrap.servers": where, "log_level": 0}) for name, where in given.items()}
+        found = {name: client.list_topics(timeout=10) for name, client in clients.items()}
+        assert {name: sorted(each.brokers) for name, each in found.items()} == {"orders": [1, 2, 3], "menu": [1]}
+        assert len({each.cluster_id for each in found.values()}) == 2
+
+        stack.kill(*stack.brokers_of("orders"))
+        wanted = [NewTopic("dishes", num_partitions=3, replication_factor=1)]
+        clients["menu"].create_topics(wanted)["dishes"].result()
+        with pytest.raises(StackError, match="a local stack runs"):
+            Stack(tmp_path, clusters=["orders", "menu"]).up()
+    with pytest.raises(StackError, match="has other clusters: start it with --clusters orders,menu"):
+        Stack(tmp_path, "free", clusters=["menu"]).up()
+    again = Stack(tmp_path, "free", prefect=False)  # without names: those that its data are of
+    with again:
+        client = AdminClient({"bootstrap.servers": again.endpoints.clusters["menu"]})
+        assert "dishes" in client.list_topics(timeout=10).topics
+
+
 def test_a_node_that_dies_at_its_start_says_why(own_stack: Stack) -> None:
     foreign = own_stack.folder / "kafka-1" / "log" / "meta.properties"
     foreign.parent.mkdir(parents=True)

@@ -12,11 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from fastapi.testclient import TestClient
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from typer.testing import CliRunner
 
 from deployments.local.security import ADMIN, BROKER
 from deployments.local.stack import Stack
+from flows.broker_scaling import Scale, broker_scaling
+from flows.cluster_health import cluster_health
 from flows.dlq_correction import Correction, dlq_correction
 from flows.dlq_triage import dlq_triage
 from flows.partition_rebalance import Rebalance, partition_rebalance
@@ -25,7 +37,11 @@ from flows.standby_replay import Replay, standby_replay
 from redrive.cli import app
 from redrive.config import Config
 from redrive.consumer import ConsumerSettings, EventConsumer
-from redrive.errors import PublishError, RedriveError
+from redrive.dispatch import rights
+from redrive.errors import PublishError, RedriveError, UnavailableError
+from redrive.gateway.api_keys import hash_of, new_key
+from redrive.gateway.app import create_app
+from redrive.health.looking import is_known, look
 from redrive.partitions.probe import PARTITIONS, Probe
 from redrive.partitions.strain import ProduceLatency, over_limit
 from redrive.producer import EventProducer
@@ -35,15 +51,20 @@ from redrive.schemas import SchemaRegistry
 from redrive.standby.batches import Stored
 from redrive.standby.drain import open_store
 from redrive.standby.lanes import Lane, Topics
+from redrive.standby.survey import survey
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
 from tests.stack.backlog import word
 from tests.stack.clinic import RULES
-from tests.stack.platform import ORDER
+from tests.stack.platform import ORDER, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-JOBS = ("standby-replay", "dlq-triage", "dlq-correction", "partition-rebalance", "schema-backfill")
+JOBS = (
+    "standby-replay", "dlq-triage", "dlq-correction", "partition-rebalance", "schema-backfill", "broker-scaling",
+    "cluster-health", "governance",
+)  # fmt: skip
 OPTIONS = {"schema-backfill": ("--topic", "orders", "--target", "orders.v2", "--group", "billing")}
+STOCK: dict[str, Any] = {"type": "record", "name": "Stock", "fields": [{"name": "id", "type": "long"}]}
 SETTINGS = """\
 [standby]
 table = "standby"
@@ -57,7 +78,16 @@ approval = "none"
 approval = "none"
 [domains.sales]
 cluster = "local"
+[clusters.local.fleet]
+kind = "command"
+load = ["echo", '{"1": 75, "2": 75, "3": 75}']
+add = ["false", "{brokers}"]
+[gateway.types]
+"order.created" = "orders"
+[gateway.partners.acme]
+types = ["order.created"]
 """
+KEY = new_key()
 
 
 def topic(name: str, schema: str = "") -> str:
@@ -72,17 +102,25 @@ class Fortress:
         (folder / "order.avsc").write_text(json.dumps(ORDER))
         (folder / "rules.yaml").write_text(RULES)
         schema = 'schema = "order.avsc"'
-        topics = [topic("orders", schema), topic("orders.v2", schema), topic("dlq.shop"), topic("dlq.billing")]
-        (folder / "redrive.toml").write_text(SETTINGS + "".join(topics))
-        self.users = ["shop", "billing", *JOBS]
+        (folder / "stock.avsc").write_text(json.dumps(STOCK))
+        letters = [topic(f"dlq.{name}") for name in ("shop", "billing", "gateway")]
+        topics = [
+            topic("orders", schema),
+            topic("orders.v2", schema),
+            topic("stock", 'schema = "stock.avsc"'),
+            *letters,
+        ]
+        (folder / "redrive.toml").write_text(f'{SETTINGS}keys = ["{hash_of(KEY)}"]\n' + "".join(topics))
+        self.users = ["shop", "billing", "gateway", *JOBS]
 
     def prepare(self) -> None:
         with self.user(ADMIN):
             assert self.redrive("topics", "apply") == 0
             for name in (*self.users, "nobody"):
-                self.stack.security.add_user(self.stack.endpoints.bootstrap, name)
+                self.stack.add_user(name)
             self.allow("producer", "--name", "shop")
             self.allow("consumer", "--name", "billing", "--topic", "orders")
+            self.allow("gateway", "--name", "gateway", "--topic", "orders")
             for job in JOBS:
                 self.allow(job, *OPTIONS.get(job, ()))
 
@@ -102,6 +140,26 @@ class Fortress:
             for variable, value in (variables | {"REDRIVE_CONFIG": str(self.folder / "redrive.toml")}).items():
                 patch.setenv(variable, value)
             yield Config.load()
+
+    def ends(self, topic: str) -> list[int]:
+        with self.user(ADMIN) as config:
+            return end_offsets(config.cluster("local").client_config(), topic)
+
+    def diverted(self, topic: str) -> int:
+        """How many lanes do not go to Kafka."""
+        with self.user(ADMIN) as config:
+            return sum(not lane.is_open for lane in survey(open_store(config), "local", [topic]))
+
+    def take_away(self, user: str, topic: str) -> None:
+        """Delete what ACLs allow a user to do with a topic."""
+        with self.user(ADMIN) as config:
+            admin = AdminClient(config.cluster("local").client_config())
+            every = AclBindingFilter(
+                ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", None, AclOperation.WRITE,
+                AclPermissionType.ANY,
+            )  # fmt: skip
+            for deleted in admin.delete_acls([every]).values():
+                assert deleted.result()
 
     def refused(self, kind: type[RedriveError], call: Any) -> str:
         with pytest.raises(kind) as caught:
@@ -170,23 +228,97 @@ def test_each_role_works_with_its_own_acls_and_nobody_says_a_secret(fortress: Fo
     assert_no_secrets(fortress)
 
 
-def test_what_a_producer_may_not_write_does_not_get_to_kafka_and_its_log_says_why(fortress: Fortress) -> None:
-    """Its caller hears so, or it (or a letter of it) is stored as in an outage: by what librdkafka tells first."""
+def test_partners_publish_through_a_gateway_with_its_own_acls(fortress: Fortress) -> None:
+    before = fortress.ends("orders")
+    with fortress.user("gateway") as config, TestClient(create_app(config)) as partner:
+        headers = {"X-API-Key": KEY, "Content-Type": "application/cloudevents+json"}
+        event = {"specversion": "1.0", "id": "17", "source": "/shop", "type": "order.created", "partitionkey": "k"}
+        answer = partner.post("/v1/events/order.created", json=event | {"data": {"id": 17}}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        fortress.said.append(answer.text)
+    assert sum(fortress.ends("orders")) == sum(before) + 1
+    assert_no_secrets(fortress)
 
-    def ends() -> list[list[int]]:
-        with fortress.user(ADMIN) as config:
-            return [end_offsets(config.cluster("local").client_config(), topic) for topic in ("orders", "dlq.shop")]
 
-    before = ends()
+def test_those_that_only_look_see_all_with_their_own_acls(fortress: Fortress) -> None:
+    with fortress.user("shop") as config, EventProducer("shop", config, topics=["stock"]) as producer:
+        assert producer.publish("stock", "k", {"id": 1}).result(30).path == "main"
+
+    with fortress.user("cluster-health") as config:
+        (facts,) = look(config, ["local"])
+        parts = (facts.state, facts.disks, facts.lags, facts.standby, facts.books)
+        assert [part for part in parts if not is_known(part)] == []
+        assert cluster_health(return_state=True).is_completed()
+    with fortress.user("broker-scaling"):
+        for threshold, ends in ((60, "planned"), (90, "nothing to add")):
+            state = broker_scaling(
+                Scale(mode="plan" if threshold == 60 else "run", threshold=threshold, window=1), return_state=True
+            )
+            assert word(state) == ends, state.message
+    with fortress.user("governance") as config:
+        more = [*STOCK["fields"], {"name": "at", "type": ["null", "string"], "default": None}]
+        client = SchemaRegistryClient(config.registry_client_config())
+        client.register_schema("stock-value", Schema(json.dumps(STOCK | {"fields": more}), "AVRO"))
+        for command in ("census", "writers"):
+            assert fortress.redrive("schemas", command, "stock") == 0, fortress.said[-1]
+        assert fortress.redrive("schemas", "delete", "stock-value", "1", "--dry-run") == 1
+        assert "1 events in stock on local" in fortress.said[-1]
+    assert_no_secrets(fortress)
+
+
+def test_an_event_of_a_topic_that_may_not_be_written_becomes_a_dead_letter_and_diverts_nothing(
+    fortress: Fortress,
+) -> None:
+    before = fortress.ends("orders.v2")
+    with fortress.user("billing") as config, EventProducer("billing", config, topics=["orders.v2"]) as producer:
+        for number in range(3):
+            receipt = producer.publish("orders.v2", "k", {"id": number}).result(30)
+            assert receipt.path == "dead_letter"
+            assert "this principal lacks Write and Describe on topic orders.v2" in receipt.refusal
+            assert "`redrive security acls producer`" in receipt.refusal
+    assert fortress.ends("orders.v2") == before
+    assert fortress.diverted("orders.v2") == 0
+
+
+def test_what_may_not_even_become_a_dead_letter_is_refused_at_once(fortress: Fortress) -> None:
     with fortress.user("billing") as config, EventProducer("shop", config, topics=["orders"]) as producer:
-        try:
-            assert producer.publish("orders", "k", {"id": 9}).result(30).path in ("standby", "dead_letter")
-        except PublishError as error:
-            assert "Topic authorization failed" in str(error)  # noqa: PT017 (it need not be raised)
-    assert ends() == before
+        text = fortress.refused(PublishError, lambda: producer.publish("orders", "k", {"id": 9}))
+    assert "lacks Write on topic orders:" in text
+    assert "lacks Write and Describe on topic dlq.shop" in text
+    assert fortress.diverted("orders") == 0
+
+
+def test_a_right_that_is_taken_away_costs_one_diversion_and_is_noticed_when_it_is_back(
+    fortress: Fortress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rights, "AGAIN", 0.5)
+    with fortress.user("shop") as config, EventProducer("shop", config, topics=["stock"]) as producer:
+
+        def publish() -> str:
+            return producer.publish("stock", "k", {"id": 2}).result(30).path
+
+        assert publish() == "main"
+        fortress.take_away("shop", "stock")
+        publish()
+        wait_until(lambda: publish() == "dead_letter", 20)
+        lanes = fortress.diverted("stock")
+        assert [publish() for _ in range(5)] == ["dead_letter"] * 5
+        assert fortress.diverted("stock") == lanes <= 1
+
+        with fortress.user(ADMIN):
+            fortress.allow("producer", "--name", "shop")
+        wait_until(lambda: publish() != "dead_letter", 20)
+    with fortress.user("standby-replay"):
+        assert word(standby_replay(Replay(mode="run", settle=0), return_state=True)) in ("proved", "nothing to replay")
     said = (fortress.folder / "heard.log").read_text()
-    assert "Topic authorization failed" in said
-    assert "give this principal what a producer needs: `redrive security acls producer`" in said
+    assert "this principal lacks Write on topic stock" in said
+
+
+def test_who_reads_what_it_may_not_is_told_which_right_is_missing(fortress: Fortress) -> None:
+    with fortress.user("nobody") as config:
+        client = config.cluster("local").client_config()
+        text = fortress.refused(UnavailableError, lambda: end_offsets(client, "orders"))
+        assert "this principal needs Read and Describe on topic orders" in text
 
 
 def test_a_probe_that_may_not_write_says_so_and_tells_no_latency(fortress: Fortress) -> None:

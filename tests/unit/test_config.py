@@ -84,6 +84,50 @@ def test_a_cluster_can_be_added_by_the_environment_alone(monkeypatch: pytest.Mon
     assert Config.load().topic("orders.created").cluster == "green"
 
 
+REGIONS = GOOD.replace('cluster = "blue"', 'regions = { east = "blue", west = "green" }\nactive = "east"').replace(
+    "[domains", '[clusters.green]\nbootstrap = "g.example:9092"\n[domains'
+)
+
+
+def test_a_domain_in_two_regions_publishes_to_the_active_one_and_lives_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(REGIONS)
+    monkeypatch.setenv("REDRIVE_CLUSTERS__SPARE__BOOTSTRAP", "s.example:9092")
+    for active, (first, second) in {"east": ("blue", "green"), "west": ("green", "blue")}.items():
+        monkeypatch.setenv("REDRIVE_DOMAINS__ORDERS__ACTIVE", active)
+        config = Config.load()
+        topic = config.topic("orders.created")
+        assert (topic.cluster, topic.clusters) == (first, (first, second))
+        assert config.cluster_of("orders.created").name == first
+        for cluster in (first, second):
+            assert [(each.name, each.cluster) for each in config.topics_of(cluster)] == [("orders.created", cluster)]
+        assert [config.is_active(name) for name in (first, second, "spare")] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "mistake"),
+    [
+        ('active = "east"\n', "", "domains.orders: needs active to be one of its regions: east, west"),
+        ('active = "east"', 'active = "north"', "domains.orders: needs active to be one of its regions: east, west"),
+        ('active = "east"', 'active = "east"\ncluster = "blue"', "domains.orders: needs either cluster = "),
+        ('west = "green"', 'west = "blue"', "domains.orders: has one cluster in two regions; give each its own"),
+        (
+            'west = "green"',
+            'west = "red"',
+            "domains.orders.regions.west: there is no cluster 'red'; there are blue, green",
+        ),
+        (
+            'regions = { east = "blue", west = "green" }',
+            'cluster = "blue"',
+            "domains.orders: has one cluster; active is",
+        ),
+    ],
+)
+def test_what_is_wrong_with_regions_is_named(before: str, after: str, mistake: str) -> None:
+    (found,) = mistakes(REGIONS.replace(before, after))
+    assert mistake in found
+    assert found.startswith("redrive.toml:")
+
+
 def test_the_file_is_found_by_path_then_variable_then_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write(GOOD)
     for name in ("by_variable", "by_path"):

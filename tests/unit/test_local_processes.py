@@ -12,13 +12,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from deployments.cli import app
 from deployments.local import jars, ports
+from deployments.local.brokers import Broker, broker_of, cluster_id, first_nodes, new_cluster_id
 from deployments.local.errors import DiskFullError, PortTakenError, StackError, on_disk_errors
 from deployments.local.process import Identity, Launch, how_it_ended, spawn, stop, tail
 from deployments.local.stack import Stack
 from deployments.local.state import State, StateFile
+from redrive.errors import ConfigError
 
+CLUSTERS = ["orders", "menu", "7"]
 SLEEP = Launch([sys.executable, "-c", "import time; time.sleep(60)"], {})
 STUBBORN = Launch(
     [
@@ -62,7 +67,7 @@ ctypes.CDLL(None).pthread_exit(None)
 """
     log = tmp_path / "log"
     server = spawn(Launch([sys.executable, "-c", code], {}), log)
-    while "port" not in tail(log):
+    while len(tail(log).split()) < 2:
         time.sleep(0.01)
     port = int(tail(log).split()[1])
     time.sleep(0.3)
@@ -110,6 +115,53 @@ def test_default_ports_are_the_well_known_ones() -> None:
         "kafka-4": [29095],
         "registry": [28081],
     }
+
+
+def test_each_cluster_has_ports_of_its_own() -> None:
+    nodes = [*first_nodes(CLUSTERS), "kafka-4", "dynamodb"]
+    for choice in ("default", "free"):
+        chosen = ports.choose(choice, nodes, CLUSTERS)
+        all_of_them = [port for both in chosen.values() for port in both]
+        assert len(set(all_of_them)) == len(all_of_them) == 2 * 5 + 2, chosen
+    assert ports.choose("default", nodes, CLUSTERS)["kafka-menu-1"] == [29292, 29391]
+
+
+def test_brokers_are_told_by_the_names_of_their_nodes() -> None:
+    assert first_nodes(CLUSTERS) == ["kafka-1", "kafka-2", "kafka-3", "kafka-menu-1", "kafka-7-1"]
+    assert [broker_of(node) for node in ("kafka-4", "kafka-menu-1", "kafka-7-1", "registry")] == [
+        Broker("", 4), Broker("menu", 1), Broker("7", 1), None,
+    ]  # fmt: skip
+    assert all(broker.node == node for node in first_nodes(CLUSTERS) if (broker := broker_of(node)))
+
+
+def test_clusters_of_one_stack_have_ids_of_their_own_that_stay() -> None:
+    first = new_cluster_id()
+    ids = [cluster_id(first, further) for further in ("", "menu", "7")]
+    assert ids[0] == first
+    assert len(set(ids)) == 3
+    assert [len(each) for each in ids] == [22] * 3
+    assert ids == [cluster_id(first, further) for further in ("", "menu", "7")]
+
+
+@pytest.mark.parametrize("names", [["orders", "orders"], ["Orders"], ["my-orders"], [""], []])
+def test_names_that_can_be_no_clusters_are_refused(names: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--clusters"):
+        Stack(tmp_path, clusters=names)
+
+
+def test_clusters_of_a_stack_that_is_not_wanted_are_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["up", "--no-local", "--clusters", "orders,menu", "--data", str(tmp_path / "data")]
+    )
+    assert isinstance(result.exception, ConfigError)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_stack_written_before_there_were_several_clusters_has_the_cluster_local(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text('{"ports": {"kafka-1": [29092, 29191]}, "cluster_id": "x"}')
+    assert Stack.attach(tmp_path).endpoints.clusters == {"local": "127.0.0.1:29092"}
+    with pytest.raises(StackError, match="start it with --clusters local, or delete its data"):
+        Stack.attach(tmp_path, ["orders", "menu"])
 
 
 def test_free_ports_differ() -> None:

@@ -77,6 +77,6 @@ def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
     topics |= {
         (cluster, topic)
         for cluster, topic in batch.wanted
-        if topic in config.topics and config.topic(topic).cluster == cluster
+        if topic in config.topics and cluster in config.topic(topic).clusters
     }
     return sorted(topics)

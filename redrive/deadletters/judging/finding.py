@@ -32,7 +32,7 @@ def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics:
     for topic in topics:
         if topic not in config.topics:
             targets[topic] = NO_TOPIC
-        elif config.topic(topic).cluster != cluster:
+        elif cluster not in config.topic(topic).clusters:
             targets[topic] = OTHER_CLUSTER
         else:
             try:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from prefect.utilities.engine import collect_task_run_inputs_sync
 
 from redrive.config import Config
 from redrive.errors import ConfigError
@@ -99,3 +100,11 @@ def test_a_credential_of_two_partners_is_a_mistake(line: str) -> None:
     twice = DOOR.replace('clients = ["acme-backend"]', f'clients = ["acme-backend"]\nkeys = ["{HASH}"]')
     (found,) = mistakes(f"{twice}[gateway.partners.other]\ntypes = []\n{line}\n")
     assert "has one that partner 'acme' has, too" in found
+
+
+def test_settings_with_a_gateway_can_be_handed_to_a_task() -> None:
+    """Prefect looks into what tasks are given, and takes what has an attribute ``keys`` for a mapping."""
+    Path("redrive.toml").write_text(GOOD + DOOR + f'keys = ["{HASH}"]\n')
+    config = Config.load()
+    assert config.door().partners["acme"].api_keys == {HASH}
+    assert collect_task_run_inputs_sync(config) == set()
