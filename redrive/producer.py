@@ -34,6 +34,7 @@ from types import TracebackType
 from typing import Any
 
 from redrive import envelope, telemetry
+from redrive.aliases import Destinations
 from redrive.avro.schema import AvroSchema
 from redrive.coding import Writer
 from redrive.config import Config
@@ -281,6 +282,7 @@ class EventProducer:
                     for each in self._config.topics_of(given.cluster)
                 ]
                 client = self._config.cluster(given.cluster).client_config()
+                destinations = Destinations(client, given.cluster, self._registry.schema, self._schemas_of)
                 watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
                 self._watches.append(watch)
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
@@ -295,6 +297,7 @@ class EventProducer:
                     changed=self._changed,
                     settings=self._settings,
                     on_refused=self._refused,
+                    destinations=destinations,
                 )
                 thread = threading.Thread(
                     target=self._work, args=(dispatcher,), name=f"{self.name}-{given.cluster}", daemon=True
@@ -303,6 +306,11 @@ class EventProducer:
                 thread.start()
         self._of_topic[topic] = dispatcher
         return dispatcher
+
+    def _schemas_of(self, topic: str) -> dict[int, AvroSchema]:
+        """Return the schema that events of a topic are encoded with here, by its id."""
+        writer = self._writers.get(topic)
+        return {} if writer is None else {writer.schema_id: writer.schema}
 
     def _work(self, dispatcher: Dispatcher) -> None:
         while not self._closing.is_set():
