@@ -339,6 +339,7 @@ class EventProducer:
             log.error("dead letter %s was refused by Kafka: %s", receipt.event.id, receipt.refusal)
             return
         event = receipt.event
+        receipt.destination = None
         receipt.event = letter_of_event(
             self._dead_letters, event, reason="refused", detail=receipt.refusal, producer=self.name
         )
