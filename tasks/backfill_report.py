@@ -295,8 +295,8 @@ def _switched(switched: Switched) -> str:
     )
     return (
         f"> **Producers:** who publishes to {cell(alias.name)} by the SDK reaches {cell(alias.current)} now. "
-        f"{count(switched.stored, 'event')} came in the {duration(switched.seconds)} that it took, and were stored till "
-        f"then. {consumers} What others still publish to {cell(alias.left)} has to be copied: run the goal "
+        f"{count(switched.stored, 'event')} came in the {duration(switched.seconds)} that it took, and were stored "
+        f"till then. {consumers} What others still publish to {cell(alias.left)} has to be copied: run the goal "
         f"{'copy' if alias.left == alias.name else 'feed_back'} with `follow`."
     )
 
