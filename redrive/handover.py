@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from redrive.aliases.alias import ALIASES_TOPIC, Alias, alias_of, read_aliases
+from redrive.aliases.alias import Alias, alias_of, read_aliases
 from redrive.errors import UnknownTopicError
+from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.readback import ClientConfig, partition_count, reader
 
 Place = tuple[str, int]

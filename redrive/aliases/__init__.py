@@ -9,12 +9,11 @@ producer goes over is said by its lanes, one by one: the entry that opens a lane
 being left has been copied to its end; ``switching.py`` is the cut-over itself, and the way back.
 """
 
-from redrive.aliases.alias import ALIASES_TOPIC, Alias, read_alias, read_aliases, write_alias
+from redrive.aliases.alias import Alias, read_alias, read_aliases, write_alias
 from redrive.aliases.catching_up import CatchingUp, is_copied
 from redrive.aliases.destination import Destinations, Moved
 
 __all__ = [
-    "ALIASES_TOPIC",
     "Alias",
     "CatchingUp",
     "Destinations",

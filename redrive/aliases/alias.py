@@ -8,10 +8,9 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from redrive.errors import UnavailableError, UnknownTopicError
+from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.own_topics import ensure
 from redrive.pump.readback import ClientConfig, cluster_name, scan
-
-ALIASES_TOPIC = "redrive.aliases"
 
 _CONFIG = {"cleanup.policy": "compact"}
 _TIMEOUT = 30.0
@@ -80,7 +79,7 @@ def write_alias(client_config: ClientConfig, alias: Alias) -> None:
         ConfigError: the control topic is not there, and may not be made.
         UnavailableError: the cluster does not confirm it; it may be written or not.
     """
-    ensure(client_config, ALIASES_TOPIC, 1, _CONFIG, "aliases")
+    ensure_aliases(client_config)
     heard: list[KafkaError | None] = []
     producer = Producer({**client_config, "enable.idempotence": True, "message.timeout.ms": int(_TIMEOUT * 1000)})
     try:
@@ -97,6 +96,11 @@ def write_alias(client_config: ClientConfig, alias: Alias) -> None:
     if heard != [None]:
         why = heard[0].str() if heard and heard[0] is not None else "it is not confirmed"
         raise UnavailableError(f"Kafka {cluster_name(client_config)}", f"writing the alias {alias.name}: {why}")
+
+
+def ensure_aliases(client_config: ClientConfig) -> None:
+    """Create the control topic if there is none. Raises as `redrive.pump.own_topics.ensure`."""
+    ensure(client_config, ALIASES_TOPIC, 1, _CONFIG, "aliases")
 
 
 def alias_of(message: Message) -> Alias:

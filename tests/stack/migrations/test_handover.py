@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 
 from deployments.local.stack import Stack
 from redrive import EventConsumer
-from redrive.aliases.switching import alias_back, alias_forth, switch
+from redrive.aliases.switching import Switched, alias_back, alias_forth, switch
+from redrive.errors import StoppedError
 from redrive.received import ReceivedEvent
-from tests.stack.migrations.live import Publishing, following, migration
+from tests.stack.migrations.live import Publishing, by_key, following, migration
 from tests.stack.moving_house import MovingHouse
 from tests.stack.platform import wait_until
 
@@ -46,7 +49,23 @@ def house(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Movi
     return MovingHouse(stack, tmp_path, monkeypatch)
 
 
-def test_a_group_handles_each_event_once_and_in_order_across_the_switch_and_back_while_members_come_and_go(
+def go_over(house: MovingHouse) -> Switched:
+    return switch(house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5)
+
+
+def give_up_half_way(house: MovingHouse) -> None:
+    """End a switch while all producers store what they publish, as a kill would."""
+    until = time.monotonic() + 2
+
+    def check() -> None:
+        if time.monotonic() > until:
+            raise StoppedError("killed")
+
+    with pytest.raises(StoppedError):
+        switch(house.config, alias_forth(house.config, migration(house)), operation="killed", check=check)
+
+
+def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_is_everywhere_once_and_in_order(
     house: MovingHouse,
 ) -> None:
     seen: list[tuple[str, str, int]] = []
@@ -54,22 +73,25 @@ def test_a_group_handles_each_event_once_and_in_order_across_the_switch_and_back
     with Publishing(house) as publishing:
         with following(house, migration(house)):
             publishing.wait_until(200)
-            moved = threading.Thread(
-                target=lambda: switch(
-                    house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5
-                )
-            )
-            moved.start()
-            members.append(Member(house, seen))
-            members.pop(0).leave()
-            moved.join()
+            give_up_half_way(house)
+            with ThreadPoolExecutor(1) as pool:
+                moved = pool.submit(go_over, house)
+                members.append(Member(house, seen))
+                members.pop(0).leave()
+                assert moved.result().no_places == ""
+            old = len(house.read(house.orders))
             publishing.wait_until(200)
             wait_until(lambda: sum(topic == house.target for topic, _, _ in list(seen)) > 200)
+            assert len(house.read(house.orders)) == old, "somebody still publishes to the old topic"
         alias = alias_back(house.config, house.orders, house.target)
         assert alias is not None
         with following(house, migration(house, "down")):
             switch(house.config, alias, operation="back", settle=0.5)
+            new = len(house.read(house.target))
             publishing.wait_until(200)
+            assert len(house.read(house.target)) == new, "somebody still publishes to the new topic"
+    with following(house, migration(house)):
+        pass
 
     every = sum(len(numbers) for numbers in publishing.published.values())
     try:
@@ -82,6 +104,9 @@ def test_a_group_handles_each_event_once_and_in_order_across_the_switch_and_back
     for _, key, number in seen:
         handled[key].append(number)
     assert handled == publishing.published
+    assert publishing.paths() == {"main", "standby"}
+    assert by_key(house.read(house.target), house.registry.reader(house.target).decode) == publishing.published
+    assert by_key(house.read(house.orders), house.registry.reader(house.orders).decode, "id") == publishing.published
     topics = [topic for topic, _, _ in seen]
     assert topics[0] == topics[-1] == house.orders
     assert house.target in topics
