@@ -10,6 +10,10 @@ registry is down, a handler that raises `UnavailableError`. Its partition waits;
 becomes a dead letter on ``dlq.<group>``: bytes that can't be decoded, a handler that raises `InvalidEventError`, or any
 other exception again and again.
 
+A group whose consumers name successors goes over to another topic with its producers, in order and each event once,
+as far as above; see `redrive.handover`. What others than the SDK's producers publish to the old topic while a member
+has not heard of the switch yet may be handled twice.
+
 What is not guaranteed
 ----------------------
 An event can be handed over again after a crash, a rebalance, or when a producer repeated it. The window of event ids

@@ -11,11 +11,11 @@ the two partitions, join, leave or die in between: all that they have to know of
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from redrive.aliases.alias import Alias, alias_of, read_aliases
 from redrive.errors import UnknownTopicError
@@ -25,8 +25,10 @@ from redrive.pump.readback import ClientConfig, partition_count, reader
 Place = tuple[str, int]
 """A topic and a partition."""
 
+Committed = Callable[[set[Place]], Mapping[Place, int]]
+"""Says what the group has committed of some partitions, below 0: nothing; those that it can't tell now are left out."""
+
 _LOOK_AGAIN = 5.0
-_TIMEOUT = 5.0
 _NEVER = 2**63 - 1
 
 
@@ -190,17 +192,17 @@ class HandOver:
         self._ended |= found.keys()
         return found
 
-    def beginning(self, consumer: Consumer, owned: set[Place]) -> dict[Place, int]:
-        """Return the own partitions that may be begun now, and where."""
+    def beginning(self, owned: set[Place], committed_at: Committed) -> dict[Place, int]:
+        """Return the own partitions that may be begun now, and where.
+
+        Args:
+            owned: the own ones.
+            committed_at: asks what the group has committed; only asked if some wait.
+        """
         waiting = {place: self._beginnings[place] for place in owned & self._waiting}
         if not waiting:
             return {}
-        asked = {*waiting, *(each.left for each in waiting.values())}
-        try:
-            answers = consumer.committed([TopicPartition(*place) for place in asked], timeout=_TIMEOUT)
-        except KafkaException:
-            return {}  # it is asked again
-        committed = {(each.topic, each.partition): each.offset for each in answers if each.error is None}
+        committed = committed_at({*waiting, *(each.left for each in waiting.values())})
         found: dict[Place, int] = {}
         for place, each in waiting.items():
             here, before = committed.get(place), committed.get(each.left)

@@ -30,6 +30,7 @@ _CONFIG = {
     "partition.assignment.strategy": "cooperative-sticky",
 }
 _HAND_OVER_EVERY = 0.3  # seconds between two looks whether a partition that waits for another may be begun
+_COMMITTED_WITHIN = 2.0
 _REFUSALS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -290,10 +291,19 @@ class Intake:
                 self._subscribe()
         self._done.update(self._hand_over.ended())
         if time.monotonic() >= self._begin_due:
-            self._begin_due = time.monotonic() + _HAND_OVER_EVERY
-            for place, begin in self._hand_over.beginning(self._consumer, self._owned).items():
+            began = time.monotonic()
+            for place, begin in self._hand_over.beginning(self._owned, self._committed).items():
                 self._begin(place, begin)
+            # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
+            self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
         return True
+
+    def _committed(self, places: set[Place]) -> dict[Place, int]:
+        try:
+            answers = self._consumer.committed([TopicPartition(*place) for place in places], timeout=_COMMITTED_WITHIN)
+        except KafkaException:
+            return {}  # it is asked again
+        return {(each.topic, each.partition): each.offset for each in answers if each.error is None}
 
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""

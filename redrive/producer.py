@@ -9,6 +9,10 @@ is never lost, by the death of a broker, this process, a replay or a machine at 
 Consumers that read committed see each acknowledged event once, and the events of one key in the order in which this
 producer accepted them. Between producers: an event accepted after another one's acknowledgement comes after it.
 
+Once a topic's producers have been switched (`redrive.aliases`), its name stands for another topic: events go there, as
+the migration makes them, under the same guarantees, and in order also across the switch. The value to give stays that
+of the name's own schema.
+
 What is not guaranteed
 ----------------------
 - An event that is *not* acknowledged (a `PublishError`, a killed process) may be there or not; at most once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from redrive.aliases.alias import Alias, read_alias
@@ -13,6 +14,9 @@ from redrive.events import Event
 from redrive.migrations.migrator import Migrator, Recipe
 from redrive.pump.model import Rejected, Skipped
 from redrive.pump.readback import ClientConfig
+
+_KNOWN_FOR = 60.0
+"""Seconds; after that a name that has gone back and over again may do so by other rules."""
 
 
 class Moved:
@@ -75,20 +79,22 @@ class Destinations:
     ) -> None:
         self._client, self._cluster = client_config, cluster
         self._ask, self._known = ask, known
-        self._found: dict[tuple[str, str], Moved] = {}
+        self._found: dict[tuple[str, str], tuple[Moved, float]] = {}
         self._finding = threading.Lock()
 
     def find(self, name: str, topic: str) -> Moved:
-        """See `redrive.dispatch.destination.Destinations.find`. Each is read once."""
+        """See `redrive.dispatch.destination.Destinations.find`. Each is read once for all lanes of a name."""
         with self._finding:
-            if (name, topic) not in self._found:
+            moved, read_at = self._found.get((name, topic), (None, 0.0))
+            if moved is None or time.monotonic() - read_at > _KNOWN_FOR:
                 alias = read_alias(self._client, name)
                 if alias is None or alias.target != topic:
                     raise UnavailableError(
                         f"alias {name}", f"events are to go to {topic}, and the control topic does not say how"
                     )
-                self._found[name, topic] = Moved(alias, self._ask, self._known(name))
-            return self._found[name, topic]
+                moved = Moved(alias, self._ask, self._known(name))
+                self._found[name, topic] = (moved, time.monotonic())
+            return moved
 
     def current(self, name: str) -> Moved | None:
         """See `redrive.dispatch.destination.Destinations.current`."""

@@ -179,6 +179,7 @@ def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give 
         except (UnavailableError, FencedError):
             if time.monotonic() > until:
                 raise
+            _sleep(_AGAIN, check)
         if LaneLog(store, lane).state().is_main and not _is_over(store, lane, alias):
             # A replay that had begun before the alias was set has opened it to the topic that is being left.
             _divert(config, store, lane, f"switch-{operation}-{time.monotonic_ns()}", check)

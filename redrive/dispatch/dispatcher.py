@@ -177,9 +177,12 @@ class Dispatcher:
                     return
             self._open += 1
             self._open_bytes += receipt.weight
-            topic.sent = True
             if topic.moved:
-                receipt.destination = topic.lane_of(event).destination
+                lane = topic.lane_of(event)
+                topic.note_sending(lane)
+                receipt.destination = lane.destination
+            else:
+                topic.sent = True
             in_flight.send(receipt)
 
     def tick(self, wait: float) -> None:

@@ -85,18 +85,31 @@ class TopicLanes:
     Attributes:
         lanes: by number.
         confirmed: their number is what the table says, not only what the settings say.
-        sent: something of them was given to Kafka.
+        sent: something of them was given to Kafka for this topic.
+        sent_away: something was for another one that they were opened to.
         moved: events of some lane go to another topic.
     """
 
     lanes: list[LaneQueue]
     confirmed: bool
     sent: bool = False
+    sent_away: bool = False
     moved: bool = False
 
     def lane_of(self, event: Event) -> LaneQueue:
         """Return the lane of an event; one without a key has no order to keep, and its id spreads it."""
         return self.lanes[partition_of(event.id.encode() if event.key is None else event.key, len(self.lanes))]
+
+    def note_sending(self, lane: LaneQueue) -> None:
+        """Take note that something of a lane is given to Kafka."""
+        if lane.destination is None:
+            self.sent = True
+        else:
+            self.sent_away = True
+
+    def has_sent(self, lane: LaneQueue) -> bool:
+        """Tell whether anything was given to Kafka for the topic that a lane's events go to."""
+        return self.sent if lane.destination is None else self.sent_away
 
 
 class Lanes:
@@ -128,7 +141,7 @@ class Lanes:
 
     def send(self, receipt: Receipt, lane: LaneQueue) -> None:
         """Hand an event of a lane to Kafka's client."""
-        self.topics[lane.name.topic].sent = True
+        self.topics[lane.name.topic].note_sending(lane)
         receipt.destination = lane.destination
         self._in_flight.send(receipt)
 

@@ -204,7 +204,7 @@ class StandbyPath:
             if not lane.must_go_over:
                 return True
             name, before, now = lane.name.topic, lane.topic, lane.seen.target or lane.name.topic
-            sent = self._lanes.topics[name].sent
+            sent = self._lanes.topics[name].has_sent(lane)
         if self._destinations is None:
             return False
         try:

@@ -14,6 +14,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive import EventProducer
+from redrive.errors import SwitchedError
+from redrive.migrations.abandoning import abandon
 from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
@@ -198,6 +200,8 @@ def test_producers_are_switched_to_the_target_and_back_by_runs_of_their_own(hous
         assert word(state) == "proved", state.message
         assert f"producers of {house.orders} publish to {house.target}" in (state.message or "")
         producer.publish(house.orders, "k", {"id": 2, "note": "!c"}).result(30)
+        with pytest.raises(SwitchedError, match="--goal switch_back"):
+            abandon(house.config, house.orders, house.target)
         assert {order["number"]: order["urgent"] for order in house.moved()} == {0: False, 1: False, 2: True}
 
         state = run(house, goal="switch_back")
