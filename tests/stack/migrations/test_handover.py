@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deployments.local.stack import Stack
-from redrive import EventConsumer
 from redrive.aliases.switching import Switched, alias_back, alias_forth, switch
+from redrive.consumer import EventConsumer
 from redrive.errors import StoppedError
 from redrive.received import ReceivedEvent
 from tests.stack.migrations.live import Publishing, by_key, following, migration
