@@ -55,7 +55,7 @@ def alias_forth(config: Config, migration: Migration) -> Alias:
     """Return the alias that takes the producers of a migration's source to its target.
 
     Raises:
-        ConfigError: the name stands for a third topic, or the target's schema file can't be read.
+        ConfigError: the name stands for a third topic.
         UnavailableError: Kafka does not answer.
     """
     topic = config.topic(migration.target)
@@ -63,7 +63,7 @@ def alias_forth(config: Config, migration: Migration) -> Alias:
     before = read_alias(config.cluster(topic.cluster).client_config(), migration.source)
     if before is not None and before.current not in (migration.source, migration.target):
         raise ConfigError(
-            "target", f"producers of {migration.source} publish to {before.current} now; take them back first (revert)"
+            "target", f"producers of {migration.source} publish to {before.current} now; take them back first (goal switch_back)"
         )
     recipe = migration.recipe
     now = Alias(
