@@ -63,7 +63,8 @@ def alias_forth(config: Config, migration: Migration) -> Alias:
     before = read_alias(config.cluster(topic.cluster).client_config(), migration.source)
     if before is not None and before.current not in (migration.source, migration.target):
         raise ConfigError(
-            "target", f"producers of {migration.source} publish to {before.current} now; take them back first (goal switch_back)"
+            "target",
+            f"producers of {migration.source} publish to {before.current} now; take them back first (goal switch_back)",
         )
     recipe = migration.recipe
     now = Alias(
