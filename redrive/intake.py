@@ -131,7 +131,7 @@ class Intake:
         config: dict[str, Any] = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds}
         config |= {"on_commit": self._answered, "error_cb": self._hear}
         config["session.timeout.ms"] = min(45_000, milliseconds)
-        config["enable.partition.eof"] = bool(successors)
+        self._follows = config["enable.partition.eof"] = bool(successors)
         self._consumer = Consumer(config | dict(client_config), logger=log)
         self._subscribe()
 
@@ -262,7 +262,10 @@ class Intake:
         self._watch.close()
 
     def _subscribe(self) -> None:
-        self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._gone)
+        heard: dict[str, Any] = {"on_revoke": self._revoked, "on_lost": self._gone}
+        if self._follows:  # else librdkafka assigns by itself, by whichever assignor the settings name
+            heard["on_assign"] = self._assigned
+        self._consumer.subscribe(self._topics, **heard)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
