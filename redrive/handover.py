@@ -129,6 +129,7 @@ class HandOver:
         self._ends: dict[Place, int] = {}
         self._beginnings: dict[Place, _Beginning] = {}
         self._waiting: set[Place] = set()
+        self._from: dict[Place, int] = {}
         self._reached: dict[Place, int] = {}
         self._handed: dict[Place, int] = {}
         self._done: dict[Place, int] = {}
@@ -159,7 +160,7 @@ class HandOver:
 
         Called for each message of an own partition, in order.
         """
-        if place in self._waiting:
+        if place in self._waiting or offset < self._from.get(place, 0):
             return False
         if offset >= self._ends.get(place, _NEVER):
             self._reached[place] = offset
@@ -216,12 +217,13 @@ class HandOver:
                 found[place] = each.at
         return found
 
-    def begun(self, place: Place) -> None:
-        """Hear that a partition is being read from now on."""
+    def begun(self, place: Place, at: int) -> None:
+        """Hear that a partition is being read from a place on; whatever else may come of it belongs to what is before."""
         self._waiting.discard(place)
         self._forget(place)
+        self._from[place] = at
 
     def _forget(self, place: Place) -> None:
-        for known in (self._reached, self._handed, self._done):
+        for known in (self._reached, self._handed, self._done, self._from):
             known.pop(place, None)
         self._ended.discard(place)

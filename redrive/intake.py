@@ -315,7 +315,7 @@ class Intake:
             self._consumer.resume([TopicPartition(*place)])
         except KafkaException:
             return  # its assignment is not settled yet; it is tried again
-        self._hand_over.begun(place)
+        self._hand_over.begun(place, begin)
         if begin >= 0:
             self._done[place] = begin  # so that the whole group knows
 

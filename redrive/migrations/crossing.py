@@ -66,9 +66,8 @@ class Crossing:
         brought = self._back.in_source(partition, offset)
         if brought is not None:
             return brought
-        if partition in self._returned:
-            return self._returned[partition]
-        other = self._forth.first_other(partition, 0, forth)
+        # What has come there from here is no news; the rest, if it was not brought here yet, is.
+        other = self._forth.first_other(partition, self._returned.get(partition, 0), forth)
         return forth if other is None else other
 
     def _obstacle(self, partition: int, offset: int, forth: int, bound: int) -> str:

@@ -62,8 +62,9 @@ def test_an_old_partition_whose_last_offsets_hold_no_event_ends_at_its_end() -> 
 
 def test_who_loses_the_new_partition_and_gets_it_again_looks_anew_where_the_group_is() -> None:
     hand_over = over(alias())
-    hand_over.begun(NEW)
+    hand_over.begun(NEW, 7)
     assert not hand_over.must_wait(NEW)
+    assert [hand_over.takes(NEW, offset) for offset in (6, 7)] == [False, True]
     hand_over.lost(NEW)
     assert hand_over.beginning({NEW}, group_at({OLD: 10, NEW: 20})) == {NEW: 20}
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,6 +26,8 @@ pytestmark = pytest.mark.timeout(150)
 class Member:
     """One member of the group; notes what it handles."""
 
+    _places: ClassVar[list[str]] = []
+
     def __init__(self, house: MovingHouse, seen: list[tuple[str, str, int]]) -> None:
         successors = {house.orders: house.target}
         self._consumer = EventConsumer(house.group, house.config, [house.orders], successors=successors)
@@ -37,6 +39,7 @@ class Member:
         value: Any = event.value
         number = value["id"] if "id" in value else value["number"]
         self._seen.append((event.topic, (event.key or b"").decode(), number))
+        self._places.append(f"{number} at {event.topic}/{event.partition}@{event.offset} by {id(self):x}")
 
     def leave(self) -> None:
         self._consumer.stop()
@@ -86,7 +89,7 @@ def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_i
         alias = alias_back(house.config, house.orders, house.target)
         assert alias is not None
         with following(house, migration(house, "down")):
-            switch(house.config, alias, operation="back", settle=0.5)
+            assert switch(house.config, alias, operation="back", settle=0.5).no_places == ""
             new = len(house.read(house.target))
             publishing.wait_until(200)
             assert len(house.read(house.target)) == new, "somebody still publishes to the new topic"
@@ -99,7 +102,8 @@ def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_i
     finally:
         for member in members:
             member.leave()
-    assert [twice for twice, times in Counter(number for _, _, number in seen).items() if times > 1] == []
+    twice = {number for number, times in Counter(number for _, _, number in seen).items() if times > 1}
+    assert not twice, [place for place in Member._places if int(place.split()[0]) in sorted(twice)[:5]]
     handled: dict[str, list[int]] = defaultdict(list)
     for _, key, number in seen:
         handled[key].append(number)
