@@ -11,7 +11,7 @@ the two partitions, join, leave or die in between: all that they have to know of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -120,12 +120,16 @@ class _Beginning:
 class HandOver:
     """What one member of a group knows of partitions that end and others that begin. For one thread.
 
+    Args:
+        successors: topics that nothing is to be taken of before an alias says so.
+
     Attributes:
-        optional: topics that may be gone.
+        optional: topics that may be missing.
     """
 
-    def __init__(self) -> None:
-        self.optional: set[str] = set()
+    def __init__(self, successors: Iterable[str] = ()) -> None:
+        self._closed = set(successors)
+        self.optional: set[str] = set(self._closed)
         self._ends: dict[Place, int] = {}
         self._beginnings: dict[Place, _Beginning] = {}
         self._waiting: set[Place] = set()
@@ -138,6 +142,7 @@ class HandOver:
     def learn(self, alias: Alias) -> set[Place]:
         """Take note of an alias; return the partitions that have to wait."""
         self.optional = (self.optional - {alias.current}) | {alias.left}
+        self._closed.discard(alias.target)
         back = alias.current == alias.name
         for partition, (end, begin) in alias.places.items():
             left, now = (alias.left, partition), (alias.current, partition)
@@ -153,14 +158,14 @@ class HandOver:
 
     def must_wait(self, place: Place) -> bool:
         """Say whether a partition may not be begun yet."""
-        return place in self._waiting
+        return place in self._waiting or place[0] in self._closed
 
     def takes(self, place: Place, offset: int) -> bool:
         """Say whether a message that has come is to be handled; else it belongs to what comes behind a partition's end.
 
         Called for each message of an own partition, in order.
         """
-        if place in self._waiting or offset < self._from.get(place, 0):
+        if self.must_wait(place) or offset < self._from.get(place, 0):
             return False
         if offset >= self._ends.get(place, _NEVER):
             self._reached[place] = offset
@@ -218,7 +223,7 @@ class HandOver:
         return found
 
     def begun(self, place: Place, at: int) -> None:
-        """Hear that a partition is being read from a place on; whatever else may come of it belongs to what is before."""
+        """Hear that a partition is being read from a place on; what else may come of it belongs to what is before."""
         self._waiting.discard(place)
         self._forget(place)
         self._from[place] = at

@@ -113,9 +113,12 @@ class Intake:
         successors: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = cluster
-        self._topics = list(topics)
+        # Successors from the beginning on: if they came with the switch, so would a rebalance of the whole group.
+        after = (successors or {}).values()
+        self._topics = [*topics, *after]
         self._watch = AliasWatch(client_config, successors or {})
-        self._hand_over = HandOver()
+        self._hand_over = HandOver(after)
+        self._missing: set[str] = set()
         self._owned: set[Place] = set()
         self._begin_due = 0.0
         self._named = f"cluster {cluster} ({client_config.get('bootstrap.servers')})"
@@ -289,8 +292,8 @@ class Intake:
             for place in self._owned & waiting:
                 with suppress(KafkaException):
                     self._consumer.pause([TopicPartition(*place)])
-            if missing := [topic for topic in (alias.left, alias.current) if topic not in self._topics]:
-                self._topics += missing
+            if alias.target in self._missing:  # it has been made since; this has it looked for now
+                self._missing.discard(alias.target)
                 self._subscribe()
         self._done.update(self._hand_over.ended())
         if time.monotonic() >= self._begin_due:
@@ -354,7 +357,8 @@ class Intake:
 
     def _judge(self, message: Message, error: KafkaError) -> None:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-            if message.topic() in self._hand_over.optional:  # it was left, and has been deleted since
+            if message.topic() in self._hand_over.optional:  # it was left and deleted since, or is not made yet
+                self._missing.add(message.topic() or "")
                 return
             raise UnknownTopicError(message.topic() or "", self._named)
         if error.code() in _REFUSALS:

@@ -38,6 +38,13 @@ def test_who_comes_later_goes_on_where_the_group_is_even_if_the_old_topic_is_gon
     assert over(alias()).beginning({NEW}, group_at({NEW: 42})) == {NEW: 42}
 
 
+def test_nothing_is_taken_of_a_successor_before_an_alias_says_so() -> None:
+    hand_over = HandOver(["orders.v2"])
+    assert hand_over.must_wait(NEW)
+    assert not hand_over.takes(NEW, 0)
+    assert hand_over.takes(OLD, 0)
+
+
 def test_a_place_that_cannot_be_told_now_is_not_guessed() -> None:
     assert over(alias()).beginning({NEW}, lambda _: {}) == {}
 
