@@ -2,10 +2,11 @@
 
 Once producers have been switched (`redrive.aliases`), the alias says for each partition where the topic that they left
 ends for consumers, and where they go on in the other one: what is before the one place is before the other, and all the
-rest is behind it. Each member has both topics from the beginning on. Who has a partition of the old topic handles what is before its
-end, and commits that end. Who has the partition of the same number of the new one waits until the group has committed
-it, and begins at the other place. So each event is handled once, and those of a key in order, whichever members have
-the two partitions, join, leave or die in between: all that they have to know of each other is committed.
+rest is behind it. Each member has both topics from the beginning on. Who has a partition of the old topic handles what
+is before its end, and commits that end. Who has the partition of the same number of the new one waits until the group
+has committed it, and begins at the other place. So no event is handled in both topics, and those of a key are in order,
+whichever members have the two partitions, join, leave or die in between: all that they have to know of each other is
+committed.
 """
 
 from __future__ import annotations
