@@ -158,9 +158,10 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     target: Annotated[str, typer.Argument(help="The topic that they go to; the settings have it, with its schema.")],
     mode: Annotated[Literal["plan", "run"], typer.Option(help="Only try the rules on events, or do it.")] = "plan",
     goal: Annotated[
-        Literal["copy", "cut_over", "feed_back", "revert"],
+        Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back"],
         typer.Option(
-            help="Fill the target; move consumer groups there, too; feed the source from it; move groups back."
+            help="Fill the target; move consumer groups there, too, or the SDK's producers; feed the source from it; "
+            "move groups back; take producers back."
         ),
     ] = "copy",
     rules: Annotated[

@@ -11,8 +11,16 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from redrive.aliases.switching import Switched
 from redrive.config import Config
-from redrive.errors import ConfigError, HeldError, OtherMigrationError, StalePlanError, UnavailableError
+from redrive.errors import (
+    ConfigError,
+    HeldError,
+    OtherMigrationError,
+    StalePlanError,
+    StoppedError,
+    UnavailableError,
+)
 from redrive.migrations.census import Count
 from redrive.migrations.ends import Ends
 from redrive.migrations.moving import GroupMove
@@ -44,6 +52,10 @@ from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
 from tasks.protection import Protect, protections
+from tasks.switching import look_at_alias, switch_producers
+
+SWITCHES = {"switch_producers", "switch_back"}
+"""Goals that take producers from one of the topics to the other."""
 
 
 class Backfill(BaseModel):
@@ -60,12 +72,15 @@ class Backfill(BaseModel):
         ),
     ] = "plan"
     goal: Annotated[
-        Literal["copy", "cut_over", "feed_back", "revert"],
+        Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back"],
         Field(
             title="Goal",
             description="copy: fill the target, and follow what comes. cut_over: that, and then move consumer groups "
-            "to exactly their places there. feed_back: bring what others publish to the target to the source, by the "
-            "rules' `down`. revert: move consumer groups back. Each may be run again at any time, and goes on.",
+            "to exactly their places there. switch_producers: copy, and then have the SDK's producers that publish to "
+            "the source publish to the target, and its consumers that are ready for that follow them. feed_back: bring "
+            "what others publish to the target to the source, by the rules' `down`. revert: move consumer groups back. "
+            "switch_back: feed_back, and then take producers and consumers back. Each may be run again at any time, "
+            "and goes on.",
         ),
     ] = "copy"
     source: Annotated[str, Field(title="Source", min_length=1, description="The topic whose events are copied.")]
@@ -157,8 +172,8 @@ class Backfill(BaseModel):
 
     @model_validator(mode="after")
     def _all_compared(self) -> Self:
-        if self.goal == "cut_over" and self.verify == "new":
-            raise ValueError("verify: before consumer groups move, everything is compared; say full or sample")
+        if self.goal in {"cut_over", "switch_producers"} and self.verify == "new":
+            raise ValueError("verify: before anybody moves, everything is compared; say full or sample")
         return self
 
 
@@ -186,12 +201,14 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
         Workers(config.jobs.worker_processes()) as workers,
     ):
         try:
-            if backfill.goal == "feed_back":
+            if backfill.goal in {"feed_back", "switch_back"}:
                 work = Backfilling(config, run, (backfill.target, backfill.source), "down", workers)
             else:
                 work = Backfilling(config, run, (backfill.source, backfill.target), "up", workers)
             if backfill.mode == "run":
-                run.claim([(cluster, work.target)], all_or_none=True)
+                # A replay of the source must not open its lanes to it while producers are to leave it.
+                topics = [work.target, work.source] if backfill.goal in SWITCHES else [work.target]
+                run.claim([(cluster, topic) for topic in topics], all_or_none=True)
             if backfill.goal == "revert":
                 return take_back(work, backfill)
             plan = decide(work, backfill)
@@ -215,6 +232,8 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
     work.groups = []
     if backfill.goal == "cut_over":
         look_at_groups(work, work.source, backfill.groups)
+    if backfill.goal in SWITCHES:
+        look_at_alias(work)
     trial = try_migration(work, backfill.sample or None)
     return Plan(
         goal=backfill.goal,
@@ -229,13 +248,14 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
 
 
 def needs_approval(config: Config, plan: Plan) -> bool:
-    """Say whether a person has to approve a plan: moving groups always, unless nobody ever has to."""
+    """Say whether a person has to approve a plan: moving anybody always, unless nobody ever has to."""
     settings = config.backfills
-    return settings.needs_approval(plan.left) or (plan.goal == "cut_over" and settings.approval != "none")
+    moves = plan.goal == "cut_over" or plan.goal in SWITCHES
+    return settings.needs_approval(plan.left) or (moves and settings.approval != "none")
 
 
 def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) -> State[Any]:
-    """Copy, compare, move the groups, report."""
+    """Copy, compare, move groups or producers, report."""
     run = work.run
     make_ready(work, backfill.rules)
     plan = replace(plan, migration=work.migration)  # its schema has an id now
@@ -252,6 +272,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     compared_after = 0.0
     checked: list[Checked] = []
     moved: list[GroupMove] = []
+    switched: Switched | None = None
     schemas = Count()
     unverified = ""
     try:
@@ -262,7 +283,16 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
             look_at_groups(work, work.source, [group.name for group in plan.groups])
             if plan.groups and not any(each.findings for each in checked):
                 moved = move(work, work.source, work.target)
-    except (UnavailableError, ConfigError) as error:
+        good = all(end.how == "done" for end in copied) and not any(each.findings for each in checked)
+        if backfill.goal in SWITCHES and good:
+            switched = switch_producers(
+                work,
+                backfill.rules,
+                patience=backfill.patience,
+                most_parked=backfill.most_parked,
+                on_cancel=lambda: cancelled(run, board),
+            )
+    except (UnavailableError, ConfigError, StoppedError) as error:
         unverified = str(error)
     ending = Ending(
         plan=plan,
@@ -272,6 +302,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         how=backfill.verify,
         schemas=schemas,
         moved=moved,
+        switched=switched,
         unverified=unverified,
         seconds=copied_at - began,
         compare_seconds=compared_after,

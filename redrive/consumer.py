@@ -10,6 +10,10 @@ registry is down, a handler that raises `UnavailableError`. Its partition waits;
 becomes a dead letter on ``dlq.<group>``: bytes that can't be decoded, a handler that raises `InvalidEventError`, or any
 other exception again and again.
 
+A group whose consumers name successors goes over to another topic with its producers, in order and each event once,
+as far as above; see `redrive.handover`. What others than the SDK's producers publish to the old topic while a member
+has not heard of the switch yet may be handled twice.
+
 What is not guaranteed
 ----------------------
 An event can be handed over again after a crash, a rebalance, or when a producer repeated it. The window of event ids
@@ -35,6 +39,7 @@ from redrive.config import Config
 from redrive.deadletters.box import DeadLetterBox
 from redrive.deadletters.letter import letter_of_bytes
 from redrive.errors import (
+    ConfigError,
     IncompatibleSchemaError,
     InvalidEventError,
     UnavailableError,
@@ -89,13 +94,17 @@ class EventConsumer:
         schemas: topic → schema (JSON) that its events are resolved to, or ``latest`` for the latest version in the
             registry; other topics' events have the fields that they were written with.
         settings: limits.
+        successors: topic → the topic that its events go to once its producers have been switched, if the handler is
+            ready for that one's schema, too: then the group goes over by itself, each event once and in order, and
+            back again. Events name the topic that they come from. Without it, a group stays with its topics.
 
     Attributes:
         counts: how many events were ``handled``, dropped as ``duplicates``, ``dead_lettered``, and how often one was
             ``retried``.
 
     Raises:
-        ConfigError: a topic, or this group's dead-letter topic, is not in the settings.
+        ConfigError: a topic, a successor, or this group's dead-letter topic is not in the settings, or a successor is
+            not on its topic's cluster.
         SchemaError: a schema of ``schemas`` does not exist or can't be used.
         UnavailableError: the registry can't be reached to fetch them.
     """
@@ -108,6 +117,7 @@ class EventConsumer:
         *,
         schemas: Mapping[str, str] | None = None,
         settings: ConsumerSettings | None = None,
+        successors: Mapping[str, str] | None = None,
     ) -> None:
         self.group = group
         self.counts = {"handled": 0, "duplicates": 0, "dead_lettered": 0, "retried": 0}
@@ -122,6 +132,7 @@ class EventConsumer:
         for topic in topics:
             for cluster in config.topic(topic).clusters:
                 by_cluster.setdefault(cluster, []).append(topic)
+        after = _successors(config, by_cluster, successors or {})
         self._registry = SchemaRegistry(config.registry_client_config())
         self._readers: dict[str, Reader] = {
             topic: self._registry.reader(topic) if schema == "latest" else self._registry.reader(schema=schema)
@@ -140,6 +151,7 @@ class EventConsumer:
                 names,
                 max_poll_interval=self._settings.max_poll_interval,
                 before_commit=self._box.settle,
+                successors=after.get(cluster),
             )
             for cluster, names in by_cluster.items()
         ]
@@ -361,6 +373,23 @@ class EventConsumer:
     def _commit(self, *, wait: bool = True) -> None:
         for intake in self._intakes:
             intake.commit(wait=wait)
+
+
+def _successors(
+    config: Config, topics: Mapping[str, list[str]], successors: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return cluster → topic → its successor."""
+    found: dict[str, dict[str, str]] = {}
+    for topic, successor in successors.items():
+        clusters = config.topic(topic).clusters
+        if topic not in topics.get(clusters[0], ()):
+            raise ConfigError("successors", f"{topic} is not among the topics that are read")
+        if config.topic(successor).clusters != clusters:
+            where = ", ".join(clusters)
+            raise ConfigError("successors", f"{successor} is not on the cluster of {topic}, which is {where}")
+        for cluster in clusters:
+            found.setdefault(cluster, {})[topic] = successor
+    return found
 
 
 def _schema_id(data: bytes | None) -> int | None:

@@ -491,6 +491,22 @@ class FedBackError(RedriveError):
         )
 
 
+class SwitchedError(RedriveError):
+    """A backfill can't be abandoned: producers publish to its target.
+
+    Attributes:
+        source: the topic whose name they publish by.
+        target: the topic that gets it.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        super().__init__(
+            f"what is published by the name {source} goes to {target}: take producers back first (`redrive run "
+            f"schema-backfill {source} {target} --goal switch_back`), or events would be lost"
+        )
+
+
 class TopicCutError(RedriveError):
     """A partition ends before the place where reading is to go on.
 

@@ -16,12 +16,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from redrive.errors import RefusedByClusterError, UnknownTopicError
+from redrive.errors import RefusedByClusterError, UnavailableError, UnknownTopicError
+from redrive.handover import AliasWatch, HandOver, Place
 
 log = logging.getLogger(__name__)
-
-Place = tuple[str, int]
-"""A topic and a partition."""
 
 _CONFIG = {
     "enable.auto.commit": False,
@@ -31,6 +29,8 @@ _CONFIG = {
     "isolation.level": "read_committed",
     "partition.assignment.strategy": "cooperative-sticky",
 }
+_HAND_OVER_EVERY = 0.3  # seconds between two looks whether a partition that waits for another may be begun
+_COMMITTED_WITHIN = 2.0
 _REFUSALS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -97,6 +97,8 @@ class Intake:
         max_poll_interval: seconds after which the group takes a consumer that does not fetch for dead.
         before_commit: called before offsets are committed, also when partitions are taken away; if it raises, they
             are not.
+        successors: topic → the one that is read after it once its producers have been switched to that; see
+            `redrive.handover`.
     """
 
     def __init__(
@@ -108,8 +110,17 @@ class Intake:
         *,
         max_poll_interval: float,
         before_commit: Callable[[], None],
+        successors: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = cluster
+        # Successors from the beginning on: if they came with the switch, so would a rebalance of the whole group.
+        after = (successors or {}).values()
+        self._topics = [*topics, *after]
+        self._watch = AliasWatch(client_config, successors or {})
+        self._hand_over = HandOver(after)
+        self._missing: set[str] = set()
+        self._owned: set[Place] = set()
+        self._begin_due = 0.0
         self._named = f"cluster {cluster} ({client_config.get('bootstrap.servers')})"
         self._before_commit = before_commit
         self._losses: dict[Place, int] = {}
@@ -123,8 +134,9 @@ class Intake:
         config: dict[str, Any] = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds}
         config |= {"on_commit": self._answered, "error_cb": self._hear}
         config["session.timeout.ms"] = min(45_000, milliseconds)
+        self._follows = config["enable.partition.eof"] = bool(successors)
         self._consumer = Consumer(config | dict(client_config), logger=log)
-        self._consumer.subscribe(list(topics), on_revoke=self._revoked, on_lost=self._gone)
+        self._subscribe()
 
     def fetch(self, limit: int, wait: float) -> list[Taken]:
         """Take messages, in the order of each partition: as soon as there are any; none after ``wait`` seconds.
@@ -134,6 +146,9 @@ class Intake:
             UnknownTopicError: a topic does not exist.
         """
         self._let_go()
+        if not self._go_over():
+            time.sleep(wait)
+            return []
         first = self._consumer.poll(wait)
         if first is None:
             if self._shut_out:
@@ -177,6 +192,7 @@ class Intake:
     def done(self, taken: Taken) -> None:
         """Take note that a message, and all before it in its partition, need not be read again."""
         self._done[taken.place] = taken.offset + 1
+        self._hand_over.done(taken.place, taken.offset)
         held = self._held.get(taken.place)
         if held is not None and held.offset <= taken.offset:
             del self._held[taken.place]
@@ -246,11 +262,79 @@ class Intake:
     def close(self) -> None:
         """Commit what is done and leave the group."""
         self._consumer.close()
+        self._watch.close()
+
+    def _subscribe(self) -> None:
+        heard: dict[str, Any] = {"on_revoke": self._revoked, "on_lost": self._gone}
+        if self._follows:  # else librdkafka assigns by itself, by whichever assignor the settings name
+            heard["on_assign"] = self._assigned
+        self._consumer.subscribe(self._topics, **heard)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        self._owned |= {(partition.topic, partition.partition) for partition in partitions}
+        waiting = [each for each in partitions if self._hand_over.must_wait((each.topic, each.partition))]
+        if waiting:
+            consumer.pause(waiting)
+
+    def _go_over(self) -> bool:
+        """Do what is due to go over to other topics; False: it is not known yet which topics there are to be read."""
+        try:
+            news = self._watch.news()
+        except UnavailableError as error:
+            log.warning("%s: what its topics stand for is not known: %s", self._named, error)
+            return self._watch.is_ready
+        if not self._watch.is_ready:
+            return False
+        for alias in news:
+            waiting = self._hand_over.learn(alias)
+            log.info("%s: the group goes over from %s to %s", self._named, alias.left, alias.current)
+            for place in self._owned & waiting:
+                with suppress(KafkaException):
+                    self._consumer.pause([TopicPartition(*place)])
+            if alias.target in self._missing:  # it has been made since; this has it looked for now
+                self._missing.discard(alias.target)
+                self._subscribe()
+        self._done.update(self._hand_over.ended())
+        if time.monotonic() >= self._begin_due:
+            began = time.monotonic()
+            for place, begin in self._hand_over.beginning(self._owned, self._committed).items():
+                self._begin(place, begin)
+            # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
+            self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
+        return True
+
+    def _committed(self, places: set[Place]) -> dict[Place, int]:
+        try:
+            answers = self._consumer.committed([TopicPartition(*place) for place in places], timeout=_COMMITTED_WITHIN)
+        except KafkaException:
+            return {}  # it is asked again
+        return {(each.topic, each.partition): each.offset for each in answers if each.error is None}
+
+    def _begin(self, place: Place, begin: int) -> None:
+        """Begin to read a partition that has waited for another."""
+        try:
+            self._consumer.seek(TopicPartition(*place, begin))
+            self._consumer.resume([TopicPartition(*place)])
+        except KafkaException:
+            return  # its assignment is not settled yet; it is tried again
+        self._hand_over.begun(place, begin)
+        if begin >= 0:
+            self._done[place] = begin  # so that the whole group knows
+
+    def _at_end(self, message: Message) -> None:
+        place = (message.topic() or "", message.partition() or 0)
+        held = self._held.get(place)
+        if held is None or not held.expected:
+            self._hand_over.at_end(place, message.offset() or 0)
 
     def _taken(self, message: Message) -> Taken | None:
         error = message.error()
         if error is not None:
-            self._judge(message, error)
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._at_end(message)
+            else:
+                self._judge(message, error)
             return None
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         held = self._held.get(place)
@@ -260,6 +344,8 @@ class Intake:
             if held.paused or offset < held.offset:
                 return None
             held.expected = False
+        if not self._hand_over.takes(place, offset):
+            return None
         return Taken(self, message, place, offset, self._losses.get(place, 0))
 
     def _hear(self, error: KafkaError) -> None:
@@ -271,6 +357,9 @@ class Intake:
 
     def _judge(self, message: Message, error: KafkaError) -> None:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            if message.topic() in self._hand_over.optional:  # it was left and deleted since, or is not made yet
+                self._missing.add(message.topic() or "")
+                return
             raise UnknownTopicError(message.topic() or "", self._named)
         if error.code() in _REFUSALS:
             raise RefusedByClusterError(self._named, f"reading {message.topic() or 'its topics'}", error.str())
@@ -300,6 +389,7 @@ class Intake:
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
+            self._owned.discard((partition.topic, partition.partition))
             held = self._lose((partition.topic, partition.partition))
             if held is not None and held.paused:
                 with suppress(KafkaException):  # or it would still be paused when it comes back
@@ -307,6 +397,7 @@ class Intake:
 
     def _lose(self, place: Place) -> _Held | None:
         self._losses[place] = self._losses.get(place, 0) + 1
+        self._hand_over.lost(place)
         self._done.pop(place, None)
         return self._held.pop(place, None)
 

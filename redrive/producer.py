@@ -9,6 +9,10 @@ is never lost, by the death of a broker, this process, a replay or a machine at 
 Consumers that read committed see each acknowledged event once, and the events of one key in the order in which this
 producer accepted them. Between producers: an event accepted after another one's acknowledgement comes after it.
 
+Once a topic's producers have been switched (`redrive.aliases`), its name stands for another topic: events go there, as
+the migration makes them, under the same guarantees, and in order also across the switch. The value to give stays that
+of the name's own schema.
+
 What is not guaranteed
 ----------------------
 - An event that is *not* acknowledged (a `PublishError`, a killed process) may be there or not; at most once.
@@ -34,6 +38,7 @@ from types import TracebackType
 from typing import Any
 
 from redrive import envelope, telemetry
+from redrive.aliases import Destinations
 from redrive.avro.schema import AvroSchema
 from redrive.coding import Writer
 from redrive.config import Config
@@ -290,6 +295,7 @@ class EventProducer:
                     for each in self._config.topics_of(given.cluster)
                 ]
                 client = self._config.cluster(given.cluster).client_config()
+                destinations = Destinations(client, given.cluster, self._registry.schema, self._schemas_of)
                 watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
                 self._watches.append(watch)
                 rights = self._rights[given.cluster] = WriteRights(client, watch.submit)
@@ -307,6 +313,7 @@ class EventProducer:
                     changed=self._changed,
                     settings=self._settings,
                     on_refused=self._refused,
+                    destinations=destinations,
                 )
                 thread = threading.Thread(
                     target=self._work, args=(dispatcher,), name=f"{self.name}-{given.cluster}", daemon=True
@@ -316,6 +323,11 @@ class EventProducer:
         self._rights_of_topic[topic] = self._rights[given.cluster]
         self._of_topic[topic] = dispatcher
         return dispatcher
+
+    def _schemas_of(self, topic: str) -> dict[int, AvroSchema]:
+        """Return the schema that events of a topic are encoded with here, by its id."""
+        writer = self._writers.get(topic)
+        return {} if writer is None else {writer.schema_id: writer.schema}
 
     def _work(self, dispatcher: Dispatcher) -> None:
         while not self._closing.is_set():
@@ -349,6 +361,7 @@ class EventProducer:
             receipt.fail(f"{receipt.refusal}; nor can it become a dead letter: {closed}")
             return
         event = receipt.event
+        receipt.destination = None
         receipt.event = letter_of_event(
             self._dead_letters, event, reason="refused", detail=receipt.refusal, producer=self.name
         )

@@ -6,12 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from confluent_kafka import KafkaError, Message
 
 from redrive.errors import PublishError
 from redrive.events import Event
+
+if TYPE_CHECKING:
+    from redrive.dispatch.destination import Destination
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,8 @@ class Receipt:
     """When it went to Kafka, if it had to wait before: Kafka's time to confirm it begins only then."""
     weight = 0
     """Bytes of its key and value, while it counts as unacknowledged."""
+    destination: Destination | None = None
+    """The topic that it goes to in Kafka, if that is not the one that it names."""
     is_plain = False
     """An event of its own, acknowledged by the main path: nothing is left to do but count, and call back."""
     callbacks: list[Callable[[Receipt], None]] | None = None

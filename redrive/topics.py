@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from redrive.aliases.alias import ensure_aliases
 from redrive.clusters import ClusterAdmin, TopicState
 from redrive.config import Config, Topic
 from redrive.errors import ConfigError, RedriveError, SchemaError, UnavailableError
 from redrive.partitions.probe import PARTITIONS as PROBE_PARTITIONS
 from redrive.partitions.probe import PROBE_TOPIC, ensure_probe
 from redrive.pump.cursors import CURSORS_TOPIC, PARTITIONS, ensure_topic
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
 from redrive.standby.store import DynamoStore
 from redrive.subjects import Subjects, subject_of
@@ -54,8 +55,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
     """Create what is missing, set what differs, register schemas; give each difference and its outcome.
 
     Besides the topics of the settings that is: the standby store's table, and on each cluster the topic that jobs
-    keep their checkpoints in, the one that they park refused events in, and the one by which they measure how long
-    producers wait. One change that fails stops no other.
+    keep their checkpoints in, the one that they park refused events in, the one with aliases, and the one by which they
+    measure how long producers wait. One change that fails stops no other.
 
     Args:
         config: the settings to follow.
@@ -79,6 +80,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
         if PROBE_TOPIC not in present:
             detail = f"{PROBE_PARTITIONS} partitions, to measure produce latency while partitions move"
             changes.append(Change("topic", PROBE_TOPIC, cluster, "create", detail))
+        if ALIASES_TOPIC not in present:
+            changes.append(Change("topic", ALIASES_TOPIC, cluster, "create", "for names of topics that are switched"))
         for topic in config.topics_of(cluster):
             changes += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
             if cluster == topic.clusters[0]:  # the registry is one for all
@@ -179,6 +182,8 @@ def _do_topic(change: Change, config: Config, admin: ClusterAdmin) -> None:
         ensure_parking(config.cluster(change.cluster).client_config())
     elif change.name == PROBE_TOPIC:
         ensure_probe(config.cluster(change.cluster).client_config())
+    elif change.name == ALIASES_TOPIC:
+        ensure_aliases(config.cluster(change.cluster).client_config())
     else:
         topic = config.topic(change.name)
         if change.action == "create":

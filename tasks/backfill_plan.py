@@ -49,7 +49,7 @@ def headline(plan: Plan) -> str:
     """Say the plan in one line."""
     trial = plan.trial
     source, target = plan.migration.source, plan.migration.target
-    if plan.goal == "feed_back":
+    if plan.goal in {"feed_back", "switch_back"}:
         line = f"{count(plan.left, 'event')} of {source} to look through, for what others have published, to {target}"
     else:
         line = f"{count(plan.left, 'event')} to copy from {source} to {target}"
@@ -57,6 +57,10 @@ def headline(plan: Plan) -> str:
         line += f"; {number(sum(trial.rejected.values()))} of {number(trial.events)} tried can't be migrated"
     if plan.goal == "cut_over":
         line += f"; {count(len(plan.groups), 'consumer group')} to move"
+    if plan.goal == "switch_producers":
+        line += f"; then producers of {source} publish to {target}"
+    if plan.goal == "switch_back":
+        line += f"; then producers that were switched to {source} publish to {target} again"
     return line
 
 
@@ -137,7 +141,7 @@ def _trial(plan: Plan) -> list[str]:
 
 def _way_back(plan: Plan) -> list[str]:
     back = plan.back
-    if plan.goal == "feed_back":
+    if plan.goal in {"feed_back", "switch_back"}:
         return []
     if back is None:
         return [_NO_WAY_BACK]

@@ -10,6 +10,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from redrive.aliases.switching import Switched
 from redrive.migrations.census import Count
 from redrive.migrations.groups import Group
 from redrive.migrations.moving import GroupMove
@@ -41,6 +42,7 @@ class Ending(Judged[End]):
         how: what was compared.
         schemas: the target's events, by the schema that they are written with.
         moved: what became of the consumer groups.
+        switched: what became of the producers, if they were to be switched and were.
         unverified: why there was no comparison, if there was none.
         seconds: how long copying took.
         compare_seconds: how long comparing took.
@@ -62,6 +64,7 @@ class Ending(Judged[End]):
     started_pace: str
     changes: Sequence[Change]
     speeds: Sequence[tuple[float, float]] = ()
+    switched: Switched | None = None
     counts: dict[str, int] = field(init=False)
     reasons: Counter[str] = field(init=False)
 
@@ -144,6 +147,8 @@ class Ending(Judged[End]):
         line += "".join(f", {number(counts[name])} {word}" for name, word in _OTHERS if counts[name])
         if self.moved:
             line += f"; {count(len(self.moved), 'consumer group')} moved"
+        if self.switched:
+            line += f"; producers of {self.switched.alias.name} publish to {self.switched.alias.current}"
         return f"{line}; {duration(self.seconds)}"
 
     def evidence(self) -> dict[str, Any]:
@@ -164,6 +169,11 @@ class Ending(Judged[End]):
                 }
                 for each in self.moved
             ],
+            "switched": self.switched and {
+                "name": self.switched.alias.name, "to": self.switched.alias.current,
+                "generation": self.switched.alias.generation, "stored": self.switched.stored,
+                "seconds": round(self.switched.seconds, 3), "no_places": self.switched.no_places,
+            },
             "units": [_unit_evidence(end) for end in self.ends],
             "compared": [
                 {
@@ -257,6 +267,8 @@ def report_text(run: Run, ending: Ending) -> str:
             f"> **Go on with:** point the consumers of the moved groups at {cell(target)}. As long as producers write "
             f"to {cell(ending.plan.migration.source)}, run the goal copy with `follow`, or nothing more comes from it."
         )
+    if ending.switched:
+        parts.append(_switched(ending.switched))
     if ending.schemas.events:
         parts += ["### Schema ids in the target", _schemas_table(ending)]
     if ending.moved:
@@ -272,6 +284,21 @@ def report_text(run: Run, ending: Ending) -> str:
     if len(ending.ends) > MOST_ROWS:
         parts.append(f"… and {len(ending.ends) - MOST_ROWS} more partitions, which the totals include.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _switched(switched: Switched) -> str:
+    alias = switched.alias
+    consumers = (
+        f"Consumers can't follow by themselves: {cell(switched.no_places)}."
+        if switched.no_places
+        else "Consumers of the SDK that name it as a successor follow by themselves."
+    )
+    return (
+        f"> **Producers:** who publishes to {cell(alias.name)} by the SDK reaches {cell(alias.current)} now. "
+        f"{count(switched.stored, 'event')} came in the {duration(switched.seconds)} that it took, and were stored "
+        f"till then. {consumers} What others still publish to {cell(alias.left)} has to be copied: run the goal "
+        f"{'copy' if alias.left == alias.name else 'feed_back'} with `follow`."
+    )
 
 
 _HOW = {

@@ -20,7 +20,12 @@ _Topics = Annotated[
     ),
 ]
 _Target = Annotated[
-    str, typer.Option("--target", help="The topic that schema-backfill fills, and may create and delete.")
+    str,
+    typer.Option(
+        "--target",
+        help="The topic that schema-backfill fills, and may create and delete; of a producer or consumer, the one that "
+        "its topic may be switched to.",
+    ),
 ]
 _Groups = Annotated[
     list[str] | None,

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from redrive.dispatch.destination import Destinations
 from redrive.dispatch.inflight import InFlight
 from redrive.dispatch.lanes import Lanes, Mode
 from redrive.dispatch.mainpath import MainPath
@@ -50,6 +51,7 @@ class Dispatcher:
         settings: see there.
         on_refused: gets the receipt of an event that Kafka refuses for good.
         monitor: the lock over all of this; None makes one.
+        destinations: other topics that the events of a topic's name may go to; None: there are none.
 
     Attributes:
         counts: how many events took which path: ``main``, ``standby``, ``dead_letter``; and how many ``failed``.
@@ -70,6 +72,7 @@ class Dispatcher:
         settings: DispatchSettings,
         on_refused: Callable[[Receipt], None],
         monitor: Monitor | None = None,
+        destinations: Destinations | None = None,
     ) -> None:
         def writer(topic: str, number: int) -> LaneWriter:
             lane, grace, seal_wait = Lane(cluster, topic, number), settings.gate_refresh, settings.seal_wait
@@ -89,9 +92,25 @@ class Dispatcher:
         self._lock, self._room = monitor.lock, monitor.room
         self._in_flight = InFlight(main, clock)
         self._lanes = Lanes(self._in_flight, writer)
-        self._view = View(store, cluster, self._lanes, monitor, wanted=lanes, clock=clock, settings=settings, look=look)
+        self._view = View(
+            store,
+            cluster,
+            self._lanes,
+            monitor,
+            wanted=lanes,
+            clock=clock,
+            settings=settings,
+            look=look,
+            destinations=destinations,
+        )
         self._standby = StandbyPath(
-            self._lanes, self._in_flight, monitor, clock=clock, fresh=settings.gate_refresh, run=run
+            self._lanes,
+            self._in_flight,
+            monitor,
+            clock=clock,
+            fresh=settings.gate_refresh,
+            run=run,
+            destinations=destinations,
         )
         self._refused: list[Receipt] = []
         self._to_tell: list[Receipt] = []
@@ -158,6 +177,12 @@ class Dispatcher:
                     return
             self._open += 1
             self._open_bytes += receipt.weight
+            if topic.moved:
+                lane = topic.lane_of(event)
+                topic.note_sending(lane)
+                receipt.destination = lane.destination
+            else:
+                topic.sent = True
             in_flight.send(receipt)
 
     def tick(self, wait: float) -> None:

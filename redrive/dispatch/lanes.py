@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from redrive.dispatch.destination import Destination
 from redrive.dispatch.inflight import InFlight
 from redrive.events import Event
 from redrive.murmur2 import partition_of
@@ -42,6 +43,7 @@ class LaneQueue:
         writer: stores its events.
         mode: see there.
         seen: the newest state of its log that is known.
+        destination: the topic that its events go to in Kafka; None: its own.
         queue: what waits for the store, oldest first.
         settling: what Kafka has of it and is waited for.
         batch: what is being stored: the head of the queue.
@@ -53,6 +55,7 @@ class LaneQueue:
     writer: LaneWriter
     mode: Mode = Mode.MAIN
     seen: LaneState = field(default_factory=LaneState)
+    destination: Destination | None = None
     queue: deque[Receipt] = field(default_factory=deque)
     settling: list[Receipt] = field(default_factory=list)
     batch: list[Stored] = field(default_factory=list)
@@ -64,6 +67,16 @@ class LaneQueue:
         if state.slot > self.seen.slot:
             self.seen = state
 
+    @property
+    def topic(self) -> str:
+        """The topic that its events go to in Kafka."""
+        return self.name.topic if self.destination is None else self.destination.topic
+
+    @property
+    def must_go_over(self) -> bool:
+        """Tell whether it was opened to another topic than the one that its events go to here."""
+        return self.seen.slot > 0 and self.seen.is_main and (self.seen.target or self.name.topic) != self.topic
+
 
 @dataclass(eq=False, slots=True)
 class TopicLanes:
@@ -72,14 +85,31 @@ class TopicLanes:
     Attributes:
         lanes: by number.
         confirmed: their number is what the table says, not only what the settings say.
+        sent: something of them was given to Kafka for this topic.
+        sent_away: something was for another one that they were opened to.
+        moved: events of some lane go to another topic.
     """
 
     lanes: list[LaneQueue]
     confirmed: bool
+    sent: bool = False
+    sent_away: bool = False
+    moved: bool = False
 
     def lane_of(self, event: Event) -> LaneQueue:
         """Return the lane of an event; one without a key has no order to keep, and its id spreads it."""
         return self.lanes[partition_of(event.id.encode() if event.key is None else event.key, len(self.lanes))]
+
+    def note_sending(self, lane: LaneQueue) -> None:
+        """Take note that something of a lane is given to Kafka."""
+        if lane.destination is None:
+            self.sent = True
+        else:
+            self.sent_away = True
+
+    def has_sent(self, lane: LaneQueue) -> bool:
+        """Tell whether anything was given to Kafka for the topic that a lane's events go to."""
+        return self.sent if lane.destination is None else self.sent_away
 
 
 class Lanes:
@@ -104,10 +134,22 @@ class Lanes:
         for topic in self.topics.values():
             yield from topic.lanes
 
-    def make(self, topic: str, count: int) -> list[LaneQueue]:
+    def make(self, topic: str, count: int, destination: Destination | None = None) -> list[LaneQueue]:
         """Make the lanes of a topic."""
         writers = [self._writer(topic, number) for number in range(count)]
-        return [LaneQueue(writer.lane, writer) for writer in writers]
+        return [LaneQueue(writer.lane, writer, destination=destination) for writer in writers]
+
+    def send(self, receipt: Receipt, lane: LaneQueue) -> None:
+        """Hand an event of a lane to Kafka's client."""
+        self.topics[lane.name.topic].note_sending(lane)
+        receipt.destination = lane.destination
+        self._in_flight.send(receipt)
+
+    def go_over(self, lane: LaneQueue, destination: Destination | None) -> None:
+        """Have the events of a lane go elsewhere from now on; nothing of it is in Kafka's hands."""
+        lane.destination = destination
+        topic = self.topics[lane.name.topic]
+        topic.moved = any(each.destination is not None for each in topic.lanes)
 
     def is_off_main(self, topic: TopicLanes, event: Event) -> bool:
         """Tell whether an event's lane is known to be diverted: then it waits for the store, however old the view."""
@@ -118,8 +160,10 @@ class Lanes:
         leaving: list[LaneQueue] = []
         for lane, state in seen:
             lane.observe(state)
-            if not lane.seen.is_main and lane.mode is Mode.MAIN:
+            if lane.mode is Mode.MAIN and (not lane.seen.is_main or lane.must_go_over):
                 leaving.append(lane)
+            elif lane.must_go_over:
+                continue  # what stores its events sees to that
             elif lane.seen.is_main and lane.mode is Mode.STANDBY and not (lane.queue or lane.busy):
                 self.set_mode(lane, Mode.MAIN)
         self._leave_main(leaving)
@@ -147,7 +191,7 @@ class Lanes:
         waiting = [receipt for lane in topic.lanes for receipt in lane.queue]
         # What came back from Kafka leads its lane, so that whoever stores it sees it first.
         waiting.sort(key=lambda receipt: (not receipt.doubtful, receipt.published))
-        topic.lanes = self.make(name, count)
+        topic.lanes = self.make(name, count, topic.lanes[0].destination)
         for receipt in waiting:
             topic.lane_of(receipt.event).queue.append(receipt)
         # What waited may now have company that Kafka has not confirmed.

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from redrive.errors import InvalidEventError
 from redrive.receipts import Progress, Receipt
 
 log = logging.getLogger(__name__)
@@ -109,10 +110,18 @@ class KafkaMainPath:
     def send(self, receipt: Receipt) -> None:
         """See `MainPath.send`."""
         event = receipt.event
+        topic, value = event.topic, event.value
+        if receipt.destination is not None:
+            try:
+                topic, value = receipt.destination.topic, receipt.destination.convert(event)
+            except InvalidEventError as error:
+                receipt.refusal = str(error)
+                receipt.progress = Progress.REFUSED
+                return
         try:
             self._client.produce(
-                event.topic,
-                event.value,
+                topic,
+                value,
                 event.key,
                 -1 if event.partition is None else event.partition,
                 on_delivery=receipt.reported,

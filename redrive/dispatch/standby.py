@@ -8,15 +8,19 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from redrive.dispatch.destination import Destinations
 from redrive.dispatch.inflight import InFlight
 from redrive.dispatch.lanes import LaneQueue, Lanes, Mode
 from redrive.dispatch.monitor import Monitor
-from redrive.errors import UnavailableError
+from redrive.errors import RedriveError, UnavailableError
 from redrive.receipts import Progress, Receipt
 from redrive.standby.batches import BATCH_BYTES, BATCH_EVENTS, Stored
 from redrive.standby.writer import Clock, Entry
 
 log = logging.getLogger(__name__)
+
+GO_OVER_EVERY = 2.0
+"""Seconds between two looks whether a lane that nothing waits in may go over to another topic."""
 
 LINGER = 0.5
 """Seconds between two batches of a lane whose events come faster than they are stored. Each slot is a write when it is
@@ -33,6 +37,7 @@ class StandbyPath:
         clock: time.
         fresh: seconds for which what was read of a lane may be relied on (``gate_refresh``).
         run: starts a call elsewhere, or simply calls it.
+        destinations: other topics that lanes may be opened to; None: there are none.
 
     Attributes:
         error: what storing last failed with; empty if it goes well.
@@ -47,6 +52,7 @@ class StandbyPath:
         clock: Clock,
         fresh: float,
         run: Callable[[Callable[[], None]], object],
+        destinations: Destinations | None = None,
     ) -> None:
         self.error = ""
         self._lanes = lanes
@@ -55,6 +61,7 @@ class StandbyPath:
         self._lock = monitor.lock
         self._clock = clock
         self._run = run
+        self._destinations = destinations
         self._stored: deque[tuple[float, list[Receipt]]] = deque()
 
     @property
@@ -72,7 +79,10 @@ class StandbyPath:
             for topic in self._lanes.topics.values()
             if topic.confirmed
             for lane in topic.lanes
-            if lane.queue and lane.mode is Mode.STANDBY and not lane.busy and now >= lane.retry_at
+            if lane.mode is Mode.STANDBY
+            and (lane.queue or lane.must_go_over)
+            and not lane.busy
+            and now >= lane.retry_at
         ]
         for lane in idle:
             lane.busy = True
@@ -149,8 +159,10 @@ class StandbyPath:
         with self._lock:
             if not lane.batch:
                 lane.batch = _next_batch(lane)
-            if not lane.batch:
-                return 0.0
+            idle = not lane.batch
+        if idle:
+            return 0.0 if self._go_over(lane) else GO_OVER_EVERY
+        with self._lock:
             more = len(lane.queue) > len(lane.batch)
             # Doubtful events lead the queue: what is taken back is older than all that waits.
             must_divert = self._in_flight.down or lane.queue[0].doubtful
@@ -159,6 +171,11 @@ class StandbyPath:
             entry = lane.writer.enter(must_divert=must_divert)
             with self._lock:
                 lane.observe(lane.writer.state)
+            if entry is Entry.MAIN and not self._go_over(lane):
+                entry = lane.writer.enter(must_divert=True)
+                with self._lock:
+                    lane.observe(lane.writer.state)
+            with self._lock:
                 if entry is Entry.SEALED:
                     return 0.1
                 if entry is Entry.MAIN:
@@ -166,7 +183,7 @@ class StandbyPath:
                     # An answer that was long on its way says nothing: somebody may have diverted the lane since, and
                     # have waited until nobody relies on such an answer any more.
                     young = self._clock.monotonic() < began + self._fresh
-                    if young and lane.seen.is_main and not self._in_flight.down:
+                    if young and lane.seen.is_main and not (lane.must_go_over or self._in_flight.down):
                         self._back_to_main(lane)
                     return 0.0
         if lane.writer.store(lane.batch):
@@ -178,13 +195,41 @@ class StandbyPath:
                 return LINGER if lane.queue and not more else 0.0
         return 0.0
 
+    def _go_over(self, lane: LaneQueue) -> bool:
+        """Have a lane's events go to the topic that it was opened to; False: they have to be stored meanwhile.
+
+        Called for a lane in the mode ``STANDBY``: so what Kafka has got of it is settled.
+        """
+        with self._lock:
+            if not lane.must_go_over:
+                return True
+            name, before, now = lane.name.topic, lane.topic, lane.seen.target or lane.name.topic
+            sent = self._lanes.topics[name].has_sent(lane)
+        if self._destinations is None:
+            return False
+        try:
+            if sent and not self._destinations.is_copied(name, before, now):
+                return False
+            destination = None if now == name else self._destinations.find(name, now)
+        except RedriveError as error:
+            self.error = f"events of {name} can't go to {now}: {error}"
+            log.warning("%s; they are stored", self.error)
+            return False
+        with self._lock:
+            if (lane.seen.target or name) != now:
+                return False
+            self._lanes.go_over(lane, destination)
+            if not lane.queue and lane.seen.is_main:
+                self._lanes.set_mode(lane, Mode.MAIN)
+        return True
+
     def _back_to_main(self, lane: LaneQueue) -> None:
         """Send what waits in an open lane to Kafka, in order, and go on there."""
         while lane.queue:
             receipt = lane.queue.popleft()
             if not receipt.done:  # else it was given up while it waited
                 receipt.sent = self._clock.monotonic()
-                self._in_flight.send(receipt)
+                self._lanes.send(receipt, lane)
         self._lanes.set_mode(lane, Mode.MAIN)
 
 

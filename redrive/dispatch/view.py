@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from redrive.dispatch.destination import Destination, Destinations
 from redrive.dispatch.lanes import LaneQueue, Lanes, TopicLanes
 from redrive.dispatch.monitor import Monitor
 from redrive.dispatch.settings import DispatchSettings
-from redrive.errors import UnavailableError
+from redrive.errors import RedriveError, UnavailableError
 from redrive.standby.lanes import Gate, LaneLog, LaneState, Topics
 from redrive.standby.store import Store
 from redrive.standby.writer import Clock
@@ -37,6 +38,7 @@ class View:
         clock: time.
         settings: see there.
         look: starts a call elsewhere, or simply calls it.
+        destinations: other topics that the events of a name may go to; None: there are none.
 
     Attributes:
         old_at: the monotonic time from which the view is too old to send events to Kafka under it.
@@ -54,6 +56,7 @@ class View:
         clock: Clock,
         settings: DispatchSettings,
         look: Callable[[Callable[[], None]], object],
+        destinations: Destinations | None = None,
     ) -> None:
         self.old_at = _NEVER
         self.error = ""
@@ -66,6 +69,7 @@ class View:
         self._clock = clock
         self._settings = settings
         self._look = look
+        self._destinations = destinations
         self._version = -1
         self._refreshing = False
         self._refresh_due = _NEVER
@@ -78,6 +82,7 @@ class View:
         Raises:
             UnavailableError: the table does not say, and ``gate_strict`` is on.
         """
+        destination: Destination | None = None
         try:
             count, confirmed = self._topics.lanes(name, self._wanted(name)), True
         except UnavailableError as error:
@@ -85,7 +90,8 @@ class View:
                 raise
             self.error = str(error)
             count, confirmed = self._wanted(name), False
-        topic = TopicLanes(self._lanes.make(name, count), confirmed)
+            destination = self._by_alias(name)  # the lanes, which else say it, can't be read
+        topic = TopicLanes(self._lanes.make(name, count, destination), confirmed, moved=destination is not None)
         with self._lock:
             known = self._lanes.topics.setdefault(name, topic)
             if known is topic:
@@ -93,6 +99,13 @@ class View:
                 self._version = -1
                 self.old_at = _NEVER
             return known
+
+    def _by_alias(self, name: str) -> Destination | None:
+        try:
+            return None if self._destinations is None else self._destinations.current(name)
+        except RedriveError as error:
+            log.warning("whether %s stands for another topic is not known, and taken for no: %s", name, error)
+            return None
 
     def wait(self) -> None:
         """Wait for a young view; go on without one only if the store is known to fail and that is allowed.

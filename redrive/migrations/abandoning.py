@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from redrive.aliases.alias import read_alias
 from redrive.clusters import ClusterAdmin
 from redrive.config import Config
-from redrive.errors import FedBackError, GroupInUseError
+from redrive.errors import FedBackError, GroupInUseError, SwitchedError
 from redrive.migrations.groups import Groups
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
@@ -19,12 +20,16 @@ def abandon(config: Config, source: str, target: str) -> int:
 
     Raises:
         GroupInUseError: a consumer group consumes the target.
+        SwitchedError: producers of the source publish to the target.
         FedBackError: the source holds events that were published to the target.
         UnavailableError: the cluster does not answer.
     """
     cluster = config.cluster(config.topic(source).cluster)
     client, admin = cluster.client_config(), ClusterAdmin(cluster)
     there = admin.topics()
+    alias = read_alias(client, source)
+    if alias is not None and alias.current == target:
+        raise SwitchedError(source, target)
     for group in Groups(client).on(target):
         if group.active:
             raise GroupInUseError(group.name)

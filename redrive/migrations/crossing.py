@@ -66,10 +66,10 @@ class Crossing:
         brought = self._back.in_source(partition, offset)
         if brought is not None:
             return brought
-        if partition in self._returned:
-            return self._returned[partition]
-        other = self._forth.first_other(partition, 0, forth)
-        return forth if other is None else other
+        # All before that has been seen; behind it, what has come there from here is no news, and all else is.
+        seen = self._returned.get(partition, 0)
+        other = self._forth.first_other(partition, seen, forth)
+        return max(seen, forth) if other is None else other
 
     def _obstacle(self, partition: int, offset: int, forth: int, bound: int) -> str:
         copied = self._copied.get(partition)

@@ -39,6 +39,10 @@ class Ends:
         self._ends: list[int] | None = None
         self._asking = threading.Lock()
 
+    def stop(self) -> None:
+        """Follow no longer: the ends are those of now."""
+        self._until = self._clock()
+
     def of(self, partition: int) -> int | None:
         """Say where a partition's copying ends; None while it goes on.
 

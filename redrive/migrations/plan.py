@@ -13,7 +13,7 @@ from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing
 from redrive.migrations.trial import Back, Trial
 
-Goal = Literal["copy", "cut_over", "feed_back", "revert"]
+Goal = Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back"]
 
 
 @dataclass(frozen=True, slots=True)

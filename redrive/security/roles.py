@@ -13,7 +13,7 @@ from typing import Literal
 from redrive.errors import ConfigError
 from redrive.partitions.probe import PROBE_TOPIC
 from redrive.pump.cursors import CURSORS_TOPIC
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 
 Resource = Literal["topic", "group", "cluster", "transactional-id"]
 Operation = Literal[
@@ -53,7 +53,8 @@ class Scope:
         name: the producer's, or the consumer group's; empty for the others.
         main: main topics; of a backfill, the one that it copies.
         dead_letters: dead-letter topics; of a producer or consumer, its own if that is on this cluster.
-        target: the topic that a backfill fills; empty for the others.
+        target: the topic that a backfill fills; of a producer or consumer, the one that its main topic's name may come
+            to stand for; empty: none.
         groups: consumer groups that a backfill may move.
     """
 
@@ -112,6 +113,11 @@ def _pump(scope: Scope, unit: str) -> Iterator[Grant]:
 
 def _producer(scope: Scope) -> Iterator[Grant]:
     yield from _each(scope.topics, *_WRITE)
+    if scope.target:
+        # How events become the target's, and whether all that went to the main topic is there.
+        yield from _each([scope.target], *_WRITE)
+        yield from _each([ALIASES_TOPIC, CURSORS_TOPIC], *_READ)
+        yield from _looking()
 
 
 def _consumer(scope: Scope) -> Iterator[Grant]:
@@ -119,12 +125,16 @@ def _consumer(scope: Scope) -> Iterator[Grant]:
     yield from _each(scope.dead_letters, *_WRITE)
     if scope.main:
         yield Grant("group", scope.name, _READ)
+    if scope.target:
+        yield from _each([scope.target, ALIASES_TOPIC], *_READ)
+        yield from _looking()
 
 
 def _standby_replay(scope: Scope) -> Iterator[Grant]:
     # Dead letters that could not be written wait in the standby store, too.
     yield from _each(scope.topics, "Read", "Write", "Describe", "DescribeConfigs")
     yield from _pump(scope, "standby")
+    yield from _each([ALIASES_TOPIC], *_READ)
 
 
 def _dlq_triage(scope: Scope) -> Iterator[Grant]:
@@ -161,6 +171,10 @@ def _schema_backfill(scope: Scope) -> Iterator[Grant]:
     yield from _each(scope.main, "Read", "Write", "Describe", "DescribeConfigs")
     yield from _each([scope.target], "Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs")
     yield from _pump(scope, "backfill")
+    # To switch producers it replays what they store meanwhile.
+    for source in scope.main:
+        yield Grant("transactional-id", f"redrive/standby/{scope.cluster}/{source}/", _WRITE, prefixed=True)
+    yield from _each([ALIASES_TOPIC], "Read", "Write", "Describe", "DescribeConfigs")
     for group in scope.groups:
         yield Grant("group", group, _READ)  # to set its offsets
     yield Grant("cluster", "", ("Describe",))
@@ -189,7 +203,12 @@ ROLES: dict[str, Role] = {
     "dlq-correction": Role("the job, and `redrive dlq fix`", _dlq_correction),
     "partition-rebalance": Role("the job", _partition_rebalance),
     "broker-scaling": Role("the job", _looking_at_all, fleet=True),
-    "schema-backfill": Role("the job, and `redrive backfill abandon`, of one topic", _schema_backfill, fills=True),
+    "schema-backfill": Role(
+        "the job, and `redrive backfill abandon`, of one topic",
+        _schema_backfill,
+        fills=True,
+        table=(*_APPEND, "DeleteItem", "BatchWriteItem"),
+    ),
     "cluster-health": Role("the job", _cluster_health, table=("GetItem", "Query")),
     "governance": Role("a person, or CI: `redrive schemas delete`, `writers`, `census`", _governance, table=("Query",)),
     "administrator": Role(

@@ -25,7 +25,7 @@ def scopes(
         role_name: the role.
         name: the producer's or the consumer group's.
         topics: only these main topics; none: all that the settings have. A backfill has one, which it copies.
-        target: the topic that a backfill fills.
+        target: the topic that a backfill fills; of a producer or consumer, the one that its topic may be switched to.
         groups: consumer groups that a backfill may move; ``*`` for all.
 
     Raises:
@@ -57,13 +57,15 @@ def _check_name(role_name: str, name: str) -> None:
 
 
 def _check_backfill(config: Config, role_name: str, topics: Sequence[str], target: str, groups: Sequence[str]) -> None:
-    if not role(role_name).fills:
+    switched = role(role_name).named and target and not groups
+    if not role(role_name).fills and not switched:
         for option, given in (("--target", target), ("--group", groups)):
-            if given:
+            if given and not (option == "--target" and role(role_name).named):
                 raise ConfigError(option, f"a {role_name} has none; leave it out")
         return
     if len(topics) != 1:
-        raise ConfigError("--topic", f"give the one topic that {role_name} is to copy")
+        what = f"whose name may come to stand for {target}" if switched else f"that {role_name} is to copy"
+        raise ConfigError("--topic", f"give the one topic {what}")
     if not target:
         raise ConfigError("--target", f"give the topic that {role_name} is to fill: it may create and delete that one")
     (source,) = topics

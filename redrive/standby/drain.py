@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from redrive.aliases.route import Route
 from redrive.config import Config
 from redrive.errors import UnavailableError
 from redrive.murmur2 import partition_of
@@ -19,7 +20,7 @@ from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import find_ids, partition_count
 from redrive.pump.sink import TransactionalSink
 from redrive.standby.batches import Stored
-from redrive.standby.lanes import Lane
+from redrive.standby.lanes import Lane, LaneLog
 from redrive.standby.replay import LaneReplay, Later
 from redrive.standby.store import DynamoStore, Store
 from redrive.standby.streams import GapError
@@ -64,6 +65,7 @@ def drain(
     skew: float = 1.0,
     store: Store | None = None,
     later: Later = lambda tidy: tidy(),
+    diverted_since: float | None = None,
 ) -> LaneResult:
     """Replay a lane to its end and reopen it; goes on from wherever an earlier run, of any kind of end, has left off.
 
@@ -81,6 +83,8 @@ def drain(
         skew: seconds by which the clocks of producers may differ.
         store: the standby table; None connects to the one in the settings.
         later: see `LaneReplay`.
+        diverted_since: since when the lane is known not to be open, by `time.monotonic`; None: since now. Who goes
+            over to another topic (see `redrive.aliases`) waits until nothing is under way to the old one any more.
 
     Raises:
         StoppedError: the governor was stopped; the cursor is clean.
@@ -89,9 +93,10 @@ def drain(
         UnavailableError: Kafka or DynamoDB does not answer; call again later.
     """
     client = config.cluster(lane.cluster).client_config()
+    began = time.monotonic() if diverted_since is None else diverted_since
 
     def lookup(lane: Lane, doubtful: Sequence[Stored]) -> set[str]:
-        count = partition_count(client, lane.topic)
+        count = partition_count(client, route.topic)
         # Without a key, an event may be on any partition.
         anywhere = any(event.partition is None and not event.key for event in doubtful)
         partitions = {
@@ -100,7 +105,7 @@ def drain(
         # A record's time is its event's time of acceptance; `skew` matters only if the broker stamps records itself.
         since = min(event.accepted for event in doubtful) - int(skew * 1000)
         return find_ids(
-            client, lane.topic, {event.id for event in doubtful}, since, partitions=None if anywhere else partitions
+            client, route.topic, {event.id for event in doubtful}, since, partitions=None if anywhere else partitions
         )
 
     governor = governor or Governor()
@@ -109,8 +114,11 @@ def drain(
     try:
         cursor = sink.start()
         ensure_parking(client)
+        store = store or open_store(config)
+        # Only now: a replay that begins after this one reads it later, and ends this one.
+        route = Route.of(config, LaneLog(store, lane), diverted_since=began, settle=settle, check=governor.check)
         replay = LaneReplay(
-            store or open_store(config),
+            store,
             lane,
             lookup,
             clock=SystemClock(),
@@ -120,12 +128,15 @@ def drain(
             well_since=well.setdefault(lane.cluster, time.monotonic()),
             check=governor.check,
             later=later,
+            target=route.target,
+            ready=route.wait,
         )
         pump = Pump(
             replay,
             sink,
             parking_topic=PARKING_TOPIC,
             operation=operation,
+            transform=route.transform,
             governor=governor,
             prefetch=PREFETCH,
             positions=sink.positions,

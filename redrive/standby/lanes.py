@@ -8,7 +8,7 @@ entry     written by                                 means
 (none)                                               producers use Kafka
 divert    each producer, as it enters an epoch       producers use their streams of this epoch
 seal      the replay, after a quick round            no new streams; wait for ``open``
-open      the replay, when all is published          producers use Kafka
+open      the replay, when all is published          producers use Kafka: the topic that the entry names
 ========= ========================================== =========================================
 """
 
@@ -62,11 +62,13 @@ class LaneState:
         slot: its number; 0 if the log is empty.
         kind: ``divert``, ``seal``, ``open``, or empty.
         epoch: the epoch it is about; 0 if the log is empty.
+        target: of an ``open``: the topic that producers use; empty: the lane's own.
     """
 
     slot: int = 0
     kind: str = ""
     epoch: int = 0
+    target: str = ""
 
     @property
     def is_main(self) -> bool:
@@ -84,11 +86,11 @@ class LaneLog:
     def state(self) -> LaneState:
         """Read the lane's state, consistently."""
         last = self._store.last(self.lane.log)
-        return LaneState(last[0], last[1].kind, last[1].epoch) if last else LaneState()
+        return LaneState(last[0], last[1].kind, last[1].epoch, last[1].target) if last else LaneState()
 
-    def extend(self, state: LaneState, kind: str, epoch: int, owner: str) -> bool:
+    def extend(self, state: LaneState, kind: str, epoch: int, owner: str, target: str = "") -> bool:
         """Append an entry after ``state``; False if the log has moved on since ``state`` was read."""
-        slot = Slot(kind, new_token(owner), epoch=epoch, producer=owner if kind == DIVERT else "")
+        slot = Slot(kind, new_token(owner), epoch=epoch, producer=owner if kind == DIVERT else "", target=target)
         return self._store.put_new(self.lane.log, state.slot + 1, slot) is None
 
     def entries(self, after: int = 0) -> Iterator[tuple[int, Slot]]:

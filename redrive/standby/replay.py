@@ -70,6 +70,9 @@ class LaneReplay:
         well_since: since when the cluster has answered, by the clock's monotonic time; None: since now.
         check: called about once a second while that is waited for; what it raises ends the wait.
         later: calls what tidies up, once the lane is open; no producer has to wait for that.
+        target: the topic that the lane is opened to; empty: its own.
+        ready: waits until events that have been read may be published; called before they are looked up or published,
+            and before the lane is sealed and opened.
         quick: seconds in which a round must have been read and published for the lane to be sealed.
 
     Attributes:
@@ -90,6 +93,8 @@ class LaneReplay:
         well_since: float | None = None,
         check: Callable[[], None] = lambda: None,
         later: Later = lambda tidy: tidy(),
+        target: str = "",
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.lane = lane
         self.doubtful: set[str] = set()
@@ -104,6 +109,8 @@ class LaneReplay:
         self._well_since = clock.monotonic() if well_since is None else well_since
         self._check = check
         self._later = later
+        self._target = target
+        self._ready = ready
         self._quick = quick
         self._cursor = Cursor()
         self._epoch: int | None = 0
@@ -153,6 +160,7 @@ class LaneReplay:
         state = self._log.state()
         quick = self._rounds > 0 and now - self._round_began <= self._quick
         if quick or self._rounds >= ROUNDS or state.epoch > epoch or state.kind == SEAL:
+            self._ready()  # else producers would wait for it, with their lane sealed
             self._seal()
             yield from self._round(horizon=None)
         else:
@@ -173,7 +181,8 @@ class LaneReplay:
         state = self._log.state()
         if state.kind != SEAL or state.epoch != committed.epoch or not self._is_published(committed):
             return False
-        if not self._log.extend(state, OPEN, committed.epoch, self._owner):
+        self._ready()
+        if not self._log.extend(state, OPEN, committed.epoch, self._owner, self._target):
             return False
         self._gate.bump()
         return True
@@ -226,6 +235,8 @@ class LaneReplay:
             cursor = msgspec.msgpack.encode(self._cursor)
             if cursor != before:
                 before = cursor
+                if events:
+                    self._ready()
                 yield Chunk(events, cursor, {"in the topic already": present} if present else None)
 
     def _event(self, stored: Stored, origin: str) -> Event:
@@ -258,6 +269,7 @@ class LaneReplay:
                 self._checked[producer] = number
         if doubtful:
             self._let_settle(max(stored.accepted for stored in doubtful))
+            self._ready()
             self._present |= self._lookup(self.lane, doubtful)
             self.doubtful |= {stored.id for stored in doubtful}
 

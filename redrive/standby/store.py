@@ -41,6 +41,7 @@ class Slot(msgspec.Struct, frozen=True):
         oldest: acceptance time of the oldest of them, milliseconds since 1970.
         epoch: of a lane's log: the epoch that the entry is about; of a topic: its number of lanes.
         producer: of a ``divert``: whose stream begins; of a topic: its name.
+        target: of an ``open``: the topic that producers use from now on; empty: the lane's own.
         size: bytes of ``data``, known without it in an outline.
         expires: when it may be deleted by itself, seconds since 1970; 0: never.
     """
@@ -53,6 +54,7 @@ class Slot(msgspec.Struct, frozen=True):
     oldest: int = 0
     epoch: int = 0
     producer: str = ""
+    target: str = ""
     size: int = 0
     expires: int = 0
 
@@ -166,8 +168,9 @@ class DynamoStore:
         if slot.data:
             item["b"] = {"B": slot.data}
             item["z"] = {"N": str(len(slot.data))}
-        if slot.producer:
-            item["p"] = {"S": slot.producer}
+        for name, text in (("p", slot.producer), ("g", slot.target)):
+            if text:
+                item[name] = {"S": text}
         try:
             self._client.put_item(
                 TableName=self.table,
@@ -304,6 +307,7 @@ def _slot(item: dict[str, Any]) -> Slot:
         oldest=int(item["o"]["N"]) if "o" in item else 0,
         epoch=int(item["e"]["N"]) if "e" in item else 0,
         producer=item["p"]["S"] if "p" in item else "",
+        target=item["g"]["S"] if "g" in item else "",
         size=int(item["z"]["N"]) if "z" in item else 0,
         expires=int(item["expires"]["N"]) if "expires" in item else 0,
     )

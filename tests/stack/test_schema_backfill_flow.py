@@ -13,6 +13,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
+from redrive import EventProducer
+from redrive.errors import SwitchedError
+from redrive.migrations.abandoning import abandon
 from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
@@ -186,6 +189,36 @@ def test_what_new_producers_publish_comes_to_those_that_have_stayed_and_groups_g
     assert [order["note"] for order in house.moved()] == notes  # nothing went in a circle
     new_reader = house.registry.reader(house.target)
     assert [new_reader.decode(value)["note"] for value in house.consume(house.target, 1)] == ["new 3"]
+
+
+def test_producers_are_switched_to_the_target_and_back_by_runs_of_their_own(house: MovingHouse) -> None:
+    house.publish(["a"])
+    with EventProducer(house.group, house.config, topics=[house.orders]) as producer:
+        producer.publish(house.orders, "k", {"id": 1, "note": "b"}).result(30)
+
+        state = run(house, goal="switch_producers")
+        assert word(state) == "proved", state.message
+        assert f"producers of {house.orders} publish to {house.target}" in (state.message or "")
+        producer.publish(house.orders, "k", {"id": 2, "note": "!c"}).result(30)
+        with pytest.raises(SwitchedError, match="--goal switch_back"):
+            abandon(house.config, house.orders, house.target)
+        assert {order["number"]: order["urgent"] for order in house.moved()} == {0: False, 1: False, 2: True}
+
+        state = run(house, goal="switch_back")
+        assert word(state) == "proved", state.message
+        producer.publish(house.orders, "k", {"id": 3, "note": "d"}).result(30)
+
+    reader = house.registry.reader()
+    assert sorted(reader.decode(message.value() or b"")["id"] for message in house.read(house.orders)) == [0, 1, 2, 3]
+    assert len(house.moved()) == 3
+
+
+def test_producers_that_were_never_switched_cannot_be_taken_back(house: MovingHouse) -> None:
+    house.publish(["a"])
+    assert word(run(house)) == "proved"
+    state = run(house, "plan", goal="switch_back")
+    assert state.is_failed()
+    assert f"producers of {house.orders} were never switched to {house.target}" in (state.message or "")
 
 
 def test_other_rules_are_refused_once_the_target_has_been_begun(house: MovingHouse) -> None:

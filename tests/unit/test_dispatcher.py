@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from redrive.dispatch import Dispatcher, DispatchSettings
+from redrive.dispatch.destination import Destinations
 from redrive.dispatch.standby import LINGER
 from redrive.errors import BackPressureError, PublishError, UnavailableError
 from redrive.events import Event
@@ -109,6 +110,7 @@ class Rig:
         table: Table | None = None,
         *,
         on_refused: Callable[[Receipt], None] = lambda receipt: receipt.fail("refused"),
+        destinations: Destinations | None = None,
         **settings: Any,
     ) -> None:
         given = {"divert_after": 0.3, "gate_refresh": 0.2, "publish_timeout": 5.0, "block_timeout": 3.0} | settings
@@ -124,6 +126,7 @@ class Rig:
             changed=self.changed,
             settings=DispatchSettings(**given),
             on_refused=on_refused,
+            destinations=destinations,
         )
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)

@@ -117,11 +117,27 @@ def test_what_only_looks_may_change_nothing(config: Config, role: str) -> None:
     assert {operation for _, _, operation in of(config, role)} <= {"Read", "Describe", "DescribeConfigs"}
 
 
-@pytest.mark.parametrize(("role", "unit"), [("standby-replay", "standby"), ("schema-backfill", "backfill")])
-def test_a_job_can_fence_its_own_units_only(config: Config, role: str, unit: str) -> None:
-    scope, *_ = about(config, role)
-    ids = [grant for grant in grants(role, scope) if grant.resource == "transactional-id"]
-    assert ids == [Grant("transactional-id", f"redrive/{unit}/sales/", ("Write", "Describe"), prefixed=True)]
+def test_a_job_can_fence_its_own_units_only_and_a_backfill_the_replay_of_its_source(config: Config) -> None:
+    units = {
+        "standby-replay": ["standby/sales/"],
+        "schema-backfill": ["backfill/sales/", "standby/sales/orders.created/"],
+    }
+    for role, expected in units.items():
+        scope, *_ = about(config, role)
+        ids = [grant for grant in grants(role, scope) if grant.resource == "transactional-id"]
+        assert ids == [
+            Grant("transactional-id", f"redrive/{unit}", ("Write", "Describe"), prefixed=True) for unit in expected
+        ]
+
+
+def test_a_producer_whose_topic_may_be_switched_may_also_write_the_other_and_read_how(config: Config) -> None:
+    (scope,) = scopes(config, "producer", "shop", ["orders.created"], target="orders.paid")
+    more = granted("producer", scope) - of(config, "producer", "shop", "orders.created")
+    assert {(name, operation) for _, name, operation in more} == {
+        *(("orders.paid", one) for one in ("Write", "Describe")),
+        *((name, one) for name in ("redrive.aliases", "redrive.checkpoints") for one in ("Read", "Describe")),
+        ("redrive-readback", "Describe"),
+    }
 
 
 def test_only_those_that_make_topics_may_create_and_only_a_backfill_may_delete_one(config: Config) -> None:

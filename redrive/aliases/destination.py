@@ -1,0 +1,106 @@
+"""What producers and replays make of an alias: the topic that events go to, and their value there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from redrive.aliases.alias import Alias, read_alias
+from redrive.aliases.catching_up import is_copied
+from redrive.avro.schema import AvroSchema, parse
+from redrive.errors import InvalidEventError, UnavailableError
+from redrive.events import Event
+from redrive.migrations.migrator import Migrator, Recipe
+from redrive.pump.model import Rejected, Skipped
+from redrive.pump.readback import ClientConfig
+
+_KNOWN_FOR = 60.0
+"""Seconds; after that a name that has gone back and over again may do so by other rules."""
+
+
+class Moved:
+    """The target of an alias. Not for several threads at once.
+
+    Args:
+        alias: the alias.
+        ask: gives a schema by its id.
+        known: schemas by id that need not be asked for.
+
+    Raises:
+        RulesError: its rules can't be used here, such as for want of a Python function that they name.
+        SchemaError: its schema can't be used.
+    """
+
+    def __init__(self, alias: Alias, ask: Callable[[int], AvroSchema], known: Mapping[int, AvroSchema]) -> None:
+        self.topic = alias.target
+        self._name = alias.name
+        schema = parse(alias.schema, name=f"the schema of {alias.target}")
+        recipe = Recipe(alias.schema_id, {**known, alias.schema_id: schema}, alias.rules, alias.file)
+        self._migrator = Migrator(recipe, ask)
+
+    def migrate(self, event: Event) -> Event | Rejected | Skipped:
+        """Say what becomes of an event.
+
+        Raises:
+            UnavailableError: its schema has to be asked for, and the registry does not answer.
+        """
+        became = self._migrator.migrate(event)
+        if not isinstance(became, Event):
+            return became
+        return Event(
+            event.id, self.topic, event.key, became.value, event.headers, event.timestamp, event.partition, event.origin
+        )
+
+    def convert(self, event: Event) -> bytes | None:
+        """See `redrive.dispatch.destination.Destination.convert`."""
+        became = self._migrator.migrate(event)
+        if isinstance(became, Event):
+            return became.value
+        raise InvalidEventError(self._name, "", f"can't go to {self.topic}: {became.reason}")
+
+
+class Destinations:
+    """`redrive.dispatch.destination.Destinations` of one cluster, by its control topic.
+
+    Args:
+        client_config: the cluster.
+        cluster: its name.
+        ask: gives a schema by its id.
+        known: gives the schemas that the events of a name are written with here, by id.
+    """
+
+    def __init__(
+        self,
+        client_config: ClientConfig,
+        cluster: str,
+        ask: Callable[[int], AvroSchema],
+        known: Callable[[str], Mapping[int, AvroSchema]],
+    ) -> None:
+        self._client, self._cluster = client_config, cluster
+        self._ask, self._known = ask, known
+        self._found: dict[tuple[str, str], tuple[Moved, float]] = {}
+        self._finding = threading.Lock()
+
+    def find(self, name: str, topic: str) -> Moved:
+        """See `redrive.dispatch.destination.Destinations.find`. Each is read once for all lanes of a name."""
+        with self._finding:
+            moved, read_at = self._found.get((name, topic), (None, 0.0))
+            if moved is None or time.monotonic() - read_at > _KNOWN_FOR:
+                alias = read_alias(self._client, name)
+                if alias is None or alias.target != topic:
+                    raise UnavailableError(
+                        f"alias {name}", f"events are to go to {topic}, and the control topic does not say how"
+                    )
+                moved = Moved(alias, self._ask, self._known(name))
+                self._found[name, topic] = (moved, time.monotonic())
+            return moved
+
+    def current(self, name: str) -> Moved | None:
+        """See `redrive.dispatch.destination.Destinations.current`."""
+        alias = read_alias(self._client, name)
+        return self.find(name, alias.target) if alias is not None and alias.current != name else None
+
+    def is_copied(self, name: str, before: str, now: str) -> bool:
+        """See `redrive.dispatch.destination.Destinations.is_copied`."""
+        return is_copied(self._client, self._cluster, before, now)

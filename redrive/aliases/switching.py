@@ -1,0 +1,213 @@
+"""The cut-over of producers, and the way back: a name comes to stand for another topic, lane by lane, in order.
+
+See ``redrive/dispatch/destination.py`` for why no event overtakes another. It may be killed anywhere and done again;
+so may the replay of any lane, here or by `standby-replay`: whoever opens a lane once the alias is set opens it to the
+alias's topic, after the same waiting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from redrive.aliases.alias import Alias, read_alias, write_alias
+from redrive.aliases.catching_up import CatchingUp
+from redrive.aliases.route import IN_FLIGHT
+from redrive.config import Config
+from redrive.errors import ConfigError, FencedError, UnavailableError
+from redrive.migrations.crossing import Crossing
+from redrive.migrations.migration import Migration
+from redrive.migrations.survey import copied_so_far
+from redrive.pump.readback import end_offsets
+from redrive.standby.drain import drain, open_store
+from redrive.standby.lanes import Lane, LaneLog, Topics
+from redrive.standby.store import Store
+from redrive.standby.writer import Entry, LaneWriter, SystemClock
+
+_AT_ONCE = 8
+_AGAIN = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What came of it.
+
+    Attributes:
+        alias: what the name stands for now.
+        lanes: how many lanes have been opened to its topic.
+        stored: events that were published meanwhile, and stored until then.
+        seconds: that it took.
+        no_places: why consumers can't go over by themselves; empty: they can.
+    """
+
+    alias: Alias
+    lanes: int
+    stored: int
+    seconds: float
+    no_places: str
+
+
+def alias_forth(config: Config, migration: Migration) -> Alias:
+    """Return the alias that takes the producers of a migration's source to its target.
+
+    Raises:
+        ConfigError: the name stands for a third topic.
+        UnavailableError: Kafka does not answer.
+    """
+    topic = config.topic(migration.target)
+    assert topic.schema is not None
+    before = read_alias(config.cluster(topic.cluster).client_config(), migration.source)
+    if before is not None and before.current not in (migration.source, migration.target):
+        raise ConfigError(
+            "target",
+            f"producers of {migration.source} publish to {before.current} now; take them back first (goal switch_back)",
+        )
+    recipe = migration.recipe
+    now = Alias(
+        migration.source,
+        migration.target,
+        migration.target,
+        1 if before is None else before.generation + 1,
+        recipe.target,
+        topic.schema.read_text(encoding="utf-8"),
+        recipe.rules,
+        recipe.file,
+    )
+    return before if before is not None and before.current == migration.target else now
+
+
+def alias_back(config: Config, name: str, target: str) -> Alias | None:
+    """Return the alias that takes the producers of a name back to the topic of that name; None: they never left it.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    before = read_alias(config.cluster(config.topic(name).cluster).client_config(), name)
+    if before is None or before.target != target:
+        return None
+    if before.current == name:
+        return before
+    return msgspec.structs.replace(before, current=name, generation=before.generation + 1, places={})
+
+
+def switch(
+    config: Config,
+    alias: Alias,
+    *,
+    operation: str,
+    settle: float = 5.0,
+    patience: float = 120.0,
+    check: Callable[[], None] = lambda: None,
+) -> Switched:
+    """Let a name stand for a topic, and take all producers of the name there. The copy has to go on meanwhile.
+
+    Args:
+        config: the platform.
+        alias: what it is to stand for.
+        operation: id of the operation.
+        settle: seconds that brokers may take for what lies in their sockets.
+        patience: seconds to wait for a system that does not answer, or for the copy.
+        check: called now and then; what it raises ends this.
+
+    Raises:
+        UnavailableError: a system did not answer, or the old topic was not copied, within ``patience``.
+    """
+    began = time.monotonic()
+    cluster = config.topic(alias.name).cluster
+    client = config.cluster(cluster).client_config()
+    store = open_store(config)
+    write_alias(client, alias)
+    lanes = _lanes(config, store, cluster, alias)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        owner = f"switch-{operation}-{int(began)}"
+        list(pool.map(lambda lane: _divert(config, store, lane, owner, check), lanes))
+        diverted = time.monotonic()
+        _sleep(config.standby.gate_refresh + IN_FLIGHT + settle, check)
+        CatchingUp(client, cluster, alias.left, alias.current).wait(patience, check)
+        no_places = ""
+        if not alias.places:
+            alias, no_places = _with_places(config, alias, cluster)
+            write_alias(client, alias)
+
+        def bring_over(lane: Lane) -> int:
+            return _bring_over(config, store, lane, alias, operation, settle, diverted, patience, check)
+
+        stored = sum(pool.map(bring_over, lanes))
+    return Switched(alias, len(lanes), stored, time.monotonic() - began, no_places)
+
+
+def _lanes(config: Config, store: Store, cluster: str, alias: Alias) -> list[Lane]:
+    """Return the lanes that are not open to the alias's topic yet."""
+    count = Topics(store, cluster).lanes(alias.name, config.topic(alias.name).lanes)
+    lanes = [Lane(cluster, alias.name, number) for number in range(count)]
+    return [lane for lane in lanes if not _is_over(store, lane, alias)]
+
+
+def _is_over(store: Store, lane: Lane, alias: Alias) -> bool:
+    state = LaneLog(store, lane).state()
+    return state.is_main and state.slot > 0 and (state.target or lane.topic) == alias.current
+
+
+def _divert(config: Config, store: Store, lane: Lane, owner: str, check: Callable[[], None]) -> None:
+    """Have producers store what they publish in a lane, as one of them does in an outage."""
+    grace = config.standby.gate_refresh
+    writer = LaneWriter(store, lane, owner, clock=SystemClock(), grace=grace, seal_wait=15.0)
+    while writer.enter(must_divert=True) is not Entry.STANDBY:  # it is sealed: somebody is about to open it
+        _sleep(_AGAIN, check)
+
+
+def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give up)
+    config: Config,
+    store: Store,
+    lane: Lane,
+    alias: Alias,
+    operation: str,
+    settle: float,
+    diverted: float,
+    patience: float,
+    check: Callable[[], None],
+) -> int:
+    """Replay a lane until it is open to the alias's topic; say how many events that were."""
+    until, events = time.monotonic() + patience, 0
+    while not _is_over(store, lane, alias):
+        try:
+            done = drain(config, lane, operation=operation, settle=settle, store=store, diverted_since=diverted)
+            events = done.outcome.read
+        except (UnavailableError, FencedError):
+            if time.monotonic() > until:
+                raise
+            _sleep(_AGAIN, check)
+        if LaneLog(store, lane).state().is_main and not _is_over(store, lane, alias):
+            # A replay that had begun before the alias was set has opened it to the topic that is being left.
+            _divert(config, store, lane, f"switch-{operation}-{time.monotonic_ns()}", check)
+            diverted = time.monotonic()
+        check()
+    return events
+
+
+def _with_places(config: Config, alias: Alias, cluster: str) -> tuple[Alias, str]:
+    """Add where consumers leave the old topic and where they go on; or say why that can't be told."""
+    client = config.cluster(cluster).client_config()
+    here, there = alias.left, alias.current
+    copied = copied_so_far(client, cluster, here, there)
+    returned = copied_so_far(client, cluster, there, here)
+    places: dict[int, tuple[int, int]] = {}
+    with Crossing(client, cluster, here, there, copied, returned) as crossing:
+        for partition, end in enumerate(end_offsets(client, here)):
+            at = copied.get(partition, end)  # what was never copied is empty
+            place, obstacle = crossing.place(partition, at)
+            if obstacle:
+                return alias, obstacle
+            places[partition] = (at, place)
+    return msgspec.structs.replace(alias, places=places), ""
+
+
+def _sleep(seconds: float, check: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        check()
+        time.sleep(min(left, 0.5))

@@ -1,0 +1,235 @@
+"""How a consumer group goes over from one topic to another by itself, while it consumes.
+
+Once producers have been switched (`redrive.aliases`), the alias says for each partition where the topic that they left
+ends for consumers, and where they go on in the other one: what is before the one place is before the other, and all the
+rest is behind it. Each member has both topics from the beginning on. Who has a partition of the old topic handles what
+is before its end, and commits that end. Who has the partition of the same number of the new one waits until the group
+has committed it, and begins at the other place. So no event is handled in both topics, and those of a key are in order,
+whichever members have the two partitions, join, leave or die in between: all that they have to know of each other is
+committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from redrive.aliases.alias import Alias, alias_of, read_aliases
+from redrive.errors import UnknownTopicError
+from redrive.pump.names import ALIASES_TOPIC
+from redrive.pump.readback import ClientConfig, partition_count, reader
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+Committed = Callable[[set[Place]], Mapping[Place, int]]
+"""Says what the group has committed of some partitions, below 0: nothing; those that it can't tell now are left out."""
+
+_LOOK_AGAIN = 5.0
+_NEVER = 2**63 - 1
+
+
+class AliasWatch:
+    """Follows the aliases of some names. For one thread; what may take long is done in another.
+
+    Args:
+        client_config: the cluster.
+        successors: name → the topic that its readers are ready for.
+
+    Attributes:
+        is_ready: it is known what the names stand for.
+    """
+
+    def __init__(self, client_config: ClientConfig, successors: Mapping[str, str]) -> None:
+        self._client, self._successors = client_config, successors
+        self._consumer: Consumer | None = None
+        self._known: dict[str, int] = {}
+        self._pool = ThreadPoolExecutor(1, "aliases") if successors else None
+        self._looking: Future[dict[str, Alias] | None] | None = None
+        self._due = 0.0
+        self.is_ready = not successors
+
+    def news(self) -> list[Alias]:
+        """Return what has become known since the last time: at first, all there is.
+
+        Raises:
+            UnavailableError: the cluster does not answer; it is asked again.
+        """
+        if self._pool is None:
+            return []
+        found: list[Alias] = []
+        if self._consumer is not None:
+            messages = self._consumer.consume(100, 0)
+            found += [alias_of(message) for message in messages if message.error() is None and message.value()]
+        elif self._looking is None:
+            if time.monotonic() >= self._due:
+                self._looking = self._pool.submit(self._look)
+        elif self._looking.done():
+            looked, self._looking, self._due = self._looking, None, time.monotonic() + _LOOK_AGAIN
+            aliases = looked.result()
+            self.is_ready = True
+            if aliases is not None:
+                found += aliases.values()
+                self._consumer = reader(self._client)
+                self._consumer.assign([TopicPartition(ALIASES_TOPIC, 0, 0)])
+        return [alias for alias in found if self._is_new(alias)]
+
+    def close(self) -> None:
+        """Give up the connection."""
+        if self._consumer is not None:
+            self._consumer.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
+    def _look(self) -> dict[str, Alias] | None:
+        try:
+            partition_count(self._client, ALIASES_TOPIC, settle=0)
+        except UnknownTopicError:
+            return None  # nobody has ever switched anything here
+        return read_aliases(self._client)
+
+    def _is_new(self, alias: Alias) -> bool:
+        if self._successors.get(alias.name) != alias.target or not alias.places:
+            return False
+        if alias.generation <= self._known.get(alias.name, 0):
+            return False
+        self._known[alias.name] = alias.generation
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """When and where a partition is begun.
+
+    Attributes:
+        left: the one that must be done before.
+        end: where that one ends.
+        at: where this one is begun then.
+        may_stay: the group may never have gone to that other one; then it goes on with this one as if nothing were.
+    """
+
+    left: Place
+    end: int
+    at: int
+    may_stay: bool = False
+
+
+class HandOver:
+    """What one member of a group knows of partitions that end and others that begin. For one thread.
+
+    Args:
+        successors: topics that nothing is to be taken of before an alias says so.
+
+    Attributes:
+        optional: topics that may be missing.
+    """
+
+    def __init__(self, successors: Iterable[str] = ()) -> None:
+        self._closed = set(successors)
+        self.optional: set[str] = set(self._closed)
+        self._ends: dict[Place, int] = {}
+        self._beginnings: dict[Place, _Beginning] = {}
+        self._waiting: set[Place] = set()
+        self._from: dict[Place, int] = {}
+        self._reached: dict[Place, int] = {}
+        self._handed: dict[Place, int] = {}
+        self._done: dict[Place, int] = {}
+        self._ended: set[Place] = set()
+
+    def learn(self, alias: Alias) -> set[Place]:
+        """Take note of an alias; return the partitions that have to wait."""
+        self.optional = (self.optional - {alias.current}) | {alias.left}
+        self._closed.discard(alias.target)
+        back = alias.current == alias.name
+        for partition, (end, begin) in alias.places.items():
+            left, now = (alias.left, partition), (alias.current, partition)
+            self._ends.pop(now, None)
+            self._ends[left] = end
+            self._beginnings.pop(left, None)
+            self._beginnings[now] = _Beginning(left, end, begin, may_stay=back)
+            if back:  # a group that has never gone to the topic that is left must not begin with it now
+                self._beginnings[left] = _Beginning(now, _NEVER, 0)
+            self._ended -= {left, now}
+        self._waiting = set(self._beginnings)
+        return set(self._waiting)
+
+    def must_wait(self, place: Place) -> bool:
+        """Say whether a partition may not be begun yet."""
+        return place in self._waiting or place[0] in self._closed
+
+    def takes(self, place: Place, offset: int) -> bool:
+        """Say whether a message that has come is to be handled; else it belongs to what comes behind a partition's end.
+
+        Called for each message of an own partition, in order.
+        """
+        if self.must_wait(place) or offset < self._from.get(place, 0):
+            return False
+        if offset >= self._ends.get(place, _NEVER):
+            self._reached[place] = offset
+            return False
+        self._handed[place] = offset
+        return True
+
+    def at_end(self, place: Place, offset: int) -> None:
+        """Hear that all before an offset has come."""
+        self._reached[place] = offset
+
+    def done(self, place: Place, offset: int) -> None:
+        """Hear that a message has been handled, and all before it."""
+        self._done[place] = offset
+
+    def lost(self, place: Place) -> None:
+        """Hear that a partition is not ours any more, or not for now."""
+        self._forget(place)
+        if place in self._beginnings:
+            self._waiting.add(place)
+
+    def ended(self) -> dict[Place, int]:
+        """Return the ends of partitions that have come to them, with all before handled; each once."""
+        found = {}
+        for place, end in self._ends.items():
+            if place not in self._ended and self._reached.get(place, -1) >= end:
+                handed = self._handed.get(place, -1)
+                if handed < 0 or self._done.get(place, -1) >= handed:
+                    found[place] = end
+        self._ended |= found.keys()
+        return found
+
+    def beginning(self, owned: set[Place], committed_at: Committed) -> dict[Place, int]:
+        """Return the own partitions that may be begun now, and where.
+
+        Args:
+            owned: the own ones.
+            committed_at: asks what the group has committed; only asked if some wait.
+        """
+        waiting = {place: self._beginnings[place] for place in owned & self._waiting}
+        if not waiting:
+            return {}
+        committed = committed_at({*waiting, *(each.left for each in waiting.values())})
+        found: dict[Place, int] = {}
+        for place, each in waiting.items():
+            here, before = committed.get(place), committed.get(each.left)
+            if here is None or before is None:
+                continue
+            stays = each.may_stay and before < 0
+            if here >= each.at or stays:
+                # What was handled here and is not committed yet is not read again.
+                found[place] = max(here, self._done.get(place, -1) + 1) if here >= 0 else OFFSET_BEGINNING
+            elif before >= each.end:
+                found[place] = each.at
+        return found
+
+    def begun(self, place: Place, at: int) -> None:
+        """Hear that a partition is being read from a place on; what else may come of it belongs to what is before."""
+        self._waiting.discard(place)
+        self._forget(place)
+        self._from[place] = at
+
+    def _forget(self, place: Place) -> None:
+        for known in (self._reached, self._handed, self._done, self._from):
+            known.pop(place, None)
+        self._ended.discard(place)

@@ -1,0 +1,123 @@
+"""How a producer goes over to the topic that its lanes are opened to; Kafka and table are as in `test_dispatcher`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from redrive.events import Event
+from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
+from redrive.standby.log import SEAL, seal
+from tests.unit.test_dispatcher import Client, Rig, Table, wait_until
+
+
+@dataclass
+class Elsewhere:
+    topic: str
+
+    def convert(self, event: Event) -> bytes | None:
+        return event.value
+
+
+@dataclass
+class Topics:
+    """Knows all topics; the old one is copied once that is said."""
+
+    copied: bool = True
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def find(self, name: str, topic: str) -> Elsewhere:
+        return Elsewhere(topic)
+
+    def current(self, name: str) -> None:
+        return None
+
+    def is_copied(self, name: str, before: str, now: str) -> bool:
+        self.asked.append((name, before, now))
+        return self.copied
+
+
+def open_lanes(table: Table, target: str) -> None:
+    """Divert both lanes and open them to a topic, as a switch does it whose producers sleep all the time."""
+    for number in range(2):
+        lane = Lane("c", "t", number)
+        log = LaneLog(table, lane)
+        epoch = log.state().epoch + 1
+        assert log.extend(log.state(), DIVERT, epoch, "job")
+        assert log.extend(log.state(), SEAL, epoch, "job")
+        seal(table, lane.stream(epoch, "job"), "job")
+        assert log.extend(log.state(), OPEN, epoch, "job", target)
+    Gate(table, "c").bump()
+
+
+class Seen(Client):
+    """Remembers which event went to which topic."""
+
+    def __init__(self, *, up: bool = True) -> None:
+        super().__init__(up=up)
+        self.went: list[tuple[str, str]] = []
+
+    def send(self, receipt):
+        super().send(receipt)
+        self.went.append((receipt.event_id, receipt.destination.topic if receipt.destination else "t"))
+
+
+def test_events_go_to_the_topic_that_their_lane_was_opened_to_and_back() -> None:
+    client, table, topics = Seen(), Table(), Topics()
+    rig = Rig(client, table, destinations=topics)
+    rig.publish("1").result(5)
+    open_lanes(table, "t2")
+    time.sleep(0.5)
+    rig.publish("2").result(5)
+    open_lanes(table, "")
+    time.sleep(0.5)
+    assert rig.publish("3").result(5).path == "main"
+    assert client.went == [("1", "t"), ("2", "t2"), ("3", "t")]
+    assert {("t", "t", "t2"), ("t", "t2", "t")} <= set(topics.asked)
+
+
+def test_until_the_old_topic_is_copied_events_are_stored() -> None:
+    client, table, topics = Seen(), Table(), Topics(copied=False)
+    rig = Rig(client, table, destinations=topics)
+    rig.publish("1").result(5)
+    open_lanes(table, "t2")
+    time.sleep(0.5)
+    assert rig.publish("2").result(5).path == "standby"
+    assert client.went == [("1", "t")]
+
+
+def test_a_producer_that_has_sent_nothing_to_the_old_topic_waits_for_nobody() -> None:
+    client, table, topics = Seen(), Table(), Topics(copied=False)
+    open_lanes(table, "t2")
+    rig = Rig(client, table, destinations=topics)
+    assert rig.publish("1").result(5).path == "main"
+    assert (client.went, topics.asked) == ([("1", "t2")], [])
+
+
+def test_what_kafka_has_of_a_lane_is_settled_before_newer_events_go_over() -> None:
+    client, table = Seen(up=False), Table()
+    rig = Rig(client, table, destinations=Topics(), divert_after=60.0)
+    first = rig.publish("1")
+    open_lanes(table, "t2")
+    time.sleep(0.5)
+    second = rig.publish("2")
+    time.sleep(0.3)
+    assert client.went == [("1", "t")]
+    client.up = True
+    assert (first.result(5).path, second.result(5).path) == ("main", "main")
+    assert client.went == [("1", "t"), ("2", "t2")]
+
+
+def test_a_producer_that_knows_no_other_topic_stores_what_is_for_one() -> None:
+    table = Table()
+    open_lanes(table, "t2")
+    rig = Rig(Seen(), table)
+    assert rig.publish("1").result(5).path == "standby"
+
+
+def test_a_lane_that_nothing_waits_in_goes_over_by_itself() -> None:
+    table, topics = Table(), Topics()
+    rig = Rig(Seen(), table, destinations=topics)
+    rig.publish("1").result(5)
+    open_lanes(table, "t2")
+    wait_until(lambda: len(topics.asked) == 2)  # both lanes

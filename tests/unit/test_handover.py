@@ -1,0 +1,88 @@
+"""What a member of a group decides on its way from one topic to another, by what the group has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID
+
+from redrive.aliases import Alias
+from redrive.handover import Committed, HandOver, Place
+
+OLD, NEW = ("orders", 0), ("orders.v2", 0)
+
+
+def alias(current: str = "orders.v2", end: int = 10, begin: int = 7, generation: int = 1) -> Alias:
+    return Alias("orders", "orders.v2", current, generation, 1, "{}", places={0: (end, begin)})
+
+
+def group_at(offsets: Mapping[Place, int]) -> Committed:
+    return lambda places: {place: offsets.get(place, OFFSET_INVALID) for place in places}
+
+
+def over(*aliases: Alias) -> HandOver:
+    hand_over = HandOver()
+    for each in aliases:
+        hand_over.learn(each)
+    return hand_over
+
+
+def test_the_new_partition_waits_until_the_group_has_committed_the_end_of_the_old_one() -> None:
+    hand_over = over(alias())
+    assert hand_over.must_wait(NEW)
+    assert hand_over.beginning({NEW}, group_at({OLD: 9})) == {}
+    assert hand_over.beginning({NEW}, group_at({OLD: 10})) == {NEW: 7}
+
+
+def test_who_comes_later_goes_on_where_the_group_is_even_if_the_old_topic_is_gone() -> None:
+    assert over(alias()).beginning({NEW}, group_at({NEW: 42})) == {NEW: 42}
+
+
+def test_nothing_is_taken_of_a_successor_before_an_alias_says_so() -> None:
+    hand_over = HandOver(["orders.v2"])
+    assert hand_over.must_wait(NEW)
+    assert not hand_over.takes(NEW, 0)
+    assert hand_over.takes(OLD, 0)
+
+
+def test_a_place_that_cannot_be_told_now_is_not_guessed() -> None:
+    assert over(alias()).beginning({NEW}, lambda _: {}) == {}
+
+
+def test_the_old_partition_ends_once_all_before_its_end_is_handled() -> None:
+    hand_over = over(alias())
+    assert hand_over.takes(OLD, 9)
+    assert not hand_over.takes(OLD, 10)
+    assert hand_over.ended() == {}
+    hand_over.done(OLD, 9)
+    assert hand_over.ended() == {OLD: 10}
+    assert hand_over.ended() == {}
+
+
+def test_an_old_partition_whose_last_offsets_hold_no_event_ends_at_its_end() -> None:
+    hand_over = over(alias())
+    hand_over.at_end(OLD, 9)
+    assert hand_over.ended() == {}
+    hand_over.at_end(OLD, 10)
+    assert hand_over.ended() == {OLD: 10}
+
+
+def test_who_loses_the_new_partition_and_gets_it_again_looks_anew_where_the_group_is() -> None:
+    hand_over = over(alias())
+    hand_over.begun(NEW, 7)
+    assert not hand_over.must_wait(NEW)
+    assert [hand_over.takes(NEW, offset) for offset in (6, 7)] == [False, True]
+    hand_over.lost(NEW)
+    assert hand_over.beginning({NEW}, group_at({OLD: 10, NEW: 20})) == {NEW: 20}
+
+
+def test_a_group_goes_back_once_it_has_committed_the_end_of_the_new_topic() -> None:
+    hand_over = over(alias(), alias("orders", end=30, begin=33, generation=2))
+    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 10, NEW: 29})) == {NEW: 29}
+    assert hand_over.beginning({OLD}, group_at({OLD: 10, NEW: 30})) == {OLD: 33}
+
+
+def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back() -> None:
+    hand_over = over(alias("orders", end=30, begin=33, generation=2))
+    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 4})) == {OLD: 4}
+    assert hand_over.beginning({OLD, NEW}, group_at({})) == {OLD: OFFSET_BEGINNING}
