@@ -183,7 +183,10 @@ def test_a_throttle_that_is_too_low_is_refused_with_what_would_do(yard: Yard) ->
         ({"brokers": [9]}, "brokers: 9 is not among the cluster"),
         ({"goal": "go_on"}, "goal: no run has moved partitions of cluster local yet"),
         ({"goal": "balance", "brokers": [1]}, "brokers: mode balance takes none"),
-        ({"goal": "balance", "throttle": "auto"}, "throttle: auto follows limits: give a largest produce latency"),
+        (
+            {"goal": "balance", "throttle": "auto"},
+            "throttle: auto follows limits, and none is given: give a produce latency",
+        ),
         (
             {"goal": "balance", "watched_groups": [{"group": "no-such"}]},
             "no-such has committed nothing on cluster",
