@@ -23,10 +23,10 @@ from redrive.config import AwsConfig
 SET_UP = """set -e
 redrive topics apply
 prefect work-pool create redrive --type process --overwrite
-prefect --no-prompt deploy --all
-redrive automations
+redrive deploy
 """
-"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits."""
+"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits, nor what somebody has
+switched."""
 
 
 class JobsStack(Stack):
