@@ -25,8 +25,8 @@ redrive topics apply
 prefect work-pool create redrive --type process --overwrite
 redrive deploy
 """
-"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits, nor what somebody has
-switched."""
+"""Topics and schemas; the work pool, the jobs, the automations. Run again, it changes nothing that fits, nor what people
+have switched."""
 
 
 class JobsStack(Stack):
