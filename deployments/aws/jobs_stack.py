@@ -25,7 +25,7 @@ redrive topics apply
 prefect work-pool create redrive --type process --overwrite
 redrive deploy
 """
-"""Topics and schemas; the work pool, the jobs, the automations. Run again, it changes nothing that fits, nor what people
+"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits, nor what people
 have switched."""
 
 

@@ -97,6 +97,13 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
         fleet(tmp_path, load=["no-such-program"]).samples({1}, 1)
 
 
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_command_that_hangs_is_ended_in_time_with_all_that_it_has_started(tmp_path: Path) -> None:
     script = "sleep 600 & echo $! >child; echo waiting for a lock >&2; wait"
     began = time.monotonic()
@@ -104,7 +111,8 @@ def test_a_command_that_hangs_is_ended_in_time_with_all_that_it_has_started(tmp_
         fleet(tmp_path, add=["sh", "-c", script, "{brokers}"], timeout=2).grow(4)
     assert time.monotonic() - began < 10
     child = int((tmp_path / "child").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    while runs(child):  # a signal takes a moment
+        assert time.monotonic() - began < 10
 
 
 def test_what_a_command_leaves_running_in_a_session_of_its_own_is_not_waited_for(tmp_path: Path) -> None:
