@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ def deploy() -> None:
     """
     from deployments.follow import connected
 
+    # Whoever ends this half way, such as a CI system, must not leave on what somebody has switched off.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with connected() as client:
         code = deploy_all(client, {})
     if code:

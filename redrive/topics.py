@@ -22,8 +22,8 @@ from redrive.pump.parking import ensure_parking
 from redrive.standby.store import DynamoStore
 from redrive.subjects import Subjects, subject_of
 
-Kind = Literal["table", "topic", "schema"]
-Action = Literal["create", "add partitions", "configure", "register", "leave"]
+Kind = Literal["table", "topic", "schema", "cluster"]
+Action = Literal["create", "add partitions", "configure", "register", "leave", "ask"]
 Outcome = Literal["planned", "done", "failed"]
 
 
@@ -32,8 +32,8 @@ class Change:
     """A difference between the settings and what there is.
 
     Attributes:
-        kind: what it is about: the standby store's table, a topic, or a topic's schema.
-        name: the table's or the topic's.
+        kind: what it is about: the standby store's table, a topic, a topic's schema, or a cluster that does not answer.
+        name: the table's, the topic's or the cluster's.
         cluster: of the topic; empty for the table.
         action: what is to be done; ``leave``: nothing, a person should look at it.
         detail: the difference in words.
@@ -65,15 +65,21 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
             partition: what comes is no longer ordered after what is there.
 
     Raises:
-        UnavailableError: a cluster, the registry or DynamoDB does not answer in time.
+        UnavailableError: no cluster, or not the registry or DynamoDB, answers in time. (One cluster of several that does
+            not is a failed change.)
         ConfigError: a secret is not where the settings say, or DynamoDB refuses to be asked.
     """
     store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
     subjects = Subjects(config)
     admins = {name: ClusterAdmin(config.cluster(name)) for name in sorted(config.clusters)}
     changes = [*_plan_table(config, store)]
+    away: dict[str, UnavailableError] = {}
     for cluster, admin in admins.items():
-        present = admin.topics()
+        try:
+            present = admin.topics()
+        except UnavailableError as error:
+            away[cluster] = error
+            continue
         changes += _plan_checkpoints(cluster, present)
         if PARKING_TOPIC not in present:
             changes.append(Change("topic", PARKING_TOPIC, cluster, "create", "for events that Kafka refuses"))
@@ -86,7 +92,16 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
             changes += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
             if cluster == topic.clusters[0]:  # the registry is one for all
                 changes += _plan_schema(topic, subjects)
-    return changes if dry_run else [_do(change, config, store, admins, subjects) for change in changes]
+    if away and len(away) == len(admins):
+        raise next(iter(away.values()))
+    # The others need not wait for it: a region that is away is when the other one is made ready.
+    unasked = [
+        Change("cluster", name, name, "ask", "what is there", outcome="failed", reason=str(why))
+        for name, why in away.items()
+    ]
+    if not dry_run:
+        changes = [_do(change, config, store, admins, subjects) for change in changes]
+    return changes + unasked
 
 
 def plan_topic(topic: Topic, present: TopicState | None, *, add_partitions: bool = False) -> Iterator[Change]:

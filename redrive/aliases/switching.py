@@ -55,11 +55,17 @@ def alias_forth(config: Config, migration: Migration) -> Alias:
     """Return the alias that takes the producers of a migration's source to its target.
 
     Raises:
-        ConfigError: the name stands for a third topic.
+        ConfigError: the name stands for a third topic, or is on the clusters of several regions.
         UnavailableError: Kafka does not answer.
     """
     topic = config.topic(migration.target)
     assert topic.schema is not None
+    if len(clusters := config.topic(migration.source).clusters) > 1:
+        raise ConfigError(
+            "goal",
+            f"{migration.source} is on {' and '.join(clusters)}, and an alias is one cluster's: producers that go over "
+            "to another region would publish to the old topic again. Give its domain one cluster until this is done",
+        )
     before = read_alias(config.cluster(topic.cluster).client_config(), migration.source)
     if before is not None and before.current not in (migration.source, migration.target):
         raise ConfigError(

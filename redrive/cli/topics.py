@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from redrive.cli.exits import BAD
+from redrive.cli.exits import BAD, UNAVAILABLE
 from redrive.cli.output import Json, out, show_json, show_table
 from redrive.config import Config, Topic
+from redrive.errors import UnavailableError
 
 if TYPE_CHECKING:
     from redrive.clusters import TopicState
@@ -53,24 +54,36 @@ def _outcome(change: Change) -> Text:
     return Text(told, styles[change.outcome])
 
 
+_AWAY = "does not answer"
+_COLUMNS = ("cluster", "topic", "domain", "partitions", "replicas", "lanes", "schema", "state")
+
+
 @app.command("list")
 def list_(json: Json = False) -> None:
-    """Show the topics: those of the settings, and what else is on their clusters."""
-    config = Config.load()
-    rows = list(_rows(config))
+    """Show the topics: those of the settings, and what else is on their clusters.
+
+    Exit code 3 if a cluster does not answer.
+    """
+    rows = list(_rows(Config.load()))
     if json:
         show_json(rows)
-        return
-    columns = ("cluster", "topic", "domain", "partitions", "replicas", "lanes", "schema", "state")
-    numbers = ("partitions", "replicas", "lanes")
-    show_table(columns, (row.values() for row in rows), numbers=numbers)
+    else:
+        show_table(_COLUMNS, (row.values() for row in rows), numbers=("partitions", "replicas", "lanes"))
+    if any(row["state"] == _AWAY for row in rows):
+        raise typer.Exit(UNAVAILABLE)
 
 
 def _rows(config: Config) -> Iterator[dict[str, str | int | None]]:
     from redrive.clusters import ClusterAdmin
 
     for cluster in sorted(config.clusters):
-        present = ClusterAdmin(config.cluster(cluster)).topics()
+        try:
+            present = ClusterAdmin(config.cluster(cluster)).topics()
+        except UnavailableError:
+            if len(config.clusters) == 1:
+                raise
+            yield {**dict.fromkeys(_COLUMNS), "cluster": cluster, "state": _AWAY}
+            continue
         wanted = {topic.name: topic for topic in config.topics_of(cluster)}
         for name in sorted(wanted.keys() | present.keys()):
             topic, state = wanted.get(name), present.get(name)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 2.0
 """Seconds that a cluster has for its answer. Without one, topics pass for writable."""
 AGAIN = 30.0
-"""Seconds after which it is asked again about what it forbids."""
+"""Seconds after which it is asked again: about what it forbids, and if it did not answer."""
 
 
 class WriteRights:
@@ -40,14 +40,15 @@ class WriteRights:
         self._lock = threading.Lock()
         self._topics: set[str] = set()
         self._forbidden: dict[str, str] = {}
+        self._unanswered = False
         self._due = 0.0
 
     def why_not(self, topic: str) -> str:
         """Say why events of a topic are not to be sent; empty if they are, which costs nothing."""
-        if not self._forbidden:
+        if not self._forbidden and not self._unanswered:
             return ""
         why = self._forbidden.get(topic, "")
-        if why and time.monotonic() > self._due:
+        if (why or self._unanswered) and time.monotonic() > self._due:
             self.ask_again()
         return why
 
@@ -67,6 +68,7 @@ class WriteRights:
     def _ask(self, topics: set[str]) -> None:
         self._due = time.monotonic() + AGAIN
         answers = forbidden(self._client_config, topics)
+        self._unanswered = answers is None
         if answers is None:
             return
         with self._lock:

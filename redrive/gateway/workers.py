@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from signal import SIGKILL
 from socket import socket
 
 import uvicorn
@@ -44,7 +45,8 @@ class Workers(Multiprocess):
                     continue
                 process.kill()  # it has ended just now, or hangs
                 process.join()
-                log.error("worker %s has ended with code %s", process.pid, process.exitcode)
+                how = "did not answer, and was killed" if process.exitcode == -SIGKILL else "has ended"
+                log.error("worker %s %s (code %s)", process.pid, how, process.exitcode)
             if process.exitcode == STARTUP_FAILURE and not self._any_serves():
                 log.error("no worker can serve: the gateway ends; the lines above say why")
                 self.failed = True
@@ -53,7 +55,8 @@ class Workers(Multiprocess):
                 self._start_again(place)
 
     def _any_serves(self) -> bool:
-        return any(process.exitcode is None and process.is_ready(timeout=1) for process in self.processes)
+        patience = self.config.timeout_worker_healthcheck
+        return any(process.exitcode is None and process.is_ready(timeout=patience) for process in self.processes)
 
     def _start_again(self, place: int) -> None:
         self._started[place] = time.monotonic()

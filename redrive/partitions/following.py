@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from redrive.errors import UnavailableError
 from redrive.partitions.strain import Gauge
 from redrive.partitions.throttle import Throttle
 
@@ -76,8 +77,10 @@ class FollowingThrottle:
         Args:
             copied: bytes of new replicas, so far.
 
+        A measure that can't be had counts as one over its limit: the moves may be why nobody answers.
+
         Raises:
-            UnavailableError: the cluster does not answer; the rate stays.
+            UnavailableError: the cluster does not take the new rate; the old one stays.
         """
         now = self._clock()
         if self._at is None:
@@ -87,7 +90,7 @@ class FollowingThrottle:
             return
         used = (copied - self._copied) / (now - self._at)
         self._at, self._copied = now, copied
-        load = max((gauge.read().load for gauge in self._gauges), default=0.0)
+        load = max(map(_load, self._gauges), default=0.0)
         rate = next_rate(self._throttle.rate, load, used, self._throttle.least, self.most)
         if rate != self._throttle.rate:
             self._throttle.change(rate, by_hand=False)
@@ -96,3 +99,10 @@ class FollowingThrottle:
     def _note(self, rate: int) -> None:
         lowest, highest = self.rates or (rate, rate)
         self.rates = min(lowest, rate), max(highest, rate)
+
+
+def _load(gauge: Gauge) -> float:
+    try:
+        return gauge.read().load
+    except UnavailableError:
+        return float("inf")

@@ -123,7 +123,13 @@ class Probe:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        now = time.monotonic()
+        with self._lock:  # what still waits has waited so long at least
+            unanswered, self._begun = list(self._waiting.values()), float("inf")
+        for sent, _ in unanswered if not self.refused else ():
+            self.phase.add(now - sent)
         self._producer.purge()
+        self._producer.flush(0)  # hears of what was purged; else the client would be kept by what waits to be told
 
     def recent_p99(self) -> float:
         """Give what 99 of 100 of the last events took, in seconds; of those without an answer, what it is by now."""

@@ -175,6 +175,23 @@ def test_a_system_that_does_not_answer_is_named_within_its_time(
     assert time.monotonic() - before < 20
 
 
+def test_one_cluster_of_two_that_is_away_keeps_the_other_from_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDRIVE_CLUSTERS__AWAY__BOOTSTRAP", "127.0.0.1:1")
+    *done, unasked = platform.apply()
+    assert {change.outcome for change in done} == {"done"}
+    assert (unasked.cluster, unasked.action, unasked.outcome) == ("away", "ask", "failed")
+    assert "cluster away" in unasked.reason
+
+    result = CliRunner().invoke(app, ["topics", "list", "--json"])
+
+    assert result.exit_code == 3
+    states = {(row["cluster"], row["topic"]): row["state"] for row in json.loads(result.stdout)}
+    assert states["away", None] == "does not answer"
+    assert states["local", platform.topic] == "good"
+
+
 def test_the_commands_give_tables_to_people_and_json_to_programs(platform: Platform) -> None:
     def run(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redrive.errors import ThrottleTooLowError
+from redrive.errors import ThrottleTooLowError, UnavailableError
 from redrive.partitions.following import EVERY, FollowingThrottle, next_rate
 from redrive.partitions.strain import Strain, over_limit
 from redrive.partitions.throttle import Throttle
@@ -90,3 +90,20 @@ def test_what_a_person_sets_is_the_most_and_is_refused_where_moves_would_never_e
 def test_what_is_over_its_limit_is_told_and_nothing_else() -> None:
     assert not over_limit([Fixed(0.9), Fixed(1.0)])
     assert over_limit([Fixed(1.1), Fixed(0.9), Fixed(2)]) == "load 1.1; load 2"
+
+
+class Silent:
+    """A gauge of something that does not answer."""
+
+    def read(self) -> Strain:
+        raise UnavailableError("group billing", "no answer")
+
+
+def test_a_measure_that_can_not_be_had_is_taken_for_one_over_its_limit_and_hides_no_other() -> None:
+    now = [0.0]
+    throttle = Rates(10 * MB, 1)
+    following = FollowingThrottle(throttle, [Silent(), Fixed(0.1)], clock=lambda: now[0])
+    following.look(0)
+    now[0] += EVERY
+    following.look(100 * MB)
+    assert throttle.rate == 5_120_000
