@@ -65,8 +65,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
             partition: what comes is no longer ordered after what is there.
 
     Raises:
-        UnavailableError: no cluster, or not the registry or DynamoDB, answers in time. (One cluster of several that does
-            not is a failed change.)
+        UnavailableError: the registry, DynamoDB or all clusters do not answer in time. (One of several clusters that
+            does not is a failed change.)
         ConfigError: a secret is not where the settings say, or DynamoDB refuses to be asked.
     """
     store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
