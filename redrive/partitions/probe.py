@@ -174,11 +174,12 @@ class Probe:
             self._producer.produce(
                 PROBE_TOPIC, b"", partition=partition, on_delivery=lambda error, one: self._came(number, error, one)
             )
-        except (KafkaException, BufferError):
-            _log.debug("the probe's event was not taken", exc_info=True)
-            with self._lock:  # as if it had been given up
+        except (KafkaException, BufferError) as error:
+            with self._lock:
                 sent, _ = self._waiting.pop(number)
-                self._recent.append((sent, TIMEOUT, partition))
+                # The client tells so at once what a broker has told it before.
+                if not (isinstance(error, KafkaException) and self._is_refused(error.args[0])):
+                    self._recent.append((sent, TIMEOUT, partition))  # as if it had been given up
 
     def _came(self, number: int, error: KafkaError | None, message: Message) -> None:
         now = time.monotonic()
@@ -186,8 +187,7 @@ class Probe:
             sent, partition = self._waiting.pop(number)
             if error is None:
                 self.refused = ""
-            elif error.code() in _REFUSED:
-                self.refused = f"{PROBE_TOPIC}: {error.str()}"
+            elif self._is_refused(error):
                 return
             if now - self._begun < WARM_UP:
                 return
@@ -195,3 +195,9 @@ class Probe:
             seconds = now - sent if error is not None else message.latency() or now - sent
             self._recent.append((now, seconds, partition))
             self.phase.add(seconds)
+
+    def _is_refused(self, error: KafkaError) -> bool:
+        if error.code() in _REFUSED:
+            ways = "`redrive topics apply` makes it, `redrive security acls partition-rebalance` has the rights"
+            self.refused = f"{PROBE_TOPIC}: {error.str()} ({ways})"
+        return error.code() in _REFUSED
