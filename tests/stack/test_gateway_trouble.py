@@ -101,7 +101,7 @@ def test_a_cluster_and_a_store_that_take_nothing_are_told_by_503_and_harm_nobody
         assert {answer.status_code for answer, _ in refused} == {503}
         assert all(answer.headers["Retry-After"] == "5" for answer, _ in refused)
         crowded = [answer for answer, _ in refused if "too many events wait" in answer.json()["detail"]]
-        assert crowded
+        assert crowded, [answer.json()["detail"] for answer, _ in refused]
         assert {answer.json()["type"] for answer in crowded} == {"urn:redrive:problem:unavailable"}
         assert max(seconds for _, seconds in refused) < config.door().answer_within + 1
 
