@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.own_topics import ensure
-from redrive.pump.readback import ClientConfig, cluster_name, scan
+from redrive.pump.readback import ClientConfig, cluster_name, partition_count, scan
 
 _CONFIG = {"cleanup.policy": "compact"}
 _TIMEOUT = 30.0
@@ -56,6 +56,7 @@ def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> dict
     """
     found: dict[str, Alias] = {}
     try:
+        partition_count(client_config, ALIASES_TOPIC, settle=0)  # most clusters have none: not to be waited for
         for messages in scan(client_config, ALIASES_TOPIC, patience=patience):
             for message in messages:
                 if message.value():

@@ -53,6 +53,7 @@ class CatchingUp:
         self._source, self._target = source, target
         self._copied: Sequence[int] | None = None
         self._consumer: Consumer | None = None
+        self._gone = False
 
     def wait(self, patience: float, check: Callable[[], None] = lambda: None) -> None:
         """Wait until all that the topic holds now is in the other one.
@@ -64,9 +65,12 @@ class CatchingUp:
         Raises:
             UnavailableError: it was not within that time, or the cluster does not answer.
         """
+        if self._gone:
+            return
         try:
             ends = self._ends()
         except UnknownTopicError:
+            self._gone = True  # to be sure of that takes seconds
             return
         until = time.monotonic() + patience
         while ends != self._copied and not is_copied(self._client, self._cluster, self._source, self._target, ends):
