@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from redrive.aliases.alias import Alias, read_alias
+from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import is_copied
 from redrive.avro.schema import AvroSchema, parse
-from redrive.errors import InvalidEventError, UnavailableError
+from redrive.errors import InvalidEventError
 from redrive.events import Event
 from redrive.migrations.migrator import Migrator, Recipe
 from redrive.pump.model import Rejected, Skipped
@@ -89,9 +89,7 @@ class Destinations:
             if moved is None or time.monotonic() - read_at > _KNOWN_FOR:
                 alias = read_alias(self._client, name)
                 if alias is None or alias.target != topic:
-                    raise UnavailableError(
-                        f"alias {name}", f"events are to go to {topic}, and the control topic does not say how"
-                    )
+                    raise lost(name, topic)
                 moved = Moved(alias, self._ask, self._known(name))
                 self._found[name, topic] = (moved, time.monotonic())
             return moved
