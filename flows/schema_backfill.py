@@ -52,10 +52,13 @@ from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
 from tasks.protection import Protect, protections
-from tasks.switching import look_at_alias, switch_producers
+from tasks.switching import is_switched, look_at_alias, switch_producers
 
 SWITCHES = {"switch_producers", "switch_back"}
 """Goals that take producers from one of the topics to the other."""
+
+BACK = "back to {}"
+"""What is held while events go back to a topic, beside topics: no topic can be named so."""
 
 
 class Backfill(BaseModel):
@@ -206,9 +209,7 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
             else:
                 work = Backfilling(config, run, (backfill.source, backfill.target), "up", workers)
             if backfill.mode == "run":
-                # A replay of the source must not open its lanes to it while producers are to leave it.
-                topics = [work.target, work.source] if backfill.goal in SWITCHES else [work.target]
-                run.claim([(cluster, topic) for topic in topics], all_or_none=True)
+                hold_topics(work, backfill)
             if backfill.goal == "revert":
                 return take_back(work, backfill)
             plan = decide(work, backfill)
@@ -224,6 +225,25 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
         except (HeldError, StalePlanError, OtherMigrationError, RefusedByPersonError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
+
+
+def hold_topics(work: Backfilling, backfill: Backfill) -> None:
+    """Hold what no other job may touch meanwhile.
+
+    Raises:
+        HeldError: another run holds some of it.
+    """
+    held = [work.target]
+    if backfill.goal in SWITCHES:
+        # A replay of the source must not open its lanes to it while producers are to leave it.
+        held = [work.target, work.source, BACK.format(backfill.source)]
+    elif backfill.goal == "feed_back":
+        # For days, maybe. Replays by that name must not wait so long, and need not once they publish to the target;
+        # that stays so while this is held.
+        work.run.claim([(work.cluster, BACK.format(backfill.source))], all_or_none=True)
+        held = [] if is_switched(work) else held
+    if held:
+        work.run.claim([(work.cluster, topic) for topic in held], all_or_none=True)
 
 
 def decide(work: Backfilling, backfill: Backfill) -> Plan:

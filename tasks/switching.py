@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from prefect import get_run_logger, task
 
-from redrive.aliases.alias import Alias
+from redrive.aliases.alias import Alias, read_alias
 from redrive.aliases.switching import Switched, alias_back, alias_forth, switch
 from redrive.errors import ConfigError
 from redrive.migrations.ends import Ends
@@ -27,6 +27,17 @@ def look_at_alias(work: Backfilling) -> Alias:
         UnavailableError: Kafka does not answer.
     """
     return _alias(work)
+
+
+@task(task_run_name="look whether producers have been switched", **BRIEFLY)
+def is_switched(work: Backfilling) -> bool:
+    """Say whether what is published by the name of the topic that events go back to goes to where they come from.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    alias = read_alias(work.client, work.target)
+    return alias is not None and alias.current == work.source
 
 
 def _alias(work: Backfilling) -> Alias:
