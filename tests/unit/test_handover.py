@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID
 
 from redrive.aliases import Alias
+from redrive.errors import ConfigError
 from redrive.handover import Committed, HandOver, Place
+from redrive.intake import Intake
 
 OLD, NEW = ("orders", 0), ("orders.v2", 0)
 
@@ -86,3 +89,18 @@ def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back(
     hand_over = over(alias("orders", end=30, begin=33, generation=2))
     assert hand_over.beginning({OLD, NEW}, group_at({OLD: 4})) == {OLD: 4}
     assert hand_over.beginning({OLD, NEW}, group_at({})) == {OLD: OFFSET_BEGINNING}
+
+
+@pytest.mark.parametrize("setting", ["partition.assignment.strategy", "enable.partition.eof"])
+def test_settings_that_would_keep_a_group_from_going_over_are_refused(setting: str) -> None:
+    client = {"bootstrap.servers": "localhost:1", setting: "range" if "strategy" in setting else "false"}
+    with pytest.raises(ConfigError, match=setting):
+        Intake(
+            "one",
+            client,
+            "g",
+            ["orders"],
+            max_poll_interval=60,
+            before_commit=lambda: None,
+            successors={"orders": "v2"},
+        )
