@@ -52,11 +52,13 @@ class Moved:
             event.id, self.topic, event.key, became.value, event.headers, event.timestamp, event.partition, event.origin
         )
 
-    def convert(self, event: Event) -> bytes | None:
+    def convert(self, event: Event) -> bytes | Skipped | None:
         """See `redrive.dispatch.destination.Destination.convert`."""
         became = self._migrator.migrate(event)
         if isinstance(became, Event):
             return became.value
+        if isinstance(became, Skipped):
+            return became
         raise InvalidEventError(self._name, "", f"can't go to {self.topic}: {became.reason}")
 
 

@@ -51,7 +51,10 @@ def test_a_producer_that_starts_later_finds_the_new_topic_and_what_does_not_fit_
 def outage(house: MovingHouse) -> list[Lane]:
     """Have producers of orders store what they publish, as one of them does it in an outage; give the lanes."""
     store = open_store(house.config)
-    lanes = [Lane("one", house.orders, at) for at in range(Topics(store, "one").lanes(house.orders, 0))]
+    lanes = [
+        Lane("one", house.orders, at)
+        for at in range(Topics(store, "one").lanes(house.orders, house.config.topic(house.orders).lanes))
+    ]
     for lane in lanes:
         assert (
             LaneWriter(store, lane, "another", clock=SystemClock(), grace=1.0, seal_wait=15.0).enter(must_divert=True)
