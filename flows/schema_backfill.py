@@ -15,8 +15,11 @@ from redrive.aliases.switching import Switched
 from redrive.config import Config
 from redrive.errors import (
     ConfigError,
+    FencedError,
     HeldError,
     OtherMigrationError,
+    RulesError,
+    SchemaError,
     StalePlanError,
     StoppedError,
     UnavailableError,
@@ -45,7 +48,7 @@ from tasks.backfill import (
     try_way_back,
 )
 from tasks.backfill_plan import approval_text, headline, report_plan, revert_text
-from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved
+from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved, still_storing
 from tasks.board import Board
 from tasks.ending import refused
 from tasks.live import Live, Words
@@ -294,7 +297,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     moved: list[GroupMove] = []
     switched: Switched | None = None
     schemas = Count()
-    unverified = ""
+    unverified = storing = ""
     try:
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
         compared_after = time.monotonic() - copied_at
@@ -305,14 +308,17 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
                 moved = move(work, work.source, work.target)
         good = all(end.how == "done" for end in copied) and not any(each.findings for each in checked)
         if backfill.goal in SWITCHES and good:
+            storing = still_storing(backfill.source, backfill.target, backfill.goal, backfill.rules)
             switched = switch_producers(
                 work,
                 backfill.rules,
+                rate=backfill.rate,
                 patience=backfill.patience,
                 most_parked=backfill.most_parked,
-                on_cancel=lambda: cancelled(run, board),
+                on_cancel=lambda: cancelled(run, board, storing),
             )
-    except (UnavailableError, ConfigError, StoppedError) as error:
+            storing = ""
+    except (UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError) as error:
         unverified = str(error)
     ending = Ending(
         plan=plan,
@@ -323,6 +329,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         schemas=schemas,
         moved=moved,
         switched=switched,
+        storing=storing,
         unverified=unverified,
         seconds=copied_at - began,
         compare_seconds=compared_after,

@@ -50,13 +50,21 @@ def _alias(work: Backfilling) -> Alias:
 
 
 def switch_producers(
-    work: Backfilling, rules: str | None, *, patience: float, most_parked: int, on_cancel: Callable[[], None]
+    work: Backfilling,
+    rules: str | None,
+    *,
+    rate: float | None,
+    patience: float,
+    most_parked: int,
+    on_cancel: Callable[[], None],
 ) -> Switched:
     """Take producers over, and follow the topic that they leave until all are.
 
     Args:
         work: what the steps share.
         rules: the file of rules, relative to the settings' folder.
+        rate: copy at most so many events a second, over all partitions. All of those are followed at once: one that is
+            not would keep producers waiting.
         patience: seconds to wait for what does not answer.
         most_parked: so many events may be parked meanwhile.
         on_cancel: called when all has stopped after a cancel.
@@ -65,7 +73,7 @@ def switch_producers(
         RedriveError: see `redrive.aliases.switching.switch`, and why the copy stopped.
     """
     make_ready(work, rules)
-    alias, governor = _alias(work), Governor()
+    alias, governor = _alias(work), Governor(rate)
     board = Board({standing.unit: standing.left for standing in work.standings})
     ends = Ends(work.client, work.source, len(work.standings), follow=float("inf"))
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
