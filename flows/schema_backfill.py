@@ -143,7 +143,13 @@ class Backfill(BaseModel):
         ),
     ] = None
     partitions: Annotated[
-        int, Field(title="Partitions at the same time", ge=1, le=64, description="1 to 64; a Kafka producer each.")
+        int,
+        Field(
+            title="Partitions at the same time",
+            ge=1,
+            le=64,
+            description="1 to 64; a Kafka producer each. While producers are switched, all are followed at once.",
+        ),
     ] = 4
     most_parked: Annotated[
         int,
@@ -163,7 +169,11 @@ class Backfill(BaseModel):
     ] = "full"
     protect: Annotated[
         Protect | None,
-        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
+        Field(
+            title="Protect consumers",
+            description="Hold while a consumer group is too far behind; not while producers are switched, since they "
+            "store. None: don't.",
+        ),
     ] = None
     patience: Annotated[
         float,
