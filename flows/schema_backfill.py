@@ -15,8 +15,11 @@ from redrive.aliases.switching import Switched
 from redrive.config import Config
 from redrive.errors import (
     ConfigError,
+    FencedError,
     HeldError,
     OtherMigrationError,
+    RulesError,
+    SchemaError,
     StalePlanError,
     StoppedError,
     UnavailableError,
@@ -45,17 +48,20 @@ from tasks.backfill import (
     try_way_back,
 )
 from tasks.backfill_plan import approval_text, headline, report_plan, revert_text
-from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved
+from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved, still_storing
 from tasks.board import Board
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
 from tasks.protection import Protect, protections
-from tasks.switching import look_at_alias, switch_producers
+from tasks.switching import is_switched, look_at_alias, switch_producers
 
 SWITCHES = {"switch_producers", "switch_back"}
 """Goals that take producers from one of the topics to the other."""
+
+BACK = "back to {}"
+"""What is held while events go back to a topic, beside topics: no topic can be named so."""
 
 
 class Backfill(BaseModel):
@@ -137,7 +143,13 @@ class Backfill(BaseModel):
         ),
     ] = None
     partitions: Annotated[
-        int, Field(title="Partitions at the same time", ge=1, le=64, description="1 to 64; a Kafka producer each.")
+        int,
+        Field(
+            title="Partitions at the same time",
+            ge=1,
+            le=64,
+            description="1 to 64; a Kafka producer each. While producers are switched, all are followed at once.",
+        ),
     ] = 4
     most_parked: Annotated[
         int,
@@ -157,7 +169,11 @@ class Backfill(BaseModel):
     ] = "full"
     protect: Annotated[
         Protect | None,
-        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
+        Field(
+            title="Protect consumers",
+            description="Hold while a consumer group is too far behind; not while producers are switched, since they "
+            "store. None: don't.",
+        ),
     ] = None
     patience: Annotated[
         float,
@@ -206,9 +222,7 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
             else:
                 work = Backfilling(config, run, (backfill.source, backfill.target), "up", workers)
             if backfill.mode == "run":
-                # A replay of the source must not open its lanes to it while producers are to leave it.
-                topics = [work.target, work.source] if backfill.goal in SWITCHES else [work.target]
-                run.claim([(cluster, topic) for topic in topics], all_or_none=True)
+                hold_topics(work, backfill)
             if backfill.goal == "revert":
                 return take_back(work, backfill)
             plan = decide(work, backfill)
@@ -224,6 +238,25 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
         except (HeldError, StalePlanError, OtherMigrationError, RefusedByPersonError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
+
+
+def hold_topics(work: Backfilling, backfill: Backfill) -> None:
+    """Hold what no other job may touch meanwhile.
+
+    Raises:
+        HeldError: another run holds some of it.
+    """
+    held = [work.target]
+    if backfill.goal in SWITCHES:
+        # A replay of the source must not open its lanes to it while producers are to leave it.
+        held = [work.target, work.source, BACK.format(backfill.source)]
+    elif backfill.goal == "feed_back":
+        # For days, maybe. Replays by that name must not wait so long, and need not once they publish to the target;
+        # that stays so while this is held.
+        work.run.claim([(work.cluster, BACK.format(backfill.source))], all_or_none=True)
+        held = [] if is_switched(work) else held
+    if held:
+        work.run.claim([(work.cluster, topic) for topic in held], all_or_none=True)
 
 
 def decide(work: Backfilling, backfill: Backfill) -> Plan:
@@ -274,7 +307,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     moved: list[GroupMove] = []
     switched: Switched | None = None
     schemas = Count()
-    unverified = ""
+    unverified = storing = ""
     try:
         checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
         compared_after = time.monotonic() - copied_at
@@ -285,14 +318,17 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
                 moved = move(work, work.source, work.target)
         good = all(end.how == "done" for end in copied) and not any(each.findings for each in checked)
         if backfill.goal in SWITCHES and good:
+            storing = still_storing(backfill.source, backfill.target, backfill.goal, backfill.rules)
             switched = switch_producers(
                 work,
                 backfill.rules,
+                rate=backfill.rate,
                 patience=backfill.patience,
                 most_parked=backfill.most_parked,
-                on_cancel=lambda: cancelled(run, board),
+                on_cancel=lambda: cancelled(run, board, storing),
             )
-    except (UnavailableError, ConfigError, StoppedError) as error:
+            storing = ""
+    except (UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError) as error:
         unverified = str(error)
     ending = Ending(
         plan=plan,
@@ -303,6 +339,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         schemas=schemas,
         moved=moved,
         switched=switched,
+        storing=storing,
         unverified=unverified,
         seconds=copied_at - began,
         compare_seconds=compared_after,

@@ -67,7 +67,8 @@ class ConsumerSettings:
         window: how many handled event ids are remembered to drop duplicates; 0 hands over every event.
         max_poll_interval: seconds that one event, or one batch, may take; after that the group goes on without
             this consumer.
-        client: further settings of librdkafka, which go over all others.
+        client: further settings of librdkafka, which go over all others. With successors, not
+            ``partition.assignment.strategy`` nor ``enable.partition.eof``.
     """
 
     retries: int = 5
@@ -103,8 +104,8 @@ class EventConsumer:
             ``retried``.
 
     Raises:
-        ConfigError: a topic, a successor, or this group's dead-letter topic is not in the settings, or a successor is
-            not on its topic's cluster.
+        ConfigError: a topic, a successor, or this group's dead-letter topic is not in the settings, a successor is
+            not on its topic's cluster, or the client's settings keep it from going over.
         SchemaError: a schema of ``schemas`` does not exist or can't be used.
         UnavailableError: the registry can't be reached to fetch them.
     """

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
 
 from redrive.aliases.alias import Alias, alias_of, read_aliases
 from redrive.errors import UnknownTopicError
@@ -150,6 +150,8 @@ class HandOver:
             self._ends.pop(now, None)
             self._ends[left] = end
             self._beginnings.pop(left, None)
+            if left in self._waiting:  # it was to be come back to, and never was: so it goes on where the group is
+                self._beginnings[left] = _Beginning(now, _NEVER, OFFSET_INVALID)
             self._beginnings[now] = _Beginning(left, end, begin, may_stay=back)
             if back:  # a group that has never gone to the topic that is left must not begin with it now
                 self._beginnings[left] = _Beginning(now, _NEVER, 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from redrive.errors import RefusedByClusterError, UnavailableError, UnknownTopicError
+from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.handover import AliasWatch, HandOver, Place
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ _CONFIG = {
     "isolation.level": "read_committed",
     "partition.assignment.strategy": "cooperative-sticky",
 }
+_FOLLOWING = {"enable.partition.eof": True, "partition.assignment.strategy": "cooperative-sticky"}
+"""What going over to another topic can't do without."""
 _HAND_OVER_EVERY = 0.3  # seconds between two looks whether a partition that waits for another may be begun
 _COMMITTED_WITHIN = 2.0
 _REFUSALS = {
@@ -86,6 +88,15 @@ class Taken:
     losses: int
 
 
+def _see_that_it_can_follow(client_config: Mapping[str, Any]) -> None:
+    for name, value in _FOLLOWING.items():
+        if str(client_config.get(name, value)).lower() != str(value).lower():
+            raise ConfigError(
+                f"client.{name}",
+                f"is {client_config[name]!r}, and a group that has successors needs {value!r}: leave it out",
+            )
+
+
 class Intake:
     """One cluster's consumer. Not for several threads.
 
@@ -99,6 +110,9 @@ class Intake:
             are not.
         successors: topic → the one that is read after it once its producers have been switched to that; see
             `redrive.handover`.
+
+    Raises:
+        ConfigError: there are successors, and the client's settings keep it from going over to them.
     """
 
     def __init__(
@@ -113,6 +127,8 @@ class Intake:
         successors: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = cluster
+        if successors:
+            _see_that_it_can_follow(client_config)
         # Successors from the beginning on: if they came with the switch, so would a rebalance of the whole group.
         after = (successors or {}).values()
         self._topics = [*topics, *after]

@@ -55,7 +55,8 @@ class Receipt:
     Attributes:
         event: the event.
         path: ``main`` or ``standby``, whichever has it; ``dead_letter`` if it went to the dead-letter topic instead.
-        partition: where it is in Kafka, once it is there by the main path.
+        partition: where it is in Kafka, once it is there by the main path; None also of an event that was left out
+            there, by the rules of a migration.
         offset: likewise.
         refusal: why Kafka, or the schema, refused it; empty otherwise.
     """
@@ -135,6 +136,11 @@ class Receipt:
             self.progress = Progress.REFUSED
         else:
             self.progress = Progress.TAKEN_BACK
+
+    def left_out(self) -> None:
+        """Note that the event has no place in Kafka: the rules by which its topic was switched leave it out."""
+        self.progress = _ACKNOWLEDGED
+        self.is_plain = self.path == "main"
 
     def acknowledge(self, path: Path) -> None:
         """Note that the event is safe; a dead letter stays one, wherever it is kept."""

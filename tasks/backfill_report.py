@@ -43,6 +43,7 @@ class Ending(Judged[End]):
         schemas: the target's events, by the schema that they are written with.
         moved: what became of the consumer groups.
         switched: what became of the producers, if they were to be switched and were.
+        storing: that they may store what they publish, if the switch was begun and not ended; see `still_storing`.
         unverified: why there was no comparison, if there was none.
         seconds: how long copying took.
         compare_seconds: how long comparing took.
@@ -65,6 +66,7 @@ class Ending(Judged[End]):
     changes: Sequence[Change]
     speeds: Sequence[tuple[float, float]] = ()
     switched: Switched | None = None
+    storing: str = ""
     counts: dict[str, int] = field(init=False)
     reasons: Counter[str] = field(init=False)
 
@@ -125,6 +127,8 @@ class Ending(Judged[End]):
     @property
     def headline(self) -> str:
         """The end in one line, without that word."""
+        if self.storing:
+            return f"{self.storing}. Why it has ended: {self.unverified}"
         if self.verdict == "failed":
             return self.findings[0]
         if self.unfinished:
@@ -156,6 +160,7 @@ class Ending(Judged[End]):
         return {
             "findings": self.findings,
             "unverified": self.unverified,
+            "storing": self.storing,
             "seconds": round(self.seconds, 3),
             "pace": self.started_pace,
             "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
@@ -225,12 +230,29 @@ def finish_moved(run: Run, groups: Sequence[Group], moved: Sequence[GroupMove], 
     return Completed(message=close(run, "reverted", words, counts, text))
 
 
-def cancelled(run: Run, board: Board) -> None:
-    """End a run that was cancelled, at once: Prefect does not wait for long."""
+def still_storing(source: str, target: str, goal: str, rules: str | None) -> str:
+    """Say what producers do after a switch that was begun and not ended, and what to do about it."""
+    options = f" --rules {rules}" if rules else ""
+    return (
+        f"producers of {source} may be STORING what they publish, and readers get none of it until this is run again: "
+        f"`redrive run schema-backfill {source} {target}{options} --goal {goal} --mode run`"
+    )
+
+
+def cancelled(run: Run, board: Board, storing: str = "") -> None:
+    """End a run that was cancelled, at once: Prefect does not wait for long.
+
+    Args:
+        run: the run.
+        board: what it has done.
+        storing: see `still_storing`; it comes first.
+    """
     totals = board.totals()
     counts = {"events": totals.read, "copied": totals.published}
     words = f"{number(totals.read)} of {count(totals.total, 'event')} done; a new run goes on with what is left"
-    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled"})
+    if storing:
+        words = f"{storing}. {words}"
+    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled", "storing": storing})
     close(run, "cancelled", words, counts, f"## Cancelled\n\n{words}")
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from prefect import get_run_logger, task
 
-from redrive.aliases.alias import Alias
+from redrive.aliases.alias import Alias, read_alias
 from redrive.aliases.switching import Switched, alias_back, alias_forth, switch
 from redrive.errors import ConfigError
 from redrive.migrations.ends import Ends
@@ -29,6 +29,17 @@ def look_at_alias(work: Backfilling) -> Alias:
     return _alias(work)
 
 
+@task(task_run_name="look whether producers have been switched", **BRIEFLY)
+def is_switched(work: Backfilling) -> bool:
+    """Say whether what is published by the name of the topic that events go back to goes to where they come from.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    alias = read_alias(work.client, work.target)
+    return alias is not None and alias.current == work.source
+
+
 def _alias(work: Backfilling) -> Alias:
     if work.direction == "up":
         return alias_forth(work.config, work.migration)
@@ -39,13 +50,21 @@ def _alias(work: Backfilling) -> Alias:
 
 
 def switch_producers(
-    work: Backfilling, rules: str | None, *, patience: float, most_parked: int, on_cancel: Callable[[], None]
+    work: Backfilling,
+    rules: str | None,
+    *,
+    rate: float | None,
+    patience: float,
+    most_parked: int,
+    on_cancel: Callable[[], None],
 ) -> Switched:
     """Take producers over, and follow the topic that they leave until all are.
 
     Args:
         work: what the steps share.
         rules: the file of rules, relative to the settings' folder.
+        rate: copy at most so many events a second, over all partitions. All of those are followed at once: one that is
+            not would keep producers waiting.
         patience: seconds to wait for what does not answer.
         most_parked: so many events may be parked meanwhile.
         on_cancel: called when all has stopped after a cancel.
@@ -54,7 +73,7 @@ def switch_producers(
         RedriveError: see `redrive.aliases.switching.switch`, and why the copy stopped.
     """
     make_ready(work, rules)
-    alias, governor = _alias(work), Governor()
+    alias, governor = _alias(work), Governor(rate)
     board = Board({standing.unit: standing.left for standing in work.standings})
     ends = Ends(work.client, work.source, len(work.standings), follow=float("inf"))
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -10,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.own_topics import ensure
-from redrive.pump.readback import ClientConfig, cluster_name, scan
+from redrive.pump.readback import ClientConfig, cluster_name, partition_count, scan
 
 _CONFIG = {"cleanup.policy": "compact"}
 _TIMEOUT = 30.0
@@ -23,7 +24,7 @@ class Alias(msgspec.Struct, frozen=True):
         name: the name that producers publish by: the topic that was copied.
         target: the topic that it was copied to.
         current: which of the two events go to now.
-        generation: 1 for the first cut-over, and one more for each change since.
+        generation: rises with each change; see `next_generation`.
         schema_id: of the schema that events in ``target`` have.
         schema: that schema, as JSON.
         rules: text of the migration's file of rules; empty: Avro's resolution alone.
@@ -56,6 +57,7 @@ def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> dict
     """
     found: dict[str, Alias] = {}
     try:
+        partition_count(client_config, ALIASES_TOPIC, settle=0)  # most clusters have none: not to be waited for
         for messages in scan(client_config, ALIASES_TOPIC, patience=patience):
             for message in messages:
                 if message.value():
@@ -70,6 +72,23 @@ def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> dict
 def read_alias(client_config: ClientConfig, name: str) -> Alias | None:
     """Return what a name stands for; None: nothing but the topic of that name. Raises as `read_aliases`."""
     return read_aliases(client_config).get(name)
+
+
+def next_generation(before: Alias | None) -> int:
+    """Return the generation of an alias that comes after another; of the first, one above all that may have been lost.
+
+    Consumers that have followed an alias leave out what is not newer; so it must not fall if the control topic is lost.
+    """
+    return int(time.time() * 1000) if before is None else before.generation + 1
+
+
+def lost(name: str, target: str) -> UnavailableError:
+    """Make the error of an alias that has been there, since events go to its target, and is not there now."""
+    return UnavailableError(
+        f"alias {name}",
+        f"events go to {target}, and {ALIASES_TOPIC} does not say how: if it was deleted, have it written anew "
+        f"(`redrive run schema-backfill {name} {target} --goal switch_producers --mode run`, with the same rules)",
+    )
 
 
 def write_alias(client_config: ClientConfig, alias: Alias) -> None:

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from redrive.aliases.alias import Alias, read_alias
+from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import is_copied
 from redrive.avro.schema import AvroSchema, parse
-from redrive.errors import InvalidEventError, UnavailableError
+from redrive.errors import InvalidEventError
 from redrive.events import Event
 from redrive.migrations.migrator import Migrator, Recipe
 from redrive.pump.model import Rejected, Skipped
@@ -52,11 +52,13 @@ class Moved:
             event.id, self.topic, event.key, became.value, event.headers, event.timestamp, event.partition, event.origin
         )
 
-    def convert(self, event: Event) -> bytes | None:
+    def convert(self, event: Event) -> bytes | Skipped | None:
         """See `redrive.dispatch.destination.Destination.convert`."""
         became = self._migrator.migrate(event)
         if isinstance(became, Event):
             return became.value
+        if isinstance(became, Skipped):
+            return became
         raise InvalidEventError(self._name, "", f"can't go to {self.topic}: {became.reason}")
 
 
@@ -89,9 +91,7 @@ class Destinations:
             if moved is None or time.monotonic() - read_at > _KNOWN_FOR:
                 alias = read_alias(self._client, name)
                 if alias is None or alias.target != topic:
-                    raise UnavailableError(
-                        f"alias {name}", f"events are to go to {topic}, and the control topic does not say how"
-                    )
+                    raise lost(name, topic)
                 moved = Moved(alias, self._ask, self._known(name))
                 self._found[name, topic] = (moved, time.monotonic())
             return moved

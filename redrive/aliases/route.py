@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from redrive.aliases.alias import Alias, read_alias
+from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import CatchingUp
 from redrive.aliases.destination import Moved
 from redrive.config import Config
@@ -57,18 +57,22 @@ class Route:
         Raises:
             RulesError: the alias's rules can't be used here.
             SchemaError: its schema can't be used.
-            UnavailableError: Kafka or the standby store does not answer.
+            UnavailableError: Kafka or the standby store does not answer, or the alias by which the lane was opened last
+                is lost.
         """
         lane = log.lane
         client = config.cluster(lane.cluster).client_config()
         alias = read_alias(client, lane.topic)
+        opened = [slot.target for _, slot in log.entries() if slot.kind == OPEN]
+        before = opened[-1] if opened else ""
+        if alias is None and before:  # the topic of its name must not get newer events than the other one has
+            raise lost(lane.topic, before)
         transform = None
         if alias is not None and alias.current != lane.topic:
             transform = _transform(Moved(alias, SchemaRegistry(config.registry_client_config()).schema, {}))
         route = cls(client, lane.cluster, lane.topic, alias, transform)
         route._check = check
-        opened = [slot.target for _, slot in log.entries() if slot.kind == OPEN]
-        if alias is not None and (opened[-1] if opened else "") != route.target:
+        if alias is not None and before != route.target:
             route._closed_at = diverted_since + config.standby.gate_refresh + IN_FLIGHT + settle
         return route
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from redrive.aliases.alias import Alias, read_alias, write_alias
+from redrive.aliases.alias import Alias, next_generation, read_alias, write_alias
 from redrive.aliases.catching_up import CatchingUp
 from redrive.aliases.route import IN_FLIGHT
 from redrive.config import Config
@@ -77,7 +77,7 @@ def alias_forth(config: Config, migration: Migration) -> Alias:
         migration.source,
         migration.target,
         migration.target,
-        1 if before is None else before.generation + 1,
+        next_generation(before),
         recipe.target,
         topic.schema.read_text(encoding="utf-8"),
         recipe.rules,
@@ -97,7 +97,7 @@ def alias_back(config: Config, name: str, target: str) -> Alias | None:
         return None
     if before.current == name:
         return before
-    return msgspec.structs.replace(before, current=name, generation=before.generation + 1, places={})
+    return msgspec.structs.replace(before, current=name, generation=next_generation(before), places={})
 
 
 def switch(

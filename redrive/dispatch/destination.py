@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from redrive.events import Event
+from redrive.pump.model import Skipped
 
 
 class Destination(Protocol):
@@ -33,8 +34,8 @@ class Destination(Protocol):
         """The topic."""
         ...
 
-    def convert(self, event: Event) -> bytes | None:
-        """Return the value that an event has there. Called under the dispatcher's lock.
+    def convert(self, event: Event) -> bytes | Skipped | None:
+        """Return the value that an event has there, or that it is left out there. Called under the dispatcher's lock.
 
         Raises:
             InvalidEventError: it can't have any.

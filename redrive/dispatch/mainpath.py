@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from redrive.errors import InvalidEventError
+from redrive.pump.model import Skipped
 from redrive.receipts import Progress, Receipt
 
 log = logging.getLogger(__name__)
@@ -113,11 +114,15 @@ class KafkaMainPath:
         topic, value = event.topic, event.value
         if receipt.destination is not None:
             try:
-                topic, value = receipt.destination.topic, receipt.destination.convert(event)
+                converted = receipt.destination.convert(event)
             except InvalidEventError as error:
                 receipt.refusal = str(error)
                 receipt.progress = Progress.REFUSED
                 return
+            if isinstance(converted, Skipped):
+                receipt.left_out()
+                return
+            topic, value = receipt.destination.topic, converted
         try:
             self._client.produce(
                 topic,

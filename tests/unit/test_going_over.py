@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from dataclasses import dataclass, field
 
+from redrive.aliases import Alias, Moved
+from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.events import Event
+from redrive.receipts import Receipt
 from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
 from redrive.standby.log import SEAL, seal
+from tests.unit import test_migrator
 from tests.unit.test_dispatcher import Client, Rig, Table, wait_until
 
 
@@ -121,3 +127,13 @@ def test_a_lane_that_nothing_waits_in_goes_over_by_itself() -> None:
     rig.publish("1").result(5)
     open_lanes(table, "t2")
     wait_until(lambda: len(topics.asked) == 2)  # both lanes
+
+
+def test_what_the_rules_leave_out_is_acknowledged_without_being_sent() -> None:
+    schema = json.dumps({"type": "record", "name": "Order", "fields": [{"name": "id", "type": "long"}]})
+    alias = Alias("orders", "orders.v2", "orders.v2", 1, 2, schema, test_migrator.up("skip: a test order"))
+    receipt = Receipt(test_migrator.event(test_migrator.ORDER), threading.Condition())
+    receipt.destination = Moved(alias, lambda _: test_migrator.OLD, {})
+    KafkaMainPath({"bootstrap.servers": "localhost:1"}, max_event_bytes=1000).send(receipt)
+    assert receipt.result(0).path == "main"
+    assert (receipt.partition, receipt.refusal) == (None, "")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID
 
 from redrive.aliases import Alias
+from redrive.errors import ConfigError
 from redrive.handover import Committed, HandOver, Place
+from redrive.intake import Intake
 
 OLD, NEW = ("orders", 0), ("orders.v2", 0)
 
@@ -86,3 +89,33 @@ def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back(
     hand_over = over(alias("orders", end=30, begin=33, generation=2))
     assert hand_over.beginning({OLD, NEW}, group_at({OLD: 4})) == {OLD: 4}
     assert hand_over.beginning({OLD, NEW}, group_at({})) == {OLD: OFFSET_BEGINNING}
+
+
+def test_a_partition_that_was_never_come_back_to_goes_on_where_the_group_is_when_all_go_forth_again() -> None:
+    hand_over = over(alias(), alias("orders", end=30, begin=33, generation=2), alias(end=40, begin=44, generation=3))
+    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 10, NEW: 20})) == {OLD: 10}
+    hand_over.begun(OLD, 10)
+    assert [hand_over.takes(OLD, offset) for offset in (10, 39, 40)] == [True, True, False]
+    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 40, NEW: 20})) == {NEW: 44}
+
+
+def test_a_partition_that_was_come_back_to_is_read_on_when_all_go_forth_again() -> None:
+    hand_over = over(alias(), alias("orders", end=30, begin=33, generation=2))
+    hand_over.begun(OLD, 33)
+    hand_over.learn(alias(end=40, begin=44, generation=3))
+    assert (hand_over.must_wait(OLD), hand_over.must_wait(NEW)) == (False, True)
+
+
+@pytest.mark.parametrize("setting", ["partition.assignment.strategy", "enable.partition.eof"])
+def test_settings_that_would_keep_a_group_from_going_over_are_refused(setting: str) -> None:
+    client = {"bootstrap.servers": "localhost:1", setting: "range" if "strategy" in setting else "false"}
+    with pytest.raises(ConfigError, match=setting):
+        Intake(
+            "one",
+            client,
+            "g",
+            ["orders"],
+            max_poll_interval=60,
+            before_commit=lambda: None,
+            successors={"orders": "v2"},
+        )
