@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import is_copied
 from redrive.avro.schema import AvroSchema, parse
-from redrive.errors import InvalidEventError
+from redrive.errors import InvalidEventError, UnavailableError
 from redrive.events import Event
 from redrive.migrations.migrator import Migrator, Recipe
 from redrive.pump.model import Rejected, Skipped
 from redrive.pump.readback import ClientConfig
 
+_PATIENCE = 1.0
+"""Seconds that a cluster has to say what a name stands for, while the standby store, which knows it too, is away."""
 _KNOWN_FOR = 60.0
 """Seconds; after that a name that has gone back and over again may do so by other rules."""
 
@@ -83,6 +86,8 @@ class Destinations:
         self._ask, self._known = ask, known
         self._found: dict[tuple[str, str], tuple[Moved, float]] = {}
         self._finding = threading.Lock()
+        self._asking = ThreadPoolExecutor(1, "alias")
+        self._silent_until = 0.0
 
     def find(self, name: str, topic: str) -> Moved:
         """See `redrive.dispatch.destination.Destinations.find`. Each is read once for all lanes of a name."""
@@ -97,10 +102,22 @@ class Destinations:
             return moved
 
     def current(self, name: str) -> Moved | None:
-        """See `redrive.dispatch.destination.Destinations.current`."""
-        alias = read_alias(self._client, name)
+        """See `redrive.dispatch.destination.Destinations.current`. Somebody waits to publish: but briefly, and once."""
+        if time.monotonic() < self._silent_until:
+            raise self._silent()
+        asked = self._asking.submit(read_alias, self._client, name)
+        try:
+            alias = asked.result(_PATIENCE)
+        except TimeoutError:
+            self._silent_until = time.monotonic() + _KNOWN_FOR
+            raise self._silent() from None
         return self.find(name, alias.target) if alias is not None and alias.current != name else None
 
     def is_copied(self, name: str, before: str, now: str) -> bool:
         """See `redrive.dispatch.destination.Destinations.is_copied`."""
         return is_copied(self._client, self._cluster, before, now)
+
+    def _silent(self) -> UnavailableError:
+        return UnavailableError(
+            f"Kafka {self._cluster}", f"it has not said within {_PATIENCE:g} s what names stand for"
+        )
