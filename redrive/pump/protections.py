@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from redrive.errors import UnavailableError
+from redrive.pump.cursors import CURSORS_TOPIC
 from redrive.pump.readback import LATEST, ClientConfig, admin_client, ask_leaders, cluster_name, offset_reader
 
 _TIMEOUT = 10.0
+_log = logging.getLogger("redrive.kafka")
 
 
 class ConsumerLag:
@@ -67,9 +77,24 @@ class ConsumerLag:
             UnavailableError: the cluster does not answer.
         """
         try:
+            self._wait_for_coordinator()
             return bool(self._committed())
         except KafkaException as error:
             raise UnavailableError(self._cluster, f"offsets of {self._group}: {error.args[0].str()}") from error
+
+    def _wait_for_coordinator(self) -> None:
+        """On a cluster that no group has used yet, brokers first make the topic that keeps what groups commit.
+
+        confluent-kafka 2.16's administrator ends the whole process (SIGSEGV) if it asks just then; a consumer waits.
+        """
+        consumer = Consumer({**self._client, "group.id": self._group}, logger=_log)
+        try:
+            consumer.committed([TopicPartition(CURSORS_TOPIC, 0)], timeout=_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:  # an answer, too
+                raise
+        finally:
+            consumer.close()
 
     def _committed(self) -> dict[tuple[str, int], int]:
         asked = [ConsumerGroupTopicPartitions(self._group)]
