@@ -295,9 +295,9 @@ class EventProducer:
                     for each in self._config.topics_of(given.cluster)
                 ]
                 client = self._config.cluster(given.cluster).client_config()
-                destinations = Destinations(client, given.cluster, self._registry.schema, self._schemas_of)
                 watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
                 self._watches.append(watch)
+                destinations = Destinations(client, given.cluster, self._registry.schema, self._schemas_of, watch)
                 rights = self._rights[given.cluster] = WriteRights(client, watch.submit)
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
                     given.cluster,

@@ -102,7 +102,7 @@ def _story(stack: Stack) -> int:
             say("some lanes were diverted again meanwhile: one more replay")
             before = replays.count
             _start("standby-replay", {"replay": {"mode": "run"}})
-            _follow(producers, lambda _, before=before: replays.count > before and replays.all_ended(), replays)  # type: ignore[misc]
+            _follow(producers, lambda _, before=before: replays.count > before and replays.all_ended(), replays)  # type: ignore[misc]  # mypy infers no defaults of lambdas
         triage = start_triage()  # it reads the dead letters, which nobody changes before the second act
         say("a plain Kafka consumer reads both topics back …")
         rows, errors = producers.rows()

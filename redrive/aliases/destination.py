@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import is_copied
@@ -73,6 +73,7 @@ class Destinations:
         cluster: its name.
         ask: gives a schema by its id.
         known: gives the schemas that the events of a name are written with here, by id.
+        elsewhere: where calls are made that somebody waits for no longer than briefly.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Destinations:
         cluster: str,
         ask: Callable[[int], AvroSchema],
         known: Callable[[str], Mapping[int, AvroSchema]],
+        elsewhere: Executor,
     ) -> None:
         self._client, self._cluster = client_config, cluster
         self._ask, self._known = ask, known
         self._found: dict[tuple[str, str], tuple[Moved, float]] = {}
         self._finding = threading.Lock()
-        self._asking = ThreadPoolExecutor(1, "alias")
+        self._elsewhere = elsewhere
         self._silent_until = 0.0
 
     def find(self, name: str, topic: str) -> Moved:
@@ -105,7 +107,7 @@ class Destinations:
         """See `redrive.dispatch.destination.Destinations.current`. Somebody waits to publish: but briefly, and once."""
         if time.monotonic() < self._silent_until:
             raise self._silent()
-        asked = self._asking.submit(read_alias, self._client, name)
+        asked = self._elsewhere.submit(read_alias, self._client, name)
         try:
             alias = asked.result(_PATIENCE)
         except TimeoutError:

@@ -40,7 +40,7 @@ class WriteRights:
         self._lock = threading.Lock()
         self._topics: set[str] = set()
         self._forbidden: dict[str, str] = {}
-        self._unanswered = False
+        self._unanswered: set[str] = set()
         self._due = 0.0
 
     def why_not(self, topic: str) -> str:
@@ -68,10 +68,11 @@ class WriteRights:
     def _ask(self, topics: set[str]) -> None:
         self._due = time.monotonic() + AGAIN
         answers = forbidden(self._client_config, topics)
-        self._unanswered = answers is None
-        if answers is None:
-            return
         with self._lock:
+            if answers is None:
+                self._unanswered |= topics
+                return
+            self._unanswered -= topics
             news = {topic: why for topic, why in answers.items() if topic not in self._forbidden}
             back = [topic for topic in self._forbidden if topic in topics and topic not in answers]
             kept = {topic: why for topic, why in self._forbidden.items() if topic not in topics}

@@ -20,3 +20,24 @@ def test_topics_of_a_cluster_that_does_not_answer_pass_for_writable_and_nobody_w
     known.ask_again()
     assert time.monotonic() - began < 5
     assert (known.why_not("orders"), known.why_not("never.heard.of")) == ("", "")
+
+
+def test_what_a_cluster_has_not_told_is_asked_again_whatever_it_tells_of_other_topics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacking = {"orders": "this principal lacks Write on topic orders"}
+    answers = iter([None, {}, lacking, lacking])
+    asked: list[set[str]] = []
+
+    def forbidden(_config: object, topics: set[str]) -> dict[str, str] | None:
+        asked.append(set(topics))
+        return next(answers)
+
+    monkeypatch.setattr(rights, "forbidden", forbidden)
+    monkeypatch.setattr(rights, "AGAIN", 0)
+    known = WriteRights({}, lambda call: call())
+    known.learn(["orders"])
+    known.learn(["menu"])
+    known.why_not("menu")
+    assert asked == [{"orders"}, {"menu"}, {"orders", "menu"}]
+    assert "lacks Write" in known.why_not("orders")
