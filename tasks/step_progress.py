@@ -43,19 +43,19 @@ class StepProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._artifact is not None and kind is None:
+        if self._artifact is not None and kind is None and self._next < float("inf"):
             place, total = self._shown
             self._show(place, total, total)
 
     def __call__(self, done: int, total: int) -> None:
-        """Hear how many are done, of about how many; a report that can't be made does not disturb the step."""
+        """Hear how many are done, of about how many; after one report that can't be made there are no more."""
         self.at("", done, total)
 
     def at(self, place: str, done: int, total: int) -> None:
         """Hear the same of one place, such as a topic, of several that the step goes through."""
         if time.monotonic() >= self._next:
-            self._show(place, done, total)
             self._next = time.monotonic() + EVERY
+            self._show(place, done, total)
 
     def _show(self, place: str, done: int, total: int) -> None:
         percent = min(100.0, 100 * done / total) if total else 100.0
@@ -72,4 +72,5 @@ class StepProgress:
                 else:
                     artifacts.update(client, self._artifact, percent, line)
         except Exception as error:
-            self._log.warning("no progress of the step: %s", error)
+            self._next = float("inf")  # each would take its time-out, in which the step stands still
+            self._log.warning("how far this step is can't be shown any more: %s", error)
