@@ -13,7 +13,7 @@ from bench.platform import Bench
 from redrive.standby.drain import drain
 
 SMALL, LARGE = 200_000, 2_000_000
-FEW, MANY = 20_000, 200_000
+FEW, MANY = 50_000, 500_000
 
 
 def rows(folder: Path) -> list[Row]:

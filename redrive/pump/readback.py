@@ -269,7 +269,7 @@ def _reader_config(client_config: ClientConfig) -> dict[str, Any]:
         "auto.offset.reset": "earliest",
         "check.crcs": True,
         "fetch.wait.max.ms": 20,  # so long it takes to hear that a partition has ended
-        "queued.max.messages.kbytes": 32_768,
+        "queued.max.messages.kbytes": 8_192,
     }
 
 

@@ -30,7 +30,7 @@ Work = Callable[[bytes, bytes], bytes]
 made from it is worth keeping (`functools.lru_cache`)."""
 
 _WATCH = 1.0
-_AHEAD = 2
+_AHEAD = 1
 
 
 class Workers:

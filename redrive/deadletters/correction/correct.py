@@ -20,6 +20,7 @@ from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.sink import TransactionalSink
 
 PREFETCH = 1
+CHUNK_BYTES = 4 << 20  # letters are small and have many headers: in Python they take ten times their bytes, or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def correct(
             parking_topic=PARKING_TOPIC,
             operation=operation,
             governor=governor,
+            chunk_bytes=CHUNK_BYTES,
             prefetch=PREFETCH,
             positions=sink.positions,
             on_progress=on_progress,

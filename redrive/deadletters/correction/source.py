@@ -25,7 +25,7 @@ from redrive.pump.model import Chunk
 from redrive.pump.readback import ClientConfig, end_offsets
 
 STREAM = "letters"
-_PIECE = 2_000  # letters between two cursors
+_PIECE = 1_000  # letters between two cursors
 _PIECE_BYTES = 1 << 20  # of their values
 GONE = "gone"
 """The reason of letters that their topic no longer has: deleted by its retention, or by somebody."""
