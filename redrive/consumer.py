@@ -88,7 +88,8 @@ class EventConsumer:
             consumer.run(handle)  # or: for batch in consumer.batches(): …
 
     Args:
-        group: the consumer group; its dead letters go to ``dlq.<group>``.
+        group: the consumer group; its dead letters go to ``dlq.<group>``, on the cluster that the event was read from
+            if that has the topic.
         config: the platform.
         topics: what to read; each on the cluster of its domain, and on those that stand by for that, which may still
             have, or get by a replay, what was accepted before another region became the active one.
@@ -124,15 +125,11 @@ class EventConsumer:
         self.counts = {"handled": 0, "duplicates": 0, "dead_lettered": 0, "retried": 0}
         self._settings = settings or ConsumerSettings()
         self._dead_letters = f"dlq.{group}"
-        self._box = DeadLetterBox(
-            config.cluster_of(self._dead_letters).client_config(),
-            self._dead_letters,
-            timeout=self._settings.max_poll_interval / 2,
-        )
         by_cluster: dict[str, list[str]] = {}
         for topic in topics:
             for cluster in config.topic(topic).clusters:
                 by_cluster.setdefault(cluster, []).append(topic)
+        self._boxes = _boxes(config, self._dead_letters, by_cluster, self._settings.max_poll_interval / 2)
         after = _successors(config, by_cluster, successors or {})
         self._registry = SchemaRegistry(config.registry_client_config())
         self._readers: dict[str, Reader] = {
@@ -151,7 +148,7 @@ class EventConsumer:
                 group,
                 names,
                 max_poll_interval=self._settings.max_poll_interval,
-                before_commit=self._box.settle,
+                before_commit=self._boxes[cluster].settle,
                 successors=after.get(cluster),
             )
             for cluster, names in by_cluster.items()
@@ -363,7 +360,7 @@ class EventConsumer:
             field=field,
             producer=self.group,
         )
-        self._box.put(letter)
+        self._boxes[taken.intake.cluster].put(letter)
         self.counts["dead_lettered"] += 1
 
     @property
@@ -374,6 +371,21 @@ class EventConsumer:
     def _commit(self, *, wait: bool = True) -> None:
         for intake in self._intakes:
             intake.commit(wait=wait)
+
+
+def _boxes(config: Config, topic: str, clusters: Iterable[str], patience: float) -> dict[str, DeadLetterBox]:
+    """Return cluster → where letters of its events go: to the same one, if it has the dead-letter topic.
+
+    Then what happens to another cluster is none of its events' business, and a correction publishes an event to the
+    cluster that it came from.
+    """
+    home = config.topic(topic)
+    places = {cluster: cluster if cluster in home.clusters else home.cluster for cluster in clusters}
+    boxes = {
+        place: DeadLetterBox(config.cluster(place).client_config(), topic, patience=patience)
+        for place in places.values()
+    }
+    return {cluster: boxes[place] for cluster, place in places.items()}
 
 
 def _successors(

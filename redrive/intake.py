@@ -106,8 +106,8 @@ class Intake:
         group: the consumer group.
         topics: what to read.
         max_poll_interval: seconds after which the group takes a consumer that does not fetch for dead.
-        before_commit: called before offsets are committed, also when partitions are taken away; if it raises, they
-            are not.
+        before_commit: called before offsets are committed, also when partitions are taken away, with ``wait`` as
+            `commit` has it; if it raises, or returns False, they are not.
         successors: topic → the one that is read after it once its producers have been switched to that; see
             `redrive.handover`.
 
@@ -123,7 +123,7 @@ class Intake:
         topics: Iterable[str],
         *,
         max_poll_interval: float,
-        before_commit: Callable[[], None],
+        before_commit: Callable[..., bool],
         successors: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = cluster
@@ -227,7 +227,8 @@ class Intake:
         self._raise_refusal()  # of a commit that was not waited for
         if not self._done or (self._asked and not wait):
             return
-        self._before_commit()
+        if not self._before_commit(wait=wait):
+            return
         asked = dict(self._done)
         offsets = [TopicPartition(*place, offset) for place, offset in asked.items()]
         try:

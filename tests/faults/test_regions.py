@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from deployments.local.stack import Stack
@@ -181,3 +181,36 @@ def test_events_without_ids_at_the_same_place_of_two_clusters_are_no_duplicates(
         producer.produce(prefix, None, b"key", partition=0)
         assert producer.flush(30) == 0
     wait_until(lambda: sorted(kitchen.seen) == [("one", None), ("two", None)], 60)
+
+
+def test_a_dead_letter_stays_on_the_cluster_of_its_event_whichever_is_away(
+    fault_stack: Stack, settings: Settings, kitchen: Kitchen, prefix: str
+) -> None:
+    config = settings()
+    letters = f"dlq.{prefix}"
+    clients = {name: config.cluster(name).client_config() for name in ("one", "two")}
+
+    def junk(cluster: str) -> None:
+        producer = Producer(clients[cluster])
+        producer.produce(prefix, b"junk", b"key", partition=0)
+        assert producer.flush(30) == 0
+
+    def committed(cluster: str) -> int:
+        reader = Consumer({**clients[cluster], "group.id": prefix})
+        (place,) = reader.committed([TopicPartition(prefix, 0)], timeout=10)
+        reader.close()
+        return max(0, place.offset)
+
+    assert publish(config, prefix, range(20)) == {"main": 20}
+    wait_until(lambda: len(kitchen.ids("one")) == 20, 60)
+    fault_stack.kill(*fault_stack.brokers)  # the active one, in whose topic consumers used to bury all
+    junk("two")
+    wait_until(lambda: end_offsets(clients["two"], letters) == [1], 60)
+    wait_until(lambda: committed("two") == 1, 60)
+    assert publish(settings(active="west"), prefix, range(20, 40)) == {"main": 20}
+    wait_until(lambda: len(kitchen.ids("two")) == 20, 60)
+
+    fault_stack.start(*fault_stack.brokers)
+    junk("one")
+    wait_until(lambda: end_offsets(clients["one"], letters) == [1], 60)
+    assert end_offsets(clients["two"], letters) == [1]

@@ -116,6 +116,6 @@ def test_settings_that_would_keep_a_group_from_going_over_are_refused(setting: s
             "g",
             ["orders"],
             max_poll_interval=60,
-            before_commit=lambda: None,
+            before_commit=lambda *, wait: wait or True,
             successors={"orders": "v2"},
         )
