@@ -1,0 +1,265 @@
+"""Which pairs of schemas columns can migrate, and how each part of a value comes about. Knows schemas only, not Arrow."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import fastavro
+
+from redrive.avro.logical_types import DATE_RANGE, instant_range, time_range
+from redrive.avro.schema import WRAPPED, AvroSchema, record_of
+from redrive.avro.validation import Compiler, Schema, fits
+from redrive.migrations.compatibility import compare
+from redrive.migrations.unions import base
+
+FEWEST = 64
+"""With fewer values of one schema, the per-event way is as quick."""
+
+Range = tuple[int, int]
+
+_PRIMITIVES = frozenset({"boolean", "int", "long", "float", "double", "string"})
+_PROMOTIONS: dict[tuple[str, str], Range | None] = {
+    ("int", "long"): None,
+    ("int", "float"): (-(2**24), 2**24),
+    ("int", "double"): None,
+    ("long", "float"): (-(2**24), 2**24),
+    ("long", "double"): (-(2**53), 2**53),
+    ("float", "double"): None,
+}
+"""From what to what, and up to where every integer keeps its digits."""
+
+_LOGICAL: dict[tuple[str, str], Range] = {
+    ("int", "date"): DATE_RANGE,
+    ("int", "time-millis"): time_range(1_000),
+    ("long", "time-micros"): time_range(1_000_000),
+    ("long", "timestamp-millis"): instant_range(1_000),
+    ("long", "timestamp-micros"): instant_range(1_000_000),
+    ("long", "local-timestamp-millis"): instant_range(1_000),
+    ("long", "local-timestamp-micros"): instant_range(1_000_000),
+}
+"""What is coded as the number that it is, and which numbers are good."""
+
+_MOST_PARTS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A value that stays, or a number that is promoted.
+
+    Attributes:
+        good: from where to where; what is beyond it is for the per-event way to judge.
+    """
+
+    good: Range | None
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """An array."""
+
+    of: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A map."""
+
+    of: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the new record that comes from one of the old.
+
+    Attributes:
+        number: of the old field, from 0.
+        part: what becomes of it.
+    """
+
+    number: int
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A field that only the new record has.
+
+    Attributes:
+        schema: a record with this field alone, in JSON, plain (see `Cover`).
+        encoded: that record, with the default.
+    """
+
+    schema: str
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record: the new one's fields, in order."""
+
+    fields: tuple[Field | Default, ...]
+
+
+Part = Scalar | Items | Entries | Record
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """How values of one schema become another's.
+
+    Both schemas are *plain*: coded as the originals are, without names, logical types and defaults. Fields and types
+    are numbered, types are written out wherever they are used.
+
+    Attributes:
+        old: the schema that values are written with, in JSON.
+        new: the schema that they are to fit.
+        root: what becomes of a value.
+    """
+
+    old: str
+    new: str
+    root: Record
+
+
+def cover(old: AvroSchema, new: AvroSchema) -> Cover | None:
+    """Say how columns bring values of ``old`` to ``new`` by Avro's rules; None: they are not for this pair.
+
+    Covered are records of booleans, numbers, strings, enums, dates, times and timestamps; such records, arrays and maps
+    inside of them; all of these or null. Fields may be added with a default, dropped, moved and renamed by an alias,
+    numbers promoted, symbols added to enums, types made nullable. Left to the per-event way are:
+
+    - what Avro does not resolve, and what it resolves by a symbol's default or between bytes and string;
+    - null by itself, bytes, fixed, decimals, UUIDs: pyruhvro 0.4.0 panics at some, and takes a slow way for the others;
+    - other unions, whose branches Arrow does not keep apart as Avro does; types that contain themselves.
+    """
+    if old.wrapped or new.wrapped or old.recursive or new.recursive:
+        return None
+    if any(finding.breaks for finding in compare(old, new)):
+        return None
+    try:
+        root = _Pair(old, new).record(old.inner, new.inner)
+        return Cover(_Plain(old.named).schema(old.inner), _Plain(new.named).schema(new.inner), root)
+    except _UncoveredError:
+        return None
+
+
+class _UncoveredError(Exception):
+    """Columns are not for this."""
+
+
+class _Pair:
+    def __init__(self, old: AvroSchema, new: AvroSchema) -> None:
+        self._old, self._new = old.named, new.named
+        self._checks = Compiler(new.named)
+
+    def part(self, old: Schema, new: Schema) -> Part:
+        old, new = _definition(old, self._old), _definition(new, self._new)
+        if isinstance(new, list):  # where the old one may be null, so may the new one: else Avro would not resolve it
+            new = _definition(_only(new), self._new)
+        if isinstance(old, list):
+            old = _definition(_only(old), self._old)
+        if isinstance(old, list) or isinstance(new, list):
+            raise _UncoveredError
+        match base(old), base(new):
+            case "record", "record":
+                return self.record(old, new)
+            case "array", "array":
+                return Items(self.part(old["items"], new["items"]))
+            case "map", "map":
+                return Entries(self.part(old["values"], new["values"]))
+            case "enum", "enum" if set(old["symbols"]) <= set(new["symbols"]):
+                return Scalar(None)
+            case before, after:
+                return _scalar(before, after, _logical(old), _logical(new))
+
+    def record(self, old: dict[str, Any], new: dict[str, Any]) -> Record:
+        before = {field["name"]: number for number, field in enumerate(old["fields"])}
+        fields: list[Field | Default] = []
+        for field in new["fields"]:
+            names = (field["name"], *field.get("aliases", ()))
+            number = next((before[name] for name in names if name in before), None)
+            if number is None:
+                fields.append(self._default(field))
+            else:
+                fields.append(Field(number, self.part(old["fields"][number]["type"], field["type"])))
+        return Record(tuple(fields))
+
+    def _default(self, field: dict[str, Any]) -> Default:
+        type_ = field["type"]
+        if not fits(self._checks.check(type_), field["default"]):  # the per-event way asks for the field, then
+            raise _UncoveredError
+        record, stream = record_of(type_, self._new), BytesIO()
+        fastavro.schemaless_writer(stream, record, {WRAPPED: field["default"]})
+        return Default(_Plain(self._new).schema(record), stream.getvalue())
+
+
+def _scalar(before: str, after: str, logical_before: object, logical_after: object) -> Scalar:
+    if logical_before != logical_after:
+        raise _UncoveredError
+    if isinstance(logical_after, str):
+        if before != after or (after, logical_after) not in _LOGICAL:
+            raise _UncoveredError
+        return Scalar(_LOGICAL[after, logical_after])
+    if before == after and before in _PRIMITIVES:
+        return Scalar(None)
+    if logical_after is None and (before, after) in _PROMOTIONS:
+        return Scalar(_PROMOTIONS[before, after])
+    raise _UncoveredError
+
+
+class _Plain:
+    """Writes schemas in the plain form."""
+
+    def __init__(self, named: dict[str, Schema]) -> None:
+        self._named = named
+        self._numbers = itertools.count()
+
+    def schema(self, record: dict[str, Any]) -> str:
+        return json.dumps(self._of(record))
+
+    def _of(self, schema: Schema) -> Any:  # noqa: PLR0911 - one for each kind of type
+        if next(self._numbers) > _MOST_PARTS:
+            raise _UncoveredError
+        schema = _definition(schema, self._named)
+        if isinstance(schema, list):
+            _only(schema)
+            return [branch if branch == "null" else self._of(branch) for branch in schema]
+        kind = base(schema)
+        match kind:
+            case "record" if schema["fields"]:
+                name = f"t{next(self._numbers)}"
+                return {"type": "record", "name": name, "fields": list(self._fields(schema))}
+            case "array":
+                return {"type": "array", "items": self._of(schema["items"])}
+            case "map":
+                return {"type": "map", "values": self._of(schema["values"])}
+            case "enum" if len(set(schema["symbols"])) == len(schema["symbols"]):
+                return {"type": "enum", "name": f"t{next(self._numbers)}", "symbols": schema["symbols"]}
+        logical = _logical(schema)
+        if kind in _PRIMITIVES and (logical is None or (kind, logical) in _LOGICAL):
+            return kind
+        raise _UncoveredError
+
+    def _fields(self, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for number, field in enumerate(schema["fields"]):
+            yield {"name": f"f{number}", "type": self._of(field["type"])}
+
+
+def _definition(schema: Schema, named: dict[str, Schema]) -> Schema:
+    return named.get(schema, schema) if isinstance(schema, str) else schema
+
+
+def _only(branches: list[Schema]) -> Schema:
+    """Return the type of what is null or of one type."""
+    if len(branches) != 2 or "null" not in branches:
+        raise _UncoveredError
+    return branches[1 - branches.index("null")]
+
+
+def _logical(schema: Schema) -> Any:
+    return schema.get("logicalType") if isinstance(schema, dict) else None
