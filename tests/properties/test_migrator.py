@@ -25,6 +25,7 @@ from tests.properties.avro_values import same, schemas, value_of
 # A rule that is for no event: what it leaves is resolved by ours, not by fastavro.
 IDLE = "topic: t\nup: {match: all, rules: [{name: idle, match: {when: event.topic == 'other'}, skip: never}]}"
 
+
 @st.composite
 def migrations(draw: st.DrawFn) -> tuple[AvroSchema, AvroSchema, Any]:
     written = draw(schemas())

@@ -27,13 +27,13 @@ class Changing:
     """
 
     def __init__(self, cover: Cover) -> None:
-        self._schema = arrow_schema(cover.new)
-        old = arrow_schema(cover.old)
-        fields = cover.root.fields
-        self._makes = [_make(field, to.type, _change) for field, to in zip(fields, self._schema, strict=True)]
+        self._schema, old = arrow_schema(cover.new), arrow_schema(cover.old)
+        fields, dropped = cover.root.fields, cover.root.dropped
+        self._makes = [_make(field, old, to.type, _change) for field, to in zip(fields, self._schema, strict=True)]
+        self._checks = [_make(field, old, old.field(field.number).type, _change) for field in dropped]
         self._doubts = [
             (field.number, doubt)
-            for field in fields
+            for field in (*fields, *dropped)
             if isinstance(field, Field) and (doubt := _doubt(field.part, old.field(field.number).type)) is not None
         ]
 
@@ -53,53 +53,60 @@ class Changing:
             ColumnsError: something inside of an array, a map or another record is doubtful.
         """
         columns, rows = batch.columns, batch.num_rows
+        for check in self._checks:
+            check(columns, rows)
         return pa.RecordBatch.from_arrays([make(columns, rows) for make in self._makes], schema=self._schema)
 
 
 def _make(
-    field: Field | Default, to: pa.DataType, compiled: Callable[[Part, pa.DataType], Change]
+    field: Field | Default,
+    old: pa.Schema | pa.StructType,
+    to: pa.DataType,
+    compiled: Callable[[Part, pa.DataType, pa.DataType], Change],
 ) -> Callable[[list[pa.Array], int], pa.Array]:
-    """Return what makes a field's column of all columns of its record and their length."""
+    """Return what makes a field's column of all columns of its old record and their length."""
     if isinstance(field, Default):
         (default,) = decoded([field.encoded], field.schema).columns
         default = _as(default, to)
         return lambda columns, rows: default.take(pa.array(np.zeros(rows, np.int8)))
-    number, change = field.number, compiled(field.part, to)
+    number, change = field.number, compiled(field.part, old.field(field.number).type, to)
     return lambda columns, rows: change(columns[number])
 
 
-def _change(part: Part, to: pa.DataType) -> Change:
+def _change(part: Part, old: pa.DataType, to: pa.DataType) -> Change:
     match part:
         case Scalar():
             return lambda column: _as(column, to)
         case Items():
-            return _items(_certain(part.of, to.value_type), to)
+            return _items(_certain(part.of, old.value_type, to.value_type), to)
         case Entries():
-            return _entries(_certain(part.of, to.item_type), to)
+            return _entries(_certain(part.of, old.item_type, to.item_type), to)
         case Record():
-            return _record(part, to)
+            return _record(part, old, to)
 
 
-def _certain(part: Part, to: pa.DataType) -> Change:
-    """Change a column whose values are not rows: a doubtful one can't be left out."""
-    change = _change(part, to)
+def _certain(part: Part, old: pa.DataType, to: pa.DataType) -> Change:
+    """Change a column whose values are not rows, so that a doubtful one can't be left out."""
+    change, doubt = _change(part, old, to), _doubt(part, old)
 
     def certain(column: pa.Array) -> pa.Array:
-        doubt = _doubt(part, column.type)
         if doubt is not None and doubt(column) is not None:
             raise ColumnsError
         return change(column)
 
-    return certain
+    return change if doubt is None else certain
 
 
-def _record(record: Record, to: pa.DataType) -> Change:
+def _record(record: Record, old: pa.StructType, to: pa.StructType) -> Change:
     fields = [to.field(number) for number in range(to.num_fields)]
-    makes = [_make(field, wanted.type, _certain) for field, wanted in zip(record.fields, fields, strict=True)]
+    makes = [_make(field, old, wanted.type, _certain) for field, wanted in zip(record.fields, fields, strict=True)]
+    checks = [_make(field, old, old.field(field.number).type, _certain) for field in record.dropped]
 
     def change(column: pa.Array) -> pa.Array:
-        columns = [column.field(number) for number in range(column.type.num_fields)]
-        made = [make(columns, len(column)) for make in makes]
+        columns, rows = [column.field(number) for number in range(old.num_fields)], len(column)
+        for check in checks:
+            check(columns, rows)
+        made = [make(columns, rows) for make in makes]
         return pa.StructArray.from_arrays(made, fields=fields, mask=_nulls(column))
 
     return change

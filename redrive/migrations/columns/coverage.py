@@ -74,7 +74,7 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the new record that comes from one of the old.
+    """A field that comes from one of the old record.
 
     Attributes:
         number: of the old field, from 0.
@@ -100,9 +100,16 @@ class Default:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record: the new one's fields, in order."""
+    """A record.
+
+    Attributes:
+        fields: the new one's, in order.
+        dropped: fields of the old one that no new one comes from, if not each of their values is good: an event is
+            rejected for a bad one all the same.
+    """
 
     fields: tuple[Field | Default, ...]
+    dropped: tuple[Field, ...]
 
 
 Part = Scalar | Items | Entries | Record
@@ -154,6 +161,7 @@ class _UncoveredError(Exception):
 
 class _Pair:
     def __init__(self, old: AvroSchema, new: AvroSchema) -> None:
+        self._written = old
         self._old, self._new = old.named, new.named
         self._checks = Compiler(new.named)
 
@@ -187,7 +195,16 @@ class _Pair:
                 fields.append(self._default(field))
             else:
                 fields.append(Field(number, self.part(old["fields"][number]["type"], field["type"])))
-        return Record(tuple(fields))
+        taken = {field.number for field in fields if isinstance(field, Field)}
+        dropped = [
+            Field(number, self._itself(field["type"]))
+            for number, field in enumerate(old["fields"])
+            if number not in taken
+        ]
+        return Record(tuple(fields), tuple(field for field in dropped if _may_be_bad(field.part)))
+
+    def _itself(self, old: Schema) -> Part:
+        return _Pair(self._written, self._written).part(old, old)
 
     def _default(self, field: dict[str, Any]) -> Default:
         type_ = field["type"]
@@ -196,6 +213,16 @@ class _Pair:
         record, stream = record_of(type_, self._new), BytesIO()
         fastavro.schemaless_writer(stream, record, {WRAPPED: field["default"]})
         return Default(_Plain(self._new).schema(record), stream.getvalue())
+
+
+def _may_be_bad(part: Part) -> bool:
+    match part:
+        case Scalar():
+            return part.good is not None
+        case Items() | Entries():
+            return _may_be_bad(part.of)
+        case Record():
+            return any(isinstance(field, Field) and _may_be_bad(field.part) for field in part.fields)
 
 
 def _scalar(before: str, after: str, logical_before: object, logical_after: object) -> Scalar:
@@ -222,7 +249,7 @@ class _Plain:
     def schema(self, record: dict[str, Any]) -> str:
         return json.dumps(self._of(record))
 
-    def _of(self, schema: Schema) -> Any:  # noqa: PLR0911 - one for each kind of type
+    def _of(self, schema: Schema) -> Any:
         if next(self._numbers) > _MOST_PARTS:
             raise _UncoveredError
         schema = _definition(schema, self._named)
