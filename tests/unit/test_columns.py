@@ -1,4 +1,4 @@
-"""Migrating batches by columns: what they are for, what is left to the per-event way, and that nobody can tell which."""
+"""Migrating batches by columns: what they are for, what is left to the per-event way, and that none can tell which."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from redrive.avro.schema import AvroSchema
@@ -86,15 +87,15 @@ class ByColumns:
             if written is None:
                 return None
             covered = cover(written, self._target)
-            self._columns[header] = None if covered is None else _columns(covered)
+            columns = self._columns[header] = None if covered is None else _columns(covered)
+            if columns is None:
+                log.info("schema id %d: events are migrated one by one, columns are not for it", schema_id_of(header))
         return self._columns[header]
 
 
 def _columns(covered: Cover) -> Columns | None:
-    from redrive.migrations.columns.avro import ColumnsError
     from redrive.migrations.columns.columns import Columns
 
-    try:
+    with suppress(Exception):  # what can't be made ready is not used, as what is not covered
         return Columns(covered)
-    except ColumnsError:
-        return None
+    return None

@@ -1,28 +1,31 @@
-"""Which pairs of schemas columns can migrate, and how each part of a value comes about. Knows schemas only, not Arrow."""
+"""Which pairs of schemas columns can migrate, and how each part of a value comes about. Knows no Arrow."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import fastavro
 
-from redrive.avro.logical_types import DATE_RANGE, instant_range, time_range
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
 from redrive.avro.validation import Compiler, Schema, fits
+from redrive.migrations.columns.plain import (
+    LOGICAL,
+    PRIMITIVES,
+    Plain,
+    Range,
+    UncoveredError,
+    definition,
+    logical,
+    only,
+)
 from redrive.migrations.compatibility import compare
 from redrive.migrations.unions import base
 
 FEWEST = 64
 """With fewer values of one schema, the per-event way is as quick."""
 
-Range = tuple[int, int]
-
-_PRIMITIVES = frozenset({"boolean", "int", "long", "float", "double", "string"})
 _PROMOTIONS: dict[tuple[str, str], Range | None] = {
     ("int", "long"): None,
     ("int", "float"): (-(2**24), 2**24),
@@ -32,19 +35,6 @@ _PROMOTIONS: dict[tuple[str, str], Range | None] = {
     ("float", "double"): None,
 }
 """From what to what, and up to where every integer keeps its digits."""
-
-_LOGICAL: dict[tuple[str, str], Range] = {
-    ("int", "date"): DATE_RANGE,
-    ("int", "time-millis"): time_range(1_000),
-    ("long", "time-micros"): time_range(1_000_000),
-    ("long", "timestamp-millis"): instant_range(1_000),
-    ("long", "timestamp-micros"): instant_range(1_000_000),
-    ("long", "local-timestamp-millis"): instant_range(1_000),
-    ("long", "local-timestamp-micros"): instant_range(1_000_000),
-}
-"""What is coded as the number that it is, and which numbers are good."""
-
-_MOST_PARTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +140,9 @@ def cover(old: AvroSchema, new: AvroSchema) -> Cover | None:
         return None
     try:
         root = _Pair(old, new).record(old.inner, new.inner)
-        return Cover(_Plain(old.named).schema(old.inner), _Plain(new.named).schema(new.inner), root)
-    except _UncoveredError:
+        return Cover(Plain(old.named).schema(old.inner), Plain(new.named).schema(new.inner), root)
+    except UncoveredError:
         return None
-
-
-class _UncoveredError(Exception):
-    """Columns are not for this."""
 
 
 class _Pair:
@@ -166,13 +152,13 @@ class _Pair:
         self._checks = Compiler(new.named)
 
     def part(self, old: Schema, new: Schema) -> Part:
-        old, new = _definition(old, self._old), _definition(new, self._new)
+        old, new = definition(old, self._old), definition(new, self._new)
         if isinstance(new, list):  # where the old one may be null, so may the new one: else Avro would not resolve it
-            new = _definition(_only(new), self._new)
+            new = definition(only(new), self._new)
         if isinstance(old, list):
-            old = _definition(_only(old), self._old)
+            old = definition(only(old), self._old)
         if isinstance(old, list) or isinstance(new, list):
-            raise _UncoveredError
+            raise UncoveredError
         match base(old), base(new):
             case "record", "record":
                 return self.record(old, new)
@@ -183,7 +169,7 @@ class _Pair:
             case "enum", "enum" if set(old["symbols"]) <= set(new["symbols"]):
                 return Scalar(None)
             case before, after:
-                return _scalar(before, after, _logical(old), _logical(new))
+                return _scalar(before, after, logical(old), logical(new))
 
     def record(self, old: dict[str, Any], new: dict[str, Any]) -> Record:
         before = {field["name"]: number for number, field in enumerate(old["fields"])}
@@ -209,10 +195,10 @@ class _Pair:
     def _default(self, field: dict[str, Any]) -> Default:
         type_ = field["type"]
         if not fits(self._checks.check(type_), field["default"]):  # the per-event way asks for the field, then
-            raise _UncoveredError
+            raise UncoveredError
         record, stream = record_of(type_, self._new), BytesIO()
         fastavro.schemaless_writer(stream, record, {WRAPPED: field["default"]})
-        return Default(_Plain(self._new).schema(record), stream.getvalue())
+        return Default(Plain(self._new).schema(record), stream.getvalue())
 
 
 def _may_be_bad(part: Part) -> bool:
@@ -227,66 +213,13 @@ def _may_be_bad(part: Part) -> bool:
 
 def _scalar(before: str, after: str, logical_before: object, logical_after: object) -> Scalar:
     if logical_before != logical_after:
-        raise _UncoveredError
+        raise UncoveredError
     if isinstance(logical_after, str):
-        if before != after or (after, logical_after) not in _LOGICAL:
-            raise _UncoveredError
-        return Scalar(_LOGICAL[after, logical_after])
-    if before == after and before in _PRIMITIVES:
+        if before != after or (after, logical_after) not in LOGICAL:
+            raise UncoveredError
+        return Scalar(LOGICAL[after, logical_after])
+    if before == after and before in PRIMITIVES:
         return Scalar(None)
     if logical_after is None and (before, after) in _PROMOTIONS:
         return Scalar(_PROMOTIONS[before, after])
-    raise _UncoveredError
-
-
-class _Plain:
-    """Writes schemas in the plain form."""
-
-    def __init__(self, named: dict[str, Schema]) -> None:
-        self._named = named
-        self._numbers = itertools.count()
-
-    def schema(self, record: dict[str, Any]) -> str:
-        return json.dumps(self._of(record))
-
-    def _of(self, schema: Schema) -> Any:
-        if next(self._numbers) > _MOST_PARTS:
-            raise _UncoveredError
-        schema = _definition(schema, self._named)
-        if isinstance(schema, list):
-            _only(schema)
-            return [branch if branch == "null" else self._of(branch) for branch in schema]
-        kind = base(schema)
-        match kind:
-            case "record" if schema["fields"]:
-                name = f"t{next(self._numbers)}"
-                return {"type": "record", "name": name, "fields": list(self._fields(schema))}
-            case "array":
-                return {"type": "array", "items": self._of(schema["items"])}
-            case "map":
-                return {"type": "map", "values": self._of(schema["values"])}
-            case "enum" if len(set(schema["symbols"])) == len(schema["symbols"]):
-                return {"type": "enum", "name": f"t{next(self._numbers)}", "symbols": schema["symbols"]}
-        logical = _logical(schema)
-        if kind in _PRIMITIVES and (logical is None or (kind, logical) in _LOGICAL):
-            return kind
-        raise _UncoveredError
-
-    def _fields(self, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for number, field in enumerate(schema["fields"]):
-            yield {"name": f"f{number}", "type": self._of(field["type"])}
-
-
-def _definition(schema: Schema, named: dict[str, Schema]) -> Schema:
-    return named.get(schema, schema) if isinstance(schema, str) else schema
-
-
-def _only(branches: list[Schema]) -> Schema:
-    """Return the type of what is null or of one type."""
-    if len(branches) != 2 or "null" not in branches:
-        raise _UncoveredError
-    return branches[1 - branches.index("null")]
-
-
-def _logical(schema: Schema) -> Any:
-    return schema.get("logicalType") if isinstance(schema, dict) else None
+    raise UncoveredError
