@@ -15,11 +15,12 @@ from bench.measure import Row
 from deployments.local.stack import Stack
 
 OUT = Path("build/bench.json")
+ALL = ("publish", "gateway", "replay", "correct", "backfill", "columns", "planner", "memory", "generate")
 
 
 def main() -> int:
     """Run all benchmarks, or those whose module is named on the command line."""
-    wanted = sys.argv[1:] or ["publish", "gateway", "replay", "correct", "backfill", "planner", "memory", "generate"]
+    wanted = sys.argv[1:] or ALL
     console = Console()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="redrive-bench-") as folder, Stack(folder, "free", prefect=False) as stack:

@@ -77,7 +77,7 @@ class Bench:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.schema = folder / f"{self.name}.avsc"
-        self.schema.write_text(json.dumps(_next_version(json.loads(SCHEMA.read_text()))))
+        self.schema.write_text(json.dumps(next_version(json.loads(SCHEMA.read_text()))))
         self.settings = folder / f"{self.name}.toml"
         self.settings.write_text(SETTINGS.format(name=self.name))
         self._add(self.name, SCHEMA.absolute())
@@ -195,7 +195,7 @@ class Bench:
         apply_topics(self.config)
 
 
-def _next_version(schema: dict[str, Any]) -> dict[str, Any]:
+def next_version(schema: dict[str, Any]) -> dict[str, Any]:
     """Rename, promote and add fields, as Avro resolves by itself."""
     changes = {
         "dest": {"name": "destination", "aliases": ["dest"]},

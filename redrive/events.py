@@ -29,3 +29,8 @@ class Event(msgspec.Struct, array_like=True, gc=False):
     timestamp: int
     partition: int | None = None
     origin: str = ""
+
+
+def with_value(event: Event, value: bytes | None) -> Event:
+    """Return an event that differs from ``event`` in its value only."""
+    return Event(event.id, event.topic, event.key, value, event.headers, event.timestamp, event.partition, event.origin)

@@ -22,6 +22,8 @@ from redrive.avro.simple_types import Check
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _FIRST_SECOND, _SECONDS_OF_THE_YEARS_1_TO_9999 = -62_135_596_800, 315_537_897_600
 _DAY = 86_400
+DATE_RANGE = (date.min.toordinal() - _EPOCH_DAY, date.max.toordinal() - _EPOCH_DAY)
+"""The first and last raw date that a ``date`` can hold."""
 _UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -29,6 +31,11 @@ def instant_range(units_a_second: int) -> tuple[int, int]:
     """Return the first and last raw instant that a ``datetime`` can hold."""
     first = _FIRST_SECOND * units_a_second
     return first, first + _SECONDS_OF_THE_YEARS_1_TO_9999 * units_a_second - 1
+
+
+def time_range(units_a_second: int) -> tuple[int, int]:
+    """Return the first and last raw time of a day."""
+    return 0, _DAY * units_a_second - 1
 
 
 def _raw_int(value: object, low: int, high: int, wanted: str) -> None:
@@ -74,8 +81,7 @@ def day(value: Any) -> None:
     if isinstance(value, datetime):
         raise Misfit("is a datetime, not a date; its time would be lost: call its date()")
     if not isinstance(value, date):
-        low, high = date.min.toordinal() - _EPOCH_DAY, date.max.toordinal() - _EPOCH_DAY
-        _raw_int(value, low, high, "a date or an integer count of days of the years 1 to 9999")
+        _raw_int(value, *DATE_RANGE, "a date or an integer count of days of the years 1 to 9999")
 
 
 def time_of_day(units_a_second: int) -> Check:
@@ -83,7 +89,7 @@ def time_of_day(units_a_second: int) -> Check:
 
     def check(value: Any) -> None:
         if not isinstance(value, time):
-            _raw_int(value, 0, _DAY * units_a_second - 1, "a time or an integer count of units since midnight")
+            _raw_int(value, *time_range(units_a_second), "a time or an integer count of units since midnight")
         elif value.tzinfo is not None:
             raise Misfit("is a time with a time zone, which Avro can't keep")
 

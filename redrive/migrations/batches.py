@@ -92,10 +92,9 @@ def _event(event: Event, became: _Result) -> Transformed:
 
 
 def _migrate(spec: bytes, batch: bytes) -> bytes:
-    migrate = _tools(spec, threading.get_ident())[0].migrate
+    migrator, events = _tools(spec, threading.get_ident())[0], _events.decode(batch)
     results: list[_Result] = []
-    for event in _events.decode(batch):
-        became = migrate(event)
+    for event, became in zip(events, migrator.migrate_batch(events), strict=True):
         if became is event:
             results.append(None)
         elif isinstance(became, Event):

@@ -1,0 +1,101 @@
+"""Which events of a batch go by columns: those that share a schema, if columns are for it."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from redrive.avro.schema import AvroSchema
+from redrive.events import Event, with_value
+from redrive.migrations.columns.coverage import FEWEST, Cover, cover
+from redrive.wire import HEADER_SIZE, schema_id_of
+
+if TYPE_CHECKING:
+    from redrive.migrations.columns.columns import Columns
+
+log = logging.getLogger(__name__)
+
+
+class ByColumns:
+    """Takes events to one schema by columns, as far as those are for them. Not for several threads at once.
+
+    Args:
+        target: the schema.
+        prefix: the frame of its values.
+        migrate: the per-event way.
+        written: the schema that values with a header are written with; None as long as the per-event way does not know
+            it, or can't migrate from it.
+    """
+
+    def __init__(
+        self,
+        target: AvroSchema,
+        prefix: bytes,
+        migrate: Callable[[Event], object],
+        written: Callable[[bytes], AvroSchema | None],
+    ) -> None:
+        self._target, self._prefix = target, prefix
+        self._migrate, self._written = migrate, written
+        self._columns: dict[bytes, Columns | None] = {}
+
+    def migrate(self, events: Sequence[Event]) -> dict[int, Event]:
+        """Return what became of events, by their place in ``events``; all others are for the per-event way.
+
+        Raises:
+            UnavailableError: a schema id is new, and the registry does not answer.
+        """
+        groups: defaultdict[bytes, list[int]] = defaultdict(list)
+        for place, event in enumerate(events):
+            if event.value is not None:
+                groups[event.value[:HEADER_SIZE]].append(place)
+        groups.pop(self._prefix, None)
+        migrated: dict[int, Event] = {}
+        for header, places in groups.items():
+            if len(places) >= FEWEST:
+                migrated |= self._group(header, events, places)
+        return migrated
+
+    def _group(self, header: bytes, events: Sequence[Event], places: list[int]) -> dict[int, Event]:
+        columns = self._columns_for(header, events[places[0]])
+        if columns is None:
+            return {}
+        bodies = columns.migrate([(events[place].value or b"")[HEADER_SIZE:] for place in places])
+        migrated = {
+            place: with_value(events[place], self._prefix + body)
+            for place, body in zip(places, bodies, strict=True)
+            if body is not None
+        }
+        for place, event in migrated.items():
+            if self._migrate(events[place]) == event:
+                break
+            log.error(
+                "schema id %d: columns gave other bytes than the per-event way, and are not used for it any more",
+                schema_id_of(header),
+            )
+            self._columns[header] = None
+            return {}
+        return migrated
+
+    def _columns_for(self, header: bytes, event: Event) -> Columns | None:
+        """Return what migrates values with a header; ``event`` has one."""
+        if header not in self._columns:
+            self._migrate(event)  # after that, its schema is known, if it can be
+            written = self._written(header)
+            if written is None:
+                return None
+            covered = cover(written, self._target)
+            columns = self._columns[header] = None if covered is None else _columns(covered)
+            if columns is None:
+                log.info("schema id %d: events are migrated one by one, columns are not for it", schema_id_of(header))
+        return self._columns[header]
+
+
+def _columns(covered: Cover) -> Columns | None:
+    from redrive.migrations.columns.columns import Columns
+
+    with suppress(Exception):  # what can't be made ready is not used, as what is not covered
+        return Columns(covered)
+    return None
