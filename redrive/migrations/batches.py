@@ -6,6 +6,7 @@ import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,16 +31,51 @@ _texts = msgspec.msgpack.Decoder(list[str])
 
 
 def transform(workers: Workers, spec: bytes) -> Transform:
-    """Make the pump's transform of a migration (`redrive.migrations.migration.Migration.spec`)."""
+    """Make the pump's transform of a migration (`redrive.migrations.migration.Migration.spec`).
 
-    workers.warm_up(_migrate, spec, _pack([]))
+    What goes by columns is done by the thread that asks, which takes little of the interpreter's time. All else goes to
+    the processes, unless it is little: they are started when they are first needed.
+    """
+    if pickle.loads(spec)[0].rules:
+        workers.warm_up(_migrate, spec, _pack([]))
 
     def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
-        for chunk, packed in workers.map(_migrate, spec, chunks, lambda chunk: _pack(chunk.events)):
-            became = _results.decode(packed)
-            yield chunk, [_event(event, result) for event, result in zip(chunk.events, became, strict=True)]
+        migrator = _tools(spec, threading.get_ident())[0]
+        parts = (_part(migrator, chunk) for chunk in chunks)
+        for part, packed in workers.map(_migrate, spec, parts, lambda part: _pack(part.rest) if part.rest else b""):
+            rest = zip(part.rest, _results.decode(packed) if packed else (), strict=True)
+            yield part.chunk, [known or _event(*next(rest)) for known in part.known]
 
     return transformed
+
+
+_FEW = 100
+"""So many events are migrated sooner than processes are asked."""
+
+
+class _Part(NamedTuple):
+    """A chunk, migrated in part.
+
+    Attributes:
+        known: for each of its events what became of it, None if that is not known yet.
+        rest: those of which it is not.
+    """
+
+    chunk: Chunk
+    known: Sequence[Transformed | None]
+    rest: Sequence[Event]
+
+
+def _part(migrator: Migrator, chunk: Chunk) -> _Part:
+    events = chunk.events
+    migrated = migrator.by_columns(events)
+    if not migrated:
+        return _Part(chunk, [None] * len(events), events)
+    known: list[Transformed | None] = [migrated.get(place) for place in range(len(events))]
+    rest = [event for event, became in zip(events, known, strict=True) if became is None]
+    if len(rest) > _FEW:
+        return _Part(chunk, known, rest)
+    return _Part(chunk, [became or migrator.migrate(event) for event, became in zip(events, known, strict=True)], ())
 
 
 def compare(workers: Workers, spec: bytes) -> Compare:

@@ -101,8 +101,16 @@ class Migrator:
         Raises:
             UnavailableError: a schema id is new, and the registry does not answer.
         """
-        migrated = self._columns.migrate(events) if self.rules is None else {}
+        migrated = self.by_columns(events)
         return [migrated.get(place) or self.migrate(event) for place, event in enumerate(events)]
+
+    def by_columns(self, events: Sequence[Event]) -> dict[int, Event]:
+        """Migrate those events, by their place, that go by columns; all others are for `migrate`.
+
+        Raises:
+            UnavailableError: a schema id is new, and the registry does not answer.
+        """
+        return self._columns.migrate(events) if self.rules is None else {}
 
     def migrate(self, event: Event) -> Event | Rejected | Skipped:
         """Take an event to the target's schema; all but its value stays.

@@ -73,7 +73,7 @@ class Workers:
             work: what is done, see `Work`.
             spec: how.
             items: what it is done with.
-            pack: makes an item the bytes that travel.
+            pack: makes an item the bytes that travel; empty, if there is nothing to do: then so is the result.
 
         Raises:
             UnavailableError: a process died; what was not yielded can be asked for again.
@@ -81,13 +81,17 @@ class Workers:
         """
         if not self.processes:
             for item in items:
-                yield item, work(spec, pack(item))
+                batch = pack(item)
+                yield item, work(spec, batch) if batch else b""
             return
-        executor = self._running()
+        executor: ProcessPoolExecutor | None = None
         under_way: deque[tuple[T, Future[bytes]]] = deque()
         try:
             for item in items:
-                under_way.append((item, executor.submit(work, spec, pack(item))))
+                batch = pack(item)
+                if batch and executor is None:
+                    executor = self._running()
+                under_way.append((item, executor.submit(work, spec, batch) if batch and executor else _nothing()))
                 while under_way and (under_way[0][1].done() or len(under_way) > self.processes * _AHEAD):
                     yield _first(under_way)
             while under_way:
@@ -106,13 +110,19 @@ class Workers:
                 )
             return self._executor
 
-    def _broken(self, executor: ProcessPoolExecutor, error: BrokenProcessPool) -> UnavailableError:
+    def _broken(self, executor: ProcessPoolExecutor | None, error: BrokenProcessPool) -> UnavailableError:
         with self._starting:
             if self._executor is executor:  # else another thread was here before, and new ones are at work
                 self._executor = None
         return UnavailableError(
             "a worker process", f"it died ({type(error).__name__}); was there enough memory for {self.processes}?"
         )
+
+
+def _nothing() -> Future[bytes]:
+    future: Future[bytes] = Future()
+    future.set_result(b"")
+    return future
 
 
 def _first(under_way: deque[tuple[T, Future[bytes]]]) -> tuple[T, bytes]:

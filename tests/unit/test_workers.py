@@ -71,10 +71,10 @@ def test_who_hears_late_of_a_death_takes_no_process_from_others():
         assert next(late) == (b"a", b"a")
         with pytest.raises(UnavailableError):
             list(workers.map(die, b"", [b"die"], same))
-        [(_, before)] = workers.map(where, b"", [b""], same)
+        [(_, before)] = workers.map(where, b"", [b"?"], same)
         with pytest.raises(UnavailableError):
             list(late)
-        assert list(workers.map(where, b"", [b""], same)) == [(b"", before)]
+        assert list(workers.map(where, b"", [b"?"], same)) == [(b"?", before)]
 
 
 def test_a_result_is_not_kept_back_while_there_is_nothing_else_to_do():
@@ -91,12 +91,20 @@ def test_a_result_is_not_kept_back_while_there_is_nothing_else_to_do():
     assert came[0] == b"first"
 
 
+def test_what_needs_no_work_keeps_its_place_and_starts_no_process():
+    with Workers(1) as workers:
+        assert list(workers.map(where, b"", ["a", "b"], lambda _: b"")) == [("a", b""), ("b", b"")]
+        assert workers._executor is None
+        came = list(workers.map(shout, b"", [b"a", b"", b"b"], same))
+    assert came == [(b"a", b"A"), (b"", b""), (b"b", b"B")]
+
+
 PARENT = """
 import sys, time
 from redrive.pump.workers import Workers
 from tests.unit.test_workers import where, same
 workers = Workers(1)
-[(_, pid)] = workers.map(where, b"", [b""], same)
+[(_, pid)] = workers.map(where, b"", [b"?"], same)
 print(int(pid), flush=True)
 time.sleep(60)
 """
@@ -134,7 +142,7 @@ def test_processes_can_be_warmed_up_before_there_is_work(tmp_path: Path):
         while not (warm := {file.name for file in tmp_path.iterdir()}):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        [(_, pid)] = workers.map(where, b"", [b""], same)
+        [(_, pid)] = workers.map(where, b"", [b"?"], same)
     assert warm == {pid.decode()}
 
 
