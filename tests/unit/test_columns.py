@@ -52,6 +52,12 @@ NEXT = schema(
     field("shops", {"type": "array", "items": "string"}, default=["main"]),
     field("first", HEAVY | {"name": "First"}, default={"weight": None, "title": "none"}),
     field("seen", ["null", "State"], default=None),
+    field("was", "State", default="sent"),
+    field("since", INSTANT, default=1_600_000_000_000),
+    field("day", ["null", {"type": "int", "logicalType": "date"}], default=None),
+    field("rate", "double", default=0.1),
+    field("where", ["string", "null"], default="Zürich"),
+    field("counts", {"type": "map", "values": ["null", "long"]}, default={"a": None}),
 )  # fmt: skip
 ORDER = {
     "id": 7, "note": "secret", "total": 250, "state": "paid", "at": 1_700_000_000_000, "gone": 0,
