@@ -65,7 +65,9 @@ def spoiled(body: bytes) -> st.SearchStrategy[bytes]:
         st.binary(max_size=12),
         st.binary(min_size=1, max_size=3).map(lambda more: body + more),
         places.map(lambda place: body[:place]),
-        st.tuples(places, st.integers(0, 255)).map(lambda at: body[: at[0]] + bytes([at[1]]) + body[at[0] + 1 :]),
+        st.tuples(places, st.integers(0, 255) | st.integers(128, 255)).map(
+            lambda at: body[: at[0]] + bytes([at[1]]) + body[at[0] + 1 :]
+        ),
         places.map(lambda place: body[:place] + bytes([body[place] | 0x80, 0]) + body[place + 1 :] if body else b""),
         st.tuples(places, st.sampled_from([b"\xff" * 9 + b"\x01", b"\xfe" + b"\xff" * 8 + b"\x01", b"\xff\xff"])).map(
             lambda at: body[: at[0]] + at[1] + body[at[0] :]
@@ -78,7 +80,7 @@ def event(body: bytes, number: int) -> Event:
 
 
 @settings(max_examples=300, deadline=None)
-@given(pairs(records()) | pairs(schemas()), st.data())
+@given(st.one_of(pairs(records()), pairs(records()), pairs(schemas())), st.data())
 def test_a_batch_is_migrated_to_what_its_events_are_migrated_to(
     pair: tuple[AvroSchema, AvroSchema], data: st.DataObject
 ) -> None:
@@ -91,8 +93,8 @@ def test_a_batch_is_migrated_to_what_its_events_are_migrated_to(
         return
     bodies = [encode(value) for value in data.draw(st.lists(value_of(old.inner, old.named), min_size=1, max_size=4))]
     many = [*itertools.islice(itertools.cycle(bodies), 4 * FEWEST)]
-    for _ in range(data.draw(st.integers(0, 3))):
-        many.insert(data.draw(st.integers(3 * FEWEST, len(many))), data.draw(spoiled(bodies[0])))
+    for _ in range(data.draw(st.integers(0, 4))):
+        many.insert(data.draw(st.integers(3 * FEWEST, len(many))), data.draw(st.sampled_from(bodies).flatmap(spoiled)))
     events = [event(body, number) for number, body in enumerate(many)]
     assert batches.migrate_batch(events) == [one_by_one.migrate(event) for event in events]
 
@@ -108,7 +110,6 @@ def test_what_is_usual_goes_by_columns(pair: tuple[AvroSchema, AvroSchema], data
     bodies = [Encoder(old).encode(value) for value in values] * FEWEST
     migrated = Columns(covered).migrate(bodies)
     migrator = Migrator(Recipe(2, {1: old, 2: new}), asked)
-    assert [event(body, 0).value for body in bodies]
     for body, became in zip(bodies[: len(values)], migrated, strict=False):
         assert became is not None
         one = migrator.migrate(event(body, 0))

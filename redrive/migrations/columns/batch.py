@@ -68,9 +68,8 @@ class ByColumns:
             for place, body in zip(places, bodies, strict=True)
             if body is not None
         }
-        for place, event in migrated.items():
-            if self._migrate(events[place]) == event:
-                break
+        tried = next(iter(migrated), None)
+        if tried is not None and self._migrate(events[tried]) != migrated[tried]:
             log.error(
                 "schema id %d: columns gave other bytes than the per-event way, and are not used for it any more",
                 schema_id_of(header),

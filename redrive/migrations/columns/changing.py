@@ -150,7 +150,8 @@ def _doubt(part: Part, old: pa.DataType) -> Callable[[pa.Array], pa.Array | None
     if not isinstance(part, Scalar):
         return None
     if pa.types.is_floating(old):
-        # The per-event way writes a NaN of 32 bits by way of 64, which may change its bits.
+        # The per-event way reads a NaN of 32 bits by way of 64, which may change it; and no NaN is equal to itself, so
+        # that one would keep the whole batch from being proved.
         return lambda column: _some(pc.is_nan(column))
     if part.good is None:
         return None
