@@ -165,7 +165,11 @@ def report_text(run: Run, ending: Ending) -> str:
         ["bytes copied", size(ending.counts["bytes"])],
         ["time", duration(ending.seconds)],
         *([["produce latency, 99th percentile", cell(ending.moved.times)]] if ending.moved.times else []),
-        *([["throttle", f"{size(rates[0])} to {size(rates[1])} a second"]] if (rates := ending.moved.rates) else []),
+        *(
+            [["throttle", f"{' to '.join(dict.fromkeys(map(size, rates)))} a second"]]
+            if (rates := ending.moved.rates)
+            else []
+        ),
         ["settings", "as before" if not result.owed else "; ".join(result.owed)],
         ["started by", run.who],
         *([["approved by", cell(ending.approved)]] if ending.approved else []),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from redrive.partitions.throttle_settings import FOLLOWER_REPLICAS, LEADER_REPLICAS
 
 BROKERS = (1, 2, 3, 4)
-SIZE, SLOW, QUICK = 1_000_000, 60_000, 100_000_000
-"""So many bytes take about ten seconds at the slow rate; two of them go on beside each other."""
+SIZE, SLOW, QUICK = 2_000_000, 60_000, 100_000_000
+"""So many bytes take about twenty seconds at the slow rate; two of them go on beside each other."""
 
 CALLS = {"owe": 3, "configure": 3, "reassign": 2, "elect_preferred": 1, "settle": 2}
 """Calls at which a life may end, and a sensible highest number of each."""
@@ -90,7 +90,9 @@ def draw(seed: int) -> RoundPlan:
         # One is only another order; the others get one other broker, or more than one order could tell apart.
         pool = before[-1] if number == 3 else BROKERS
         after.append(tuple(chance.sample(pool, 3)))
-    lives = [_life(chance) for _ in range(chance.randint(6, 10))]
+    lives: list[Life] = []
+    for _ in range(chance.randint(6, 10)):
+        lives.append(_life(chance, lives[-1].way if lives else "roll_back"))
     losses = []
     if chance.random() < 0.6:
         at, frozen = chance.randrange(len(lives) - 2), chance.random() < 0.3
@@ -107,8 +109,9 @@ def draw(seed: int) -> RoundPlan:
     )
 
 
-def _life(chance: random.Random) -> Life:
-    way = chance.choice(["run", "run", "roll_back"])
+def _life(chance: random.Random, past: str) -> Life:
+    # Most turn round what the one before has done: those find more to do.
+    way = past if chance.random() < 0.4 else {"run": "roll_back", "roll_back": "run"}[past]
     calls: Mapping[str, int] = CALLS if way == "run" else CALLS_BACK
     call = chance.choice(sorted(calls))
     point = f"{chance.choice(['before', 'after'])} {call}:{chance.randint(1, calls[call])}"

@@ -121,7 +121,8 @@ def _configure(lab: Lab, brokers: list[Resource], rate: str | None) -> None:
 
     def is_set() -> bool:
         found = lab.writer.settings(brokers, RATES)
-        return all(found[broker][name].own == rate if rate else True for broker in brokers for name in RATES)
+        own = [found[broker][name].own if name in found[broker] else None for broker in brokers for name in RATES]
+        return all(each == rate for each in own)
 
     until(is_set)
 

@@ -210,6 +210,28 @@ def test_an_order_that_somebody_else_gives_over_one_that_is_under_way_is_left_to
     assert lab.ledger.debts.owed() == []
 
 
+@pytest.mark.parametrize("how", ["cancelled", "ordered back"])
+def test_a_move_that_somebody_else_ends_in_mid_run_is_not_ordered_again(lab: Lab, how: str) -> None:
+    topic = lab.topic([[1, 2], [1, 2]], SIZE)
+    moves = [Move(topic, number, (1, 2), (4, 2), SIZE) for number in range(2)]
+    execution = lab.execution(rate=SLOW)
+    running = InBackground(lambda: execution.run(moves))
+    until(lambda: len(lab.writer.ongoing()) == 2 and lab.reports[-1].steps.get(Step.IN_FLIGHT) == 2)
+    if how == "cancelled":
+        assert lab.writer.cancel([(topic, 0)]) == {}
+    else:
+        assert lab.writer.reassign({(topic, 0): (1, 2)}) == {}
+    time.sleep(1)  # it has been looked at
+    execution.change_rate(QUICK)
+    result = running.result()
+    assert steps(result) in ({0: Step.CHANGED, 1: Step.DONE}, {0: Step.TAKEN, 1: Step.DONE})
+    assert (result.complete, result.proved) == (True, False)
+    until(lambda: {number: set(each) for number, each in lab.replicas(topic).items()} == {0: {1, 2}, 1: {2, 4}})
+    assert lab.throttles(topic) == {}
+    assert lab.ledger.debts.owed() == []
+    assert lab.execution().run(moves).proved  # whoever wants it all the same says so
+
+
 def test_topics_that_are_made_meanwhile_are_left_where_they_are_also_one_with_the_name_of_one_that_moved(
     lab: Lab,
 ) -> None:
