@@ -18,7 +18,7 @@ from redrive.partitions import convergence, inflow
 from redrive.partitions.copying import Copying
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
-from redrive.partitions.orders import Orders, led_elsewhere
+from redrive.partitions.orders import Orders, lags, led_elsewhere
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.reading_back import outcome_of, settled
@@ -34,7 +34,7 @@ from redrive.partitions.writer import PartitionWriter
 SAMPLE = 3.0
 """Seconds over which the inflow to the moving partitions is measured."""
 LEADER_PATIENCE = 30.0
-"""Seconds that preferred leaders get to be elected."""
+"""Seconds that replicas get to be in sync, and preferred leaders to be elected."""
 LAST_PATIENCE = 5.0
 """The same when it was asked to stop: whoever asks does not wait for long."""
 ASKED = "asked to stop"
@@ -257,7 +257,7 @@ class Execution:
         return Result(
             outcomes={key: outcome_of(survey, key, orders.refused) for key in survey.moves},
             stopped=stopped,
-            not_in_sync=tuple(each.key for each in done if not set(each.replicas) <= each.isr),
+            not_in_sync=tuple(each.key for each in done if lags(each)),
             led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
             ongoing=tuple(survey.ongoing),
             owed=tuple(owed),

@@ -106,18 +106,27 @@ class Orders:
             self._throttle.cover(moves)
 
     def elect(self, patience: float) -> None:
-        """Have moved partitions led by the first of their replicas, where it is in sync, and wait until they are."""
+        """Have moved partitions led by the first of their replicas, and wait until they are, with all of them in sync.
+
+        A broker that has just come back can't lead before it has caught up.
+        """
         deadline = time.monotonic() + patience
         while True:
             survey = self.look()
-            done = (survey.partitions[key_of(move)] for move in survey.at(Step.DONE))
+            done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
             wanted = [each.key for each in done if led_elsewhere(each) and each.replicas[0] in each.isr]
-            if not wanted or time.monotonic() > deadline:
+            if not (wanted or any(map(lags, done))) or time.monotonic() > deadline:
                 return
-            self._operation.heartbeat()
+            if wanted:
+                self._operation.heartbeat()
             for batch in _batches(wanted):
                 self._writer.elect_preferred(batch)
             time.sleep(0.2)
+
+
+def lags(partition: PartitionState) -> bool:
+    """Say whether one of the replicas is not in sync."""
+    return not set(partition.replicas) <= partition.isr
 
 
 def led_elsewhere(partition: PartitionState) -> bool:

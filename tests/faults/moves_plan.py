@@ -87,9 +87,11 @@ def draw(seed: int) -> RoundPlan:
     before, after = [], []
     for number in range(4):
         before.append(tuple(chance.sample(BROKERS, 3)))
-        # One is only another order; the others get one other broker, or more than one order could tell apart.
-        pool = before[-1] if number == 3 else BROKERS
-        after.append(tuple(chance.sample(pool, 3)))
+        # One is only another order; the others get another broker, at any place.
+        here = list(before[-1])
+        if number < 3:
+            here[chance.randrange(3)] = next(broker for broker in BROKERS if broker not in here)
+        after.append(tuple(chance.sample(here, 3)))
     lives: list[Life] = []
     for _ in range(chance.randint(6, 10)):
         lives.append(_life(chance, lives[-1].way if lives else "roll_back"))

