@@ -96,7 +96,7 @@ def draw(seed: int) -> RoundPlan:
     for _ in range(chance.randint(6, 10)):
         lives.append(_life(chance, lives[-1].way if lives else "roll_back"))
     losses = []
-    if chance.random() < 0.6:
+    if chance.random() < 0.75:
         at, frozen = chance.randrange(len(lives) - 2), chance.random() < 0.3
         losses.append(Loss(chance.choice(BROKERS), frozen, at, chance.uniform(0, 2), chance.uniform(0.5, 8)))
     return RoundPlan(
@@ -120,6 +120,6 @@ def _life(chance: random.Random, past: str) -> Life:
     if chance.random() < 0.25:
         point = ""
     late = bool(point) and call in LATE  # it has to get there
-    rate = QUICK if late or chance.random() < 0.15 else SLOW
+    rate = QUICK if late or chance.random() < 0.05 else SLOW
     after = chance.uniform(3.0, 6.0) if point else chance.uniform(0.3, 3.0)
     return Life(way, point, after, rate, strained=chance.random() < 0.4)
