@@ -83,7 +83,7 @@ class MovesLive:
         try:
             self.pace.look(self._client)
             artifacts.update(self._client, self._progress, percent_of(progress), line, facts)
-            artifacts.update(self._client, self._live, self._text(progress, now - self._began), line)
+            artifacts.update(self._client, self._live, self.text(progress, now - self._began), line)
         except Exception as error:
             self._log.warning("no live report: %s", error)
 
@@ -95,7 +95,8 @@ class MovesLive:
             self._log.info("throttle is at %s again", self._steer.told())
         self._slowed = bool(slowed_by)
 
-    def _text(self, progress: Progress, seconds: float) -> str:
+    def text(self, progress: Progress, seconds: float) -> str:
+        """Write the live page, after so many seconds."""
         steps = [[step.value, number(progress.steps.get(step, 0))] for step in Step if progress.steps.get(step, 0)]
         facts = [
             ["copied", f"{size(progress.copied)} of {size(progress.to_copy)}"],
