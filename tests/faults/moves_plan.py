@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 from redrive.partitions.throttle_settings import FOLLOWER_REPLICAS, LEADER_REPLICAS
 
@@ -91,7 +92,8 @@ def draw(seed: int) -> RoundPlan:
         here = list(before[-1])
         if number < 3:
             here[chance.randrange(3)] = next(broker for broker in BROKERS if broker not in here)
-        after.append(tuple(chance.sample(here, 3)))
+        orders = [each for each in permutations(here) if each != before[-1]]
+        after.append(chance.choice(orders))
     lives: list[Life] = []
     for _ in range(chance.randint(6, 10)):
         lives.append(_life(chance, lives[-1].way if lives else "roll_back"))

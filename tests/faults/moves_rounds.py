@@ -89,7 +89,7 @@ def run_round(lab: Lab, plan: RoundPlan) -> Round:
     began, round_ = time.monotonic(), Round(plan)
     topic = lab.topic(plan.before, SIZE, **plan.others)
     pairs = zip(plan.before, plan.after, strict=True)
-    moves = [Move(topic, number, *pair, SIZE) for number, pair in enumerate(pairs) if pair[0] != pair[1]]
+    moves = [Move(topic, number, *pair, SIZE) for number, pair in enumerate(pairs)]
     set_before = [Resource("broker", str(broker)) for broker in plan.others_rate]
     _configure(lab, set_before, OTHERS_RATE)
     try:
