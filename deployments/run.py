@@ -21,6 +21,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Start a job as a Prefect flow run, and follow it.", no_args_is_help=True)
 
+# Of jobs that move partitions.
+Throttle = Annotated[
+    str, typer.Option(metavar="MB|auto", help="Of moves, MB a second for each broker; 0: none; auto: as limits allow.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001, metavar="MS", help="Begin no move, and slow them, while 1 of 100 events takes longer to publish."
+    ),
+]
+Watch = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GROUP:LAG", help="Begin no move, and slow them, while it is further behind; may be repeated."
+    ),
+]
+
 
 @app.callback()
 def _jobs() -> None:
@@ -123,17 +140,9 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
         list[int] | None, typer.Option("--exclude-broker", help="Leave it alone; may be repeated.")
     ] = None,
     band: Annotated[float, typer.Option(min=0.01, max=50, help="How far off a broker's bytes may be, in percent.")] = 5,
-    throttle: Annotated[
-        str, typer.Option(metavar="MB|auto", help="MB a second for each broker; 0: none; auto: as limits allow.")
-    ] = "50",
-    max_latency: Annotated[
-        float | None,
-        typer.Option(min=0.001, metavar="MS", help="Begin nothing while 1 of 100 events takes longer to publish."),
-    ] = None,
-    watch: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP:LAG", help="Begin nothing while it is further behind; may be repeated."),
-    ] = None,
+    throttle: Throttle = "50",
+    max_latency: MaxLatency = None,
+    watch: Watch = None,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="Take all back if it comes to no good end.")] = False,
     follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
     json: Json = False,
@@ -146,8 +155,7 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "goal": goal, "brokers": broker or [], "replication": replication,
         "excluded_topics": exclude_topic or [], "excluded_brokers": exclude_broker or [], "band": band,
-        "throttle": _throttle(throttle), "on_failure": "roll_back" if roll_back else "stop",
-        "max_produce_latency": max_latency, "watched_groups": [_watched(each) for each in watch or []],
+        "on_failure": "roll_back" if roll_back else "stop", **_sparing(throttle, max_latency, watch),
     }  # fmt: skip
     _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)
 
@@ -207,6 +215,9 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
     most: Annotated[int, typer.Option(min=1, max=1_000, help="Brokers that there may be, in all.")] = 12,
     cool_down: Annotated[float, typer.Option(min=0, help="Seconds after a scaling without another one.")] = 3_600,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for brokers that were asked for.")] = 7_200,
+    throttle: Throttle = "50",
+    max_latency: MaxLatency = None,
+    watch: Watch = None,
     follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
     json: Json = False,
 ) -> None:
@@ -217,7 +228,7 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "threshold": threshold, "window": window, "step": step, "most": most,
-        "cool_down": cool_down, "patience": patience,
+        "cool_down": cool_down, "patience": patience, **_sparing(throttle, max_latency, watch),
     }  # fmt: skip
     _run("broker-scaling", {"scale": given}, follow=follow, json=json)
 
@@ -287,6 +298,11 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
         out.print(Text(end.message or end.word, style="bold green" if end.good else "bold red"))
     if not end.good:
         raise typer.Exit(1)
+
+
+def _sparing(throttle: str, max_latency: float | None, watch: list[str] | None) -> dict[str, Any]:
+    groups = [_watched(each) for each in watch or []]
+    return {"throttle": _throttle(throttle), "max_produce_latency": max_latency, "watched_groups": groups}
 
 
 def _throttle(given: str) -> float | str | None:

@@ -12,17 +12,20 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
-from redrive.errors import ConfigError, FleetError, HeldError, StalePlanError, UnavailableError
+from redrive.errors import ConfigError, FleetError, GoalError, HeldError, StalePlanError, UnavailableError
 from redrive.fleets.decision import Decision, Terms, decide
 from redrive.fleets.growth import Growth
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
+from tasks.moves_limits import LargestProduceLatency, MovesThrottle, StrainLimits, WatchedGroups
 from tasks.operations import operation
 from tasks.scaling import (
     FLEET,
+    MovesTerms,
     NotThereError,
     Scaling,
     ask_for_brokers,
+    check_moves,
     follow_moves,
     look_at_fleet,
     measure_load,
@@ -103,6 +106,9 @@ class Scale(BaseModel):
             description="How long it waits for brokers that were asked for. MSK takes up to an hour or more.",
         ),
     ] = 7_200.0
+    throttle: MovesThrottle = 50.0
+    max_produce_latency: LargestProduceLatency = None
+    watched_groups: WatchedGroups = []
 
 
 def _run_name() -> str:
@@ -125,11 +131,12 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
     cluster = scaled_cluster(config, scale.cluster)
     parameters = scale.model_dump(mode="json")
     with operation(config, JOB, scale.mode, cluster=cluster, resources=[cluster], parameters=parameters) as run:
-        work = Scaling(config, run, cluster)
+        work = Scaling(config, run, cluster, moves_terms(scale))
         try:
             if scale.mode == "run":
                 run.claim([(cluster, FLEET)], all_or_none=True)
             look_at_fleet(work)
+            check_moves(work)
             growth, approved = work.growth, ""
             if growth is None or growth.step == "ended":
                 growth, why = set_about(work, scale)
@@ -139,13 +146,18 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
             elif scale.mode == "plan":
                 return finish_early(run, "planned", under_way(growth))
             return carry_out(work, growth, scale, approved)
-        except (HeldError, StalePlanError, RefusedByPersonError) as error:
+        except (HeldError, StalePlanError, RefusedByPersonError, GoalError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
         except (FleetError, ConfigError) as error:
             return cut_off(run, "failed", error)
         except UnavailableError as error:
             return cut_off(run, "paused", error)
+
+
+def moves_terms(scale: Scale) -> MovesTerms:
+    """Say how partitions are to move to new brokers."""
+    return MovesTerms(scale.throttle, StrainLimits.of(scale.max_produce_latency, scale.watched_groups))
 
 
 def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:

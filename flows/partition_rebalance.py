@@ -27,7 +27,7 @@ from redrive.partitions.settling import SETTINGS
 from redrive.partitions.waves import Limits
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
-from tasks.moves_limits import StrainLimits, WatchedGroup
+from tasks.moves_limits import LargestProduceLatency, MovesThrottle, StrainLimits, WatchedGroups
 from tasks.moves_pace import MB
 from tasks.operations import MOVING, Run, operation
 from tasks.partitions import (
@@ -41,16 +41,8 @@ from tasks.partitions import (
     plan_moves,
     restore_settings,
 )
-from tasks.partitions_report import (
-    Ending,
-    approval_text,
-    cancelled,
-    cut_off,
-    finish,
-    finish_early,
-    headline,
-    report_plan,
-)
+from tasks.partitions_plan import approval_text, headline, report_plan
+from tasks.partitions_report import Ending, cancelled, cut_off, finish, finish_early
 from tasks.unfinished import unfinished
 
 
@@ -105,30 +97,9 @@ class Rebalance(BaseModel):
             description="How far a broker's bytes may be from their target. The narrower, the more is moved.",
         ),
     ] = 5.0
-    throttle: Annotated[
-        Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None,
-        Field(
-            title="Throttle (MB per second)",
-            description="What a broker may send, and receive, for moves. auto: 10 at first, more while limits below "
-            "are far, less when near, but never too little for the moves to end. None: no throttle, which may "
-            "hurt producers. It (of auto: the most that it may be) can be changed while the run works, by its pace "
-            "variable or by `redrive pace partition-rebalance`.",
-        ),
-    ] = 50.0
-    max_produce_latency: Annotated[
-        float | None,
-        Field(
-            title="Largest produce latency (ms)",
-            gt=0,
-            allow_inf_nan=False,
-            description="While more than 1 of 100 events takes longer to be acknowledged, no more moves begin; what is "
-            "under way goes on. Measured by events of the run's own, in the topic redrive.probe, over ten seconds.",
-        ),
-    ] = None
-    watched_groups: Annotated[
-        list[WatchedGroup],
-        Field(title="Consumer groups to watch", description="While one is too far behind, no more moves begin."),
-    ] = []
+    throttle: MovesThrottle = 50.0
+    max_produce_latency: LargestProduceLatency = None
+    watched_groups: WatchedGroups = []
     moves_per_broker: Annotated[
         int, Field(title="Moves of a broker at the same time", ge=1, le=1_000, description="In or out.")
     ] = 5
@@ -247,6 +218,5 @@ def _goal(rebalance: Rebalance, mode: Mode) -> Goal:
 
 def _terms(rebalance: Rebalance) -> Terms:
     limits = Limits(rebalance.moves_per_broker, rebalance.moves_at_once, rebalance.patience)
-    latency = rebalance.max_produce_latency
-    strain = StrainLimits(None if latency is None else latency / 1000, tuple(rebalance.watched_groups))
+    strain = StrainLimits.of(rebalance.max_produce_latency, rebalance.watched_groups)
     return Terms(rebalance.throttle, limits, rebalance.on_failure == "roll_back", strain)

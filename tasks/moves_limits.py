@@ -6,7 +6,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,7 @@ BEFORE = 5.0
 
 
 class WatchedGroup(BaseModel):
-    """Begin no more moves while a consumer group is too far behind."""
+    """Begin no more moves, and slow those under way, while a consumer group is too far behind."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,6 +31,37 @@ class WatchedGroup(BaseModel):
         int,
         Field(title="Largest lag (events)", ge=1, description="Over all partitions that the group has committed for."),
     ] = 100_000
+
+
+# What forms that move partitions have in common, with one meaning.
+MovesThrottle = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None,
+    Field(
+        title="Throttle (MB per second)",
+        description="What a broker may send, and receive, for moves; less while a limit below is exceeded, but never "
+        "too little for the moves to end. auto: 10 at first, more while limits are far, less when near. None: no "
+        "throttle, which may hurt producers. It (of auto: the most that it may be) can be changed while the run works, "
+        "by its pace variable or by `redrive pace partition-rebalance`.",
+    ),
+]
+LargestProduceLatency = Annotated[
+    float | None,
+    Field(
+        title="Largest produce latency (ms)",
+        gt=0,
+        allow_inf_nan=False,
+        description="While more than 1 of 100 events takes longer to be acknowledged, no more moves begin, and the "
+        "throttle of those under way comes down. Measured by events of the run's own, in the topic redrive.probe, over "
+        "ten seconds.",
+    ),
+]
+WatchedGroups = Annotated[
+    list[WatchedGroup],
+    Field(
+        title="Consumer groups to watch",
+        description="While one is too far behind, no more moves begin, and the throttle of those under way comes down.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +75,17 @@ class StrainLimits:
 
     produce_latency: float | None = None
     groups: tuple[WatchedGroup, ...] = ()
+
+    @classmethod
+    def of(cls, max_produce_latency: float | None, watched_groups: list[WatchedGroup]) -> StrainLimits:
+        """Read them from a form, which has milliseconds."""
+        return cls(None if max_produce_latency is None else max_produce_latency / 1000, tuple(watched_groups))
+
+    def __str__(self) -> str:
+        found = [f"group {each.group} is more than {each.max_lag:,} events behind" for each in self.groups]
+        if self.produce_latency is not None:
+            found.insert(0, f"1 of 100 events takes more than {1000 * self.produce_latency:,g} ms to publish")
+        return ", or ".join(found)
 
 
 def check_limits(cluster: Cluster, picture: Picture, limits: StrainLimits, *, follow: bool) -> None:

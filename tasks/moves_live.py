@@ -43,6 +43,7 @@ class MovesLive:
         self._began = time.monotonic()
         self._told = self._measured = float("-inf")
         self._copied = 0
+        self._slowed = False
         self._client = get_client(sync_client=True)
 
     def __enter__(self) -> Self:
@@ -77,15 +78,25 @@ class MovesLive:
                 speed = max(0, progress.copied - self._copied) / (now - self._measured)
                 self.speeds.append((now - self._began, speed))
             self._measured, self._copied = now, progress.copied
+        self._log_slowing(progress.slowed_by)
         line, facts = moves_line(progress), _facts(progress)
         try:
             self.pace.look(self._client)
             artifacts.update(self._client, self._progress, percent_of(progress), line, facts)
-            artifacts.update(self._client, self._live, self._text(progress, now - self._began), line)
+            artifacts.update(self._client, self._live, self.text(progress, now - self._began), line)
         except Exception as error:
             self._log.warning("no live report: %s", error)
 
-    def _text(self, progress: Progress, seconds: float) -> str:
+    def _log_slowing(self, slowed_by: str) -> None:
+        # Once when it begins, once when it ends: what is between stands on the live page.
+        if slowed_by and not self._slowed:
+            self._log.info("throttle comes down to %s: %s", self._steer.told(), slowed_by)
+        elif self._slowed and not slowed_by:
+            self._log.info("throttle is at %s again", self._steer.told())
+        self._slowed = bool(slowed_by)
+
+    def text(self, progress: Progress, seconds: float) -> str:
+        """Write the live page, after so many seconds."""
         steps = [[step.value, number(progress.steps.get(step, 0))] for step in Step if progress.steps.get(step, 0)]
         facts = [
             ["copied", f"{size(progress.copied)} of {size(progress.to_copy)}"],
@@ -98,6 +109,8 @@ class MovesLive:
         parts = [f"## {moves_line(progress)}"]
         if progress.waiting_for:
             parts.append(f"> **Nothing more begins:** {cell(progress.waiting_for)}")
+        if progress.slowed_by:
+            parts.append(f"> **Slowed down:** {cell(progress.slowed_by)}")
         parts += [f"> {cell(words)}" for words in (self._steer.complaint, self.pace.complaint) if words]
         parts += [table(["", ""], facts, left=2), table(["moves", "how many"], steps)]
         parts.append(curve("Bytes copied a second", self.speeds, "bytes/s"))
@@ -122,6 +135,8 @@ def moves_line(progress: Progress) -> str:
     )
     if progress.waiting_for:
         return f"{line}; waiting: {progress.waiting_for}"
+    if progress.slowed_by:
+        return f"{line}; slowed down: {progress.slowed_by}"
     return (
         line
         if progress.seconds_left is None or done == progress.moves

@@ -76,6 +76,8 @@ class MovesPace:
         rate = self._execution.rate if self._execution is not None else None
         if rate is None:
             return "none"
+        if not self._follows and self._rate is not None and rate < round(self._rate * MB):
+            return f"{round(rate / MB, 2):,g} of {round(self._rate, 2):,g} {UNIT}, as limits allow"
         return f"{round(rate / MB, 2):,g} {UNIT}" + (", as limits allow" if self._follows else "")
 
     def pause(self, reason: str, by: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from prefect import get_run_logger, task
@@ -24,6 +24,7 @@ from redrive.partitions.reader import PartitionReader
 from redrive.partitions.rebalancing import JOB as MOVES
 from tasks.approval import asking, is_asking
 from tasks.ending import Word
+from tasks.moves_limits import StrainLimits, check_limits
 from tasks.operations import WHO_LABEL, Run
 from tasks.retrying import BRIEFLY
 
@@ -35,10 +36,33 @@ NOBODY = 120.0
 """Seconds after which moves that no worker has taken are left to wait for one."""
 
 
+@dataclass(frozen=True, slots=True)
+class MovesTerms:
+    """How partitions are to move to the new brokers.
+
+    Attributes:
+        throttle: see `tasks.partitions.Terms`.
+        strain: what users may feel of it.
+    """
+
+    throttle: float | Literal["auto"] | None = 50.0
+    strain: StrainLimits = field(default_factory=StrainLimits)
+
+    def parameters(self) -> dict[str, Any]:
+        """Give them as the form of the job that moves has them."""
+        latency = self.strain.produce_latency
+        return {
+            "throttle": self.throttle,
+            "max_produce_latency": None if latency is None else round(1000 * latency, 6),
+            "watched_groups": [each.model_dump() for each in self.strain.groups],
+        }
+
+
 class Scaling:
     """What the steps of one run share. Not one of the types that Prefect looks into when it is handed to a task.
 
     Attributes:
+        moves: how partitions are to move to new brokers.
         picture, shape: the cluster and its fleet, as they were when they were looked at last.
         samples: its load; empty as long as it is not measured.
     """
@@ -46,8 +70,8 @@ class Scaling:
     picture: Picture
     shape: Shape
 
-    def __init__(self, config: Config, run: Run, cluster: str) -> None:
-        self.config, self.run, self.cluster = config, run, cluster
+    def __init__(self, config: Config, run: Run, cluster: str, moves: MovesTerms) -> None:
+        self.config, self.run, self.cluster, self.moves = config, run, cluster, moves
         self.fleet = open_fleet(config.cluster(cluster))
         self.samples: Sequence[Sample] = ()
 
@@ -121,6 +145,17 @@ def look_at_fleet(work: Scaling) -> None:
     with PartitionReader(work.config.cluster(work.cluster)) as reader:
         work.picture = Picture.take(reader)
     work.shape = work.fleet.shape()
+
+
+@task(task_run_name="check limits of moves", **BRIEFLY)
+def check_moves(work: Scaling) -> None:
+    """See that what has limits can be measured, before brokers are asked for.
+
+    Raises:
+        GoalError: it can't; with the way out.
+    """
+    cluster, moves = work.config.cluster(work.cluster), work.moves
+    check_limits(cluster, work.picture, moves.strain, follow=moves.throttle == "auto")
 
 
 @task(task_run_name="measure load", **BRIEFLY)
@@ -210,6 +245,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
         ConfigError: that job is not deployed.
     """
     goal = {"mode": "run", "cluster": work.cluster, "goal": "add_brokers", "brokers": list(growth.brokers)}
+    goal |= work.moves.parameters()
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")

@@ -65,6 +65,7 @@ def plan_text(work: Scaling, decision: Decision, terms: Terms, digest: str, *, m
         ["brokers", number(len(work.up))],
         ["brokers there are to be", number(decision.target)],
         ["at most", number(terms.most)],
+        *([["moves pause, and are slower, while", cell(limits)]] if (limits := str(work.moves.strain)) else []),
         *([["digest of the plan", f"`{digest}`"]] if digest else []),
     ]
     why = decision.why[:1].upper() + decision.why[1:]

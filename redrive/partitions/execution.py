@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from redrive.errors import UnavailableError
 from redrive.ledger import Debts, Operation
 from redrive.partitions import convergence, inflow
+from redrive.partitions.copying import Copying
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
-from redrive.partitions.orders import Orders, led_elsewhere
+from redrive.partitions.orders import Orders, lags, led_elsewhere
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.reading_back import outcome_of, settled
@@ -33,7 +34,7 @@ from redrive.partitions.writer import PartitionWriter
 SAMPLE = 3.0
 """Seconds over which the inflow to the moving partitions is measured."""
 LEADER_PATIENCE = 30.0
-"""Seconds that preferred leaders get to be elected."""
+"""Seconds that replicas get to be in sync, and preferred leaders to be elected."""
 LAST_PATIENCE = 5.0
 """The same when it was asked to stop: whoever asks does not wait for long."""
 ASKED = "asked to stop"
@@ -47,7 +48,7 @@ class Execution:
     """Carries out moves, or takes them back.
 
     Attributes:
-        following: what changes the throttle, if it follows.
+        following: what changes the throttle; None if there is none, or nothing that it could follow.
 
     Args:
         writer: of the cluster. Whoever moves partitions there holds it in the ledger as a whole.
@@ -57,9 +58,10 @@ class Execution:
         limits: how much at a time.
         report: called after every look at the cluster.
         hold_back: gives a reason to begin nothing more for now; empty if there is none. That counts as no standstill.
-        gauges: of what has limits. While one is exceeded, nothing more begins; if nothing moves meanwhile for as
-            long as `Limits.patience`, that is a standstill.
-        follow: the rate is only what it begins with, and follows the gauges; see `redrive.partitions.following`.
+        gauges: of what has limits. While one is exceeded, nothing more begins, and what is under way gets a lower rate
+            (see `redrive.partitions.following`); if nothing moves meanwhile for as long as `Limits.patience`, that is
+            a standstill.
+        follow: the rate is only what it begins with, and becomes whatever the gauges allow.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Execution:
         self._gauges = tuple(gauges)
         self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
-        self.following = FollowingThrottle(self._throttle, self._gauges) if self._throttle and follow else None
+        self.following: FollowingThrottle | None = None
+        if self._throttle is not None and (follow or self._gauges):
+            self.following = FollowingThrottle(self._throttle, self._gauges, fixed=not follow)
 
     @property
     def rate(self) -> int | None:
@@ -87,7 +91,7 @@ class Execution:
         return None if self._throttle is None else self._throttle.rate
 
     def change_rate(self, rate: int) -> None:
-        """Change the throttle in mid-run; may be called by any thread. One that follows never exceeds it from now on.
+        """Change the throttle in mid-run; may be called by any thread. One that limits keep lower stays so for now.
 
         Raises:
             ThrottleTooLowError: at that rate nothing would ever arrive; the present one stays.
@@ -149,7 +153,7 @@ class Execution:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
             if self.following is not None:
-                self.following.converge(needs)
+                self.following.begin(needs)
             else:
                 self._throttle.require_convergence(needs)
 
@@ -184,7 +188,8 @@ class Execution:
                 why = f"nothing has moved for {self._limits.patience:g} s"
                 if stopped:
                     return f"{stopped}; {why}"
-                stopped = f"{why}: {waiting_for}" if waiting_for else why
+                because = waiting_for or self._slowed_by
+                stopped = f"{why}: {because}" if because else why
                 if not cancel_in_flight:
                     return stopped
                 watch.begin_anew()
@@ -223,10 +228,15 @@ class Execution:
         return paused
 
     def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
-        progress = watch.see(survey, *survey.copied(self._writer), waiting_for)
-        self._report(progress)
+        copying = Copying.take(survey, self._writer)
+        slowed_by = self._slowed_by if survey.under_way() else ""
+        self._report(watch.see(survey, copying, waiting_for=waiting_for, slowed_by=slowed_by))
         if self.following is not None and survey.under_way():
-            self.following.look(progress.copied)
+            self.following.look(copying)
+
+    @property
+    def _slowed_by(self) -> str:
+        return "" if self.following is None else self.following.slowed_by
 
     def _lift(self) -> Settlement:
         if self._throttle is not None:
@@ -247,7 +257,7 @@ class Execution:
         return Result(
             outcomes={key: outcome_of(survey, key, orders.refused) for key in survey.moves},
             stopped=stopped,
-            not_in_sync=tuple(each.key for each in done if not set(each.replicas) <= each.isr),
+            not_in_sync=tuple(each.key for each in done if lags(each)),
             led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
             ongoing=tuple(survey.ongoing),
             owed=tuple(owed),

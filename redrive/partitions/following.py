@@ -1,12 +1,15 @@
-"""A throttle that follows the room that there is: lower when limits are near, higher when they are far."""
+"""A throttle that follows limits: lower while one is exceeded, and up again when it holds."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from redrive.errors import UnavailableError
-from redrive.partitions.strain import Gauge
+from redrive.partitions.convergence import least_rate, needed
+from redrive.partitions.copying import Copying, throttled, written
+from redrive.partitions.strain import Gauge, Strain
 from redrive.partitions.throttle import Throttle
 
 EVERY = 10.0
@@ -16,24 +19,27 @@ STEP = 1.25
 NEAR, FAR = 0.8, 0.5
 """From which part of its limit a measure is near, and below which it is far. Between the two nothing changes."""
 IN_USE = 0.5
-"""A rate of which less than this part is used is not what holds the moves back, and raising it would say nothing."""
+"""A rate of which no broker uses this part is not what holds the moves back, and raising it would say nothing."""
+SLOWEST = 100_000
+"""Bytes a second below which it does not go by itself: nobody feels so little, and the way up would take long."""
 
 
-def next_rate(rate: int, load: float, used: float, least: int, most: int | None) -> int:
+def next_rate(rate: int, load: float, used: float, least: int, most: int | None, *, fixed: bool = False) -> int:
     """Give the rate to go on with, in bytes a second.
 
     Args:
         rate: the present one.
         load: the highest of the measures, as part of its limit.
-        used: bytes a second copied in the whole cluster since the last decision.
+        used: bytes a second of its rate that the busiest broker has used since the last decision.
         least: at which moves still get to their end; it is never lower.
         most: it is never higher, unless `least` is; None: no such limit.
+        fixed: somebody wants just ``most``, as long as limits hold. Else it feels its way to what they allow.
     """
     if load > 1:
         rate = int(rate / STEP**3)
     elif load > NEAR:
-        rate = int(rate / STEP)
-    elif load < FAR and used >= IN_USE * rate:
+        rate = rate if fixed else int(rate / STEP)
+    elif fixed or (load < FAR and used >= IN_USE * rate):
         rate = int(rate * STEP)
     return max(least, rate if most is None else min(rate, most))
 
@@ -44,65 +50,105 @@ class FollowingThrottle:
     Attributes:
         most: bytes a second that it never exceeds; None: whatever limits allow.
         rates: the lowest and the highest that there have been, in bytes a second; None before anything was to move.
+        slowed_by: which measure keeps it below what is asked for, in words; empty if none does.
+
+    Args:
+        throttle: its rate is what to begin with.
+        gauges: of what has limits.
+        fixed: its rate is what is asked for, and the most; it is only lower while a limit is exceeded and after that,
+            until it is up again step by step. One that is not fixed takes whatever limits allow.
+        clock: seconds.
     """
 
     def __init__(
-        self, throttle: Throttle, gauges: Sequence[Gauge], clock: Callable[[], float] = time.monotonic
+        self,
+        throttle: Throttle,
+        gauges: Sequence[Gauge],
+        *,
+        fixed: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.most: int | None = None
+        self.most: int | None = throttle.rate if fixed else None
         self.rates: tuple[int, int] | None = None
-        self._throttle, self._gauges, self._clock = throttle, gauges, clock
-        self._at: float | None = None
-        self._copied = 0
+        self.slowed_by = ""
+        self._throttle, self._gauges, self._fixed, self._clock = throttle, gauges, fixed, clock
+        self._at = 0.0
+        self._then: Copying | None = None
+        self._lock = threading.Lock()
 
-    def converge(self, needs: Mapping[int, float]) -> None:
-        """Begin at a rate at which all gets to its end; see `Throttle.converge`."""
-        self._throttle.converge(needs)
-        self._note(self._throttle.rate)
+    def begin(self, needs: Mapping[int, float]) -> None:
+        """Begin at the rate that is asked for, or, if it is not fixed, at one at which all gets to its end.
+
+        Args:
+            needs: see `redrive.partitions.convergence.needed`.
+
+        Raises:
+            ThrottleTooLowError: it is fixed, and nothing would ever arrive.
+        """
+        with self._lock:
+            if self._fixed and self.most is not None:
+                self._throttle.rate = self.most
+                self._throttle.require_convergence(needs)
+            else:
+                self._throttle.converge(needs)
+            self._then, self.slowed_by = None, ""
+            self._note(self._throttle.rate)
 
     def limit(self, most: int) -> None:
-        """Never exceed a rate from now on.
+        """Never exceed a rate from now on; if it is fixed, that is what is wanted now.
 
         Raises:
             ThrottleTooLowError: at that rate nothing would ever arrive; all stays as it is.
         """
-        if most < self._throttle.rate or most < self._throttle.least:
-            self._throttle.change(most)
-            self._note(most)
-        self.most = most
+        with self._lock:
+            rate = self._throttle.rate
+            if (self._fixed and rate == self.most) or most < rate or most < self._throttle.least:
+                self._throttle.change(most)
+                self._note(most)
+            self.most = most
 
-    def look(self, copied: int) -> None:
-        """Decide, if it is time to.
-
-        Args:
-            copied: bytes of new replicas, so far.
+    def look(self, now: Copying) -> None:
+        """Decide, if it is time to, by what has been copied so far.
 
         A measure that can't be had counts as one over its limit: the moves may be why nobody answers.
 
         Raises:
             UnavailableError: the cluster does not take the new rate; the old one stays.
         """
-        now = self._clock()
-        if self._at is None:
-            self._at, self._copied = now, copied
+        seconds = self._clock() - self._at
+        if self._then is not None and seconds < EVERY:
             return
-        if now - self._at < EVERY:
+        then, self._at, self._then = self._then, self._clock(), now
+        if then is None:
             return
-        used = (copied - self._copied) / (now - self._at)
-        self._at, self._copied = now, copied
-        load = max(map(_load, self._gauges), default=0.0)
-        rate = next_rate(self._throttle.rate, load, used, self._throttle.least, self.most)
-        if rate != self._throttle.rate:
-            self._throttle.change(rate, by_hand=False)
-        self._note(rate)
+        used = max(throttled(then, now, seconds).values(), default=0.0)
+        in_flight = now.in_flight
+        needs = needed(in_flight, written(then, now, seconds), now.leaders, len(in_flight))
+        worst = max((_read(gauge) for gauge in self._gauges), key=lambda strain: strain.load, default=Strain(0.0, ""))
+        with self._lock:
+            least = max(self._throttle.least, least_rate(needs), SLOWEST)
+            if self._fixed and self.most is not None:
+                least = min(least, self.most)
+            rate = next_rate(self._throttle.rate, worst.load, used, least, self.most, fixed=self._fixed)
+            if rate != self._throttle.rate:
+                self._throttle.change(rate, by_hand=False)
+            self._note(rate)
+            self.slowed_by = self._why(rate, worst)
+
+    def _why(self, rate: int, worst: Strain) -> str:
+        if worst.load > 1:
+            return worst.words
+        if not self._fixed or rate == self.most:
+            return ""
+        return f"{worst.words} again, {'still near it' if worst.load > NEAR else 'and it goes up by steps'}"
 
     def _note(self, rate: int) -> None:
         lowest, highest = self.rates or (rate, rate)
         self.rates = min(lowest, rate), max(highest, rate)
 
 
-def _load(gauge: Gauge) -> float:
+def _read(gauge: Gauge) -> Strain:
     try:
-        return gauge.read().load
-    except UnavailableError:
-        return float("inf")
+        return gauge.read()
+    except UnavailableError as error:
+        return Strain(float("inf"), str(error))

@@ -15,6 +15,8 @@ from redrive.partitions.throttle import Throttle
 from redrive.partitions.writer import PartitionWriter
 
 _AT_ONCE = 1_000  # orders in one request
+NEWS = 5.0
+"""Seconds in which news is taken to reach all brokers."""
 Each = TypeVar("Each")
 
 
@@ -29,14 +31,37 @@ class Orders:
         self, writer: PartitionWriter, operation: Operation, throttle: Throttle | None, moves: Mapping[Key, Move]
     ) -> None:
         self.refused: dict[Key, str] = {}
+        self._under_way: set[Key] = set()  # as this execution has seen, and not ended itself
+        self._missed_since: dict[Key, float] = {}
         self._writer, self._operation, self._throttle, self._moves = writer, operation, throttle, moves
 
     def look(self) -> Survey:
-        """Look at how far the moves have come; those that were refused stay so."""
+        """Look at how far the moves have come; those that were refused, or that somebody else has ended, stay so."""
         survey = Survey.take(self._writer, self._moves)
         pending = {key for key in self.refused if survey.steps[key] is Step.PENDING}
         steps = {key: Step.REFUSED if key in pending else step for key, step in survey.steps.items()}
+        steps |= self._ended_by_others(survey)
+        self._under_way |= {key for key in survey.ongoing if survey.steps[key] is Step.IN_FLIGHT}
         return Survey(survey.moves, survey.partitions, survey.ongoing, steps)
+
+    def _ended_by_others(self, survey: Survey) -> dict[Key, Step]:
+        """Give those that were under way, and that somebody else has cancelled or ordered back.
+
+        By one look alone it can't be told from a move that has just ended, of which the broker that was asked knows
+        nothing yet.
+        """
+        now, found = time.monotonic(), dict[Key, Step]()
+        for key in list(self._under_way):
+            if survey.steps[key] is not Step.PENDING:
+                self._missed_since.pop(key, None)
+                if survey.steps[key] is not Step.IN_FLIGHT:
+                    self._under_way.discard(key)
+            elif key in survey.ongoing:
+                found[key] = Step.TAKEN
+            else:
+                late = now - self._missed_since.setdefault(key, now) > NEWS
+                found[key] = Step.CHANGED if late else Step.IN_FLIGHT
+        return found
 
     def begin(self, moves: Sequence[Move], beside: Iterable[Move]) -> None:
         """Order moves, throttled together with those that are under way already."""
@@ -65,6 +90,7 @@ class Orders:
     def _cancel(self, moves: Sequence[Move]) -> None:
         if moves:
             self._operation.heartbeat()
+        self._under_way -= {key_of(move) for move in moves}
         for batch in _batches(moves):
             self._writer.cancel(map(key_of, batch))
 
@@ -80,18 +106,27 @@ class Orders:
             self._throttle.cover(moves)
 
     def elect(self, patience: float) -> None:
-        """Have moved partitions led by the first of their replicas, where it is in sync, and wait until they are."""
+        """Have moved partitions led by the first of their replicas, and wait until they are, with all of them in sync.
+
+        A broker that has just come back can't lead before it has caught up.
+        """
         deadline = time.monotonic() + patience
         while True:
             survey = self.look()
-            done = (survey.partitions[key_of(move)] for move in survey.at(Step.DONE))
+            done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
             wanted = [each.key for each in done if led_elsewhere(each) and each.replicas[0] in each.isr]
-            if not wanted or time.monotonic() > deadline:
+            if not (wanted or any(map(lags, done))) or time.monotonic() > deadline:
                 return
-            self._operation.heartbeat()
+            if wanted:
+                self._operation.heartbeat()
             for batch in _batches(wanted):
                 self._writer.elect_preferred(batch)
             time.sleep(0.2)
+
+
+def lags(partition: PartitionState) -> bool:
+    """Say whether one of the replicas is not in sync."""
+    return not set(partition.replicas) <= partition.isr
 
 
 def led_elsewhere(partition: PartitionState) -> bool:

@@ -25,6 +25,7 @@ class Progress:
         per_second: bytes copied a second since the execution began; None if that says nothing yet.
         seconds_left: at that pace; None if there is none.
         waiting_for: why nothing more is begun, if so.
+        slowed_by: which limit keeps the throttle below what is asked for, if so.
     """
 
     moves: int
@@ -34,6 +35,7 @@ class Progress:
     per_second: float | None
     seconds_left: float | None
     waiting_for: str
+    slowed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

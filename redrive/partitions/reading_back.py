@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from redrive.partitions.orders import Orders, led_elsewhere
+from redrive.partitions.orders import NEWS, Orders, led_elsewhere
 from redrive.partitions.outcome import Outcome
 from redrive.partitions.progress import Step
 from redrive.partitions.state import Key
 from redrive.partitions.survey import Survey, key_of
-
-NEWS = 5.0
-"""Seconds in which news is taken to reach all brokers."""
 
 
 def settled(orders: Orders, stopped: str) -> Survey:
@@ -32,7 +29,13 @@ def outcome_of(survey: Survey, key: Key, refused: Mapping[Key, str]) -> Outcome:
     step = survey.steps[key]
     reasons = {
         Step.REFUSED: lambda: refused[key],
-        Step.CHANGED: lambda: f"its replicas are {list(survey.partitions[key].replicas)}",
+        Step.CHANGED: lambda: _changed(survey, key),
         Step.TAKEN: lambda: f"it moves to {list(survey.ongoing[key].target)}",
     }
     return Outcome(step, reasons[step]() if step in reasons else "")
+
+
+def _changed(survey: Survey, key: Key) -> str:
+    now = survey.partitions[key].replicas
+    back = set(now) == set(survey.moves[key].before)
+    return f"its replicas are {list(now)}" + (", as somebody has cancelled the move or taken it back" if back else "")

@@ -1,11 +1,10 @@
-"""`Survey`: how far all moves have come, and how many bytes they have copied."""
+"""`Survey`: how far all moves have come."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from redrive.partitions.inflow import sizes
 from redrive.partitions.layout import Move
 from redrive.partitions.progress import Step, costs_nothing, step_of
 from redrive.partitions.reader import PartitionReader
@@ -57,35 +56,3 @@ class Survey:
     def leaders(self) -> dict[Key, int]:
         """Give who leads the partitions, of those that have a leader."""
         return {key: each.leader for key, each in self.partitions.items() if each.leader is not None}
-
-    def copied(self, reader: PartitionReader) -> tuple[int, int]:
-        """Give how many bytes of new replicas have been copied, of how many. What a broker does not tell counts as 0.
-
-        Moves that came to nothing count nowhere.
-        """
-        copied = total = 0
-        in_flight = self.at(Step.IN_FLIGHT)
-        for move in self.at(Step.DONE):
-            copied, total = copied + move.bytes, total + move.bytes
-        receiving = self._log_sizes(reader, in_flight)
-        for move in in_flight:
-            size, new = receiving.get(key_of(move), (move.size, {}))
-            total += size * len(move.added)
-            copied += sum(min(new.get(broker, 0), size) for broker in move.added)
-        return copied, total + sum(move.bytes for move in self.at(Step.PENDING))
-
-    def _log_sizes(self, reader: PartitionReader, moves: Sequence[Move]) -> dict[Key, tuple[int, dict[int, int]]]:
-        """Give for each partition the size of its leader, at least that of the plan, and those of its new replicas."""
-        keys = [key_of(move) for move in moves]
-        if not keys:
-            return {}
-        leaders = {id_ for key, id_ in self.leaders().items() if key in self.moves}
-        log_dirs = reader.log_dirs(sorted(leaders | {broker for move in moves for broker in move.added}), keys)
-        led = sizes({key: self.partitions[key] for key in keys}, log_dirs)
-        return {
-            key_of(move): (
-                max(led.get(key_of(move), 0), move.size),
-                {id_: log_dirs[id_].sizes.get(key_of(move), 0) for id_ in move.added},
-            )
-            for move in moves
-        }

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from redrive.partitions.copying import Copying
 from redrive.partitions.outcome import Progress
 from redrive.partitions.survey import Survey
 
@@ -25,9 +26,9 @@ class Watch:
         self._last: object = None
         self.moved = True  # since the look before
 
-    def see(self, survey: Survey, copied: int, to_copy: int, waiting_for: str) -> Progress:
+    def see(self, survey: Survey, copying: Copying, *, waiting_for: str, slowed_by: str) -> Progress:
         """Take a look in, and give the progress."""
-        now = self._clock()
+        now, copied, to_copy = self._clock(), copying.copied, copying.to_copy
         seen = (dict(survey.steps), copied)
         self.moved = seen != self._last
         if self.moved:
@@ -43,6 +44,7 @@ class Watch:
             per_second=pace if pace > 0 else None,
             seconds_left=(to_copy - copied) / pace if pace > 0 else None,
             waiting_for=waiting_for,
+            slowed_by=slowed_by,
         )
 
     def begin_anew(self) -> None:

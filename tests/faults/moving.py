@@ -10,8 +10,10 @@ import msgspec
 from redrive.config import Cluster, ClusterConfig
 from redrive.ledger import Debts, Ledger
 from redrive.partitions import execution as execution_module
+from redrive.partitions import following
 from redrive.partitions.execution import Execution
 from redrive.partitions.layout import Move
+from redrive.partitions.strain import Strain
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
 from tests.faults.fuses import Fuse
@@ -29,6 +31,7 @@ class Job(msgspec.Struct):
     Attributes:
         way: ``run`` or ``roll_back``.
         point: such as ``after reassign:2``; empty for none.
+        strained: with a throttle that follows a limit, which is exceeded now and again.
         log: the file that its output goes to; the last line of a run that came to its end is its evidence.
     """
 
@@ -40,6 +43,18 @@ class Job(msgspec.Struct):
     rate: int
     way: str = "run"
     point: str = ""
+    strained: bool = False
+
+
+class Flickers:
+    """A gauge whose limit is exceeded every other time."""
+
+    def __init__(self) -> None:
+        self._over = False
+
+    def read(self) -> Strain:
+        self._over = not self._over
+        return Strain(2.0 if self._over else 0.1, "flickers")
 
 
 def main(job: Job) -> None:
@@ -47,11 +62,18 @@ def main(job: Job) -> None:
     fuse = Fuse(job.point)
     for kind, call in CALLS:
         setattr(kind, call, fuse.wrap(call, getattr(kind, call)))
-    execution_module.SAMPLE = 0.3
+    execution_module.SAMPLE, following.EVERY, following.SLOWEST = 0.3, 0.2, job.rate // 4
     cluster = Cluster("local", ClusterConfig(bootstrap=job.bootstrap), Path())
     given: dict[str, Any] = {"cluster": "local", "resources": ["local"], "who": "anna", "parameters": {}}
     with Ledger.open(job.ledger) as ledger, PartitionWriter(cluster) as writer:
         operation = ledger.begin("partition-rebalance", "run", operation_id=job.operation, **given)
-        execution = Execution(writer, ledger.debts, operation, rate=job.rate, limits=Limits(2, patience=60, poll=0.1))
+        execution = Execution(
+            writer,
+            ledger.debts,
+            operation,
+            rate=job.rate,
+            limits=Limits(2, patience=60, poll=0.1),
+            gauges=[Flickers()] if job.strained else [],
+        )
         result = execution.run(job.moves) if job.way == "run" else execution.roll_back(job.moves)
     print(msgspec.json.encode({"proved": result.proved, **result.evidence()}).decode(), flush=True)

@@ -179,6 +179,18 @@ def test_a_destination_that_stays_dead_ends_the_run_with_what_is_under_way_taken
     assert lab.throttles(topic) == {}
 
 
+def test_a_replica_that_has_to_catch_up_is_waited_for_before_the_verdict(lab: Lab) -> None:
+    topic = lab.topic([[1, 2, 4]], SIZE)
+    lab.stack.kill("kafka-4")
+    lab.fill(topic, SIZE, [0])
+    moving = Moving(lab, [Move(topic, 0, (1, 2, 4), (4, 2, 1), SIZE)], QUICK)  # only another order: it needs no copy
+    until(lambda: lab.replicas(topic) == {0: (4, 2, 1)})
+    lab.stack.start("kafka-4")
+    result = moving.result()
+    assert result.proved, result.evidence()
+    until(lambda: lab.leaders(topic) == {0: 4})
+
+
 def _fourth(picture: Picture) -> BrokerPicture:
     return next(broker for broker in picture.brokers if broker.id == 4)
 

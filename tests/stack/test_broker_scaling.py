@@ -263,6 +263,13 @@ def test_what_is_not_to_grow_is_left_with_the_reason(town: Town, more: dict[str,
     assert town.asked == []
 
 
+def test_limits_of_moves_that_nothing_can_be_measured_by_are_refused_before_brokers_are_asked_for(town: Town) -> None:
+    state = town.run(watched_groups=[{"group": "no-such"}])
+    assert word(state) == "refused", state.message
+    assert "watched_groups: no-such has committed nothing on cluster local" in str(state.message)
+    assert (town.asked, town.growth()) == ([], None)
+
+
 def test_brokers_wait_for_approval_once_and_are_not_added_when_it_is_refused(
     town: Town, prefect: SyncPrefectClient
 ) -> None:
@@ -283,7 +290,8 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
     town.settings(load=["cat", "load.json"])
     with measured(town), Traffic(Config.load()) as traffic:
         options = ["--mode", "run", "--threshold", "0.1", "--window", "5", "--cool-down", "0", "--json"]
-        result = CliRunner().invoke(app, ["run", JOB, *options], catch_exceptions=False)
+        limits = ["--throttle", "auto", "--max-latency", "20000"]
+        result = CliRunner().invoke(app, ["run", JOB, *options, *limits], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         said = json.loads(result.stdout)
         assert said["ended"] == "proved", said
@@ -310,6 +318,8 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
         assert (high["cluster"], high["brokers"], set(high["load"])) == ("local", 3, {"1", "2", "3"})
     (moves,) = town.operations("partition-rebalance")
     assert (moves.verdict, moves.parameters["brokers"], moves.who) == ("proved", [4], f"{JOB} {said['operation']}")
+    assert (moves.parameters["throttle"], moves.parameters["max_produce_latency"]) == ("auto", 20_000)
+    assert (moves.evidence or {})["produce_p99_ms"]["before"] > 0
     report = artifacts_of(prefect, UUID(said["operation"]))[report_key(JOB)]
     assert moves.id in str(report.data)
     town.settings()

@@ -93,6 +93,15 @@ def test_of_a_throttle_that_follows_limits_a_rate_is_the_most_and_may_be_set_whe
     assert pace.told() == "12.5 MB/s per broker, as limits allow"
 
 
+def test_a_throttle_that_limits_keep_lower_than_asked_for_says_so(ledger: Ledger) -> None:
+    pace, rates = MovesPace(ledger, "east", "mine", 50), Rates()
+    pace.steer(rates)  # type: ignore[arg-type]
+    pace.rate = 20
+    assert pace.told() == "20 MB/s per broker"
+    rates.asked.append(10_240_000)
+    assert pace.told() == "10.24 of 20 MB/s per broker, as limits allow"
+
+
 def test_a_run_without_a_throttle_gets_none_in_mid_run(ledger: Ledger) -> None:
     pace, rates = MovesPace(ledger, "east", "mine", None), Rates()
     pace.steer(rates)  # type: ignore[arg-type]

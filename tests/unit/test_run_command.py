@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from deployments import run as commands
 from deployments.cli import app
+from flows.broker_scaling import Scale, moves_terms
 from flows.dlq_correction import Correction
 from flows.partition_rebalance import Rebalance
 from redrive.cli import exit_code
@@ -141,3 +142,20 @@ def test_limits_and_throttle_of_moves_are_given_as_the_form_takes_them(monkeypat
     assert without == Rebalance(throttle=None)
     groups = [WatchedGroup(group="team:billing", max_lag=7), WatchedGroup(group="audit", max_lag=9)]
     assert chosen == Rebalance(throttle="auto", max_produce_latency=500, watched_groups=groups)
+
+
+def test_a_scaling_takes_the_limits_of_moves_and_hands_them_on_as_they_were_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.append(parameters["scale"]))
+    limits = ["--throttle", "auto", "--max-latency", "0.7", "--watch", "audit:9"]
+    assert run("run", "broker-scaling")[0] == 0
+    assert run("run", "broker-scaling", *limits)[0] == 0
+    usual, chosen = [Scale.model_validate(each) for each in given]
+    assert usual == Scale()
+    for scale in (usual, chosen):
+        same = {name: getattr(scale, name) for name in ("throttle", "max_produce_latency", "watched_groups")}
+        assert Rebalance.model_validate(moves_terms(scale).parameters()) == Rebalance(**same)
+    groups = [WatchedGroup(group="audit", max_lag=9)]
+    assert chosen == Scale(throttle="auto", max_produce_latency=0.7, watched_groups=groups)

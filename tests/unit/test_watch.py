@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from redrive.partitions.copying import Copying
 from redrive.partitions.layout import Move
+from redrive.partitions.outcome import Progress
 from redrive.partitions.progress import Step
 from redrive.partitions.survey import Survey
 from redrive.partitions.watch import Watch
@@ -12,6 +14,12 @@ MOVES = {("t", number): Move("t", number, (1,), (2,), 100) for number in range(2
 
 def survey(*steps: Step) -> Survey:
     return Survey(MOVES, {}, {}, dict(zip(MOVES, steps, strict=True)))
+
+
+def see(watch: Watch, steps: Survey, copied: int) -> Progress:
+    """Have it see so many of 200 bytes."""
+    copying = Copying(MOVES, frozenset(), {}, {}, {}, copied, 200)
+    return watch.see(steps, copying, waiting_for="", slowed_by="")
 
 
 class Clock:
@@ -25,9 +33,9 @@ def test_pace_and_time_left_come_from_what_this_run_has_copied() -> None:
     clock = Clock()
     watch = Watch(60, clock)
     clock.now = 5.0
-    assert watch.see(survey(Step.DONE, Step.IN_FLIGHT), 100, 200, "").seconds_left is None  # copied by a run before
+    assert see(watch, survey(Step.DONE, Step.IN_FLIGHT), 100).seconds_left is None  # copied by a run before
     clock.now = 15.0
-    progress = watch.see(survey(Step.DONE, Step.IN_FLIGHT), 120, 200, "")
+    progress = see(watch, survey(Step.DONE, Step.IN_FLIGHT), 120)
     assert (progress.per_second, progress.seconds_left) == (2.0, 40.0)
     assert progress.steps == {Step.DONE: 1, Step.IN_FLIGHT: 1}
 
@@ -36,13 +44,13 @@ def test_it_stands_still_if_neither_steps_nor_bytes_change_for_too_long() -> Non
     clock = Clock()
     watch = Watch(60, clock)
     for copied in (10, 20, 20):
-        watch.see(survey(Step.IN_FLIGHT, Step.PENDING), copied, 200, "")
+        see(watch, survey(Step.IN_FLIGHT, Step.PENDING), copied)
         clock.now += 50
         assert not watch.stands_still or copied == 20
     clock.now += 20
     assert not watch.moved
     assert watch.stands_still
-    watch.see(survey(Step.DONE, Step.PENDING), 20, 200, "")
+    see(watch, survey(Step.DONE, Step.PENDING), 20)
     assert not watch.stands_still
 
 

