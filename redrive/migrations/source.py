@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import msgspec
@@ -10,7 +10,7 @@ from confluent_kafka import Message
 
 from redrive.errors import OtherMigrationError
 from redrive.events import Event, Headers
-from redrive.migrations.unit import Unit, came_back
+from redrive.migrations.unit import Unit, brought_from
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.following import follow
 from redrive.pump.model import Chunk
@@ -63,7 +63,7 @@ class TopicSource:
             first = _next(cursor, self._unit, self._migration)
         unit = self._unit
         for piece in follow(self._client, unit.source, unit.partition, first, self._until):
-            events = [event_of(message, unit) for message in piece.messages if not came_back(message, unit)]
+            events = events_of(piece.messages, unit)
             skipped = {GONE: piece.gone} if piece.gone else {}
             if back := len(piece.messages) - len(events):
                 skipped[CAME_BACK] = back
@@ -75,17 +75,37 @@ class TopicSource:
 
 def event_of(message: Message, unit: Unit) -> Event:
     """Make the event that a record of the source is to become in the target, but for its value."""
-    origin = unit.origins % cast(int, message.offset())
+    return _event(message, _headers(message), unit, unit.origins)
+
+
+def events_of(messages: Iterable[Message], unit: Unit) -> list[Event]:
+    """Do as `event_of` for many records, without those that the way back has brought."""
+    origins, back = unit.origins, unit.back
+    events = []
+    for message in messages:
+        headers = _headers(message)
+        origin = brought_from(headers)
+        if origin is None or not origin.startswith(back):
+            events.append(_event(message, headers, unit, origins))
+    return events
+
+
+def _event(message: Message, headers: Headers, unit: Unit, origins: str) -> Event:
+    origin = origins % cast(int, message.offset())
     return Event(
         origin,  # only shown where nothing else names the event; its ``ce_id`` is among its headers
         unit.target,
         message.key(),
         message.value(),
-        cast("Headers | None", message.headers()) or [],
+        headers,
         max(1, message.timestamp()[1]),  # of 0, librdkafka makes the time of day
         unit.partition,
         origin,
     )
+
+
+def _headers(message: Message) -> Headers:
+    return cast("Headers | None", message.headers()) or []
 
 
 def copied(saved: bytes | None, unit: Unit, migration: str) -> int | None:

@@ -11,9 +11,8 @@ from redrive.errors import WireFormatError
 from redrive.events import Event
 from redrive.migrations.migration import Migration
 from redrive.migrations.round_trip import Returned, RoundTrip
-from redrive.migrations.source import event_of
+from redrive.migrations.source import events_of
 from redrive.migrations.survey import Standing
-from redrive.migrations.unit import came_back
 from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
 from redrive.pump.readback import ClientConfig, scan
 from redrive.schemas import SchemaRegistry
@@ -100,7 +99,7 @@ def _chunks(client_config: ClientConfig, standings: Sequence[Standing], sample: 
         for first, end in _ranges(standing.begin, standing.end, sample):
             start, stop = {unit.partition: first}, {unit.partition: end}
             for messages in scan(client_config, unit.source, start, end=stop):
-                yield Chunk([event_of(each, unit) for each in messages if not came_back(each, unit)], b"")
+                yield Chunk(events_of(messages, unit), b"")
 
 
 def try_back(

@@ -40,6 +40,11 @@ class Unit:
         """How the unit's events are named, in the manner of `redrive.pump.proof`: ``origins % offset``."""
         return f"{self.name}/{STREAM}/%d/0"
 
+    @property
+    def back(self) -> bytes:
+        """How the origins begin of events that the way back has brought to the source."""
+        return f"{way(self.cluster, self.target, self.source)}/".encode()
+
     def __str__(self) -> str:
         return f"{self.source}/{self.partition}"
 
@@ -58,11 +63,15 @@ def source_offset(origin: bytes, way: str) -> int | None:
 
 def origin_of(message: Message) -> bytes | None:
     """Say where an event was brought from; None if no job has brought it."""
-    headers = cast("Headers | None", message.headers())
+    return brought_from(cast("Headers | None", message.headers()) or [])
+
+
+def brought_from(headers: Headers) -> bytes | None:
+    """Do as `origin_of`, for an event with these headers."""
     return headers[-1][1] if headers and headers[-1][0] == SOURCE_HEADER else None
 
 
 def came_back(message: Message, unit: Unit) -> bool:
     """Say whether an event of a unit's source was brought there from its target."""
     origin = origin_of(message)
-    return origin is not None and origin.startswith(f"{way(unit.cluster, unit.target, unit.source)}/".encode())
+    return origin is not None and origin.startswith(unit.back)
