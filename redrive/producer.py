@@ -80,7 +80,8 @@ class EventProducer:
         settings: deadlines and limits.
 
     Raises:
-        ConfigError: a topic, or this producer's dead-letter topic, is not in the settings.
+        ConfigError: a topic, or this producer's dead-letter topic, is not in the settings; or ``divert_after`` is above
+            that of the platform.
         UnavailableError: the registry can't be reached to fetch the schemas.
     """
 
@@ -97,7 +98,10 @@ class EventProducer:
         self._id_prefix = f"{uuid.uuid4()}-"
         self._numbers = itertools.count(1)
         self._config = config
-        self._settings = settings or DispatchSettings(gate_refresh=config.standby.gate_refresh)
+        self._settings = settings or DispatchSettings(
+            gate_refresh=config.standby.gate_refresh, divert_after=config.standby.divert_after
+        )
+        _see_that_switches_wait_for(self._settings, config)
         self._dead_letters = f"dlq.{name}"
         config.topic(self._dead_letters)
         if topics is None:
@@ -368,6 +372,16 @@ class EventProducer:
         receipt.path = "dead_letter"
         receipt.progress = Progress.WAITING
         self._of_topic[self._dead_letters].submit(receipt, crowded=True)
+
+
+def _see_that_switches_wait_for(settings: DispatchSettings, config: Config) -> None:
+    longest = config.standby.divert_after
+    if settings.divert_after > longest:
+        raise ConfigError(
+            "divert_after",
+            f"is {settings.divert_after:g} s here, and standby.divert_after of the platform's settings is {longest:g} s, "
+            "which is all that a switch of producers waits for: raise it there first, for jobs and producers alike",
+        )
 
 
 def _key(topic: str, key: object) -> bytes:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redrive import EventProducer
+from redrive.config import Config
 from redrive.migrations.batches import transform
 from redrive.migrations.copying import copy
 from redrive.migrations.ends import Ends
@@ -34,9 +35,9 @@ def migration(house: MovingHouse, direction: Direction = "up") -> Migration:
 
 
 @contextmanager
-def following(house: MovingHouse, moved: Migration) -> Iterator[None]:
+def following(config: Config, moved: Migration) -> Iterator[None]:
     """Copy what comes, one thread a partition; at the end, up to what is there then."""
-    client = house.config.cluster("one").client_config()
+    client = config.cluster("one").client_config()
     standings = survey(client, "one", moved.source, moved.target, moved.digest)
     ends = Ends(client, moved.source, len(standings), follow=3600)
     failed: list[BaseException] = []
