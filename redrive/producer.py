@@ -145,7 +145,8 @@ class EventProducer:
 
         A value that does not fit the topic's schema becomes a dead letter, with the reason: no error to the caller, but
         ``receipt.path`` is ``dead_letter`` and ``receipt.refusal`` tells why. So does an event of a topic that the
-        cluster says this principal may not write.
+        cluster says this principal may not write; once producers have been switched, that is the topic that the name
+        stands for.
 
         Args:
             topic: where to.
@@ -206,7 +207,8 @@ class EventProducer:
                 str(error),
             )
         event = Event(identity, topic, key, body, own, now)
-        if closed := self._rights_of_topic[topic].why_not(topic):
+        closed = self._rights_of_topic[topic].why_not(topic)
+        if closed and not self._of_topic[topic].leads_elsewhere(event):
             return self._dead_letter_event(event, closed, "refused")
         limit = self._limits[topic]
         if key is None and topic in self._keyed:
@@ -301,8 +303,10 @@ class EventProducer:
                 client = self._config.cluster(given.cluster).client_config()
                 watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
                 self._watches.append(watch)
-                destinations = Destinations(client, given.cluster, self._registry.schema, self._schemas_of, watch)
                 rights = self._rights[given.cluster] = WriteRights(client, watch.submit)
+                destinations = Destinations(
+                    client, given.cluster, self._registry.schema, self._schemas_of, watch, rights=rights
+                )
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
                     given.cluster,
                     KafkaMainPath(
@@ -379,8 +383,8 @@ def _see_that_switches_wait_for(settings: DispatchSettings, config: Config) -> N
     if settings.divert_after > longest:
         raise ConfigError(
             "divert_after",
-            f"is {settings.divert_after:g} s here, and standby.divert_after of the platform's settings is {longest:g} s, "
-            "which is all that a switch of producers waits for: raise it there first, for jobs and producers alike",
+            f"is {settings.divert_after:g} s here, and at most {longest:g} s by the platform's settings "
+            "(standby.divert_after), since a switch of producers waits no longer: raise it there, for all of them",
         )
 
 
