@@ -40,7 +40,7 @@ class Switched:
         lanes: how many lanes have been opened to its topic.
         stored: events that were published meanwhile, and stored until then.
         seconds: that it took.
-        no_places: why consumers can't go over by themselves; empty: they can.
+        no_places: why consumers can't go over by themselves; empty: they can, or need not.
     """
 
     alias: Alias
