@@ -10,7 +10,7 @@ from prefect import get_run_logger, task
 from redrive.aliases.alias import Alias, read_alias
 from redrive.aliases.switching import Switched, switch
 from redrive.aliases.turning import alias_back, alias_forth
-from redrive.errors import ConfigError, UnavailableError
+from redrive.errors import ConfigError, RedriveError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
 from redrive.pump.readback import end_offsets
@@ -124,14 +124,30 @@ def _copy_in_turns(
     while True:
         is_last = switching.done()
         copying.ends = Ends(work.client, work.source, len(work.standings))
-        try:
-            now = end_offsets(work.client, work.source)
-        except UnavailableError as error:
-            get_run_logger().warning("%s; whoever switches waits as long as patience lasts", error)
-            now = [0] * len(work.standings)
-        behind = [each for each in work.standings if now[each.unit.partition] > copied_to[each.unit]]
+        now = _ends_now(copying, switching, on_cancel)
+        behind = [each for each in work.standings if now.get(each.unit.partition, 0) > copied_to[each.unit]]
         ends = copy_partitions(copying, behind, parallel=parallel, on_cancel=on_cancel) if behind else []
         if is_last or any(end.how != "done" for end in ends):
             return ends
         copied_to |= {end.unit: end.result.next for end in ends if end.result}
+
+
+def _ends_now(copying: Copying, switching: Future[Switched], on_cancel: Callable[[], None]) -> dict[int, int]:
+    """Give where partitions end, a moment after the last turn; of none, if the cluster does not say.
+
+    Whatever ends this ends the switch, too, which would else go on without a copy.
+    """
+    work = copying.backfilling
+    try:
         wait([switching], timeout=_BETWEEN_TURNS)
+        return dict(enumerate(end_offsets(work.client, work.source)))
+    except UnavailableError as error:
+        get_run_logger().warning("%s; it is tried again, for as long as the switch has patience", error)
+        return {}
+    except RedriveError as error:
+        copying.governor.stop(str(error))
+        raise
+    except BaseException:  # a cancel, which arrives in this thread
+        copying.governor.stop("cancelled")
+        on_cancel()
+        raise
