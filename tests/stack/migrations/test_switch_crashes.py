@@ -83,7 +83,7 @@ def test_a_switch_that_is_killed_again_and_again_is_ended_by_the_next_run_and_no
 ) -> None:
     house = rig.house
     migration(house)
-    with Publishing(house) as publishing:
+    with Publishing(house, pause=0.03) as publishing:
         publishing.wait_until(50)
         for point in points:
             rig.switch("forth", point)
@@ -101,7 +101,7 @@ def test_a_group_that_follows_is_not_misled_by_a_switch_that_was_taken_back_befo
     seen: list[ReceivedEvent] = []
     member = Member(house, seen)
     try:
-        with Publishing(house) as publishing:
+        with Publishing(house, pause=0.03) as publishing:
             publishing.wait_until(50)
             rig.switch("forth")
             wait_until(lambda: house.target in {event.topic for event in list(seen)})
