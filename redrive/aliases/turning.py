@@ -63,7 +63,7 @@ def alias_forth(config: Config, migration: Migration, *, may_lag: Collection[str
     if before is None:
         return now
     see_that_none_is_late(client, before, may_lag)
-    return _following(before, now) if before.target == migration.target else now
+    return following(before, now) if before.target == migration.target else now
 
 
 def alias_back(config: Config, name: str, target: str, *, may_lag: Collection[str] = ()) -> Alias | None:
@@ -86,7 +86,7 @@ def alias_back(config: Config, name: str, target: str, *, may_lag: Collection[st
     if before.current == name:
         return before
     see_that_none_is_late(client, before, may_lag)
-    return _following(before, msgspec.structs.replace(before, current=name, generation=next_generation(before)))
+    return following(before, msgspec.structs.replace(before, current=name, generation=next_generation(before)))
 
 
 def see_that_none_is_late(client_config: ClientConfig, before: Alias, may_lag: Collection[str]) -> None:
@@ -104,8 +104,8 @@ def see_that_none_is_late(client_config: ClientConfig, before: Alias, may_lag: C
         raise LateGroupsError(before.name, before.left, before.current, standing)
 
 
-def _following(before: Alias, now: Alias) -> Alias:
-    """Add to an alias what the one before it has told consumers."""
+def following(before: Alias, now: Alias) -> Alias:
+    """Add to an alias what consumers need to know of the one before it; see above."""
     if before.places or before.unmoved:
         return msgspec.structs.replace(now, places={}, earlier=before.places, unmoved=False)
     return msgspec.structs.replace(now, places=before.earlier, earlier={}, unmoved=True)
