@@ -179,6 +179,15 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     group: Annotated[
         list[str] | None, typer.Option("--group", help="A consumer group to move; may be repeated; else all.")
     ] = None,
+    may_lag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--may-lag",
+            metavar="GROUP",
+            help="A consumer group that a switch of producers does not wait for, though it may then handle events "
+            "twice; may be repeated.",
+        ),
+    ] = None,
     sample: Annotated[int, typer.Option(min=0, help="Events of each partition to try; 0: all.")] = 2_000,
     follow_minutes: Annotated[
         float, typer.Option("--follow-for", min=0, metavar="MINUTES", help="Copy what comes, for so long.")
@@ -197,7 +206,7 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "goal": goal, "source": source, "target": target, "rules": rules, "groups": group or [],
-        "sample": sample, "follow": follow_minutes, "rate": rate, "partitions": partitions,
+        "may_lag": may_lag or [], "sample": sample, "follow": follow_minutes, "rate": rate, "partitions": partitions,
         "most_parked": most_parked, "verify": verify,
     }  # fmt: skip
     _run("schema-backfill", {"backfill": given}, follow=follow, json=json)

@@ -17,6 +17,7 @@ from redrive.errors import (
     ConfigError,
     FencedError,
     HeldError,
+    LateGroupsError,
     OtherMigrationError,
     RulesError,
     SchemaError,
@@ -114,6 +115,15 @@ class Backfill(BaseModel):
             description="Those to move. Empty: all that have a place on the topic. They must not be consuming.",
         ),
     ] = []
+    may_lag: Annotated[
+        list[str],
+        Field(
+            title="Groups that may lag",
+            description="Producers are not switched while a consumer group is still on its way after the last switch, "
+            "since it would handle some events twice. Groups named here are not waited for: those that follow no "
+            "switch, that nobody runs any more, or whose handlers bear it.",
+        ),
+    ] = []
     sample: Annotated[
         int,
         Field(
@@ -148,7 +158,8 @@ class Backfill(BaseModel):
             title="Partitions at the same time",
             ge=1,
             le=64,
-            description="1 to 64; a Kafka producer each. While producers are switched, all are followed at once.",
+            description="1 to 64; a Kafka producer each. While producers are switched, a topic that has more is copied "
+            "in turns.",
         ),
     ] = 4
     most_parked: Annotated[
@@ -171,8 +182,9 @@ class Backfill(BaseModel):
         Protect | None,
         Field(
             title="Protect consumers",
-            description="Hold while a consumer group is too far behind; not while producers are switched, since they "
-            "store. None: don't.",
+            description="Hold the copying while a consumer group is too far behind. Of switch_producers and "
+            "switch_back: the copying that goes before; once producers store what they publish, nothing is held. Not "
+            "for revert, which copies nothing. None: don't.",
         ),
     ] = None
     patience: Annotated[
@@ -190,6 +202,10 @@ class Backfill(BaseModel):
     def _all_compared(self) -> Self:
         if self.goal in {"cut_over", "switch_producers"} and self.verify == "new":
             raise ValueError("verify: before anybody moves, everything is compared; say full or sample")
+        if self.goal == "revert" and self.protect is not None:
+            raise ValueError("protect: revert copies nothing that could be held; leave it out")
+        if self.goal not in SWITCHES and self.may_lag:
+            raise ValueError("may_lag: only who switches producers waits for consumer groups; leave it out")
         return self
 
 
@@ -235,7 +251,7 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
             if needs_approval(config, plan) or run.has_asked():
                 approved = approve(run, digest, approval_text(plan, digest), four_eyes=config.backfills.four_eyes)
             return carry_out(work, backfill, plan, approved)
-        except (HeldError, StalePlanError, OtherMigrationError, RefusedByPersonError) as error:
+        except (HeldError, StalePlanError, OtherMigrationError, LateGroupsError, RefusedByPersonError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
 
@@ -266,7 +282,7 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
     if backfill.goal == "cut_over":
         look_at_groups(work, work.source, backfill.groups)
     if backfill.goal in SWITCHES:
-        look_at_alias(work)
+        look_at_alias(work, backfill.may_lag)
     trial = try_migration(work, backfill.sample or None)
     return Plan(
         goal=backfill.goal,
@@ -318,17 +334,22 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
                 moved = move(work, work.source, work.target)
         good = all(end.how == "done" for end in copied) and not any(each.findings for each in checked)
         if backfill.goal in SWITCHES and good:
+            look_at_alias(work, backfill.may_lag)  # before anybody stores: hours may have passed since the plan
             storing = still_storing(backfill.source, backfill.target, backfill.goal, backfill.rules)
             switched = switch_producers(
                 work,
                 backfill.rules,
                 rate=backfill.rate,
+                parallel=backfill.partitions,
                 patience=backfill.patience,
                 most_parked=backfill.most_parked,
+                may_lag=backfill.may_lag,
                 on_cancel=lambda: cancelled(run, board, storing),
             )
             storing = ""
-    except (UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError) as error:
+    except (
+        UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError, LateGroupsError
+    ) as error:  # fmt: skip
         unverified = str(error)
     ending = Ending(
         plan=plan,

@@ -6,7 +6,7 @@ what happened, to which event, field, setting, topic or broker, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -504,6 +504,29 @@ class SwitchedError(RedriveError):
         super().__init__(
             f"what is published by the name {source} goes to {target}: take producers back first (`redrive run "
             f"schema-backfill {source} {target} --goal switch_back`), or events would be lost"
+        )
+
+
+class LateGroupsError(RedriveError):
+    """Producers can't be switched yet: consumer groups are still on their way after the last switch.
+
+    Attributes:
+        groups: by id: how many offsets they are behind, whether they are consuming or stopped, in which partitions.
+    """
+
+    def __init__(self, name: str, left: str, current: str, groups: Mapping[str, tuple[int, str, list[int]]]) -> None:
+        self.groups = dict(groups)
+        each = ", ".join(
+            f"{group} ({state}; {events:,} behind in {left}, partition {', '.join(map(str, partitions[:5]))}"
+            f"{', …' if len(partitions) > 5 else ''})"
+            for group, (events, state, partitions) in list(self.groups.items())[:5]
+        )
+        more = f" and {len(self.groups) - 5} more" if len(self.groups) > 5 else ""
+        names = " ".join(f"--may-lag {group}" for group in list(self.groups)[:5])
+        super().__init__(
+            f"not switched: consumer groups have not come from {left} to {current} yet, and would handle events twice: "
+            f"{each}{more}. Start their consumers, with successors ({{'{name}': …}}), and let them catch up; then run "
+            f"this again. For groups that follow no switch, or that nobody runs any more: {names}"
         )
 
 

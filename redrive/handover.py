@@ -47,7 +47,7 @@ class AliasWatch:
     def __init__(self, client_config: ClientConfig, successors: Mapping[str, str]) -> None:
         self._client, self._successors = client_config, successors
         self._consumer: Consumer | None = None
-        self._known: dict[str, int] = {}
+        self._known: dict[str, Alias] = {}
         self._pool = ThreadPoolExecutor(1, "aliases") if successors else None
         self._looking: Future[dict[str, Alias] | None] | None = None
         self._due = 0.0
@@ -95,10 +95,13 @@ class AliasWatch:
     def _is_new(self, alias: Alias) -> bool:
         if self._successors.get(alias.name) != alias.target or not alias.places:
             return False
-        if alias.generation <= self._known.get(alias.name, 0):
+        known = self._known.get(alias.name)
+        if known is not None and alias.generation <= known.generation:
             return False
-        self._known[alias.name] = alias.generation
-        return True
+        self._known[alias.name] = alias
+        # One that leads where the group has been led already is no news: a switch that was taken back before any
+        # consumer followed it.
+        return known is None or (alias.current, alias.places) != (known.current, known.places)
 
 
 @dataclass(frozen=True, slots=True)

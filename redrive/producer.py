@@ -80,7 +80,8 @@ class EventProducer:
         settings: deadlines and limits.
 
     Raises:
-        ConfigError: a topic, or this producer's dead-letter topic, is not in the settings.
+        ConfigError: a topic, or this producer's dead-letter topic, is not in the settings; or ``divert_after`` is above
+            that of the platform.
         UnavailableError: the registry can't be reached to fetch the schemas.
     """
 
@@ -97,7 +98,10 @@ class EventProducer:
         self._id_prefix = f"{uuid.uuid4()}-"
         self._numbers = itertools.count(1)
         self._config = config
-        self._settings = settings or DispatchSettings(gate_refresh=config.standby.gate_refresh)
+        self._settings = settings or DispatchSettings(
+            gate_refresh=config.standby.gate_refresh, divert_after=config.standby.divert_after
+        )
+        _see_that_switches_wait_for(self._settings, config)
         self._dead_letters = f"dlq.{name}"
         config.topic(self._dead_letters)
         if topics is None:
@@ -141,7 +145,8 @@ class EventProducer:
 
         A value that does not fit the topic's schema becomes a dead letter, with the reason: no error to the caller, but
         ``receipt.path`` is ``dead_letter`` and ``receipt.refusal`` tells why. So does an event of a topic that the
-        cluster says this principal may not write.
+        cluster says this principal may not write; once producers have been switched, that is the topic that the name
+        stands for.
 
         Args:
             topic: where to.
@@ -202,7 +207,8 @@ class EventProducer:
                 str(error),
             )
         event = Event(identity, topic, key, body, own, now)
-        if closed := self._rights_of_topic[topic].why_not(topic):
+        closed = self._rights_of_topic[topic].why_not(topic)
+        if closed and not self._of_topic[topic].leads_elsewhere(event):
             return self._dead_letter_event(event, closed, "refused")
         limit = self._limits[topic]
         if key is None and topic in self._keyed:
@@ -297,8 +303,10 @@ class EventProducer:
                 client = self._config.cluster(given.cluster).client_config()
                 watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
                 self._watches.append(watch)
-                destinations = Destinations(client, given.cluster, self._registry.schema, self._schemas_of, watch)
                 rights = self._rights[given.cluster] = WriteRights(client, watch.submit)
+                destinations = Destinations(
+                    client, given.cluster, self._registry.schema, self._schemas_of, watch, rights=rights
+                )
                 dispatcher = self._dispatchers[given.cluster] = Dispatcher(
                     given.cluster,
                     KafkaMainPath(
@@ -368,6 +376,16 @@ class EventProducer:
         receipt.path = "dead_letter"
         receipt.progress = Progress.WAITING
         self._of_topic[self._dead_letters].submit(receipt, crowded=True)
+
+
+def _see_that_switches_wait_for(settings: DispatchSettings, config: Config) -> None:
+    longest = config.standby.divert_after
+    if settings.divert_after > longest:
+        raise ConfigError(
+            "divert_after",
+            f"is {settings.divert_after:g} s here, and at most {longest:g} s by the platform's settings "
+            "(standby.divert_after), since a switch of producers waits no longer: raise it there, for all of them",
+        )
 
 
 def _key(topic: str, key: object) -> bytes:

@@ -256,9 +256,18 @@ def copy_partition(unit: str, standing: _Standing, work: Copying) -> UnitResult:
         )
 
 
-def copy_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], None]) -> list[End]:
-    """Copy all partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
-    standings = work.backfilling.standings
+def copy_partitions(
+    work: Copying, standings: Sequence[Standing] = (), *, parallel: int, on_cancel: Callable[[], None]
+) -> list[End]:
+    """Copy partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`.
+
+    Args:
+        work: what the steps share.
+        standings: these partitions; none: all.
+        parallel: how many at a time.
+        on_cancel: see `tasks.side_by_side.work_at`.
+    """
+    standings = standings or work.backfilling.standings
     parameters = {
         standing.unit: {"unit": str(standing.unit), "standing": _Standing(standing), "work": work}
         for standing in standings

@@ -310,11 +310,12 @@ def report_text(run: Run, ending: Ending) -> str:
 
 def _switched(switched: Switched) -> str:
     alias = switched.alias
-    consumers = (
-        f"Consumers can't follow by themselves: {cell(switched.no_places)}."
-        if switched.no_places
-        else "Consumers of the SDK that name it as a successor follow by themselves."
-    )
+    if switched.no_places:
+        consumers = f"Consumers can't follow by themselves: {cell(switched.no_places)}."
+    elif alias.unmoved:
+        consumers = "Consumers had not followed the switch that this has taken back, and stay where they are."
+    else:
+        consumers = "Consumers of the SDK that name it as a successor follow by themselves."
     return (
         f"> **Producers:** who publishes to {cell(alias.name)} by the SDK reaches {cell(alias.current)} now. "
         f"{count(switched.stored, 'event')} came in the {duration(switched.seconds)} that it took, and were stored "

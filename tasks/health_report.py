@@ -48,6 +48,7 @@ def _sections(facts: Facts, before: Look | None) -> Iterator[tuple[str, str]]:
     yield "Brokers", _brokers(facts)
     yield "Standby store", _standby(facts.standby, facts.at)
     yield "Consumer groups", _lags(facts, before)
+    yield "Topics that producers were switched from", _stayed(facts)
     yield "Open dead letters, by reason", _letters(facts.books)
     yield "Jobs", _jobs(facts.books)
 
@@ -123,6 +124,21 @@ def _lags(facts: Facts, before: Look | None) -> str:
     text = table(["group", "events behind", "change", "topics", "members"], rows)
     more = len(facts.lags) - len(rows)
     return f"{text}\n\n… and {count(more, 'group')} less far behind." if more > 0 else text
+
+
+def _stayed(facts: Facts) -> str:
+    if isinstance(facts.stayed, Unknown):
+        return "" if isinstance(facts.state, Unknown) else f"Not known: {cell(facts.stayed.reason)}"
+    rows = [
+        [
+            each.topic, each.current, each.events if each.is_whole else f"{number(each.events)} so far",
+            "–" if each.since is None else moment(each.since), "–" if each.last is None else moment(each.last),
+            "–" if each.since is None else "yes" if each.is_copied else "**no**",
+        ]
+        for each in facts.stayed[:MOST_ROWS]
+    ]  # fmt: skip
+    head = ["topic", "left for", "events that no job brought", "first", "last", "all copied"]
+    return table(head, rows, left=2) if rows else ""
 
 
 def _growth(lag: Lag, facts: Facts, before: Look | None) -> str:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from prefect import get_run_logger, task
 
 from redrive.aliases.alias import Alias, read_alias
-from redrive.aliases.switching import Switched, alias_back, alias_forth, switch
-from redrive.errors import ConfigError
+from redrive.aliases.switching import Switched, switch
+from redrive.aliases.turning import alias_back, alias_forth
+from redrive.errors import ConfigError, RedriveError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
-from tasks.backfill import Backfilling, Copying, copy_partitions, make_ready
+from redrive.pump.readback import end_offsets
+from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
 from tasks.board import Board
 from tasks.retrying import BRIEFLY
 from tasks.words import count
 
+_BETWEEN_TURNS = 0.5
+"""Seconds between two looks which partitions have got more to copy."""
+
 
 @task(task_run_name="look what the topic's name stands for", **BRIEFLY)
-def look_at_alias(work: Backfilling) -> Alias:
+def look_at_alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
     """Say what the name that producers publish by is to stand for.
+
+    Args:
+        work: what the steps share.
+        may_lag: consumer groups that are not waited for.
 
     Raises:
         ConfigError: it stands for a third topic, or is to be taken back and was never switched.
+        LateGroupsError: other consumer groups have not come to where it stands now.
         UnavailableError: Kafka does not answer.
     """
-    return _alias(work)
+    return _alias(work, may_lag)
 
 
 @task(task_run_name="look whether producers have been switched", **BRIEFLY)
@@ -40,10 +50,10 @@ def is_switched(work: Backfilling) -> bool:
     return alias is not None and alias.current == work.source
 
 
-def _alias(work: Backfilling) -> Alias:
+def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
     if work.direction == "up":
-        return alias_forth(work.config, work.migration)
-    back = alias_back(work.config, work.target, work.source)
+        return alias_forth(work.config, work.migration, may_lag=may_lag)
+    back = alias_back(work.config, work.target, work.source, may_lag=may_lag)
     if back is None:
         raise ConfigError("goal", f"producers of {work.target} were never switched to {work.source}")
     return back
@@ -54,8 +64,10 @@ def switch_producers(
     rules: str | None,
     *,
     rate: float | None,
+    parallel: int,
     patience: float,
     most_parked: int,
+    may_lag: Sequence[str],
     on_cancel: Callable[[], None],
 ) -> Switched:
     """Take producers over, and follow the topic that they leave until all are.
@@ -63,26 +75,31 @@ def switch_producers(
     Args:
         work: what the steps share.
         rules: the file of rules, relative to the settings' folder.
-        rate: copy at most so many events a second, over all partitions. All of those are followed at once: one that is
-            not would keep producers waiting.
+        rate: copy at most so many events a second, over all partitions.
+        parallel: so many partitions are copied at the same time.
         patience: seconds to wait for what does not answer.
         most_parked: so many events may be parked meanwhile.
+        may_lag: see `look_at_alias`.
         on_cancel: called when all has stopped after a cancel.
 
     Raises:
         RedriveError: see `redrive.aliases.switching.switch`, and why the copy stopped.
     """
     make_ready(work, rules)
-    alias, governor = _alias(work), Governor(rate)
+    alias, governor = _alias(work, may_lag), Governor(rate)
     board = Board({standing.unit: standing.left for standing in work.standings})
-    ends = Ends(work.client, work.source, len(work.standings), follow=float("inf"))
+    in_turns = len(work.standings) > parallel
+    ends = Ends(work.client, work.source, len(work.standings), follow=0.0 if in_turns else float("inf"))
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
     with ThreadPoolExecutor(1, "switch") as pool:
         switching = pool.submit(
             switch, work.config, alias, operation=work.run.id, patience=patience, check=governor.check
         )
         switching.add_done_callback(lambda _: ends.stop())
-        copied = copy_partitions(copying, parallel=len(work.standings), on_cancel=on_cancel)
+        if in_turns:
+            copied = _copy_in_turns(copying, switching, parallel=parallel, on_cancel=on_cancel)
+        else:
+            copied = copy_partitions(copying, parallel=parallel, on_cancel=on_cancel)
         if stuck := [end for end in copied if end.how != "done"]:
             governor.stop(f"{stuck[0].unit}: {stuck[0].reason}")
         done = switching.result()
@@ -91,3 +108,46 @@ def switch_producers(
     )
     work.run.note("producers switched", {"name": alias.name, "to": alias.current, "generation": alias.generation})
     return done
+
+
+def _copy_in_turns(
+    copying: Copying, switching: Future[Switched], *, parallel: int, on_cancel: Callable[[], None]
+) -> list[End]:
+    """Copy a topic that has more partitions than are copied at the same time, over and over until producers are over.
+
+    None is followed for as long as that takes, or the others would never get their turn: each is copied up to where it
+    ends now, and those that have got more since come again. Soon after producers have left the topic nothing comes any
+    more, so the next turn takes all that they wait for.
+    """
+    work = copying.backfilling
+    copied_to = {standing.unit: standing.begin for standing in work.standings}
+    while True:
+        is_last = switching.done()
+        copying.ends = Ends(work.client, work.source, len(work.standings))
+        now = _ends_now(copying, switching, on_cancel)
+        behind = [each for each in work.standings if now.get(each.unit.partition, 0) > copied_to[each.unit]]
+        ends = copy_partitions(copying, behind, parallel=parallel, on_cancel=on_cancel) if behind else []
+        if is_last or any(end.how != "done" for end in ends):
+            return ends
+        copied_to |= {end.unit: end.result.next for end in ends if end.result}
+
+
+def _ends_now(copying: Copying, switching: Future[Switched], on_cancel: Callable[[], None]) -> dict[int, int]:
+    """Give where partitions end, a moment after the last turn; of none, if the cluster does not say.
+
+    Whatever ends this ends the switch, too, which would else go on without a copy.
+    """
+    work = copying.backfilling
+    try:
+        wait([switching], timeout=_BETWEEN_TURNS)
+        return dict(enumerate(end_offsets(work.client, work.source)))
+    except UnavailableError as error:
+        get_run_logger().warning("%s; it is tried again, for as long as the switch has patience", error)
+        return {}
+    except RedriveError as error:
+        copying.governor.stop(str(error))
+        raise
+    except BaseException:  # a cancel, which arrives in this thread
+        copying.governor.stop("cancelled")
+        on_cancel()
+        raise

@@ -31,6 +31,9 @@ class Alias(msgspec.Struct, frozen=True):
         file: what errors call that file.
         places: partition → where the topic that was left ends for consumers, and where they go on in ``current``;
             empty while that is not known yet.
+        earlier: the same of the alias before, which consumers go by until ``places`` is known.
+        unmoved: consumers have nothing to do with it: it takes producers back from a switch that had not come so far
+            that consumers follow it. ``places`` is then what the alias before that switch has said.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Alias(msgspec.Struct, frozen=True):
     rules: str = ""
     file: str = ""
     places: Mapping[int, tuple[int, int]] = {}
+    earlier: Mapping[int, tuple[int, int]] = {}
+    unmoved: bool = False
 
     @property
     def left(self) -> str:

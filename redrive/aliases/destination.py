@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import is_copied
 from redrive.avro.schema import AvroSchema, parse
+from redrive.dispatch.rights import WriteRights
 from redrive.errors import InvalidEventError, UnavailableError
 from redrive.events import Event
 from redrive.migrations.migrator import Migrator, Recipe
@@ -29,14 +30,22 @@ class Moved:
         alias: the alias.
         ask: gives a schema by its id.
         known: schemas by id that need not be asked for.
+        closed: says why events are not to be sent to a topic; empty: they are.
 
     Raises:
         RulesError: its rules can't be used here, such as for want of a Python function that they name.
         SchemaError: its schema can't be used.
     """
 
-    def __init__(self, alias: Alias, ask: Callable[[int], AvroSchema], known: Mapping[int, AvroSchema]) -> None:
+    def __init__(
+        self,
+        alias: Alias,
+        ask: Callable[[int], AvroSchema],
+        known: Mapping[int, AvroSchema],
+        closed: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self.topic = alias.target
+        self._closed = closed
         self._name = alias.name
         schema = parse(alias.schema, name=f"the schema of {alias.target}")
         recipe = Recipe(alias.schema_id, {**known, alias.schema_id: schema}, alias.rules, alias.file)
@@ -57,6 +66,8 @@ class Moved:
 
     def convert(self, event: Event) -> bytes | Skipped | None:
         """See `redrive.dispatch.destination.Destination.convert`."""
+        if why := self._closed(self.topic):
+            raise InvalidEventError(self._name, "", f"can't go to {self.topic}: {why}")
         became = self._migrator.migrate(event)
         if isinstance(became, Event):
             return became.value
@@ -74,6 +85,7 @@ class Destinations:
         ask: gives a schema by its id.
         known: gives the schemas that the events of a name are written with here, by id.
         elsewhere: where calls are made that somebody waits for no longer than briefly.
+        rights: what may be written there; asked before the first event goes to a topic.
     """
 
     def __init__(
@@ -83,12 +95,14 @@ class Destinations:
         ask: Callable[[int], AvroSchema],
         known: Callable[[str], Mapping[int, AvroSchema]],
         elsewhere: Executor,
+        *,
+        rights: WriteRights,
     ) -> None:
         self._client, self._cluster = client_config, cluster
         self._ask, self._known = ask, known
         self._found: dict[tuple[str, str], tuple[Moved, float]] = {}
         self._finding = threading.Lock()
-        self._elsewhere = elsewhere
+        self._elsewhere, self._rights = elsewhere, rights
         self._silent_until = 0.0
 
     def find(self, name: str, topic: str) -> Moved:
@@ -99,7 +113,8 @@ class Destinations:
                 alias = read_alias(self._client, name)
                 if alias is None or alias.target != topic:
                     raise lost(name, topic)
-                moved = Moved(alias, self._ask, self._known(name))
+                self._rights.learn([topic])
+                moved = Moved(alias, self._ask, self._known(name), self._rights.why_not)
                 self._found[name, topic] = (moved, time.monotonic())
             return moved
 

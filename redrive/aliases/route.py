@@ -9,14 +9,10 @@ from redrive.aliases.alias import Alias, lost, read_alias
 from redrive.aliases.catching_up import CatchingUp
 from redrive.aliases.destination import Moved
 from redrive.config import Config
-from redrive.dispatch.settings import DispatchSettings
 from redrive.pump.model import Chunk, Transform, Transformed
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
 from redrive.standby.lanes import OPEN, LaneLog
-
-IN_FLIGHT = DispatchSettings().divert_after
-"""Seconds after which producers have taken back what Kafka does not confirm, unless they are set otherwise."""
 
 _PATIENCE = 5.0
 """Seconds to wait for a backfill's copy before the lane is given up for this time: it is tried again."""
@@ -73,7 +69,7 @@ class Route:
         route = cls(client, lane.cluster, lane.topic, alias, transform)
         route._check = check
         if alias is not None and before != route.target:
-            route._closed_at = diverted_since + config.standby.gate_refresh + IN_FLIGHT + settle
+            route._closed_at = diverted_since + nothing_under_way_after(config, settle)
         return route
 
     def wait(self) -> None:
@@ -88,6 +84,17 @@ class Route:
             self._check()
             time.sleep(min(left, 0.5))
         self._old.wait(_PATIENCE, self._check)
+
+
+def nothing_under_way_after(config: Config, settle: float) -> float:
+    """Say how many seconds after a divert nobody has anything under way to the topic of a lane's name.
+
+    Within ``gate_refresh`` each producer has seen the divert, and hands nothing more to Kafka. What it has handed over
+    by then is confirmed, or taken back, within its ``divert_after``. There is no list of producers that could be asked
+    whether they have; so the settings bound it, which all of them read: a producer with a longer one does not start.
+    And what lies in a broker's socket when it is taken back is in the topic within ``settle``.
+    """
+    return config.standby.gate_refresh + config.standby.divert_after + settle
 
 
 def _transform(moved: Moved) -> Transform:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from redrive.aliases.alias import Alias, next_generation, read_alias, write_alias
+from redrive.aliases.alias import Alias, write_alias
 from redrive.aliases.catching_up import CatchingUp
-from redrive.aliases.route import IN_FLIGHT
+from redrive.aliases.route import nothing_under_way_after
 from redrive.config import Config
-from redrive.errors import ConfigError, FencedError, UnavailableError
+from redrive.errors import FencedError, UnavailableError
 from redrive.migrations.crossing import Crossing
-from redrive.migrations.migration import Migration
 from redrive.migrations.survey import copied_so_far
 from redrive.pump.readback import end_offsets
 from redrive.standby.drain import drain, open_store
@@ -41,7 +40,7 @@ class Switched:
         lanes: how many lanes have been opened to its topic.
         stored: events that were published meanwhile, and stored until then.
         seconds: that it took.
-        no_places: why consumers can't go over by themselves; empty: they can.
+        no_places: why consumers can't go over by themselves; empty: they can, or need not.
     """
 
     alias: Alias
@@ -49,55 +48,6 @@ class Switched:
     stored: int
     seconds: float
     no_places: str
-
-
-def alias_forth(config: Config, migration: Migration) -> Alias:
-    """Return the alias that takes the producers of a migration's source to its target.
-
-    Raises:
-        ConfigError: the name stands for a third topic, or is on the clusters of several regions.
-        UnavailableError: Kafka does not answer.
-    """
-    topic = config.topic(migration.target)
-    assert topic.schema is not None
-    if len(clusters := config.topic(migration.source).clusters) > 1:
-        raise ConfigError(
-            "goal",
-            f"{migration.source} is on {' and '.join(clusters)}, and an alias is one cluster's: producers that go over "
-            "to another region would publish to the old topic again. Give its domain one cluster until this is done",
-        )
-    before = read_alias(config.cluster(topic.cluster).client_config(), migration.source)
-    if before is not None and before.current not in (migration.source, migration.target):
-        raise ConfigError(
-            "target",
-            f"producers of {migration.source} publish to {before.current} now; take them back first (goal switch_back)",
-        )
-    recipe = migration.recipe
-    now = Alias(
-        migration.source,
-        migration.target,
-        migration.target,
-        next_generation(before),
-        recipe.target,
-        topic.schema.read_text(encoding="utf-8"),
-        recipe.rules,
-        recipe.file,
-    )
-    return before if before is not None and before.current == migration.target else now
-
-
-def alias_back(config: Config, name: str, target: str) -> Alias | None:
-    """Return the alias that takes the producers of a name back to the topic of that name; None: they never left it.
-
-    Raises:
-        UnavailableError: Kafka does not answer.
-    """
-    before = read_alias(config.cluster(config.topic(name).cluster).client_config(), name)
-    if before is None or before.target != target:
-        return None
-    if before.current == name:
-        return before
-    return msgspec.structs.replace(before, current=name, generation=next_generation(before), places={})
 
 
 def switch(
@@ -132,10 +82,10 @@ def switch(
         owner = f"switch-{operation}-{int(began)}"
         list(pool.map(lambda lane: _divert(config, store, lane, owner, check), lanes))
         diverted = time.monotonic()
-        _sleep(config.standby.gate_refresh + IN_FLIGHT + settle, check)
+        _sleep(nothing_under_way_after(config, settle), check)
         CatchingUp(client, cluster, alias.left, alias.current).wait(patience, check)
         no_places = ""
-        if not alias.places:
+        if not (alias.places or alias.unmoved):
             alias, no_places = _with_places(config, alias, cluster)
             write_alias(client, alias)
 

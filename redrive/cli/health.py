@@ -82,6 +82,8 @@ def _rows(health: Health) -> list[tuple[str, str]]:
         rows.append(
             ("standby store", f"{standby.events:,} events in {standby.diverted:,} of {standby.lanes:,} lanes{since}")
         )
+    if isinstance(facts.stayed, tuple) and (stayed := [each for each in facts.stayed if each.events]):
+        rows.append(("left behind", ", ".join(f"{each.topic}: {each.events:,} events" for each in stayed[:SHOWN])))
     if not isinstance(facts.books, Unknown):
         books = facts.books
         letters = ", ".join(f"{reason}: {count:,}" for reason, count in list(books.letters.items())[:SHOWN])
@@ -121,4 +123,4 @@ def _document(health: Health) -> dict[str, Any]:
         },
         "throttles": disks.throttles,
     }  # fmt: skip
-    return document | {"lags": facts.lags, "standby": facts.standby, "books": facts.books}
+    return document | {"lags": facts.lags, "standby": facts.standby, "books": facts.books, "stayed": facts.stayed}

@@ -106,12 +106,16 @@ class StandbyConfig(Section):
         endpoint: where DynamoDB is, if not in AWS.
         gate_refresh: seconds for which a producer may rely on what it knows about diverted lanes. All
             producers of a table must agree on it, or a newer event may overtake an older one in an outage.
+        divert_after: seconds that Kafka has to confirm an event before its producer stores it; the longest that any
+            producer of the table may have. A switch of producers waits so long for what is under way, so lower it
+            only once no producer runs that was started with more.
     """
 
     table: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{3,255}$")] = "redrive-standby"
     region: str = "us-east-1"
     endpoint: Url | None = None
     gate_refresh: Annotated[float, Field(gt=0, le=60)] = 1.0
+    divert_after: Annotated[float, Field(gt=0, le=600)] = 5.0
 
 
 class RegistryConfig(Section):

@@ -15,6 +15,7 @@ from redrive.dispatch.settings import DispatchSettings
 from redrive.dispatch.standby import StandbyPath
 from redrive.dispatch.view import View
 from redrive.errors import BackPressureError, PublishError
+from redrive.events import Event
 from redrive.receipts import Progress, Receipt
 from redrive.standby.lanes import Lane
 from redrive.standby.store import Store
@@ -184,6 +185,21 @@ class Dispatcher:
             else:
                 topic.sent = True
             in_flight.send(receipt)
+
+    def leads_elsewhere(self, event: Event) -> bool:
+        """Tell whether an event goes to another topic than that of its name, as far as is known; looks if need be.
+
+        Raises:
+            UnavailableError: it can't be looked at, and ``gate_strict`` is on.
+        """
+        topic = self._lanes.topics.get(event.topic) or self._view.learn(event.topic)
+        with self._lock:
+            if self._clock.monotonic() >= self._view.old_at:
+                self._view.wait()
+            lane = topic.lane_of(event)
+            if lane.seen.slot > 0 and lane.seen.is_main:
+                return (lane.seen.target or event.topic) != event.topic
+            return lane.destination is not None
 
     def tick(self, wait: float) -> None:
         """Take in reports from Kafka, waiting at most ``wait`` seconds for one, then do all that is due."""

@@ -10,7 +10,8 @@ class DispatchSettings:
     """Deadlines and limits; times in seconds.
 
     Attributes:
-        divert_after: how long the oldest event may stay unconfirmed by Kafka before all is taken back and stored.
+        divert_after: how long the oldest event may stay unconfirmed by Kafka before all is taken back and stored. At
+            most what the platform's settings say: who switches producers waits so long.
         gate_refresh: how old the view of who has diverted may be; also how long the first acknowledgement after a
             divert waits, so that everybody's view shows it. So it must be the same for all producers of a platform.
         gate_strict: when the gate can't be read: True refuses events with an `UnavailableError`; False (the default)

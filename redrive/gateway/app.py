@@ -164,6 +164,7 @@ def _named(given: Any) -> dict[str, Any]:
 def _producer(config: Config, settings: GatewayConfig) -> EventProducer:
     dispatch = DispatchSettings(
         gate_refresh=config.standby.gate_refresh,
+        divert_after=config.standby.divert_after,
         publish_timeout=settings.answer_within,
         block_timeout=min(5.0, settings.answer_within / 2),  # back-pressure is told before patience ends
     )

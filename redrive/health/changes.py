@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from redrive.health.facts import Standby
+from redrive.health.facts import Facts, Standby, Unknown
 from redrive.health.judging import Health
 from redrive.ledger import Look
 
@@ -39,7 +39,21 @@ def look_of(health: Health, before: Look | None) -> Look:
     since = before.since if before is not None and before.verdict == health.verdict else facts.at
     lags = {lag.group: lag.events for lag in facts.lags} if isinstance(facts.lags, tuple) else {}
     troubles = [reason.code for reason in health.reasons]
-    return Look(facts.cluster, facts.at, health.verdict, since, health.backlog, lags, troubles)
+    return Look(facts.cluster, facts.at, health.verdict, since, health.backlog, lags, troubles, _stayed(facts, before))
+
+
+def _stayed(facts: Facts, before: Look | None) -> dict[str, Any]:
+    """Give what the next look at topics that producers have left goes on from."""
+    if isinstance(facts.stayed, Unknown):
+        return before.stayed if before else {}
+    return {
+        each.name: {
+            "generation": each.generation, "events": each.events, "since": each.since, "last": each.last,
+            "read_to": {str(partition): offset for partition, offset in each.read_to.items()},
+            "latest": {str(partition): offset for partition, offset in each.latest.items()},
+        }
+        for each in facts.stayed
+    }  # fmt: skip
 
 
 def changes(before: Look | None, health: Health) -> list[Change]:

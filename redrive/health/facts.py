@@ -86,6 +86,38 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
+class Stayed:
+    """What has come to a topic since its producers were taken to another one, and was brought by no job.
+
+    Attributes:
+        name: what producers publish by.
+        topic, current: the topic that they left; the one that they publish to now.
+        target: the one of the two that is not called ``name``.
+        generation: of the alias.
+        events: how many, since the switch.
+        since, last: when the first and the last of them were published, in milliseconds since 1970; None: there are
+            none.
+        read_to: partition → the offset up to which the topic was looked through.
+        latest: partition → offset of the last of them.
+        is_copied: all of them have been copied to ``current``, or left out there.
+        is_whole: the topic was looked through to its end; else the next look goes on.
+    """
+
+    name: str
+    topic: str
+    current: str
+    target: str
+    generation: int
+    events: int
+    since: int | None
+    last: int | None
+    read_to: Mapping[int, int]
+    latest: Mapping[int, int]
+    is_copied: bool
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Standby:
     """What waits in the standby store.
 
@@ -133,6 +165,7 @@ class Facts:
         seconds: how long the look took.
         ours: topics that the settings have on it.
         active: events are published to it; else it stands by for domains whose active region is another.
+        stayed: of each topic that producers were taken from.
     """
 
     cluster: str
@@ -145,3 +178,4 @@ class Facts:
     standby: Standby | Unknown
     books: Books | Unknown
     active: bool = True
+    stayed: tuple[Stayed, ...] | Unknown = ()

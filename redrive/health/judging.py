@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from redrive.health.facts import ALIVE, Books, ClusterState, Disks, Facts, Standby, Unknown
@@ -16,6 +17,8 @@ _STORED = "producers store their events"
 _STANDS_BY = "nothing is published to it now, since other regions are active"
 
 REPLAY = "standby-replay"
+STILL = timedelta(hours=1)
+"""So long after its last event to a topic that was left a producer passes for one that still publishes there."""
 LEAST_FREE = 0.1
 """Part of a broker's disk that is to be free."""
 _SHOWN = 3
@@ -64,7 +67,7 @@ class Health:
 
 def judge(facts: Facts) -> Health:
     """Judge a cluster by what is known of it. Lag and dead letters are shown and not judged: no number fits all."""
-    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_books(facts)]
+    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_stayed(facts), *_books(facts)]
     # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.
     return Health(facts, tuple(sorted(reasons, key=lambda reason: reason.verdict != "unavailable")))
 
@@ -174,6 +177,26 @@ def _standby(facts: Facts) -> Iterator[Reason]:
             "backlog",
             f"{standby.events:,} events wait in {standby.diverted} lanes of the standby store; no replay is at work",
             f"one starts by itself; at once: `redrive run standby-replay --cluster {facts.cluster} --mode run`",
+        )
+
+
+def _stayed(facts: Facts) -> Iterator[Reason]:
+    for each in facts.stayed if isinstance(facts.stayed, tuple) else ():
+        if each.since is None or each.last is None:
+            continue
+        since, last = (datetime.fromtimestamp(at / 1000, UTC) for at in (each.since, each.last))
+        if each.is_copied and facts.at - last > STILL:
+            continue  # whoever it was publishes there no more, and nothing is missing
+        goal = "copy" if each.topic == each.name else "feed_back"
+        yield Reason(
+            f"stayed-behind:{each.topic}",
+            f"{each.events:,} events have come to {each.topic} since {since:%Y-%m-%d %H:%M} UTC, the last "
+            f"{last:%Y-%m-%d %H:%M}, though its producers were switched to {each.current}"
+            + ("" if each.is_copied else f"; not all are in {each.current}"),
+            f"see who it is: `redrive schemas writers {each.topic}`; a producer of the SDK: bring it up to date, and "
+            "start it again; another: have it publish to "
+            f"{each.current}. To have the events copied: `redrive run schema-backfill {each.name} {each.target} "
+            f"--goal {goal} --mode run`, with the rules of the switch",
         )
 
 

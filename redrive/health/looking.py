@@ -11,8 +11,9 @@ from functools import partial
 
 from redrive.config import Cluster, Config
 from redrive.deadletters.selection import Selection
-from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Unknown
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
 from redrive.health.lags import read_lags
+from redrive.health.stayed import read_stayed
 from redrive.health.within import Asked
 from redrive.ledger import Ledger
 from redrive.partitions.picture import (
@@ -47,6 +48,7 @@ class _Questions:
     lags: Asked[tuple[Lag, ...]]
     standby: Asked[Standby]
     books: Asked[Books]
+    stayed: Asked[tuple[Stayed, ...]]
 
 
 def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[Facts]:
@@ -66,7 +68,9 @@ def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[
             asked.state.answer(left()), asked.disks.answer(left()), asked.lags.answer(left()),
             asked.standby.answer(left()), asked.books.answer(left()),
         )  # fmt: skip
-        found.append(Facts(asked.cluster, at, time.monotonic() - began, asked.ours, *facts, active=asked.active))
+        stayed = asked.stayed.answer(left())
+        seconds = time.monotonic() - began
+        found.append(Facts(asked.cluster, at, seconds, asked.ours, *facts, active=asked.active, stayed=stayed))
     return found
 
 
@@ -85,6 +89,7 @@ def _ask(config: Config, cluster: Cluster) -> _Questions:
         Asked(lambda: read_lags(cluster, PATIENCE)),
         Asked(lambda: read_standby(config, name)),
         Asked(lambda: read_books(config, name)),
+        Asked(lambda: read_stayed(config, name, PATIENCE)),
     )
 
 

@@ -26,6 +26,7 @@ class LookRow(Base):
     backlog: Mapped[bool]
     lags: Mapped[dict[str, Any]]
     troubles: Mapped[list[str]] = mapped_column(JSON)
+    stayed: Mapped[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Look:
         backlog: events waited in the standby store though the cluster took events.
         lags: consumer group → events that waited for it.
         troubles: the codes of what was wrong, see `redrive.health.judging.Reason`.
+        stayed: name → how far the topic that its producers have left was looked through for others', and what was
+            found; see `redrive.health.facts.Stayed`.
     """
 
     cluster: str
@@ -48,6 +51,7 @@ class Look:
     backlog: bool = False
     lags: dict[str, int] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
+    stayed: dict[str, Any] = field(default_factory=dict)
 
 
 class Looks:
@@ -62,7 +66,7 @@ class Looks:
             row = session.get(LookRow, cluster)
         if row is None:
             return None
-        return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, row.troubles)
+        return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, row.troubles, row.stayed)
 
     def clusters(self) -> list[str]:
         """Give the names of all clusters that were looked at."""
@@ -84,4 +88,4 @@ class Looks:
                 row = LookRow(cluster=look.cluster)
                 session.add(row)
             row.at, row.verdict, row.since = look.at, look.verdict, look.since
-            row.backlog, row.lags, row.troubles = look.backlog, look.lags, look.troubles
+            row.backlog, row.lags, row.troubles, row.stayed = look.backlog, look.lags, look.troubles, look.stayed

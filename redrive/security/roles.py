@@ -163,6 +163,9 @@ def _looking_at_all(_: Scope) -> Iterator[Grant]:
 def _cluster_health(scope: Scope) -> Iterator[Grant]:
     yield from _looking_at_all(scope)
     yield Grant("group", "*", ("Describe",))  # how far each is behind
+    # Which topics producers were taken from; those are read for what others still publish there.
+    yield from _each([*scope.main, ALIASES_TOPIC, CURSORS_TOPIC], "Read")
+    yield from _looking()
 
 
 def _schema_backfill(scope: Scope) -> Iterator[Grant]:

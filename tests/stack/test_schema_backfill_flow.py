@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive import EventProducer
+from redrive.aliases import Alias, write_alias
 from redrive.errors import SwitchedError
 from redrive.migrations.abandoning import abandon
 from redrive.pump.names import PARKING_TOPIC
@@ -196,7 +197,7 @@ def test_producers_are_switched_to_the_target_and_back_by_runs_of_their_own(hous
     with EventProducer(house.group, house.config, topics=[house.orders]) as producer:
         producer.publish(house.orders, "k", {"id": 1, "note": "b"}).result(30)
 
-        state = run(house, goal="switch_producers")
+        state = run(house, goal="switch_producers", partitions=1)  # there are two: they are copied in turns
         assert word(state) == "proved", state.message
         assert f"producers of {house.orders} publish to {house.target}" in (state.message or "")
         producer.publish(house.orders, "k", {"id": 2, "note": "!c"}).result(30)
@@ -211,6 +212,23 @@ def test_producers_are_switched_to_the_target_and_back_by_runs_of_their_own(hous
     reader = house.registry.reader()
     assert sorted(reader.decode(message.value() or b"")["id"] for message in house.read(house.orders)) == [0, 1, 2, 3]
     assert len(house.moved()) == 3
+
+
+def test_producers_are_not_switched_while_a_group_is_on_its_way_and_the_run_says_which(house: MovingHouse) -> None:
+    house.publish(["a", "b"])
+    assert word(run(house)) == "proved"
+    house.consume(house.orders, 1)
+    house.consume(house.target, 1)
+    places = {0: (2, 2), 1: (0, 0)}
+    alias = Alias(house.orders, house.target, house.target, 1, 1, "{}", places=places)
+    write_alias({"bootstrap.servers": house.bootstrap}, alias)
+
+    state = run(house, goal="switch_back")
+
+    assert word(state) == "refused", state.message
+    assert f"{house.group} (stopped; 1 behind in {house.orders}, partition 0)" in (state.message or "")
+    assert f"--may-lag {house.group}" in (state.message or "")
+    assert word(run(house, "plan", goal="switch_back", may_lag=[house.group])) == "planned"
 
 
 def test_producers_that_were_never_switched_cannot_be_taken_back(house: MovingHouse) -> None:

@@ -246,7 +246,7 @@ def test_those_that_only_look_see_all_with_their_own_acls(fortress: Fortress) ->
 
     with fortress.user("cluster-health") as config:
         (facts,) = look(config, ["local"])
-        parts = (facts.state, facts.disks, facts.lags, facts.standby, facts.books)
+        parts = (facts.state, facts.disks, facts.lags, facts.standby, facts.books, facts.stayed)
         assert [part for part in parts if not is_known(part)] == []
         assert cluster_health(return_state=True).is_completed()
     with fortress.user("broker-scaling"):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from redrive import EventProducer
 from redrive.config import Config
 from redrive.config.toml_lines import key_lines
+from redrive.dispatch import DispatchSettings
 from redrive.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,12 @@ def test_the_environment_goes_over_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         config.standby.gate_refresh,
         config.standby.endpoint,
     ) == ("c.example:9092", 0.25, None)
+
+
+def test_a_producer_that_may_take_longer_than_a_switch_waits_does_not_start() -> None:
+    write(GOOD + "[standby]\ndivert_after = 2.0\n")
+    with pytest.raises(ConfigError, match="is 5 s here, and at most 2 s by the platform's settings"):
+        EventProducer("orders", Config.load(), settings=DispatchSettings())
 
 
 def test_a_cluster_can_be_added_by_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from redrive.aliases.destination import Destinations
 from redrive.avro.schema import AvroSchema
+from redrive.dispatch.rights import WriteRights
 from redrive.errors import UnavailableError
 
 NOWHERE = {"bootstrap.servers": "127.0.0.1:1"}
@@ -25,7 +26,9 @@ def known(_name: str) -> Mapping[int, AvroSchema]:
 
 def test_a_cluster_that_is_away_holds_a_publisher_up_for_a_second_and_for_all_names_but_once() -> None:
     with ThreadPoolExecutor(1) as elsewhere:
-        destinations = Destinations(NOWHERE, "local", ask, known, elsewhere)
+        destinations = Destinations(
+            NOWHERE, "local", ask, known, elsewhere, rights=WriteRights(NOWHERE, elsewhere.submit)
+        )
         began = time.monotonic()
         for name in ("orders", "menu", "staff"):
             with pytest.raises(UnavailableError, match="Kafka local"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from redrive.aliases import Alias, Moved
 from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.events import Event
-from redrive.receipts import Receipt
+from redrive.receipts import Progress, Receipt
 from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
 from redrive.standby.log import SEAL, seal
 from tests.unit import test_migrator
@@ -127,6 +127,32 @@ def test_a_lane_that_nothing_waits_in_goes_over_by_itself() -> None:
     rig.publish("1").result(5)
     open_lanes(table, "t2")
     wait_until(lambda: len(topics.asked) == 2)  # both lanes
+
+
+def test_an_event_that_may_not_be_written_where_its_name_leads_becomes_a_dead_letter_that_says_so() -> None:
+    schema = json.dumps({"type": "record", "name": "Order", "fields": [{"name": "id", "type": "long"}]})
+    alias = Alias("orders", "orders.v2", "orders.v2", 1, 2, schema)
+    receipt = Receipt(test_migrator.event(test_migrator.ORDER), threading.Condition())
+    receipt.destination = Moved(alias, lambda _: test_migrator.OLD, {}, lambda topic: f"lacks Write on {topic}")
+    KafkaMainPath({"bootstrap.servers": "localhost:1"}, max_event_bytes=1000).send(receipt)
+    assert receipt.progress is Progress.REFUSED
+    assert receipt.refusal.endswith("can't go to orders.v2: lacks Write on orders.v2")
+
+
+def test_where_an_event_leads_follows_its_lane_also_while_that_is_diverted() -> None:
+    client, table = Seen(), Table()
+    rig = Rig(client, table, destinations=Topics())
+    event = Event("1", "t", b"k", b"v", [], 1)
+    assert not rig.dispatcher.leads_elsewhere(event)
+    rig.publish("1").result(5)
+    open_lanes(table, "t2")
+    wait_until(lambda: rig.dispatcher.leads_elsewhere(event))
+    rig.publish("2").result(5)
+    log = LaneLog(table, Lane("c", "t", 0)), LaneLog(table, Lane("c", "t", 1))
+    assert all(each.extend(each.state(), DIVERT, each.state().epoch + 1, "job") for each in log)
+    Gate(table, "c").bump()
+    time.sleep(0.5)
+    assert rig.dispatcher.leads_elsewhere(event)
 
 
 def test_what_the_rules_leave_out_is_acknowledged_without_being_sent() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID
+from msgspec.structs import replace
 
 from redrive.aliases import Alias
+from redrive.aliases.turning import following
 from redrive.errors import ConfigError
 from redrive.handover import Committed, HandOver, Place
 from redrive.intake import Intake
@@ -104,6 +106,38 @@ def test_a_partition_that_was_come_back_to_is_read_on_when_all_go_forth_again() 
     hand_over.begun(OLD, 33)
     hand_over.learn(alias(end=40, begin=44, generation=3))
     assert (hand_over.must_wait(OLD), hand_over.must_wait(NEW)) == (False, True)
+
+
+def switched_on(before: Alias, places: dict[int, tuple[int, int]] | None = None) -> Alias:
+    """What comes after an alias; without places: the switch was cut off before it knew any."""
+    left = replace(before, current=before.left, generation=before.generation + 1)
+    after = following(before, left)
+    return after if places is None or after.unmoved else replace(after, places=places)
+
+
+def test_a_switch_that_is_taken_back_before_consumers_heard_of_it_leaves_them_where_they_are() -> None:
+    back = switched_on(alias(), {0: (30, 33)})
+    cut_off = switched_on(back)
+    assert (cut_off.places, cut_off.unmoved) == ({}, False)
+    taken_back = switched_on(cut_off, {0: (50, 48)})
+    assert (taken_back.current, taken_back.unmoved) == ("orders", True)
+
+    hand_over = over(taken_back)
+    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 35, NEW: 30})) == {OLD: 35, NEW: 30}
+    hand_over.begun(NEW, 30)
+    assert not hand_over.takes(NEW, 30), "these are copies of what it has handled"
+
+    forth = switched_on(taken_back, {0: (60, 61)})
+    assert (forth.current, forth.places, forth.earlier, forth.unmoved) == (
+        "orders.v2", {0: (60, 61)}, {0: (30, 33)}, False,
+    )  # fmt: skip
+
+
+def test_the_first_switch_is_taken_back_without_telling_consumers_anything() -> None:
+    cut_off = Alias("orders", "orders.v2", "orders.v2", 1, 1, "{}")
+    taken_back = switched_on(cut_off, {0: (50, 48)})
+    assert (taken_back.places, taken_back.unmoved) == ({}, True)
+    assert switched_on(taken_back, {0: (50, 48)}).places == {0: (50, 48)}
 
 
 @pytest.mark.parametrize("setting", ["partition.assignment.strategy", "enable.partition.eof"])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redrive import EventProducer
+from redrive.config import Config
 from redrive.migrations.batches import transform
 from redrive.migrations.copying import copy
 from redrive.migrations.ends import Ends
@@ -34,9 +35,9 @@ def migration(house: MovingHouse, direction: Direction = "up") -> Migration:
 
 
 @contextmanager
-def following(house: MovingHouse, moved: Migration) -> Iterator[None]:
+def following(config: Config, moved: Migration) -> Iterator[None]:
     """Copy what comes, one thread a partition; at the end, up to what is there then."""
-    client = house.config.cluster("one").client_config()
+    client = config.cluster("one").client_config()
     standings = survey(client, "one", moved.source, moved.target, moved.digest)
     ends = Ends(client, moved.source, len(standings), follow=3600)
     failed: list[BaseException] = []
@@ -77,10 +78,11 @@ class Publishing:
         receipts: of all of them.
     """
 
-    def __init__(self, house: MovingHouse, producers: int = 2) -> None:
+    def __init__(self, house: MovingHouse, producers: int = 2, pause: float = 0.005) -> None:
+        """Args: pause: seconds between two events of a key."""
         self.published: dict[str, list[int]] = defaultdict(list)
         self.receipts: list[Receipt] = []
-        self._topic = house.orders
+        self._topic, self._pause = house.orders, pause
         self._done = threading.Event()
         self._number = 0
         self._numbering = threading.Lock()
@@ -119,13 +121,13 @@ class Publishing:
 
     def _own(self, at: int) -> None:
         keys = [f"own {at} {number}" for number in range(4)]
-        while not self._done.wait(0.005):
+        while not self._done.wait(self._pause):
             for key in keys:
                 self._publish(at, key)
 
     def _in_turn(self) -> None:
         turn = 0
-        while not self._done.wait(0.002):
+        while not self._done.wait(self._pause / 2):
             self._publish(turn % len(self._producers), "shared").result(30)
             turn += 1
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from deployments.local.stack import Stack
-from redrive.aliases.switching import Switched, alias_back, alias_forth, switch
+from redrive.aliases.switching import Switched, switch
+from redrive.aliases.turning import alias_back, alias_forth
 from redrive.consumer import EventConsumer
 from redrive.errors import StoppedError
 from redrive.received import ReceivedEvent
@@ -74,7 +75,7 @@ def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_i
     seen: list[ReceivedEvent] = []
     members = [Member(house, seen), Member(house, seen)]
     with Publishing(house) as publishing:
-        with following(house, migration(house)):
+        with following(house.config, migration(house)):
             publishing.wait_until(200)
             give_up_half_way(house)
             with ThreadPoolExecutor(1) as pool:
@@ -88,12 +89,12 @@ def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_i
             assert len(house.read(house.orders)) == old, "somebody still publishes to the old topic"
         alias = alias_back(house.config, house.orders, house.target)
         assert alias is not None
-        with following(house, migration(house, "down")):
+        with following(house.config, migration(house, "down")):
             assert switch(house.config, alias, operation="back", settle=0.5).no_places == ""
             new = len(house.read(house.target))
             publishing.wait_until(200)
             assert len(house.read(house.target)) == new, "somebody still publishes to the new topic"
-    with following(house, migration(house)):
+    with following(house.config, migration(house)):
         pass
 
     every = sum(len(numbers) for numbers in publishing.published.values())

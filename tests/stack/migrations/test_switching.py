@@ -10,7 +10,8 @@ from confluent_kafka import Producer
 from deployments.local.stack import Stack
 from redrive import EventProducer
 from redrive.aliases.alias import read_alias
-from redrive.aliases.switching import alias_forth, switch
+from redrive.aliases.switching import switch
+from redrive.aliases.turning import alias_forth
 from redrive.errors import UnavailableError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.standby.drain import drain, open_store
@@ -32,7 +33,7 @@ def test_a_producer_that_starts_later_finds_the_new_topic_and_what_does_not_fit_
 ) -> None:
     house.publish(["a", "b"])
     house.publish(["c"], 1)
-    with following(house, migration(house)):
+    with following(house.config, migration(house)):
         switch(house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5)
 
     with EventProducer(house.group, house.config, topics=[house.orders]) as producer:
@@ -71,10 +72,10 @@ def test_after_a_switch_what_was_stored_in_an_outage_is_replayed_to_the_new_topi
     house: MovingHouse,
 ) -> None:
     house.publish(["a"])
-    with following(house, migration(house)):
+    with following(house.config, migration(house)):
         switch(house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5)
     house.publish_new(["b", "c"])
-    with following(house, migration(house, "down")):
+    with following(house.config, migration(house, "down")):
         pass
     assert len(house.read(house.orders)) == 3
 

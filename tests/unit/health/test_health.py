@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from redrive.health.changes import BACKLOG, RECOVERED, UNAVAILABLE, UNWELL, changes, look_of
-from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Unknown
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
 from redrive.health.judging import Health, judge
 from redrive.ledger import Look
 from redrive.ledger.runs import Hold, LastRun
@@ -45,6 +45,13 @@ WAITING = Standby(lanes=6, diverted=4, events=1_200, bytes=90_000, oldest=NOW - 
 GOOD = Facts(
     cluster="east", at=NOW, seconds=0.4, ours=frozenset({"orders", "menus"}), state=state(), disks=disks(),
     lags=(Lag("billing", 0, 1, 2),), standby=OPEN, books=Books({}, {}, (), ()),
+)  # fmt: skip
+
+
+ORDERS = Stayed(
+    name="orders", topic="orders", current="orders.v2", target="orders.v2", generation=1, events=3,
+    since=int((NOW - timedelta(hours=5)).timestamp() * 1000), last=int((NOW - timedelta(minutes=9)).timestamp() * 1000),
+    read_to={0: 40}, latest={0: 39}, is_copied=False, is_whole=True,
 )  # fmt: skip
 
 
@@ -85,6 +92,9 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"disks": Unknown("it did not answer in time")}, "disks are not known", "redrive cluster show"),
         ({"standby": WAITING}, "1,200 events wait in 4 lanes", "redrive run standby-replay --cluster east"),
         ({"standby": Unknown("no answer")}, "standby store does not answer", "mend it"),
+        ({"stayed": (ORDERS,)}, "3 events have come to orders since 2026-11-26 22:00 UTC", "schemas writers orders"),
+        ({"stayed": (replace(ORDERS, last=ORDERS.since),)}, "not all are in orders.v2", "orders.v2 --goal copy"),
+        ({"stayed": (replace(ORDERS, is_copied=True),)}, "were switched to orders.v2", "redrive run schema-backfill"),
         ({"books": Unknown("no answer")}, "ledger does not answer", "mend it"),
         ({"books": Books({}, {"0b1c": 3}, (), ())}, "3 settings are still", "redrive debts settle east"),
         ({"books": Books({}, {}, (), (run("failed"),))}, "standby-replay has failed", "operations show 0b1c2d3e"),
@@ -104,8 +114,18 @@ def test_it_is_unwell_when_something_else_is_wrong(parts: dict[str, Any], what: 
         {"books": Books({"invalid-value": 7}, {}, (), (run("paused"),))},
         {"lags": (Lag("billing", 1_000_000, 3, 0),)},
         {"state": state(moving=(("orders", 1),))},
+        {"stayed": (replace(ORDERS, is_copied=True, last=ORDERS.since),)},
+        {"stayed": Unknown("it did not answer in time")},
     ],
-    ids=["a replay is at work", "debts of a run at work", "open letters", "lag", "moves"],
+    ids=[
+        "a replay is at work",
+        "debts of a run at work",
+        "open letters",
+        "lag",
+        "moves",
+        "stayed behind once, and copied",
+        "not known who stayed behind",
+    ],
 )
 def test_what_is_being_dealt_with_or_has_no_limit_makes_nobody_unwell(parts: dict[str, Any]) -> None:
     assert found(**parts).verdict == "well"
@@ -122,6 +142,13 @@ def test_a_cluster_that_could_not_be_asked_is_not_said_to_be_away() -> None:
     health = found(state=Unknown("the file of the password is not there", not_asked=True))
     assert health.verdict == "unwell"
     assert "password" in health.reasons[0].what
+
+
+def test_the_next_look_goes_on_where_one_has_stopped_in_topics_that_producers_left() -> None:
+    look = look_of(found(stayed=(ORDERS,)), None)
+    assert look.stayed["orders"] | {"read_to": {"0": 40}, "latest": {"0": 39}, "events": 3} == look.stayed["orders"]
+    assert look_of(found(stayed=AWAY), look).stayed == look.stayed
+    assert "orders" in report_text(found(stayed=(ORDERS,)), None)
 
 
 def test_the_worst_comes_first() -> None:
