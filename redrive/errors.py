@@ -6,7 +6,7 @@ what happened, to which event, field, setting, topic or broker, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -352,6 +352,19 @@ class RefusedError(RedriveError):
         self.refused = refused
         at, reason = next(iter(refused.items()))
         super().__init__(f"the cluster refuses {len(refused)} events of the chunk; the first, number {at}: {reason}")
+
+
+class OvertakenError(RedriveError):
+    """Some events of a chunk must not be published as they are now; nothing of the chunk was.
+
+    Attributes:
+        changed: index in the chunk → the event to be published in its stead, or why there is none
+            (`redrive.pump.model.Skipped`).
+    """
+
+    def __init__(self, changed: Mapping[int, Any]) -> None:
+        self.changed = changed
+        super().__init__(f"{len(changed)} events of the chunk must not be published as they are")
 
 
 class UnparkableError(RedriveError):
