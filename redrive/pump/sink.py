@@ -289,7 +289,7 @@ class TransactionalSink:
             **(_ONE_BY_ONE if self._one_by_one else {}),
             "transactional.id": f"redrive/{self.unit}",
             "transaction.timeout.ms": int(self._transaction_timeout * 1000),
-            # A commit fails if one record does, so only failures need a callback; a guard has to know where records are.
+            # A commit fails if one record does, so only failures need a callback. A guard has to know where events are.
             "delivery.report.only.error": self._guard is None,
             "on_delivery": partial(self._on_delivery, None),
         }

@@ -16,6 +16,6 @@ the next run does that: it finds such events by their headers, from a place that
 There is nothing to go on with: what has been published again has the new schema, so the next run passes it over. The
 cursor is for totals, for the place just named, and to keep two runs apart.
 
-Keys are held as 16 bytes of hash (XXH3) with an offset: about 150 bytes of memory each, for at most 1,000,000 offsets of a
-partition at a time; what is behind these is read once for each such window.
+Keys are held as 16 bytes of hash (XXH3) with an offset: about 150 bytes of memory each, for at most 1,000,000 offsets
+of a partition at a time; what is behind these is read once for each such window.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import cast
 
@@ -52,7 +52,7 @@ class PartitionLog:
             consumer.close()
         self._readers = {}
 
-    def read(self, first: int, upto: int | None = None, *, committed: bool = True) -> Iterator[Part]:
+    def read(self, first: int, upto: int | None = None, *, committed: bool = True) -> Generator[Part, None, None]:
         """Yield what stands there, from the first offset on that the partition still has.
 
         Args:

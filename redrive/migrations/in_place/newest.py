@@ -10,6 +10,7 @@ from xxhash import xxh3_128_digest
 
 from redrive.errors import WireFormatError
 from redrive.migrations.in_place.log import PartitionLog
+from redrive.migrations.unit import origin_of
 from redrive.wire import schema_id_of
 
 WINDOW = 1_000_000
@@ -117,8 +118,7 @@ def origin_offset(message: Message, ours: bytes) -> int | None:
         message: the event.
         ours: what the origins of such events begin with.
     """
-    headers = message.headers()
-    origin = cast("bytes | None", headers[-1][1]) if headers else None
+    origin = origin_of(message)
     if origin is None or not origin.startswith(ours):
         return None
     return int(origin.rsplit(b"/", 2)[1])

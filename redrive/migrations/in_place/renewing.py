@@ -86,15 +86,13 @@ def renew(
                     total=total,
                 )
                 outcome = pump.run(cursor)
-                cursor = outcome.cursor
+                cursor = outcome.cursor or cursor
             return UnitResult(unit, outcome or Outcome(0, 0, {}, {}, 0, 0.0, {}, cursor, 0.0), upto)
         finally:
             sink.close()
 
 
-def _begin(
-    client_config: ClientConfig, sink: TransactionalSink, unit: Unit, operation: str
-) -> tuple[bytes, int, int]:
+def _begin(client_config: ClientConfig, sink: TransactionalSink, unit: Unit, operation: str) -> tuple[bytes, int, int]:
     """Take the unit over; give its cursor, where to begin, and since when something may have been given up."""
     saved = sink.start()
     before = cursor_of(saved)
@@ -132,7 +130,10 @@ def _staying(transform: Transform) -> Transform:
 
     def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
         for chunk, became in transform(chunks):
-            yield chunk, [Skipped(STAYS + each.reason) if isinstance(each, Rejected | Skipped) else each for each in became]
+            yield (
+                chunk,
+                [Skipped(STAYS + each.reason) if isinstance(each, Rejected | Skipped) else each for each in became],
+            )
 
     return transformed
 
