@@ -164,7 +164,7 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
         Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back", "in_place"],
         typer.Option(
             help="Fill the target; move consumer groups there, too, or the SDK's producers; feed the source from it; "
-            "move groups back; take producers back. in_place: publish each key's newest event of a compacted topic again."
+            "move groups back; take producers back; or publish the newest events of a compacted topic's keys again."
         ),
     ] = "copy",
     rules: Annotated[

@@ -89,9 +89,9 @@ class Backfill(BaseModel):
             "to exactly their places there. switch_producers: copy, and then have the SDK's producers that publish to "
             "the source publish to the target, and its consumers that are ready for that follow them. feed_back: bring "
             "what others publish to the target to the source, by the rules' `down`. revert: move consumer groups back. "
-            "switch_back: feed_back, and then take producers and consumers back. in_place: no second topic; of a compacted "
-            "topic, publish each key's newest event again under the new schema. Each may be run again at any time, "
-            "and goes on.",
+            "switch_back: feed_back, and then take producers and consumers back. in_place: no second topic; publish "
+            "each key's newest event of a compacted topic again, under the new schema. Each may be run again at any "
+            "time, and goes on.",
         ),
     ] = "copy"
     source: Annotated[str, Field(title="Source", min_length=1, description="The topic whose events are copied.")]

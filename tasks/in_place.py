@@ -11,7 +11,6 @@ from prefect.cache_policies import NO_CACHE
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count
 from redrive.migrations.copying import UnitResult
-from redrive.migrations.ends import Ends
 from redrive.migrations.in_place.renewing import renew
 from redrive.migrations.in_place.stock import Stock, take_stock
 from redrive.migrations.in_place.verifying import check
@@ -19,10 +18,8 @@ from redrive.migrations.survey import Standing
 from redrive.migrations.trial import Trial
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
-from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from tasks.backfill import SAMPLE_OF, Backfilling, Copying, End, How
-from tasks.board import Board
 from tasks.retrying import PATIENTLY
 from tasks.side_by_side import MANY, unit_end, work_at
 from tasks.words import count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -82,7 +83,8 @@ class PartitionLog:
                 else:
                     self._wait(deadline, f"nothing came after offset {at}, and it goes on to {end}")
         finally:
-            consumer.unassign()
+            with suppress(RuntimeError):  # it may be closed by now
+                consumer.unassign()
 
     def _take(self, message: Message, end: int, found: list[Message]) -> int:
         """Keep a message that stands before ``end``; give the offset to go on from."""
