@@ -300,7 +300,7 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
 def needs_approval(config: Config, plan: Plan) -> bool:
     """Say whether a person has to approve a plan: moving anybody, or no way back, always, unless nobody ever has to."""
     settings = config.backfills
-    moves = plan.goal in {"cut_over", "in_place"} or plan.goal in SWITCHES
+    moves = plan.goal == "cut_over" or plan.goal in SWITCHES or (plan.goal == "in_place" and plan.left > 0)
     return settings.needs_approval(plan.left) or (moves and settings.approval != "none")
 
 

@@ -42,7 +42,7 @@ def count_keys(work: Backfilling, sample: int | None) -> tuple[Stock, Trial]:
 class Renewing(Copying):
     """What the tasks share that renew partitions."""
 
-    fate = "would have to stay as they are"
+    fate = "would have to stay unmigrated"
 
     def transform(self, unit: Unit) -> Transform:
         """Make what migrates a unit's events, as long as not too many of all units can't be migrated."""

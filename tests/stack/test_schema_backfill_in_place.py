@@ -14,13 +14,15 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive.config import Config
+from redrive.errors import ConfigError
+from redrive.migrations.abandoning import abandon
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.moving_house import MovingHouse
 
 pytestmark = pytest.mark.timeout(240)
 
-NO_NOTE = object()
+NO_NOTE = object()  # None is a deletion
 
 
 class Shop(MovingHouse):
@@ -113,7 +115,7 @@ def test_what_cannot_be_migrated_stops_the_run_unless_it_may_stay(shop: Shop) ->
 
     state = run(shop)
     assert word(state) == "paused", state.message
-    assert "1 event would have to stay as they are, and at most 0 may be" in (state.message or "")
+    assert "1 event would have to stay unmigrated, and at most 0 may be" in (state.message or "")
 
     state = run(shop, most_parked=1)
     assert word(state) == "proved", state.message
@@ -126,3 +128,9 @@ def test_a_topic_that_is_not_compacted_is_refused(shop: Shop) -> None:
     state = run(shop, "plan")
     assert state.is_failed()
     assert "is not compacted" in (state.message or "")
+
+
+def test_what_was_migrated_in_place_cannot_be_given_up_since_that_would_delete_it(shop: Shop) -> None:
+    with pytest.raises(ConfigError, match="is the source"):
+        abandon(shop.config, shop.orders, shop.orders)
+    assert shop.exists(shop.orders)

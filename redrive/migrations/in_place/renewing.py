@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
-from redrive.errors import OvertakenError, RefusedError, TopicCutError
+from redrive.errors import OvertakenError, RefusedError
 from redrive.events import Event
 from redrive.migrations.copying import UnitResult
 from redrive.migrations.in_place.guard import Guard
@@ -59,7 +59,6 @@ def renew(
 
     Raises:
         StoppedError: the governor was stopped; all up to the cursor is committed.
-        TopicCutError: the partition ends before a place where it has been read.
         FencedError: another run has taken this unit over.
         UnavailableError: Kafka or the registry does not answer; call again later.
     """
@@ -69,7 +68,7 @@ def renew(
         sink = TransactionalSink(client_config, unit.name, operation=operation, check=governor.check, guard=guard)
         try:
             cursor, first, since = _begin(client_config, sink, unit, operation)
-            outcome = None
+            outcome: Outcome | None = None
             ids: list[int] = []
             for newest in windows(log, first, upto, guard.ours, ids):
                 guard.newest = newest
@@ -87,7 +86,7 @@ def renew(
                 )
                 outcome = pump.run(cursor)
                 cursor = outcome.cursor or cursor
-            return UnitResult(unit, outcome or Outcome(0, 0, {}, {}, 0, 0.0, {}, cursor, 0.0), upto)
+            return UnitResult(unit, outcome or _so_far(cursor, operation), upto)
         finally:
             sink.close()
 
@@ -97,17 +96,21 @@ def _begin(client_config: ClientConfig, sink: TransactionalSink, unit: Unit, ope
     saved = sink.start()
     before = cursor_of(saved)
     end = end_offsets(client_config, unit.source)[unit.partition]
-    if before is not None:
-        whose, place = before
-        if max(place.next, place.since) > end:
-            raise TopicCutError(unit.source, unit.partition, end, max(place.next, place.since))
-        if whose == operation and saved is not None:
-            return saved, place.next, place.since
+    if before is not None and max(before[1].next, before[1].since) > end:
+        before = None  # the topic was made anew since
+    if before is not None and saved is not None and before[0] == operation:
+        return saved, before[1].next, before[1].since
     first = start_offsets(client_config, unit.source)[unit.partition]
     now = Cursor(first, end if before is None else before[1].since)
     cursor = Checkpoint(operation=operation, source=now.encode()).encode()
     sink.commit((), cursor)  # before anything is published: where to look for it
     return cursor, first, now.since
+
+
+def _so_far(cursor: bytes, operation: str) -> Outcome:
+    """Say what a unit has done that has nothing left to do."""
+    now = Checkpoint.decode(cursor, operation)
+    return Outcome(now.read, now.published, now.skipped, now.parked, now.size, now.seconds, now.topics, cursor, 0.0)
 
 
 def _log(client_config: ClientConfig, unit: Unit, governor: Governor) -> closing[PartitionLog]:
