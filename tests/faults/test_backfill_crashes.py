@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -16,6 +17,7 @@ from tests.faults.processes import start
 from tests.faults.renewing import Job, main
 from tests.stack.migrations.keyed import NEW, OLD, Topic, upgraded, value
 from tests.stack.migrations.lab import Lab
+from tests.stack.platform import ORDER
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -66,6 +68,44 @@ def test_it_may_be_killed_again_and_again_while_producers_go_on(house: Killed) -
         producer.join()
     assert house.live("op-last") == 0
     assert house.violations() == []
+
+
+def test_a_broker_that_is_killed_in_mid_copy_costs_nothing(house: Killed, fault_stack: Any) -> None:
+    house.fill()
+    ended: list[int | None] = []
+    copying = threading.Thread(target=lambda: ended.append(house.live("op-1", follow=9)))
+    copying.start()
+    time.sleep(4)
+    broker = fault_stack.brokers[0]
+    fault_stack.kill(broker)
+    time.sleep(3)
+    fault_stack.start(broker)
+    house.fill(first=EVENTS // 2)
+    copying.join()
+    assert ended in ([0], [1])  # done, or it has said that a partition does not answer
+    assert house.live("op-2") == 0
+    assert house.violations() == []
+
+
+def test_a_third_schema_that_comes_while_the_registry_is_away_waits_for_it(house: Killed, fault_stack: Any) -> None:
+    house.fill()
+    assert house.live("op-1") == 0
+    third = ORDER | {"fields": [*ORDER["fields"], {"name": "channel", "type": "string", "default": ""}]}
+    writer = house.registry.writer(house.orders, json.dumps(third), register=True)
+    copying = threading.Thread(target=lambda: house.live("op-2", follow=12))
+    copying.start()
+    time.sleep(5)  # it has its own schema by now
+    fault_stack.pause("registry")
+    try:
+        house.send(house.orders, [writer.encode({"id": 9_000, "note": "new", "channel": "web"})], 1)
+        time.sleep(3)
+        assert not [order for order in house.read(house.target) if b"new" in (order.value() or b"")]
+    finally:
+        fault_stack.resume("registry")
+        copying.join()
+    assert house.live("op-3") == 0
+    assert house.violations() == []
+    assert 9_000 in [order["number"] for order in house.moved(1)]
 
 
 @pytest.mark.parametrize(

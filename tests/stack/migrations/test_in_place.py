@@ -143,7 +143,7 @@ def test_whatever_producers_write_meanwhile_the_newest_value_of_each_key_prevail
     writers = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]  # a quarter of the keys is quiet
     for writer in writers:
         writer.start()
-    until = time.monotonic() + 6
+    until = time.monotonic() + 4
     runs = 0
     while time.monotonic() < until:
         runs += 1
