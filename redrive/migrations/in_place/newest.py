@@ -132,11 +132,16 @@ def windows(log: PartitionLog, first: int, upto: int, ours: bytes, ids: list[int
         first: the first offset.
         upto: where the last range ends.
         ours: what the origins of events begin with that were published again.
-        ids: takes schema ids as they are found.
+        ids: takes schema ids as they are found; there is room for 253, so those that matter are there before.
+
+    Raises:
+        UnavailableError: the cluster does not answer, or somebody has left a transaction open.
     """
     while first < upto:
         window = Newest(first, min(first + WINDOW, upto), ids, ours)
-        for part in log.read(first):
+        for part in log.read(first, window.end):  # also what is in transactions that are open yet
+            window.hear(part.messages, part.next)
+        for part in log.read(window.end):
             window.hear(part.messages, part.next)
         yield window
         first = window.end

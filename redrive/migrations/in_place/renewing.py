@@ -69,7 +69,7 @@ def renew(
         try:
             cursor, first, since = _begin(client_config, sink, unit, operation)
             outcome: Outcome | None = None
-            ids: list[int] = []
+            ids = [target]
             for newest in windows(log, first, upto, guard.ours, ids):
                 guard.newest = newest
                 if outcome is None:

@@ -121,7 +121,7 @@ def outdated(
     Raises:
         UnavailableError: the cluster does not answer.
     """
-    unit, ids = standing.unit, list[int]()
+    unit, ids = standing.unit, [target]
     with (
         closing(PartitionLog(client_config, unit.source, unit.partition)) as log,
         closing(PartitionLog(client_config, unit.source, unit.partition)) as pages,

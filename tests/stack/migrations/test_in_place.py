@@ -95,6 +95,18 @@ def test_an_event_of_a_transaction_that_is_aborted_holds_nothing_up(
     assert topic.values() == {"a": value("FIRST", NEW)}
 
 
+def test_what_is_in_a_transaction_that_is_open_at_the_beginning_is_waited_for(topic: Topic) -> None:
+    topic.put([("a", value("a"))])
+    producer = Producer(topic.client | {"transactional.id": topic.source})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic.source, value("b"), b"b", 0)
+    producer.flush()
+    threading.Timer(1, producer.commit_transaction, [30]).start()
+    topic.renew()
+    assert topic.values() == {"a": value("A", NEW), "b": value("B", NEW)}
+
+
 class DeadError(Exception):
     """Stands for a process that is no more."""
 
