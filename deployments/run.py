@@ -163,13 +163,16 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
 @app.command("schema-backfill")
 def schema_backfill(  # noqa: PLR0917 (each is an option)
     source: Annotated[str, typer.Argument(help="The topic whose events are copied.")],
-    target: Annotated[str, typer.Argument(help="The topic that they go to; the settings have it, with its schema.")],
+    target: Annotated[
+        str,
+        typer.Argument(help="The topic that they go to; the settings have it, with its schema. in_place: the source."),
+    ],
     mode: Annotated[Literal["plan", "run"], typer.Option(help="Only try the rules on events, or do it.")] = "plan",
     goal: Annotated[
-        Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back"],
+        Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back", "in_place"],
         typer.Option(
             help="Fill the target; move consumer groups there, too, or the SDK's producers; feed the source from it; "
-            "move groups back; take producers back."
+            "move groups back; take producers back; or publish the newest events of a compacted topic's keys again."
         ),
     ] = "copy",
     rules: Annotated[

@@ -52,6 +52,7 @@ from tasks.backfill_plan import approval_text, headline, report_plan, revert_tex
 from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved, still_storing
 from tasks.board import Board
 from tasks.ending import refused
+from tasks.in_place import Renewing, check_partitions, count_keys, renew_partitions
 from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
@@ -60,6 +61,9 @@ from tasks.switching import is_switched, look_at_alias, switch_producers
 
 SWITCHES = {"switch_producers", "switch_back"}
 """Goals that take producers from one of the topics to the other."""
+
+IN_PLACE = "in place of {}"
+"""What is held while a topic is migrated in place. Not the topic: a replay need not wait for that."""
 
 BACK = "back to {}"
 """What is held while events go back to a topic, beside topics: no topic can be named so."""
@@ -79,15 +83,16 @@ class Backfill(BaseModel):
         ),
     ] = "plan"
     goal: Annotated[
-        Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back"],
+        Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back", "in_place"],
         Field(
             title="Goal",
             description="copy: fill the target, and follow what comes. cut_over: that, and then move consumer groups "
             "to exactly their places there. switch_producers: copy, and then have the SDK's producers that publish to "
             "the source publish to the target, and its consumers that are ready for that follow them. feed_back: bring "
             "what others publish to the target to the source, by the rules' `down`. revert: move consumer groups back. "
-            "switch_back: feed_back, and then take producers and consumers back. Each may be run again at any time, "
-            "and goes on.",
+            "switch_back: feed_back, and then take producers and consumers back. in_place: no second topic; publish "
+            "each key's newest event of a compacted topic again, under the new schema. Each may be run again at any "
+            "time, and goes on.",
         ),
     ] = "copy"
     source: Annotated[str, Field(title="Source", min_length=1, description="The topic whose events are copied.")]
@@ -97,7 +102,7 @@ class Backfill(BaseModel):
             title="Target",
             min_length=1,
             description="The topic that they go to. The settings have it, with the schema that its events are to fit; "
-            "the first run creates it, with as many partitions as the source.",
+            "the first run creates it, with as many partitions as the source. in_place: the source.",
         ),
     ]
     rules: Annotated[
@@ -167,7 +172,8 @@ class Backfill(BaseModel):
         Field(
             title="Most events to park",
             ge=0,
-            description="Events that the rules can't migrate go to the parking topic; at more of them the run stops.",
+            description="Events that the rules can't migrate go to the parking topic (in_place: stay as they are); at "
+            "more of them the run stops.",
         ),
     ] = 0
     verify: Annotated[
@@ -206,6 +212,10 @@ class Backfill(BaseModel):
             raise ValueError("protect: revert copies nothing that could be held; leave it out")
         if self.goal not in SWITCHES and self.may_lag:
             raise ValueError("may_lag: only who switches producers waits for consumer groups; leave it out")
+        if self.goal == "in_place" and self.source != self.target:
+            raise ValueError("target: in_place, the topic itself is brought to the schema; say the source")
+        if self.goal == "in_place" and self.follow:
+            raise ValueError("follow: in_place, what comes meanwhile is left to the next run; say 0")
         return self
 
 
@@ -263,7 +273,9 @@ def hold_topics(work: Backfilling, backfill: Backfill) -> None:
         HeldError: another run holds some of it.
     """
     held = [work.target]
-    if backfill.goal in SWITCHES:
+    if backfill.goal == "in_place":
+        held = [IN_PLACE.format(backfill.source)]
+    elif backfill.goal in SWITCHES:
         # A replay of the source must not open its lanes to it while producers are to leave it.
         held = [work.target, work.source, BACK.format(backfill.source)]
     elif backfill.goal == "feed_back":
@@ -283,23 +295,28 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
         look_at_groups(work, work.source, backfill.groups)
     if backfill.goal in SWITCHES:
         look_at_alias(work, backfill.may_lag)
-    trial = try_migration(work, backfill.sample or None)
+    stock, back = None, None
+    if backfill.goal == "in_place":
+        stock, trial = count_keys(work, backfill.sample or None)
+    else:
+        trial, back = try_migration(work, backfill.sample or None), try_way_back(work)
     return Plan(
         goal=backfill.goal,
         migration=work.migration,
         topics=work.topics,
         standings=tuple(work.standings),
         trial=trial,
-        back=try_way_back(work),
+        back=back,
         differences=compare_schemas(work, trial),
         groups=tuple(work.groups),
+        stock=stock,
     )
 
 
 def needs_approval(config: Config, plan: Plan) -> bool:
-    """Say whether a person has to approve a plan: moving anybody always, unless nobody ever has to."""
+    """Say whether a person has to approve a plan: moving anybody, or no way back, always, unless nobody ever has to."""
     settings = config.backfills
-    moves = plan.goal == "cut_over" or plan.goal in SWITCHES
+    moves = plan.goal == "cut_over" or plan.goal in SWITCHES or (plan.goal == "in_place" and plan.left > 0)
     return settings.needs_approval(plan.left) or (moves and settings.approval != "none")
 
 
@@ -310,13 +327,15 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     plan = replace(plan, migration=work.migration)  # its schema has an id now
     board = Board({standing.unit: standing.left for standing in work.standings})
     began = time.monotonic()
+    in_place = backfill.goal == "in_place"
     with (
         governed(work, backfill) as governor,
-        Live(run, board, governor, backfill.rate, Words("partition", "copied")) as live,
+        Live(run, board, governor, backfill.rate, Words("partition", "migrated" if in_place else "copied")) as live,
     ):
         ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
-        copying = Copying(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
-        copied = copy_partitions(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
+        way, bring = (Renewing, renew_partitions) if in_place else (Copying, copy_partitions)
+        copying = way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
+        copied = bring(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
     copied_at = time.monotonic()
     compared_after = 0.0
     checked: list[Checked] = []
@@ -325,9 +344,12 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     schemas = Count()
     unverified = storing = ""
     try:
-        checked = compare_topics(work, [end.result for end in copied if end.result], how=backfill.verify)
+        results = [end.result for end in copied if end.result]
+        if in_place:
+            checked, schemas = check_partitions(work, results, how=backfill.verify)
+        else:
+            checked, schemas = compare_topics(work, results, how=backfill.verify), count_schemas(work)
         compared_after = time.monotonic() - copied_at
-        schemas = count_schemas(work)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
             look_at_groups(work, work.source, [group.name for group in plan.groups])
             if plan.groups and not any(each.findings for each in checked):

@@ -354,6 +354,19 @@ class RefusedError(RedriveError):
         super().__init__(f"the cluster refuses {len(refused)} events of the chunk; the first, number {at}: {reason}")
 
 
+class OvertakenError(RedriveError):
+    """Some events of a chunk must not be published as they are now; nothing of the chunk was.
+
+    Attributes:
+        changed: index in the chunk → the event to be published in its stead, or why there is none
+            (`redrive.pump.model.Skipped`).
+    """
+
+    def __init__(self, changed: Mapping[int, Any]) -> None:
+        self.changed = changed
+        super().__init__(f"{len(changed)} events of the chunk must not be published as they are")
+
+
 class UnparkableError(RedriveError):
     """Neither its topic nor the parking topic takes an event; the unit stopped before it and lost nothing.
 

@@ -20,6 +20,7 @@ from redrive.migrations.compatibility import Finding
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.ends import Ends
 from redrive.migrations.groups import Group, Groups
+from redrive.migrations.in_place import stock as in_place
 from redrive.migrations.migration import Migration, prepare
 from redrive.migrations.migrator import Direction
 from redrive.migrations.moving import GroupMove, move_groups
@@ -86,9 +87,14 @@ def look_at_topics(work: Backfilling, rules: str | None) -> None:
 
 def _look(work: Backfilling, rules: str | None) -> None:
     config = work.config
-    work.topics = shadows.look(config, work.source, work.target)
+    if work.source == work.target:
+        work.topics, work.standings = in_place.look(config, work.source)
+    else:
+        work.topics = shadows.look(config, work.source, work.target)
     path = None if rules is None else config.rule_file(rules)
     work.migration = prepare(config, work.source, work.target, rules=path, direction=work.direction)
+    if work.source == work.target:
+        return
     work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
 
 
@@ -167,7 +173,13 @@ class Copying(Work):
 
     Args:
         most_parked: so many events may be parked, over all partitions; at one more the run stops, and does not park it.
+
+    Attributes:
+        fate: what would become of one more.
+        migrate: what migrates events; counts nothing.
     """
+
+    fate = "would have to be parked"
 
     def __init__(
         self,
@@ -181,7 +193,7 @@ class Copying(Work):
     ) -> None:
         super().__init__(governor, board, patience=patience)
         self.backfilling, self.ends = backfilling, ends
-        self._transform = transform(backfilling.workers, backfilling.migration.spec)
+        self.migrate = transform(backfilling.workers, backfilling.migration.spec)
         self._most_parked = most_parked
         self._parked: Counter[Unit] = Counter()
         self._counting = threading.Lock()
@@ -192,7 +204,7 @@ class Copying(Work):
         def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
             with self._counting:
                 self._parked[unit] = self.board.parked(unit)  # what was under way when it was cut off comes again
-            for chunk, became in self._transform(chunks):
+            for chunk, became in self.migrate(chunks):
                 self.count(unit, sum(isinstance(each, Rejected) for each in became))
                 yield chunk, became
 
@@ -211,7 +223,7 @@ class Copying(Work):
             parked = self._parked.total()
         if parked > self._most_parked:
             self.governor.stop(
-                f"{count(parked, 'event')} would have to be parked, and at most {number(self._most_parked)} may be: "
+                f"{count(parked, 'event')} {self.fate}, and at most {number(self._most_parked)} may be: "
                 "mend the rules, or allow more"
             )
             self.governor.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.client.orchestration import get_client
 
@@ -21,6 +21,12 @@ MOST_ROWS = 50
 _NO_WAY_BACK = (
     "> **No way back:** the rules have no `down`. Consumers that have moved can go back to the old topic, but events "
     "that are published under the new schema can't."
+)
+
+
+_NO_UNDOING = (
+    "> **No way back:** compaction takes the old events away. Whoever reads the topic gets the new events as well, and "
+    "has to know their schema; producers that write the old one should know the new one first."
 )
 
 
@@ -49,7 +55,9 @@ def headline(plan: Plan) -> str:
     """Say the plan in one line."""
     trial = plan.trial
     source, target = plan.migration.source, plan.migration.target
-    if plan.goal in {"feed_back", "switch_back"}:
+    if plan.stock is not None:
+        line = f"{number(plan.left)} of {count(plan.stock.live, 'live key')} of {source} to migrate in place"
+    elif plan.goal in {"feed_back", "switch_back"}:
         line = f"{count(plan.left, 'event')} of {source} to look through, for what others have published, to {target}"
     else:
         line = f"{count(plan.left, 'event')} to copy from {source} to {target}"
@@ -69,11 +77,15 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
     doing = (
         "This is a plan: nothing was changed, and nothing will be." if mode == "plan" else "This run carries it out."
     )
+    stock = plan.stock
     parts = [
-        f"## {count(plan.left, 'event')} to copy to {cell(plan.migration.target)}",
+        f"## {count(plan.left, 'event')} to copy to {cell(plan.migration.target)}"
+        if stock is None
+        else f"## {count(plan.left, 'event')} to publish again in {cell(plan.migration.target)}",
         doing,
+        *([] if stock is None else [keys_table(dict(stock.ids), stock.unframed, stock.deleted, plan), _NO_UNDOING]),
         bars(
-            "Events to copy, by partition",
+            "Events to copy, by partition" if stock is None else "Offsets to look through, by partition",
             [(str(each.unit.partition), each.left, 0, number(each.left)) for each in plan.standings[:MOST_ROWS]],
         ),
         *_trial(plan),
@@ -92,6 +104,7 @@ def approval_text(plan: Plan, digest: str) -> str:
         [
             f"**{headline(plan)}.**",
             *(_groups(plan) if plan.goal == "cut_over" else []),
+            *([] if plan.stock is None else [_NO_UNDOING]),
             f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
             f"with the digest `{digest[:16]}…`; if the rules, the schema, the topics' settings or the groups have "
             "changed by the time the run goes on, it stops.",
@@ -110,7 +123,8 @@ def _trial(plan: Plan) -> list[str]:
     trial = plan.trial
     if not trial.events:
         return ["Nothing was tried: there is nothing to copy."]
-    which = "all that there are" if trial.whole else "from five places of each partition"
+    some = "from five places of each partition" if plan.stock is None else "evenly spread"
+    which = "all that there are" if trial.whole else some
     rows = [
         ("migrated", trial.migrated),
         ("go on as they are", trial.unchanged),
@@ -141,7 +155,7 @@ def _trial(plan: Plan) -> list[str]:
 
 def _way_back(plan: Plan) -> list[str]:
     back = plan.back
-    if plan.goal in {"feed_back", "switch_back"}:
+    if plan.goal in {"feed_back", "switch_back", "in_place"}:
         return []
     if back is None:
         return [_NO_WAY_BACK]
@@ -158,6 +172,18 @@ def _way_back(plan: Plan) -> list[str]:
         rows = [[cell(reason), events] for reason, events in back.stayed.most_common(MOST_ROWS)]
         parts.append(table(["did not come back", "events"], rows))
     return parts
+
+
+def keys_table(ids: Mapping[int, int], unframed: int, deleted: int, plan: Plan) -> str:
+    """Show keys by what their newest events are."""
+    now = plan.migration.recipe.target
+    rows: list[list[object]] = [
+        [f"schema id {schema_id}" + (", which all are to have" if schema_id == now else ""), keys]
+        for schema_id, keys in sorted(ids.items(), key=lambda each: -each[1])[:MOST_ROWS]
+    ]
+    others = (("no frame", unframed), ("a deletion, which stays", deleted))
+    rows += [[word, keys] for word, keys in others if keys]
+    return "### Keys, by their newest events\n\n" + table(["newest event", "keys"], rows)
 
 
 def _schemas(plan: Plan) -> list[str]:
@@ -210,6 +236,8 @@ def _groups(plan: Plan) -> list[str]:
 
 
 def _topics(plan: Plan) -> list[str]:
+    if plan.stock is not None:
+        return []
     topics = plan.topics
     word = "is created" if topics.target is None else "is there"
     parts = [f"### The topic {cell(topics.name)} {word}, with {count(topics.source.partitions, 'partition')}"]

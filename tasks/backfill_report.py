@@ -18,7 +18,7 @@ from redrive.migrations.plan import Plan
 from redrive.migrations.verifying import Checked
 from redrive.pump.proof import Proof, Verdict
 from tasks.backfill import SAMPLE_OF, End, How
-from tasks.backfill_plan import headline
+from tasks.backfill_plan import headline, keys_table
 from tasks.board import Board
 from tasks.ending import close
 from tasks.judged import Judged
@@ -125,6 +125,19 @@ class Ending(Judged[End]):
         return bool(self.unfinished or self.stayed)
 
     @property
+    def _keys(self) -> str:
+        """What a topic that was migrated in place holds now."""
+        now = self.plan.migration.recipe.target
+        live = sum(self.schemas.ids.values()) + self.schemas.unframed
+        old = live - self.schemas.ids.get(now, 0)
+        return f"; {number(old)} of {count(live, 'live key')} have another schema still"
+
+    @property
+    def done(self) -> str:
+        """What was done with events, in a word or two."""
+        return "copied" if self.plan.stock is None else "published again"
+
+    @property
     def headline(self) -> str:
         """The end in one line, without that word."""
         if self.storing:
@@ -138,7 +151,7 @@ class Ending(Judged[End]):
                 f"{first.unit}: {first.reason}. A new run goes on"
             )
         counts = self.counts
-        line = f"{count(counts['copied'], 'event')} copied"
+        line = f"{count(counts['copied'], 'event')} {self.done}"
         if self.unverified:
             return f"{line}, but what comes after that could not be done: {self.unverified}"
         if self.stayed:
@@ -147,7 +160,7 @@ class Ending(Judged[End]):
                 f"{line}; {len(self.stayed)} of {count(len(self.moved), 'consumer group')} not moved: "
                 f"{first_group.group}: {first_group.reason}. A new run goes on"
             )
-        line += f", {_compared(self.how, counts['compared'])}"
+        line += f", {_compared(self.how, counts['compared'])}" if self.plan.stock is None else self._keys
         line += "".join(f", {number(counts[name])} {word}" for name, word in _OTHERS if counts[name])
         if self.moved:
             line += f"; {count(len(self.moved), 'consumer group')} moved"
@@ -259,14 +272,14 @@ def cancelled(run: Run, board: Board, storing: str = "") -> None:
 def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     counts = ending.counts
-    copied = f"{count(counts['copied'], 'event')} copied"
+    copied = f"{count(counts['copied'], 'event')} {ending.done}"
     words = ending.headline.removeprefix(f"{copied}, ").removeprefix(f"{copied}; ")
     parts = [f"## {ending.word.capitalize()}: {copied}", cell(words[:1].upper() + words[1:]) + "."]
     if ending.findings:
         parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
     facts = [
         ["events of the source, in this run", number(counts["events"])],
-        ["copied", number(counts["copied"])],
+        [ending.done, number(counts["copied"])],
         ["parked", number(counts["parked"])],
         ["left out", number(counts["left_out"])],
         ["compared, with what earlier runs have copied", f"{number(counts['compared'])} ({_HOW[ending.how]})"],
@@ -291,7 +304,10 @@ def report_text(run: Run, ending: Ending) -> str:
         )
     if ending.switched:
         parts.append(_switched(ending.switched))
-    if ending.schemas.events:
+    if ending.plan.stock is not None:
+        schemas = ending.schemas
+        parts.append(keys_table(schemas.ids, schemas.unframed, schemas.tombstones, ending.plan))
+    elif ending.schemas.events:
         parts += ["### Schema ids in the target", _schemas_table(ending)]
     if ending.moved:
         parts += ["### Consumer groups", _moves_table(ending.moved)]

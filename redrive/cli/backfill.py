@@ -10,6 +10,7 @@ import typer
 from redrive.cli.ledger import open_ledger
 from redrive.cli.output import out
 from redrive.config import Config
+from redrive.errors import ConfigError
 
 app = typer.Typer(help="Backfills of topics to other schemas.", no_args_is_help=True)
 
@@ -33,6 +34,8 @@ def abandon(
     config = Config.load()
     cluster = config.topic(source).cluster
     config.topic(target)
+    if source == target:  # before anybody is asked whether to delete it
+        raise ConfigError("target", f"{target} is the source: what was migrated in place can't be given up")
     if not yes:
         typer.confirm(f"Delete topic {target} on {cluster}, with all that it holds?", abort=True, err=True)
     resource = f"{cluster}/{target}"

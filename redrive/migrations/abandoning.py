@@ -5,7 +5,7 @@ from __future__ import annotations
 from redrive.aliases.alias import read_alias
 from redrive.clusters import ClusterAdmin
 from redrive.config import Config
-from redrive.errors import FedBackError, GroupInUseError, SwitchedError
+from redrive.errors import ConfigError, FedBackError, GroupInUseError, SwitchedError
 from redrive.migrations.groups import Groups
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
@@ -19,11 +19,14 @@ def abandon(config: Config, source: str, target: str) -> int:
     copied.
 
     Raises:
+        ConfigError: source and target are one topic: it was migrated in place, and is all that there is.
         GroupInUseError: a consumer group consumes the target.
         SwitchedError: producers of the source publish to the target.
         FedBackError: the source holds events that were published to the target.
         UnavailableError: the cluster does not answer.
     """
+    if source == target:
+        raise ConfigError("target", f"{target} is the source: what was migrated in place can't be given up")
     cluster = config.cluster(config.topic(source).cluster)
     client, admin = cluster.client_config(), ClusterAdmin(cluster)
     there = admin.topics()

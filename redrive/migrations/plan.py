@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from redrive.migrations.compatibility import Finding
 from redrive.migrations.groups import Group
+from redrive.migrations.in_place.stock import Stock
 from redrive.migrations.migration import Migration
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing
 from redrive.migrations.trial import Back, Trial
 
-Goal = Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back"]
+Goal = Literal["copy", "cut_over", "switch_producers", "feed_back", "revert", "switch_back", "in_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Plan:
         back: what taking some events up and down again has shown; None: there is no way back.
         differences: schema id → where its events can't become the target's by themselves.
         groups: consumer groups that are to be moved.
+        stock: what a topic holds that is to be migrated in place.
     """
 
     goal: Goal
@@ -39,10 +41,13 @@ class Plan:
     back: Back | None
     differences: Mapping[int, Sequence[Finding]]
     groups: tuple[Group, ...]
+    stock: Stock | None = None
 
     @property
     def left(self) -> int:
         """Events to copy, about."""
+        if self.stock is not None:
+            return self.stock.old(self.migration.recipe.target)
         return sum(standing.left for standing in self.standings)
 
     @property

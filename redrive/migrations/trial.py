@@ -85,8 +85,22 @@ def try_out(
     Raises:
         UnavailableError: the cluster or the registry does not answer.
     """
-    trial, began = Trial(sample is None), time.monotonic()
-    for chunk, became in transform(_chunks(client_config, standings, sample)):
+    return try_on(_chunks(client_config, standings, sample), transform, whole=sample is None)
+
+
+def try_on(chunks: Iterator[Chunk], transform: Transform, *, whole: bool) -> Trial:
+    """Try a migration on events.
+
+    Args:
+        chunks: the events.
+        transform: the migration.
+        whole: whether that is all that there are.
+
+    Raises:
+        UnavailableError: the cluster or the registry does not answer.
+    """
+    trial, began = Trial(whole), time.monotonic()
+    for chunk, became in transform(chunks):
         for event, now in zip(chunk.events, became, strict=True):
             _add(trial, event, now)
     trial.seconds = time.monotonic() - began

@@ -109,7 +109,7 @@ def verify(
     """
     began = time.monotonic()
     result = Checked(unit)
-    comparison = _Comparison(result, compare, every)
+    comparison = Comparison(result, compare, every)
     copies = _copies(client_config, unit, (since[0], upto), since[1], result)
     copy = next(copies, None)
     # Asked after the first copy was read: what is deleted later was there.
@@ -167,8 +167,14 @@ def parked_offsets(client_config: ClientConfig, cluster: str, source: str, targe
     return {partition: frozenset(offsets) for partition, offsets in found.items()}
 
 
-class _Comparison:
-    """Compares events with their copies, values by the batch."""
+class Comparison:
+    """Compares events with their copies, values by the batch.
+
+    Args:
+        result: takes what is wrong.
+        compare: compares values.
+        every: of how many events one is compared by value; 1: all.
+    """
 
     def __init__(self, result: Checked, compare: Compare, every: int) -> None:
         self._result, self._compare, self._every = result, compare, every
@@ -178,6 +184,7 @@ class _Comparison:
         self._absences: list[int] = []
 
     def add(self, event: Message, copy: Message) -> None:
+        """Compare an event with its copy; its value a little later."""
         result = self._result
         offset = cast(int, event.offset())
         where = f"{result.unit}@{offset}"
@@ -207,6 +214,7 @@ class _Comparison:
             self.finish()
 
     def finish(self) -> None:
+        """Compare what is left."""
         result = self._result
         if self._pairs:
             for offset, wrong in zip(self._places, self._compare(self._pairs), strict=True):

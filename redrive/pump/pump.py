@@ -8,17 +8,17 @@ read, transformed and summed up before a transaction begins, and how long one st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from redrive.errors import RefusedError, UnparkableError
+from redrive.errors import OvertakenError, RefusedError, UnparkableError
 from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint, add_reasons
 from redrive.pump.collecting import collecting_seldom
 from redrive.pump.evidence import Evidence, Tally
 from redrive.pump.governor import Governor
-from redrive.pump.model import Chunk, Rejected, Sink, Source, Transform, Transformed
+from redrive.pump.model import Chunk, Rejected, Sink, Skipped, Source, Transform, Transformed
 from redrive.pump.prefetch import prefetched
 
 REASON_HEADER = "redrive-reason"
@@ -282,6 +282,8 @@ class Pump:
                 self._budget = _LEAST_BYTES  # refusals cost several transactions each: cheap ones, please
                 self._on_refused(len(error.refused))
                 self._park_refused(error.refused, batch)
+            except OvertakenError as error:
+                self._change(error.changed, batch)
         took = self._clock() - began
         self._state, self._cursor = after, cursor
         self._saved_at = began  # what the transaction took is in the next checkpoint
@@ -323,6 +325,18 @@ class Pump:
             batch.events[index] = self._parked(event, reason, batch)
         batch.tally = Tally()
         batch.tally.add(batch.events)
+
+    def _change(self, changed: Mapping[int, Event | Skipped], batch: _Batch) -> None:
+        events: list[Event] = []
+        for index, event in enumerate(batch.events):
+            now = changed.get(index, event)
+            if isinstance(now, Event):
+                events.append(now)
+            else:
+                batch.skipped = add_reasons(batch.skipped, {now.reason: 1})
+        batch.events = events
+        batch.tally = Tally()
+        batch.tally.add(events)
 
     def _adapt(self, took: float) -> None:
         """Make the next transaction shorter if this one was open for too long, larger if it was short."""

@@ -10,15 +10,16 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from redrive import telemetry
-from redrive.errors import FencedError, RefusedError
+from redrive.errors import FencedError, OvertakenError, RefusedError
 from redrive.events import Event
 from redrive.pump.cursors import CURSORS_TOPIC, OWNER_HEADER, Saved, cursor_partition, ensure_topic, read_saved
 from redrive.pump.limits import Limits, limits_of, refusals
+from redrive.pump.model import Skipped
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, cluster_name, end_offsets
 from redrive.pump.transactions import AbortError, StaleError, Transactions
@@ -51,6 +52,18 @@ _REFUSALS = {
 }
 
 
+class Guard(Protocol):
+    """Has the last word on what is committed, for a unit whose events go to one partition."""
+
+    def before(self, events: Sequence[Event]) -> Mapping[int, Event | Skipped]:
+        """Say what of a chunk has to be replaced, or left out; by index. Called before anything of it is written."""
+        ...
+
+    def holds(self, events: Sequence[Event], upto: int) -> bool:
+        """Say whether all that is written, before offset ``upto``, may be committed; else it is aborted."""
+        ...
+
+
 class TransactionalSink:
     """Publishes chunks of events exactly once, each in one Kafka transaction with its cursor.
 
@@ -68,6 +81,7 @@ class TransactionalSink:
         patience: float = 60.0,
         check: Callable[[], None] = lambda: None,
         tuning: Mapping[str, Any] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Prepare a sink; nothing connects before `start`.
 
@@ -82,6 +96,7 @@ class TransactionalSink:
             check: called about once a second while they are waited for (`Governor.check`); what it raises ends the
                 wait. What has been committed by then is told by `start`.
             tuning: librdkafka properties over `TUNING`.
+            guard: asked before each transaction, and before it is committed.
         """
         self.unit = unit
         self._client = dict(client_config)
@@ -93,7 +108,9 @@ class TransactionalSink:
         self._tuning = {**TUNING, **(tuning or {})}
         self._batch_size = int(self._tuning["batch.size"])
         self._transactions = Transactions(f"Kafka {cluster_name(client_config)}", unit, check)
+        self._guard = guard
         self._owner = b""
+        self._last = -1  # offset of the last event of the transaction; only kept for a guard
         self._limits: dict[str, Limits] = {}
         # What the chunk at hand was refused for: by a batch, or, event by event, by index.
         self._blame = ""
@@ -137,6 +154,7 @@ class TransactionalSink:
 
         Raises:
             FencedError: a newer copy of this unit has started.
+            OvertakenError: the guard wants other events. Nothing of the chunk was published.
             RefusedError: brokers refuse some of the events for good. Nothing of the chunk was published; it can be
                 committed without them. There may be more of them than are named.
             UnavailableError: the cluster did not confirm in time; what it has committed is told by `start`.
@@ -174,6 +192,8 @@ class TransactionalSink:
         """Try until the transaction is committed, or it is clear that it won't be."""
         deadline = time.monotonic() + self._patience
         for attempt in range(1, _ATTEMPTS + 1):
+            if self._guard is not None and events and (changed := self._guard.before(events)):
+                raise OvertakenError(changed)
             try:
                 self._transact(events, cursor, deadline)
                 break
@@ -200,11 +220,16 @@ class TransactionalSink:
     def _transact(self, events: Sequence[Event], cursor: bytes | None, deadline: float) -> None:
         self._blame = ""
         self._refused = {}
+        self._last = -1
         self._transactions.begin(deadline)
         self._produce(events, deadline)
         if self._refused:
             raise AbortError
         self._produce_cursor(cursor)
+        if self._guard is not None and events:
+            self._flush(deadline)
+            if not self._guard.holds(events, self._last + 1):
+                raise AbortError("newer events of the same keys came meanwhile")
         self._transactions.commit(deadline)
 
     def _produce(self, events: Sequence[Event], deadline: float) -> None:
@@ -214,7 +239,7 @@ class TransactionalSink:
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None
         for index, event in enumerate(events):
             if self._one_by_one:
-                on_delivery = partial(self._on_failed, index)
+                on_delivery = partial(self._on_delivery, index)
             partition = event.partition
             while True:
                 try:
@@ -247,7 +272,9 @@ class TransactionalSink:
         except (BufferError, KafkaException) as error:
             raise AbortError(f"the cursor: {error}") from None
 
-    def _on_failed(self, index: int | None, error: KafkaError | None, _message: Message) -> None:
+    def _on_delivery(self, index: int | None, error: KafkaError | None, message: Message) -> None:
+        if error is None and message.topic() != self._checkpoints:
+            self._last = max(self._last, cast(int, message.offset()))
         if error is not None and error.code() in _REFUSALS:
             self._blame = f"{error.name()}: {error.str()}"
             if index is not None:
@@ -262,9 +289,9 @@ class TransactionalSink:
             **(_ONE_BY_ONE if self._one_by_one else {}),
             "transactional.id": f"redrive/{self.unit}",
             "transaction.timeout.ms": int(self._transaction_timeout * 1000),
-            # A commit fails if one record does, so only failures need a callback.
-            "delivery.report.only.error": True,
-            "on_delivery": partial(self._on_failed, None),
+            # A commit fails if one record does, so only failures need a callback. A guard has to know where events are.
+            "delivery.report.only.error": self._guard is None,
+            "on_delivery": partial(self._on_delivery, None),
         }
         self._transactions.open(config, time.monotonic() + self._patience)
         return self._saved()
@@ -287,6 +314,13 @@ class TransactionalSink:
                 f"the brokers gave up its transaction, which stood still for more than {self._transaction_timeout:g} s"
             )
         return FencedError(self.unit)
+
+    def _flush(self, deadline: float) -> None:
+        """Wait until all events are in the log."""
+        while self._transactions.producer.flush(1.0):
+            self._check()
+            if time.monotonic() > deadline:
+                raise AbortError("brokers do not acknowledge")
 
     def _wait_for_room(self, producer: Producer, deadline: float) -> None:
         producer.poll(0.1)

@@ -7,8 +7,10 @@ import threading
 import time
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from redrive.errors import OtherMigrationError, PartitionsChangedError, StoppedError, TopicCutError
+from redrive.migrations import ends as ends_of_copies
 from redrive.migrations.ends import Ends
 from redrive.migrations.survey import survey
 from redrive.pump.governor import Governor
@@ -111,6 +113,16 @@ def test_nothing_is_written_while_nothing_comes(lab):
 def test_a_source_that_gets_more_partitions_ends_the_copying(lab):
     ends = Ends(lab.client, lab.source, 1)
     with pytest.raises(PartitionsChangedError, match="has 2 partitions now"):
+        lab.copy(until=lambda: ends.of(0))
+
+
+def test_a_source_that_gets_more_partitions_in_mid_copy_ends_it(lab, monkeypatch):
+    monkeypatch.setattr(ends_of_copies, "_LOOK_EVERY", 0.5)
+    lab.send(["a"])
+    ends = Ends(lab.client, lab.source, 2, follow=60)
+    admin = AdminClient(lab.client)
+    threading.Timer(1, admin.create_partitions, [[NewPartitions(lab.source, 3)]]).start()
+    with pytest.raises(PartitionsChangedError, match="has 3 partitions now"):
         lab.copy(until=lambda: ends.of(0))
 
 
