@@ -69,8 +69,6 @@ class _Part(NamedTuple):
 def _part(migrator: Migrator, chunk: Chunk) -> _Part:
     events = chunk.events
     migrated = migrator.by_columns(events)
-    if not migrated:
-        return _Part(chunk, [None] * len(events), events)
     known: list[Transformed | None] = [migrated.get(place) for place in range(len(events))]
     rest = [event for event, became in zip(events, known, strict=True) if became is None]
     if len(rest) > _FEW:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from redrive.avro.schema import AvroSchema
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from redrive.migrations.columns.columns import Columns
 
 log = logging.getLogger(__name__)
+
+_GIVE_UP_AFTER = 10
+"""So many batches in a row of which columns take nothing: to try on would cost time, and win none."""
 
 
 class ByColumns:
@@ -40,6 +42,7 @@ class ByColumns:
         self._target, self._prefix = target, prefix
         self._migrate, self._written = migrate, written
         self._columns: dict[bytes, Columns | None] = {}
+        self._in_vain: Counter[bytes] = Counter()
 
     def migrate(self, events: Sequence[Event]) -> dict[int, Event]:
         """Return what became of events, by their place in ``events``; all others are for the per-event way.
@@ -76,6 +79,13 @@ class ByColumns:
             )
             self._columns[header] = None
             return {}
+        self._in_vain[header] = 0 if migrated else self._in_vain[header] + 1
+        if self._in_vain[header] == _GIVE_UP_AFTER:
+            log.warning(
+                "schema id %d: columns took none of the last %d batches (%s), and are not used for it any more",
+                schema_id_of(header), _GIVE_UP_AFTER, columns.trouble or "each value is unusual",
+            )  # fmt: skip
+            self._columns[header] = None
         return migrated
 
     def _columns_for(self, header: bytes, event: Event) -> Columns | None:
@@ -93,8 +103,10 @@ class ByColumns:
 
 
 def _columns(covered: Cover) -> Columns | None:
-    from redrive.migrations.columns.columns import Columns
+    try:
+        from redrive.migrations.columns.columns import Columns
 
-    with suppress(Exception):  # what can't be made ready is not used, as what is not covered
         return Columns(covered)
-    return None
+    except Exception as error:  # what can't be made ready, or not even be imported, is not used
+        log.warning("columns can't be made ready: %s: %s", type(error).__name__, error)
+        return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +20,9 @@ class Columns:
     Args:
         cover: what becomes of what.
 
+    Attributes:
+        trouble: the kind of the last error that has left values to the per-event way; empty if there was none.
+
     Raises:
         ColumnsError: on creation, pyruhvro does not take the schemas.
     """
@@ -29,14 +30,17 @@ class Columns:
     def __init__(self, cover: Cover) -> None:
         self._cover = cover
         self._changing = Changing(cover)
+        self.trouble = ""
 
     def migrate(self, bodies: list[bytes]) -> list[bytes | None]:
         """Migrate Avro bodies, without their frames; None is for the per-event way."""
         if len(bodies) < FEWEST:
             return [None] * len(bodies)
         if len(bodies) <= _MOST:
-            with suppress(Exception):  # whatever it is, the per-event way says of which event it is
+            try:
                 return self._all(bodies)
+            except Exception as error:  # whatever it is, the per-event way says of which event it is
+                self.trouble = type(error.__cause__ or error).__name__
         half = len(bodies) // 2
         return self.migrate(bodies[:half]) + self.migrate(bodies[half:])
 

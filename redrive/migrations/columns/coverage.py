@@ -132,6 +132,7 @@ def cover(old: AvroSchema, new: AvroSchema) -> Cover | None:
 
     - what Avro does not resolve, and what it resolves by a symbol's default or between bytes and string;
     - null by itself, bytes, fixed, decimals, UUIDs: pyruhvro 0.4.0 panics at some, and takes a slow way for the others;
+    - records or null inside of arrays and maps: each null, one byte, takes the place of a record in columns;
     - other unions, whose branches Arrow does not keep apart as Avro does; types that contain themselves.
     """
     if old.wrapped or new.wrapped or old.recursive or new.recursive:
@@ -150,9 +151,11 @@ class _Pair:
         self._written = old
         self._old, self._new = old.named, new.named
         self._checks = Compiler(new.named)
+        self._inside = 0  # of so many arrays and maps
 
     def part(self, old: Schema, new: Schema) -> Part:
         old, new = definition(old, self._old), definition(new, self._new)
+        nullable = isinstance(new, list)
         if isinstance(new, list):  # where the old one may be null, so may the new one: else Avro would not resolve it
             new = definition(only(new), self._new)
         if isinstance(old, list):
@@ -161,15 +164,23 @@ class _Pair:
             raise UncoveredError
         match base(old), base(new):
             case "record", "record":
+                if self._inside and nullable:
+                    raise UncoveredError
                 return self.record(old, new)
             case "array", "array":
-                return Items(self.part(old["items"], new["items"]))
+                return Items(self._many(old["items"], new["items"]))
             case "map", "map":
-                return Entries(self.part(old["values"], new["values"]))
+                return Entries(self._many(old["values"], new["values"]))
             case "enum", "enum" if set(old["symbols"]) <= set(new["symbols"]):
                 return Scalar(None)
             case before, after:
                 return _scalar(before, after, logical(old), logical(new))
+
+    def _many(self, old: Schema, new: Schema) -> Part:
+        self._inside += 1
+        part = self.part(old, new)
+        self._inside -= 1
+        return part
 
     def record(self, old: dict[str, Any], new: dict[str, Any]) -> Record:
         before = {field["name"]: number for number, field in enumerate(old["fields"])}
