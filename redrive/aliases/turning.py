@@ -49,6 +49,12 @@ def alias_forth(config: Config, migration: Migration, *, may_lag: Collection[str
         )
     if before is not None and before.current == migration.target:
         return before
+    if before is not None and before.target != migration.target and not (before.places or before.unmoved):
+        raise ConfigError(
+            "target",
+            f"producers of {migration.source} have been taken back from {before.target}, and that was cut off before "
+            "consumers heard of it: they would stay there. Run it again first (goal switch_back)",
+        )
     recipe = migration.recipe
     now = Alias(
         migration.source,

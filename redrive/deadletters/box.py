@@ -53,7 +53,8 @@ class DeadLetterBox:
         """Send a letter; `settle` tells whether it has arrived. One that is too large goes without its value.
 
         Raises:
-            UnavailableError: it can't be sent; or many letters wait already, and none of them gets through.
+            UnavailableError: it can't be sent; or many letters wait already, and none of them gets through. Then so
+                does every later `settle`.
         """
         if self._producer is None:
             self._producer = Producer(self._config, logger=log)
@@ -115,6 +116,7 @@ class DeadLetterBox:
         return not self._waiting
 
     def _unavailable(self, reason: str) -> UnavailableError:
+        self._failure = self._failure or reason
         return UnavailableError(
             f"dead-letter topic {self._topic}", f"{reason}; the events stay uncommitted and come again"
         )

@@ -202,15 +202,15 @@ class TransactionalSink:
                 if self._refused:
                     self._batches_too_large = False
                     raise RefusedError(self._refused) from None
-                if self._blame and not self._one_by_one:
+                if blamed := bool(self._blame) and not self._one_by_one:
                     # A broker answers for a whole batch: which event it means shows when each has one of its own.
                     self._batches_too_large = self._blame.startswith("MSG_SIZE_TOO_LARGE")
                     self._reopen(one_by_one=True)
-                elif attempt == _ATTEMPTS or time.monotonic() > deadline:
+                if attempt == _ATTEMPTS or (not blamed and time.monotonic() > deadline):
                     self.close()
                     reason = f"{attempt} transactions were aborted, the last one by: {error}"
                     raise self._transactions.unavailable(reason) from None
-                else:
+                if not blamed:
                     time.sleep(min(0.1 * 2**attempt, 2.0))
         if self._one_by_one:
             if self._batches_too_large:

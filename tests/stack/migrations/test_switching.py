@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 
 from deployments.local.stack import Stack
 from redrive import EventProducer
-from redrive.aliases.alias import read_alias
+from redrive.aliases.alias import read_alias, write_alias
 from redrive.aliases.switching import switch
 from redrive.aliases.turning import alias_forth
-from redrive.errors import UnavailableError
+from redrive.errors import ConfigError, UnavailableError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.standby.drain import drain, open_store
 from redrive.standby.lanes import Lane, Topics
@@ -47,6 +48,18 @@ def test_a_producer_that_starts_later_finds_the_new_topic_and_what_does_not_fit_
     alias = read_alias({"bootstrap.servers": house.bootstrap}, house.orders)
     assert alias is not None
     assert {p: at for p, (at, _) in alias.places.items()} == {0: 2, 1: 1}
+
+
+def test_a_third_topic_waits_until_a_way_back_that_was_cut_off_has_been_ended(house: MovingHouse) -> None:
+    """Its consumers have not heard of it: nobody would tell them any more where to go."""
+    client = house.config.cluster("one").client_config()
+    forth = alias_forth(house.config, migration(house))
+    elsewhere = msgspec.structs.replace(forth, target="elsewhere", current="elsewhere", places={0: (0, 0), 1: (0, 0)})
+    write_alias(client, elsewhere)
+    cut_off = msgspec.structs.replace(elsewhere, current=house.orders, generation=elsewhere.generation + 1, places={})
+    write_alias(client, cut_off)
+    with pytest.raises(ConfigError, match=r"taken back from elsewhere.*Run it again first \(goal switch_back\)"):
+        alias_forth(house.config, migration(house), may_lag=["*"])
 
 
 def outage(house: MovingHouse) -> list[Lane]:

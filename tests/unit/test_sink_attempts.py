@@ -1,0 +1,54 @@
+"""How often the sink tries a transaction, and that it never takes one for committed that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from redrive.errors import UnavailableError
+from redrive.events import Event
+from redrive.pump.sink import TransactionalSink
+from redrive.pump.transactions import AbortError
+
+
+class Aborting(TransactionalSink):
+    """Its transactions end as told: ``""`` commits, ``"?"`` is aborted, all else is what a broker has said of a batch."""
+
+    def __init__(self, *ends: str) -> None:
+        super().__init__({"bootstrap.servers": "nowhere:1"}, "unit")
+        self.ends = list(ends)
+        self.reopened: list[bool] = []
+        self._transactions.abort = lambda deadline: None  # type: ignore[method-assign]
+
+    def _transact(self, events: Sequence[Event], cursor: bytes | None, deadline: float) -> None:
+        end = self.ends.pop(0)
+        self._blame = end.strip("?")
+        if end:
+            raise AbortError(end)
+
+    def _reopen(self, *, one_by_one: bool) -> None:
+        self.reopened.append(one_by_one)
+        self._one_by_one = one_by_one
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_pause(_seconds: Any) -> None: ...
+
+    monkeypatch.setattr("redrive.pump.sink.time.sleep", no_pause)
+
+
+def test_a_batch_that_is_refused_is_tried_event_by_event_and_then_batches_again() -> None:
+    sink = Aborting("INVALID_RECORD: no", "")
+    sink._commit((), b"cursor")
+    assert (sink.ends, sink.reopened) == ([], [True, False])
+
+
+@pytest.mark.parametrize("last", ["?", "INVALID_RECORD: no"])
+def test_after_five_attempts_it_says_that_nothing_was_committed(last: str) -> None:
+    sink = Aborting("?", "?", "?", "?", last)
+    with pytest.raises(UnavailableError, match="5 transactions were aborted"):
+        sink._commit((), b"cursor")
+    assert not sink.ends
