@@ -14,7 +14,7 @@ from redrive.pump.transactions import AbortError
 
 
 class Aborting(TransactionalSink):
-    """Its transactions end as told: ``""`` commits, ``"?"`` is aborted, all else is what a broker has said of a batch."""
+    """Its transactions end as told: ``""`` commits, ``"?"`` is aborted, all else is what a broker says of a batch."""
 
     def __init__(self, *ends: str) -> None:
         super().__init__({"bootstrap.servers": "nowhere:1"}, "unit")
