@@ -136,7 +136,6 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
             if scale.mode == "run":
                 run.claim([(cluster, FLEET)], all_or_none=True)
             look_at_fleet(work)
-            check_moves(work)
             growth, approved = work.growth, ""
             if growth is None or growth.step == "ended":
                 growth, why = set_about(work, scale)
@@ -168,12 +167,16 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
         if tuple(kept["before"]) != before:
             raise StalePlanError(f"there were the brokers {kept['before']}, and are {list(before)}")
+        check_moves(work)
         return Growth.new(before, kept["target"]), "as it was shown"
     if scale.mode == "run" and (other := who_asks(work)):
         return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
     measure_load(work, scale.window)
     decision = weigh(work, scale)
-    if decision.answer == "leave" or scale.mode == "plan":
+    if decision.answer == "leave":
+        return None, decision.why
+    check_moves(work)  # not what a run before has begun: that is to come to its end
+    if scale.mode == "plan":
         return None, decision.why
     if decision.answer == "fill":
         empty = tuple(sorted(situation_of(work).empty))
@@ -194,6 +197,7 @@ def weigh(work: Scaling, scale: Scale) -> Decision:
     digest = ""
     if decision.answer == "add":
         plan = {"job": JOB, "cluster": work.cluster, "before": sorted(work.up), "target": decision.target}
+        plan["moves"] = work.moves.parameters()
         digest = work.run.keep_plan(plan)
     report_plan(work, decision, terms, digest, mode=scale.mode)
     get_run_logger().info("%s: %s", decision.answer, decision.why)

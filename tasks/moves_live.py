@@ -43,7 +43,7 @@ class MovesLive:
         self._began = time.monotonic()
         self._told = self._measured = float("-inf")
         self._copied = 0
-        self._slowed = False
+        self._slowed, self._too_low = False, False
         self._client = get_client(sync_client=True)
 
     def __enter__(self) -> Self:
@@ -79,6 +79,7 @@ class MovesLive:
                 self.speeds.append((now - self._began, speed))
             self._measured, self._copied = now, progress.copied
         self._log_slowing(progress.slowed_by)
+        self._log_too_low(progress.too_low)
         line, facts = moves_line(progress), _facts(progress)
         try:
             self.pace.look(self._client)
@@ -94,6 +95,11 @@ class MovesLive:
         elif self._slowed and not slowed_by:
             self._log.info("throttle is at %s again", self._steer.told())
         self._slowed = bool(slowed_by)
+
+    def _log_too_low(self, too_low: str) -> None:
+        if too_low and not self._too_low:
+            self._log.warning("the throttle is too low: %s", too_low)
+        self._too_low = bool(too_low)
 
     def text(self, progress: Progress, seconds: float) -> str:
         """Write the live page, after so many seconds."""
@@ -111,6 +117,8 @@ class MovesLive:
             parts.append(f"> **Nothing more begins:** {cell(progress.waiting_for)}")
         if progress.slowed_by:
             parts.append(f"> **Slowed down:** {cell(progress.slowed_by)}")
+        if progress.too_low:
+            parts.append(f"> **The throttle is too low:** {cell(progress.too_low)}")
         parts += [f"> {cell(words)}" for words in (self._steer.complaint, self.pace.complaint) if words]
         parts += [table(["", ""], facts, left=2), table(["moves", "how many"], steps)]
         parts.append(curve("Bytes copied a second", self.speeds, "bytes/s"))

@@ -222,5 +222,5 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             run.note("rolling back", {"because": result.stopped, "counts": result.counts})
             back = execution.roll_back(moves.all, stop=stop.event)
         following = execution.following
-        rates = None if following is None else following.rates
+        rates = following.rates if following is not None and strains.gauges else None
         return Moved(result, back, live, strains.times() if copies else None, rates)

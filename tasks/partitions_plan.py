@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prefect.client.orchestration import get_client
 
 from redrive.partitions.layout import Move, reassignment_json
@@ -9,6 +11,7 @@ from redrive.partitions.planner import Plan
 from redrive.partitions.rebalancing import JOB
 from tasks import artifacts
 from tasks.ending import plan_key
+from tasks.moves_limits import StrainLimits
 from tasks.moves_pace import UNIT
 from tasks.operations import Run
 from tasks.partitions import AUTO_START, Terms
@@ -64,8 +67,7 @@ def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *
         if plan.mended:
             facts.append(["to spread replicas over racks", count(plan.mended, "partition")])
     facts += [
-        ["throttle", _throttle(terms)],
-        *([["pauses, and is slower, while", cell(limits)]] if (limits := str(terms.strain)) else []),
+        *throttle_facts(terms.throttle, terms.strain),
         ["estimated time", estimate(moves, terms)],
         ["digest of the plan", f"`{digest}`"],
     ]
@@ -136,10 +138,15 @@ def estimate(moves: list[Move], terms: Terms) -> str:
     return duration(max(loads.values(), default=0) / terms.rate) + at_first
 
 
-def _throttle(terms: Terms) -> str:
-    if terms.throttle == "auto":
-        return f"as limits allow, from {AUTO_START:g} {UNIT}"
-    return "none" if terms.throttle is None else f"{terms.throttle:,g} {UNIT}"
+def throttle_facts(throttle: float | Literal["auto"] | None, strain: StrainLimits) -> list[list[str]]:
+    """Give rows of a table that say how moves are held back."""
+    if throttle == "auto":
+        words = f"as limits allow, from {AUTO_START:g} {UNIT}"
+    else:
+        words = "none" if throttle is None else f"{throttle:,g} {UNIT}"
+    limits = cell(str(strain))
+    while_ = "moves pause while" if throttle is None else "moves pause, and are slower, while"
+    return [["throttle", words], *([[while_, limits]] if limits else [])]
 
 
 def _rows(plan: Plan) -> list[list[object]]:

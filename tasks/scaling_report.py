@@ -16,6 +16,7 @@ from redrive.ledger import Status, Verdict
 from tasks import artifacts
 from tasks.ending import Word, close, plan_key
 from tasks.operations import Run
+from tasks.partitions_plan import throttle_facts
 from tasks.pictures import bars, curve
 from tasks.scaling import Moves, Scaling
 from tasks.words import cell, count, number, table
@@ -65,7 +66,7 @@ def plan_text(work: Scaling, decision: Decision, terms: Terms, digest: str, *, m
         ["brokers", number(len(work.up))],
         ["brokers there are to be", number(decision.target)],
         ["at most", number(terms.most)],
-        *([["moves pause, and are slower, while", cell(limits)]] if (limits := str(work.moves.strain)) else []),
+        *throttle_facts(work.moves.throttle, work.moves.strain),
         *([["digest of the plan", f"`{digest}`"]] if digest else []),
     ]
     why = decision.why[:1].upper() + decision.why[1:]

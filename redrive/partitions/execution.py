@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from redrive.errors import UnavailableError
 from redrive.ledger import Debts, Operation
@@ -48,7 +49,7 @@ class Execution:
     """Carries out moves, or takes them back.
 
     Attributes:
-        following: what changes the throttle; None if there is none, or nothing that it could follow.
+        following: what watches the throttle, and changes it; None if there is none.
 
     Args:
         writer: of the cluster. Whoever moves partitions there holds it in the ledger as a whole.
@@ -59,8 +60,8 @@ class Execution:
         report: called after every look at the cluster.
         hold_back: gives a reason to begin nothing more for now; empty if there is none. That counts as no standstill.
         gauges: of what has limits. While one is exceeded, nothing more begins, and what is under way gets a lower rate
-            (see `redrive.partitions.following`); if nothing moves meanwhile for as long as `Limits.patience`, that is
-            a standstill.
+            (see `redrive.partitions.following`). If nothing moves meanwhile for as long as `Limits.patience`, or the
+            rate is held at its least for so long, that is a standstill.
         follow: the rate is only what it begins with, and becomes whatever the gauges allow.
     """
 
@@ -82,7 +83,7 @@ class Execution:
         self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
         self.following: FollowingThrottle | None = None
-        if self._throttle is not None and (follow or self._gauges):
+        if self._throttle is not None:
             self.following = FollowingThrottle(self._throttle, self._gauges, fixed=not follow)
 
     @property
@@ -97,12 +98,9 @@ class Execution:
             ThrottleTooLowError: at that rate nothing would ever arrive; the present one stays.
             ValueError: it runs without a throttle.
         """
-        if self._throttle is None:
-            raise ValueError("this execution has no throttle to change")
         if self.following is None:
-            self._throttle.change(rate)
-        else:
-            self.following.limit(rate)
+            raise ValueError("this execution has no throttle to change")
+        self.following.limit(rate)
 
     def run(
         self, moves: Sequence[Move], *, stop: threading.Event | None = None, cancel_in_flight: bool = False
@@ -149,13 +147,10 @@ class Execution:
     def _require_convergence(self, survey: Survey) -> None:
         free = {key_of(move) for move in survey.at(Step.PENDING) if survey.costs_nothing(move)}
         coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if key_of(move) not in free and move.added]
-        if self._throttle is not None and coming:
+        if self.following is not None and coming:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
-            if self.following is not None:
-                self.following.begin(needs)
-            else:
-                self._throttle.require_convergence(needs)
+            self.following.begin(needs)
 
     def _work(self, orders: Orders, stop: threading.Event, *, cancel_in_flight: bool) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
@@ -168,6 +163,7 @@ class Execution:
                     stopped = ASKED
                     watch.begin_anew()
                 taking_back = bool(stopped) and cancel_in_flight and orders.take_back(survey)
+                self._release(orders, survey)
                 if not taking_back and not survey.under_way() and (stopped or not survey.at(Step.PENDING)):
                     self._tell(watch, survey, waiting_for)
                     return stopped
@@ -185,10 +181,10 @@ class Execution:
                     raise
                 waiting_for, covered = str(error), False
             if watch.stands_still:
-                why = f"nothing has moved for {self._limits.patience:g} s"
+                why = watch.why_still
                 if stopped:
                     return f"{stopped}; {why}"
-                because = waiting_for or self._slowed_by
+                because = watch.crawls or waiting_for or self._slowed_by
                 stopped = f"{why}: {because}" if because else why
                 if not cancel_in_flight:
                     return stopped
@@ -227,12 +223,26 @@ class Execution:
             orders.throttle(in_flight)
         return paused
 
+    def _release(self, orders: Orders, survey: Survey) -> None:
+        """Throttle no longer what has arrived. Where that can't be done, the next look tries again, and all goes on."""
+        with suppress(UnavailableError):
+            orders.release(survey)
+
     def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
-        copying = Copying.take(survey, self._writer)
-        slowed_by = self._slowed_by if survey.under_way() else ""
-        self._report(watch.see(survey, copying, waiting_for=waiting_for, slowed_by=slowed_by))
-        if self.following is not None and survey.under_way():
-            self.following.look(copying)
+        copying, following = Copying.take(survey, self._writer), self.following
+        if following is None or not survey.under_way():
+            self._report(watch.see(survey, copying, waiting_for=waiting_for, slowed_by=""))
+            return
+        progress = watch.see(
+            survey,
+            copying,
+            waiting_for=waiting_for,
+            slowed_by=following.slowed_by,
+            crawls=following.crawls,
+            too_low=following.too_low,
+        )
+        self._report(progress)
+        following.look(copying)
 
     @property
     def _slowed_by(self) -> str:

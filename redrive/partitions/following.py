@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from redrive.errors import UnavailableError
-from redrive.partitions.convergence import least_rate, needed
+from redrive.partitions.convergence import least_rate, needed, require_convergence
 from redrive.partitions.copying import Copying, throttled, written
-from redrive.partitions.strain import Gauge, Strain
+from redrive.partitions.strain import Gauge, Strain, read
 from redrive.partitions.throttle import Throttle
 
 EVERY = 10.0
@@ -51,6 +50,9 @@ class FollowingThrottle:
         most: bytes a second that it never exceeds; None: whatever limits allow.
         rates: the lowest and the highest that there have been, in bytes a second; None before anything was to move.
         slowed_by: which measure keeps it below what is asked for, in words; empty if none does.
+        crawls: which measure has brought it down to the least that it may be, in words; it has not come up again since.
+            Empty if none has. At that rate moves could go on for weeks.
+        too_low: why moves don't get to their end at what is asked for, by what is written now; empty if they do.
 
     Args:
         throttle: its rate is what to begin with.
@@ -70,10 +72,12 @@ class FollowingThrottle:
     ) -> None:
         self.most: int | None = throttle.rate if fixed else None
         self.rates: tuple[int, int] | None = None
-        self.slowed_by = ""
+        self.slowed_by, self.crawls, self.too_low = "", "", ""
         self._throttle, self._gauges, self._fixed, self._clock = throttle, gauges, fixed, clock
         self._at = 0.0
         self._then: Copying | None = None
+        self._needs: Mapping[int, float] = {}
+        self._held = False
         self._lock = threading.Lock()
 
     def begin(self, needs: Mapping[int, float]) -> None:
@@ -91,26 +95,27 @@ class FollowingThrottle:
                 self._throttle.require_convergence(needs)
             else:
                 self._throttle.converge(needs)
-            self._then, self.slowed_by = None, ""
+            self._then, self._needs, self._held = None, {}, False
+            self.slowed_by, self.crawls, self.too_low = "", "", ""
             self._note(self._throttle.rate)
 
     def limit(self, most: int) -> None:
         """Never exceed a rate from now on; if it is fixed, that is what is wanted now.
 
         Raises:
-            ThrottleTooLowError: at that rate nothing would ever arrive; all stays as it is.
+            ThrottleTooLowError: at that rate nothing would ever arrive, by what is written now, or was when it began;
+                all stays as it is.
         """
         with self._lock:
+            require_convergence(most, self._needs)
             rate = self._throttle.rate
             if (self._fixed and rate == self.most) or most < rate or most < self._throttle.least:
                 self._throttle.change(most)
                 self._note(most)
-            self.most = most
+            self.most, self.too_low = most, ""
 
     def look(self, now: Copying) -> None:
         """Decide, if it is time to, by what has been copied so far.
-
-        A measure that can't be had counts as one over its limit: the moves may be why nobody answers.
 
         Raises:
             UnavailableError: the cluster does not take the new rate; the old one stays.
@@ -124,8 +129,9 @@ class FollowingThrottle:
         used = max(throttled(then, now, seconds).values(), default=0.0)
         in_flight = now.in_flight
         needs = needed(in_flight, written(then, now, seconds), now.leaders, len(in_flight))
-        worst = max((_read(gauge) for gauge in self._gauges), key=lambda strain: strain.load, default=Strain(0.0, ""))
+        worst = max(map(read, self._gauges), key=lambda strain: strain.load, default=Strain(0.0, ""))
         with self._lock:
+            self._needs = needs
             least = max(self._throttle.least, least_rate(needs), SLOWEST)
             if self._fixed and self.most is not None:
                 least = min(least, self.most)
@@ -133,22 +139,32 @@ class FollowingThrottle:
             if rate != self._throttle.rate:
                 self._throttle.change(rate, by_hand=False)
             self._note(rate)
-            self.slowed_by = self._why(rate, worst)
+            self.slowed_by, self.crawls = self._why(rate, worst), self._why_crawling(rate, least, worst)
+            self.too_low = _why_too_low(rate, least_rate(needs))
 
     def _why(self, rate: int, worst: Strain) -> str:
+        if self.most is not None and rate >= self.most:
+            return ""
         if worst.load > 1:
             return worst.words
-        if not self._fixed or rate == self.most:
+        if self._fixed:
+            return f"{worst.words} again, {'still near it' if worst.load > NEAR else 'and it goes up by steps'}"
+        return f"{worst.words}, near it" if worst.load > NEAR else ""
+
+    def _why_crawling(self, rate: int, least: int, worst: Strain) -> str:
+        # A step up between two down is still crawling: it takes two looks in a row, or twice the rate, to be out of it.
+        held, before = worst.load > (NEAR if self._fixed else FAR), self._held
+        self._held = held
+        if (self.most is not None and rate >= self.most) or rate >= least * STEP**3 or not (held or before):
             return ""
-        return f"{worst.words} again, {'still near it' if worst.load > NEAR else 'and it goes up by steps'}"
+        return worst.words if self.crawls or (rate <= least and worst.load > NEAR) else ""
 
     def _note(self, rate: int) -> None:
         lowest, highest = self.rates or (rate, rate)
         self.rates = min(lowest, rate), max(highest, rate)
 
 
-def _read(gauge: Gauge) -> Strain:
-    try:
-        return gauge.read()
-    except UnavailableError as error:
-        return Strain(float("inf"), str(error))
+def _why_too_low(rate: int, least: int) -> str:
+    if rate >= least:
+        return ""
+    return f"at {rate:,} bytes/s moves never end, by what is written now: it takes at least {least:,} bytes/s"

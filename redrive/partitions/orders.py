@@ -33,6 +33,7 @@ class Orders:
         self.refused: dict[Key, str] = {}
         self._under_way: set[Key] = set()  # as this execution has seen, and not ended itself
         self._missed_since: dict[Key, float] = {}
+        self._throttled: set[Key] = set()  # by this execution, and still named in the topics' lists
         self._writer, self._operation, self._throttle, self._moves = writer, operation, throttle, moves
 
     def look(self) -> Survey:
@@ -102,8 +103,19 @@ class Orders:
 
     def throttle(self, moves: Sequence[Move]) -> None:
         """Throttle these moves, and no others."""
+        keys = {key_of(move) for move in moves}
+        self._throttled |= keys
         if self._throttle is not None:
             self._throttle.cover(moves)
+        self._throttled = keys
+
+    def release(self, survey: Survey) -> None:
+        """Throttle no longer what is not under way any more, as Kafka counts all that is listed against the rate."""
+        # What has just been ordered may still look pending to the broker that was asked.
+        here = {key for key in self._throttled if survey.steps[key] in (Step.IN_FLIGHT, Step.PENDING)}
+        if here < self._throttled:
+            here |= {key_of(move) for move in survey.at(Step.IN_FLIGHT)}
+            self.throttle([self._moves[key] for key in sorted(here)])
 
     def elect(self, patience: float) -> None:
         """Have moved partitions led by the first of their replicas, and wait until they are, with all of them in sync.

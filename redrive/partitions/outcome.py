@@ -26,6 +26,7 @@ class Progress:
         seconds_left: at that pace; None if there is none.
         waiting_for: why nothing more is begun, if so.
         slowed_by: which limit keeps the throttle below what is asked for, if so.
+        too_low: why moves never end at the throttle that is asked for, if so.
     """
 
     moves: int
@@ -36,6 +37,7 @@ class Progress:
     seconds_left: float | None
     waiting_for: str
     slowed_by: str = ""
+    too_low: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from redrive.errors import UnavailableError
 from redrive.partitions.probe import Probe
 from redrive.pump.protections import ConsumerLag
 
@@ -76,6 +77,14 @@ class GroupLag:
         )
 
 
+def read(gauge: Gauge) -> Strain:
+    """Measure. What can't be had counts as over its limit: the moves may be why nobody answers."""
+    try:
+        return gauge.read()
+    except UnavailableError as error:
+        return Strain(float("inf"), str(error))
+
+
 def over_limit(gauges: Iterable[Gauge]) -> str:
-    """Say what is over its limit; empty if nothing is."""
-    return "; ".join(strain.words for strain in (gauge.read() for gauge in gauges) if strain.load > 1)
+    """Say what is over its limit, or can't be measured; empty if nothing is."""
+    return "; ".join(strain.words for strain in map(read, gauges) if strain.load > 1)

@@ -74,7 +74,7 @@ class Throttle:
         """
         with self._lock:
             self._brokers |= brokers_to_throttle(moves)
-            self._set_rates(by_hand=False)
+            self._set_rates(self.rate, by_hand=False)
             wanted = replicas_to_throttle(moves)
             self._set_lists(wanted)
             self._settle_lists(set(wanted))
@@ -88,11 +88,13 @@ class Throttle:
 
         Raises:
             ThrottleTooLowError: the present rate stays.
+            UnavailableError, RefusedByClusterError: see `PartitionWriter`. The present rate stays for what is still to
+                come, and what `cover` comes by next.
         """
         with self._lock:
             require_convergence(rate, self._needs)
+            self._set_rates(rate, by_hand=by_hand)
             self.rate = rate
-            self._set_rates(by_hand=by_hand)
 
     def lift(self) -> Settlement:
         """Make all settings of this cluster what they were, those that a dead run has left, too."""
@@ -100,7 +102,7 @@ class Throttle:
             self._brokers.clear()
             return settle_all(self._writer, self._debts, self._operation)
 
-    def _set_rates(self, *, by_hand: bool) -> None:
+    def _set_rates(self, rate: int, *, by_hand: bool) -> None:
         """Args: by_hand: also where somebody else has set a rate meanwhile."""
         up = {broker.id for broker in self._writer.brokers().values() if broker.up}
         resources = [Resource("broker", str(broker)) for broker in sorted(self._brokers & up)]
@@ -112,12 +114,12 @@ class Throttle:
         for resource, settings in present.items():
             for name in RATES:
                 seen, place = _own(settings, name), (resource.kind, resource.name, name)
-                if seen == str(self.rate):
+                if seen == str(rate):
                     continue
                 if place in ours and seen is not None and seen not in ours[place] and not by_hand:
                     self.respected.add(f"{name} of {resource} is left as somebody else has set it: {seen}")
                     continue
-                changes.append(Change(*place, seen, str(self.rate)))
+                changes.append(Change(*place, seen, str(rate)))
         self._make(changes)
 
     def _set_lists(self, wanted: Mapping[str, Mapping[str, set[tuple[int, int]]]]) -> None:
@@ -137,7 +139,7 @@ class Throttle:
         owed = self._debts.owed(self._writer.cluster)
         past = [row for row in owed if row.kind == "topic" and row.name not in wanted]
         if past:
-            settle(self._writer, self._debts, self._operation, past)
+            self.respected |= set(settle(self._writer, self._debts, self._operation, past).respected)
 
     def _make(self, changes: Sequence[Change]) -> None:
         self._debts.owe(self._operation, self._writer.cluster, changes)

@@ -15,7 +15,8 @@ class Watch:
     """Sees each look at the cluster.
 
     Args:
-        patience: seconds without any change after which it stands still.
+        patience: seconds without any change after which it stands still. What changes while a limit holds the throttle
+            at its least does not count.
         clock: seconds.
     """
 
@@ -25,14 +26,25 @@ class Watch:
         self._copied_at_first: int | None = None
         self._last: object = None
         self.moved = True  # since the look before
+        self.crawls = ""
 
-    def see(self, survey: Survey, copying: Copying, *, waiting_for: str, slowed_by: str) -> Progress:
-        """Take a look in, and give the progress."""
+    def see(
+        self,
+        survey: Survey,
+        copying: Copying,
+        *,
+        waiting_for: str,
+        slowed_by: str,
+        crawls: str = "",
+        too_low: str = "",
+    ) -> Progress:
+        """Take a look in, and give the progress; ``crawls``: which limit holds the throttle at its least, if so."""
+        self.crawls = crawls
         now, copied, to_copy = self._clock(), copying.copied, copying.to_copy
         seen = (dict(survey.steps), copied)
         self.moved = seen != self._last
         if self.moved:
-            self._last, self._changed = seen, now
+            self._last, self._changed = seen, self._changed if crawls else now
         if self._copied_at_first is None:
             self._copied_at_first, self._begun = copied, now
         pace = (copied - self._copied_at_first) / (now - self._begun) if now > self._begun else 0.0
@@ -45,6 +57,7 @@ class Watch:
             seconds_left=(to_copy - copied) / pace if pace > 0 else None,
             waiting_for=waiting_for,
             slowed_by=slowed_by,
+            too_low=too_low,
         )
 
     def begin_anew(self) -> None:
@@ -55,3 +68,9 @@ class Watch:
     def stands_still(self) -> bool:
         """Whether nothing has changed for too long."""
         return self._clock() - self._changed > self._patience
+
+    @property
+    def why_still(self) -> str:
+        """In which way it stands still."""
+        what = "a limit has held the throttle at its least" if self.crawls else "nothing has moved"
+        return f"{what} for {self._patience:g} s"

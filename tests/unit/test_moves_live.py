@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -48,6 +49,18 @@ def test_the_live_page_says_what_slows_moves_down_and_to_which_rate(live: MovesL
     assert f"> **Slowed down:** {BEHIND}" in text
     assert "10 of 50 MB/s per broker, as limits allow" in text
     assert "Slowed down" not in live.text(progress(), 7.0)
+
+
+def test_a_throttle_that_is_too_low_is_told_on_the_live_page_and_once_in_the_log(
+    live: MovesLive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(moves_live, "EVERY", 0.0)
+    told = replace(progress(), too_low="at 1 moves never end")
+    assert "> **The throttle is too low:** at 1 moves never end" in live.text(told, 7.0)
+    assert "too low" not in live.text(progress(), 7.0)
+    for _ in range(2):
+        live.report(told)
+    assert [each.message for each in caplog.records].count("the throttle is too low: at 1 moves never end") == 1
 
 
 def test_the_log_says_when_a_throttle_comes_down_and_when_it_is_as_before_and_nothing_between(

@@ -16,10 +16,10 @@ def survey(*steps: Step) -> Survey:
     return Survey(MOVES, {}, {}, dict(zip(MOVES, steps, strict=True)))
 
 
-def see(watch: Watch, steps: Survey, copied: int) -> Progress:
+def see(watch: Watch, steps: Survey, copied: int, crawls: str = "") -> Progress:
     """Have it see so many of 200 bytes."""
     copying = Copying(MOVES, frozenset(), {}, {}, {}, copied, 200)
-    return watch.see(steps, copying, waiting_for="", slowed_by="")
+    return watch.see(steps, copying, waiting_for="", slowed_by="", crawls=crawls)
 
 
 class Clock:
@@ -51,6 +51,20 @@ def test_it_stands_still_if_neither_steps_nor_bytes_change_for_too_long() -> Non
     assert not watch.moved
     assert watch.stands_still
     see(watch, survey(Step.DONE, Step.PENDING), 20)
+    assert not watch.stands_still
+
+
+def test_what_moves_while_a_limit_holds_it_at_its_slowest_is_a_standstill_after_all() -> None:
+    clock = Clock()
+    watch = Watch(60, clock)
+    for copied in range(4):
+        see(watch, survey(Step.IN_FLIGHT, Step.PENDING), copied, "behind" if copied else "")
+        assert not watch.stands_still
+        clock.now += 20
+    see(watch, survey(Step.DONE, Step.PENDING), 50, "behind")
+    assert watch.stands_still
+    assert watch.why_still == "a limit has held the throttle at its least for 60 s"
+    see(watch, survey(Step.DONE, Step.PENDING), 51)
     assert not watch.stands_still
 
 

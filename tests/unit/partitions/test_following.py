@@ -176,6 +176,58 @@ def test_what_a_person_sets_is_the_most_and_is_refused_where_moves_would_never_e
     assert (throttle.rate, following.most) == (5 * MB, 50 * MB)
 
 
+def test_it_crawls_from_when_a_limit_has_brought_it_to_its_least_until_the_limit_holds_for_two_looks() -> None:
+    throttle, lag = Rates(10 * MB, 4 * MB), Fixed(1.5)
+    looks, seen = Looks(throttle, [lag], fixed=True), []
+    looks.look()
+    for load in (1.5, 1.5, 0.9, 0.7, 1.5, 0.7, 0.7, 1.5):
+        lag.load = load
+        looks.look(EVERY)
+        seen.append(looks.following.crawls)
+    assert seen == ["", "load 1.5", "load 0.9", "load 0.7", "load 1.5", "load 0.7", "", "load 1.5"]
+
+
+def test_one_that_is_not_fixed_crawls_as_long_as_it_has_no_reason_to_come_up() -> None:
+    throttle, lag = Rates(5 * MB, 4 * MB), Fixed(0.6)
+    looks, seen = Looks(throttle, [lag]), []
+    looks.look()
+    for load in (0.6, 0.9, 0.6, 0.6, 0.1, 0.1):
+        lag.load = load
+        looks.look(EVERY)
+        seen.append(looks.following.crawls)
+    assert seen == ["", "load 0.9", "load 0.6", "load 0.6", "load 0.1", ""]
+
+
+def test_what_was_asked_for_is_no_crawling_however_little() -> None:
+    looks = Looks(Rates(SLOWEST // 2, 1), [Fixed(1.5)], fixed=True)
+    looks.look()
+    looks.look(EVERY)
+    assert (looks.following.crawls, looks.following.slowed_by) == ("", "")
+
+
+def test_a_fixed_rate_that_has_become_too_low_stays_and_is_told_and_no_other_that_is_gets_set() -> None:
+    throttle = Rates(10 * MB, 1)
+    looks = Looks(throttle, [], fixed=True)
+    looks.look()
+    looks.look(EVERY, written=5 * MB)
+    assert looks.following.too_low == ""
+    looks.look(EVERY, written=20 * MB)
+    too_low = "at 10,000,000 bytes/s moves never end, by what is written now: it takes at least 22,000,001 bytes/s"
+    assert (throttle.rate, looks.following.too_low, looks.following.slowed_by) == (10 * MB, too_low, "")
+    with pytest.raises(ThrottleTooLowError):
+        looks.following.limit(21 * MB)
+    assert (throttle.rate, looks.following.too_low) == (10 * MB, too_low)
+    looks.following.limit(23 * MB)
+    assert (throttle.rate, looks.following.too_low) == (23 * MB, "")
+
+
+def test_one_that_is_not_fixed_says_what_it_is_near() -> None:
+    looks = Looks(Rates(10 * MB, 1), [Fixed(0.9)])
+    looks.look()
+    looks.look(EVERY)
+    assert looks.following.slowed_by == "load 0.9, near it"
+
+
 def test_what_is_over_its_limit_is_told_and_nothing_else() -> None:
     assert not over_limit([Fixed(0.9), Fixed(1.0)])
     assert over_limit([Fixed(1.1), Fixed(0.9), Fixed(2)]) == "load 1.1; load 2"
@@ -195,3 +247,4 @@ def test_a_measure_that_can_not_be_had_is_taken_for_one_over_its_limit_and_hides
     looks.look(EVERY)
     assert throttle.rate == 5_120_000
     assert "group billing" in looks.following.slowed_by
+    assert "group billing" in over_limit([Fixed(0.1), Silent()])

@@ -1,0 +1,229 @@
+"""What an execution decides, on a cluster of paper: it copies by looks, and answers or not as the test has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrive.errors import RefusedByClusterError, UnavailableError
+from redrive.ledger import Ledger
+from redrive.partitions import execution as execution_module
+from redrive.partitions import following
+from redrive.partitions.execution import Execution
+from redrive.partitions.following import FollowingThrottle
+from redrive.partitions.layout import Move
+from redrive.partitions.outcome import Progress
+from redrive.partitions.progress import Step
+from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
+from redrive.partitions.strain import Strain
+from redrive.partitions.throttle import Throttle
+from redrive.partitions.throttle_settings import FOLLOWER_RATE, FOLLOWER_REPLICAS
+from redrive.partitions.watch import Watch
+from redrive.partitions.waves import Limits
+from redrive.partitions.writer import PartitionWriter
+
+MB = 1_000_000
+FIRST, SECOND = Move("first", 0, (1, 2), (3, 2), 10), Move("second", 0, (1, 2), (3, 2), 100)
+
+
+class Paper(PartitionWriter):
+    """Four brokers; each look at what is under way copies one more byte of it."""
+
+    def __init__(self, *moves: Move) -> None:
+        self.cluster = "east"
+        self.sizes = {(move.topic, move.number): move.size for move in moves}
+        self.replicas = {(move.topic, move.number): move.before for move in moves}
+        self.under_way: dict[Key, tuple[Ongoing, int]] = {}
+        self.set: dict[tuple[Resource, str], str] = {}
+        self.silent: set[Resource] = set()
+        self.listed_at_elections: list[set[str]] = []
+        self.looks = 0
+
+    def clock(self) -> float:
+        """Seconds, by looks: so that no slow machine tells another story."""
+        return self.looks * 0.02
+
+    def listed(self) -> set[str]:
+        """The topics of which replicas are throttled."""
+        return {resource.name for resource, name in self.set if name == FOLLOWER_REPLICAS}
+
+    def brokers(self) -> dict[int, BrokerState]:
+        return {id_: BrokerState(id_, None, up=True) for id_ in range(1, 5)}
+
+    def partitions(self, topics: Iterable[str] | None = None) -> dict[Key, PartitionState]:
+        wanted = None if topics is None else set(topics)
+        found = {}
+        for key, replicas in self.replicas.items():
+            if wanted is None or key[0] in wanted:
+                now = replicas
+                if key in self.under_way:
+                    ongoing, _ = self.under_way[key]
+                    now = (*ongoing.target, *ongoing.removing)
+                leader = 1 if 1 in replicas else 2
+                found[key] = PartitionState(*key, now, leader, frozenset(replicas))
+        return found
+
+    def log_dirs(self, brokers: Iterable[int], of: Iterable[Key] | None = None) -> dict[int, LogDirs]:
+        new = {key: copied for key, (_, copied) in self.under_way.items()}
+        return {id_: LogDirs(new if id_ == 3 else self.sizes) for id_ in brokers}
+
+    def ongoing(self) -> dict[Key, Ongoing]:
+        self.looks += 1
+        for key, (ongoing, copied) in list(self.under_way.items()):
+            self.under_way[key] = ongoing, copied + 1
+            if copied >= self.sizes[key]:
+                del self.under_way[key]
+                self.replicas[key] = ongoing.target
+        return {key: ongoing for key, (ongoing, _) in self.under_way.items()}
+
+    def settings(self, resources: Iterable[Resource], names: Iterable[str]) -> dict[Resource, dict[str, Setting]]:
+        wanted, found = list(names), dict[Resource, dict[str, Setting]]()
+        for resource in resources:
+            own = {name: self.set[resource, name] for name in wanted if (resource, name) in self.set}
+            found[resource] = {name: Setting(resource, name, value, "", value) for name, value in own.items()}
+        return found
+
+    def configure(
+        self, changes: Mapping[Resource, Mapping[str, str | None]]
+    ) -> dict[Resource, RefusedByClusterError | UnavailableError]:
+        for resource, change in changes.items():
+            for name, value in change.items():
+                if resource in self.silent:
+                    continue
+                self.set.pop((resource, name), None)
+                if value is not None:
+                    self.set[resource, name] = value
+        return {each: UnavailableError(str(each), "no answer") for each in changes if each in self.silent}
+
+    def reassign(self, replicas: Mapping[Key, tuple[int, ...]]) -> dict[Key, str]:
+        for key, after in replicas.items():
+            before = self.replicas[key]
+            adding, removing = (tuple(set(one) - set(other)) for one, other in ((after, before), (before, after)))
+            self.under_way[key] = Ongoing(after, adding, removing), 0
+        return {}
+
+    def cancel(self, partitions: Iterable[Key]) -> dict[Key, str]:
+        for key in partitions:
+            self.under_way.pop(key, None)
+        return {}
+
+    def elect_preferred(self, partitions: Iterable[Key]) -> dict[Key, str]:
+        self.listed_at_elections.append(self.listed())
+        return {}
+
+
+class Gauge:
+    """Shows what the test says; None: it does not answer."""
+
+    load: float | None = 0.1
+
+    def read(self) -> Strain:
+        if self.load is None:
+            raise UnavailableError("group billing", "no answer")
+        return Strain(self.load, f"load {self.load}")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        yield ledger
+
+
+def by_looks(monkeypatch: pytest.MonkeyPatch, paper: Paper) -> None:
+    """Have patience counted by looks."""
+    monkeypatch.setattr(execution_module, "Watch", partial(Watch, clock=paper.clock))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SAMPLE": 0.0, "LEADER_PATIENCE": 0.3}.items():
+        monkeypatch.setattr(execution_module, name, value)
+    monkeypatch.setattr("redrive.partitions.reading_back.NEWS", 0.1)
+    monkeypatch.setattr(following, "EVERY", 0.02)
+
+
+def executes(ledger: Ledger, paper: Paper, limits: Limits, **given: Any) -> Execution:
+    operation = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution_module, "FollowingThrottle", partial(FollowingThrottle, clock=paper.clock))
+        return Execution(paper, ledger.debts, operation, rate=50 * MB, limits=limits, **given)
+
+
+def test_a_measure_that_can_t_be_had_lets_nothing_begin_and_what_is_under_way_is_seen_and_slowed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "EVERY", 0.2)
+    third = Move("third", 0, (1, 2), (3, 2), 5)
+    paper, gauge, silent = Paper(FIRST, SECOND, third), Gauge(), list[tuple[float, Progress]]()
+
+    by_looks(monkeypatch, paper)
+
+    def report(progress: Progress) -> None:
+        if "group billing" in progress.waiting_for:
+            silent.append((paper.clock(), progress))
+        if progress.steps.get(Step.IN_FLIGHT):
+            gauge.load = 0.1 if silent and silent[-1][0] - silent[0][0] > 2 * limits.patience else None
+
+    limits = Limits(per_broker=2, patience=0.3, poll=0.001)
+    result = executes(ledger, paper, limits, gauges=[gauge], report=report).run([FIRST, SECOND, third])
+    (begun, first), (ended, last) = silent[0], silent[-1]
+    assert ended - begun > limits.patience
+    assert first.steps == last.steps == {Step.DONE: 1, Step.IN_FLIGHT: 1, Step.PENDING: 1}
+    assert last.copied > first.copied
+    assert "group billing" in last.slowed_by
+    assert not result.stopped
+    assert set(paper.replicas.values()) == {(3, 2)}
+
+
+def test_moves_that_a_limit_keeps_at_the_slowest_rate_end_when_patience_does_and_are_taken_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper, gauge = Paper(SECOND), Gauge()
+    by_looks(monkeypatch, paper)
+    paper.sizes["second", 0] = 1_000_000  # copied without end
+    limits = Limits(patience=0.3, poll=0.001)
+
+    def report(progress: Progress) -> None:
+        if progress.steps.get(Step.IN_FLIGHT):
+            gauge.load = 2.0
+
+    execution = executes(ledger, paper, limits, gauges=[gauge], report=report)
+    result = execution.run([SECOND], cancel_in_flight=True)
+    assert result.stopped == "a limit has held the throttle at its least for 0.3 s: load 2.0"
+    assert execution.rate == following.SLOWEST
+    assert paper.replicas == {("second", 0): (1, 2)}
+    assert not paper.under_way
+    assert not paper.set
+
+
+def test_what_has_arrived_is_throttled_no_longer_while_the_last_moves_go_on_nor_when_leaders_are_elected(
+    ledger: Ledger,
+) -> None:
+    paper, seen = Paper(FIRST, SECOND), list[tuple[int, set[str]]]()
+
+    def report(progress: Progress) -> None:
+        seen.append((progress.steps.get(Step.DONE, 0), paper.listed()))
+
+    executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST, SECOND])
+    assert {done: listed for done, listed in seen if done} == {1: {"second"}, 2: set()}
+    assert all(listed == {"second"} for done, listed in seen if done == 1)
+    assert paper.listed_at_elections
+    assert not any(paper.listed_at_elections)
+
+
+def test_a_broker_that_does_not_take_a_rate_leaves_the_throttle_at_the_one_before(ledger: Ledger) -> None:
+    paper = Paper(FIRST)
+    operation = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    throttle = Throttle(paper, ledger.debts, operation, 50 * MB)
+    throttle.cover([FIRST])
+    paper.silent.add(Resource("broker", "3"))
+    with pytest.raises(UnavailableError):
+        throttle.change(20 * MB)
+    assert throttle.rate == 50 * MB
+    paper.silent.clear()
+    throttle.cover([FIRST])
+    assert {paper.set[Resource("broker", str(id_)), FOLLOWER_RATE] for id_ in (1, 2, 3)} == {str(50 * MB)}

@@ -1,0 +1,77 @@
+"""When a scaling needs its limits measured, and how its plan tells how partitions will be moved."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from flows import broker_scaling as flow
+from flows.broker_scaling import Scale, set_about
+from redrive.errors import GoalError
+from redrive.fleets.growth import Growth
+from tasks.moves_limits import StrainLimits
+from tasks.partitions_plan import throttle_facts
+
+
+def refuses(_: object) -> None:
+    raise GoalError("watched_groups", "billing has committed nothing")
+
+
+@pytest.fixture(autouse=True)
+def can_t_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("measure_load", "look_at_fleet"):
+        monkeypatch.setattr(flow, name, lambda *_: None)
+    monkeypatch.setattr(flow, "check_moves", refuses)
+    monkeypatch.setattr(flow, "who_asks", lambda _: "")
+
+
+def work(growth: Growth | None = None, plan: dict[str, Any] | None = None) -> Any:
+    run = SimpleNamespace(known_plan=plan, finish=lambda *_, **__: None, claim=lambda *_, **__: None)
+    scaling = SimpleNamespace(needs_approval=lambda _: True)
+    return SimpleNamespace(run=run, up={1, 2, 3}, growth=growth, config=SimpleNamespace(scaling=scaling))
+
+
+def decides(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    decision = SimpleNamespace(answer=answer, why="because", target=4)
+    monkeypatch.setattr(flow, "weigh", lambda *_: decision)
+
+
+@pytest.mark.parametrize("mode", ["plan", "run"])
+def test_limits_that_can_t_be_measured_are_refused_only_where_something_is_to_be_set_about(
+    monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    decides(monkeypatch, "leave")
+    assert set_about(work(), Scale(mode=mode)) == (None, "because")
+    for answer in ("add", "fill"):
+        decides(monkeypatch, answer)
+        with pytest.raises(GoalError):
+            set_about(work(), Scale(mode=mode))
+
+
+def test_they_are_refused_once_more_when_what_was_shown_is_approved() -> None:
+    with pytest.raises(GoalError):
+        set_about(work(plan={"before": [1, 2, 3], "target": 4}), Scale(mode="run"))
+
+
+def test_what_a_run_before_has_begun_comes_to_its_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = work(Growth.new((1, 2, 3), 4))
+    monkeypatch.setattr(flow, "Config", SimpleNamespace(load=lambda: None))
+    monkeypatch.setattr(flow, "scaled_cluster", lambda *_: "east")
+    monkeypatch.setattr(flow, "operation", lambda *_, **__: nullcontext(begun.run))
+    monkeypatch.setattr(flow, "Scaling", lambda *_: begun)
+    monkeypatch.setattr(flow, "carry_out", lambda _, growth, *__: growth)
+    assert cast(Any, flow.broker_scaling).fn(Scale(mode="run")) == begun.growth
+
+
+def test_the_plan_says_which_throttle_moves_will_have_and_what_limits_do() -> None:
+    limits = StrainLimits(produce_latency=0.5)
+    while_ = "1 of 100 events takes more than 500 ms to publish"
+    assert throttle_facts(50.0, StrainLimits()) == [["throttle", "50 MB/s per broker"]]
+    assert throttle_facts("auto", limits) == [
+        ["throttle", "as limits allow, from 10 MB/s per broker"],
+        ["moves pause, and are slower, while", while_],
+    ]
+    assert throttle_facts(None, limits) == [["throttle", "none"], ["moves pause while", while_]]
