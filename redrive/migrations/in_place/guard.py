@@ -53,7 +53,8 @@ class Guard:
         Raises:
             UnavailableError: the cluster does not answer, or somebody has left a transaction open.
         """
-        self._since = since
+        # Also what came while the window was read: all of it is to be heard, without a gap.
+        self._since = min(since, self.newest.at)
         self._settle()
         newer, self._newer = self._newer, {}
         return [self._again(message) for message in newer.values()]
@@ -67,7 +68,9 @@ class Guard:
         for index, event in enumerate(events):
             if self.newest.offset(event.key) != self._offset(event):
                 newer = self._newer.pop(hash_of(event.key or b""), None)
-                changed[index] = Skipped(SUPERSEDED) if newer is None else self._again(newer)
+                # A still newer one stands behind all that was given up, and comes out on top by itself.
+                last = newer is not None and self.newest.offset(event.key) == newer.offset()
+                changed[index] = self._again(newer) if newer is not None and last else Skipped(SUPERSEDED)
         if not changed:
             self._since, self._tried = self.newest.at, True
         return changed

@@ -101,7 +101,9 @@ def _begin(client_config: ClientConfig, sink: TransactionalSink, unit: Unit, ope
     if before is not None and saved is not None and before[0] == operation:
         return saved, before[1].next, before[1].since
     first = start_offsets(client_config, unit.source)[unit.partition]
-    now = Cursor(first, end if before is None else before[1].since)
+    # What is in a transaction of somebody's that is open yet is not known yet.
+    known = end_offsets(client_config, unit.source, committed=True)[unit.partition]
+    now = Cursor(first, known if before is None else before[1].since)
     cursor = Checkpoint(operation=operation, source=now.encode()).encode()
     sink.commit((), cursor)  # before anything is published: where to look for it
     return cursor, first, now.since

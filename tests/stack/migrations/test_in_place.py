@@ -111,6 +111,47 @@ class DeadError(Exception):
     """Stands for a process that is no more."""
 
 
+@pytest.mark.parametrize("newest", [value("newest"), None], ids=["a value", "a deletion"])
+def test_what_comes_while_it_is_found_out_what_a_newer_event_has_become_prevails_over_both(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch, newest: bytes | None
+) -> None:
+    topic.put([("a", value("first")), ("b", value("b"))])
+    meanwhile(monkeypatch, lambda: topic.put([("a", value("newer"))]))
+    settle, left = guards.Guard._settle, [newest]
+
+    def then(self: Any) -> None:
+        tried = self._tried
+        settle(self)
+        if tried and left:
+            topic.put([("a", left.pop())])
+
+    monkeypatch.setattr(guards.Guard, "_settle", then)
+    topic.renew()
+    assert not left
+    assert topic.values() == topic.values(committed=False) == {"a": newest, "b": value("B", NEW)}
+
+
+def test_a_deletion_prevails_that_was_in_a_transaction_when_the_partition_was_read(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.put([("a", value("first"))])
+    producer = Producer(topic.client | {"transactional.id": topic.source})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic.source, None, b"a", 0)
+    producer.flush()
+    mend = guards.Guard.mend
+
+    def then(self: Any, since: int) -> Any:
+        topic.put([("b", value("b"))])
+        producer.commit_transaction(30)
+        return mend(self, since)
+
+    monkeypatch.setattr(guards.Guard, "mend", then)
+    topic.renew(upto=1)
+    assert topic.values() == {"a": None, "b": value("b")}
+
+
 @pytest.mark.parametrize("newer", [value("newer"), value("newer", NEW), None], ids=["old schema", "new", "deletion"])
 def test_a_run_that_dies_before_it_has_looked_leaves_nothing_wrong_behind(
     topic: Topic, monkeypatch: pytest.MonkeyPatch, newer: bytes | None
