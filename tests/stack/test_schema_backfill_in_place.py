@@ -37,7 +37,10 @@ class Shop(MovingHouse):
         self.clean("compact")
 
     def clean(self, policy: str) -> None:
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        self.set_option("cleanup.policy", policy)
+
+    def set_option(self, name: str, setting: str) -> None:
+        entry = ConfigEntry(name, setting, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, self.orders, incremental_configs=[entry])
         admin = AdminClient({"bootstrap.servers": self.bootstrap})  # a name of its own: the answer is lost with it
         admin.incremental_alter_configs([resource])[resource].result()
@@ -128,6 +131,13 @@ def test_a_topic_that_is_not_compacted_is_refused(shop: Shop) -> None:
     state = run(shop, "plan")
     assert state.is_failed()
     assert "is not compacted" in (state.message or "")
+
+
+def test_a_topic_that_hardly_keeps_deletions_is_refused(shop: Shop) -> None:
+    shop.set_option("delete.retention.ms", "59999")
+    state = run(shop, "plan")
+    assert state.is_failed()
+    assert "keeps deletions for 59,999 ms only" in (state.message or "")
 
 
 def test_what_was_migrated_in_place_cannot_be_given_up_since_that_would_delete_it(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -9,7 +10,7 @@ from confluent_kafka import Message
 
 from redrive.events import Event
 from redrive.migrations.in_place.log import PartitionLog
-from redrive.migrations.in_place.newest import Newest, hash_of, origin_offset
+from redrive.migrations.in_place.newest import Newest, hash_of, in_time, origin_offset
 from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, origin_of, source_offset, way
 from redrive.pump.model import Chunk, Skipped, Transform
@@ -25,6 +26,7 @@ class Guard:
         log: the partition.
         unit: which it is.
         transform: the migration.
+        within: how many seconds after the partition was last read to its end that must be done again; see `in_time`.
 
     Attributes:
         newest: the newest events of the keys that are at hand.
@@ -32,8 +34,8 @@ class Guard:
 
     newest: Newest
 
-    def __init__(self, log: PartitionLog, unit: Unit, transform: Transform) -> None:
-        self._log, self._unit, self._transform = log, unit, transform
+    def __init__(self, log: PartitionLog, unit: Unit, transform: Transform, within: float) -> None:
+        self._log, self._unit, self._transform, self._within = log, unit, transform, within
         self.ours = f"{unit.name}/".encode()
         self._since = 0
         self._tried = False
@@ -60,7 +62,12 @@ class Guard:
         return [self._again(message) for message in newer.values()]
 
     def before(self, events: Sequence[Event]) -> Mapping[int, Event | Skipped]:
-        """Say what has to be left out, or replaced, since newer events have come."""
+        """Say what has to be left out, or replaced, since newer events have come.
+
+        Raises:
+            UnavailableError: the cluster does not answer, or somebody has left a transaction open, or the partition was
+                not read for so long, as in a pause, that deletions could have come and gone.
+        """
         if self._tried:
             self._settle()
         self._catch_up()
@@ -94,9 +101,12 @@ class Guard:
         """Hear that the last transaction was committed."""
         self._tried = False
 
-    def _catch_up(self, upto: int | None = None) -> None:
-        for part in self._log.read(self.newest.at, upto):
+    def _catch_up(self) -> None:
+        now = time.monotonic()
+        for part in self._log.read(self.newest.at):
             self.newest.hear(part.messages, part.next)
+        in_time(self._log, self.newest.heard, self._within)
+        self.newest.heard = now
 
     def _settle(self) -> None:
         """Find events that were given up behind newer ones; waits until it is clear what has become of all of them."""

@@ -15,6 +15,7 @@ from redrive.migrations.in_place.source import Cursor, InPlaceSource, cursor_of
 from redrive.migrations.unit import Unit
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
+from redrive.pump.limits import limits_of
 from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.pump import Outcome, Progress, Pump
@@ -60,17 +61,18 @@ def renew(
     Raises:
         StoppedError: the governor was stopped; all up to the cursor is committed.
         FencedError: another run has taken this unit over.
-        UnavailableError: Kafka or the registry does not answer; call again later.
+        UnavailableError: Kafka or the registry does not answer, or the partition has to be read anew; call again later.
     """
     governor = governor or Governor()
     with _log(client_config, unit, governor) as log, _log(client_config, unit, governor) as events:
-        guard = Guard(log, unit, again)
+        within = limits_of(client_config, unit.source).deletions_ms / 2000  # half of it, for whatever comes after
+        guard = Guard(log, unit, again, within)
         sink = TransactionalSink(client_config, unit.name, operation=operation, check=governor.check, guard=guard)
         try:
             cursor, first, since = _begin(client_config, sink, unit, operation)
             outcome: Outcome | None = None
             ids = [target]
-            for newest in windows(log, first, upto, guard.ours, ids):
+            for newest in windows(log, first, upto, guard.ours, ids, within=within):
                 guard.newest = newest
                 if outcome is None:
                     _mend(sink, guard.mend(since), cursor)
