@@ -12,7 +12,9 @@ from redrive.errors import UnavailableError
 from redrive.migrations.in_place.guard import Guard
 from redrive.migrations.in_place.log import Part, PartitionLog
 from redrive.migrations.in_place.newest import Newest, windows
+from redrive.migrations.in_place.renewing import _mend, _Staying
 from redrive.migrations.unit import Unit
+from tests.pumping import MemorySink, make_events
 
 UNIT = Unit("one", "orders", "orders", 0)
 
@@ -53,3 +55,13 @@ def test_a_window_has_to_be_read_within_that_time() -> None:
     with pytest.raises(UnavailableError, match=r"delete\.retention\.ms"):
         list(windows(slow, 0, 10, b"", [], within=0.03))
     assert len(list(windows(slow, 0, 10, b"", [], within=10.0))) == 1
+
+
+def test_what_is_refused_migrated_and_as_it_is_holds_no_partition_up_and_is_counted_once() -> None:
+    refused, taken = events = make_events(2)
+    sink, counted = MemorySink(refuse={(refused.topic, refused.id)}), []
+    mending = guard(within=100.0)
+    mending._unmigrated[refused.origin] = refused
+    _mend(_Staying(sink, mending, counted.append), events, b"")
+    assert sink.published == [taken]
+    assert sum(counted) == 1

@@ -40,6 +40,7 @@ class Guard:
         self._since = 0
         self._tried = False
         self._newer: dict[bytes, Message] = {}
+        self._unmigrated: dict[str, Event] = {}
 
     @property
     def at(self) -> int:
@@ -100,6 +101,11 @@ class Guard:
     def committed(self) -> None:
         """Hear that the last transaction was committed."""
         self._tried = False
+        self._unmigrated = {}
+
+    def unmigrated(self, event: Event) -> Event | None:
+        """Give a newer event as it is, whose migrated form is refused; None: it is none, or is refused as well."""
+        return self._unmigrated.pop(event.origin, None)
 
     def _catch_up(self) -> None:
         now = time.monotonic()
@@ -133,7 +139,11 @@ class Guard:
         event = event_of(newer, self._unit)
         self.newest.set(event.key or b"", cast(int, newer.offset()))
         ((_, (became,)),) = self._transform(iter([Chunk([event], b"")]))
-        return became if isinstance(became, Event) else event
+        if not isinstance(became, Event):
+            return event
+        if became.value != event.value:
+            self._unmigrated[event.origin] = event
+        return became
 
     def _offset(self, event: Event) -> int | None:
         unit = self._unit

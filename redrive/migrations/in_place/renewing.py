@@ -16,7 +16,7 @@ from redrive.migrations.unit import Unit
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
 from redrive.pump.limits import limits_of
-from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
+from redrive.pump.model import Chunk, Rejected, Sink, Skipped, Transform, Transformed
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
@@ -70,15 +70,16 @@ def renew(
         sink = TransactionalSink(client_config, unit.name, operation=operation, check=governor.check, guard=guard)
         try:
             cursor, first, since = _begin(client_config, sink, unit, operation)
+            staying = _Staying(sink, guard, on_refused)
             outcome: Outcome | None = None
             ids = [target]
             for newest in windows(log, first, upto, guard.ours, ids, within=within):
                 guard.newest = newest
                 if outcome is None:
-                    _mend(sink, guard.mend(since), cursor)
+                    _mend(staying, guard.mend(since), cursor)
                 pump = Pump(
                     InPlaceSource(events, unit, guard, target, ids),
-                    _Staying(sink, on_refused),
+                    staying,
                     parking_topic=PARKING_TOPIC,  # which gets nothing: see `_staying`
                     operation=operation,
                     transform=_staying(transform),
@@ -121,7 +122,7 @@ def _log(client_config: ClientConfig, unit: Unit, governor: Governor) -> closing
     return closing(PartitionLog(client_config, unit.source, unit.partition, governor.check))
 
 
-def _mend(sink: TransactionalSink, events: Sequence[Event], cursor: bytes) -> None:
+def _mend(sink: Sink, events: Sequence[Event], cursor: bytes) -> None:
     """Publish what stands before events of ours that were given up, as a run left them that has died."""
     while events:
         try:
@@ -146,10 +147,13 @@ def _staying(transform: Transform) -> Transform:
 
 
 class _Staying:
-    """The sink; what brokers refuse is left where it is."""
+    """The sink; what brokers refuse is left where it is.
 
-    def __init__(self, sink: TransactionalSink, on_refused: Callable[[int], None]) -> None:
-        self._sink, self._on_refused = sink, on_refused
+    But a newer event that an event of ours stands behind has to be last again: unmigrated, if it is refused migrated.
+    """
+
+    def __init__(self, sink: Sink, guard: Guard, on_refused: Callable[[int], None]) -> None:
+        self._sink, self._guard, self._on_refused = sink, guard, on_refused
 
     def start(self) -> bytes | None:
         return self._sink.start()
@@ -158,9 +162,12 @@ class _Staying:
         try:
             self._sink.commit(events, cursor)
         except RefusedError as error:
-            self._on_refused(len(error.refused))
-            refused = {index: Skipped(STAYS + reason) for index, reason in error.refused.items()}
-            raise OvertakenError(refused) from None
+            changed = {
+                index: self._guard.unmigrated(events[index]) or Skipped(STAYS + reason)
+                for index, reason in error.refused.items()
+            }
+            self._on_refused(sum(isinstance(each, Skipped) for each in changed.values()))
+            raise OvertakenError(changed) from None
 
     def close(self) -> None:
         self._sink.close()

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from redrive.events import Event
 from redrive.migrations.in_place import guard as guards
 from redrive.migrations.in_place import newest as newest_events
+from redrive.wire import frame
+from tests.pumping import each
 from tests.stack.migrations.keyed import NEW, OLD, Topic, upgraded, value
 from tests.stack.migrations.lab import Lab
 
@@ -170,6 +173,32 @@ def test_a_run_that_dies_before_it_has_looked_leaves_nothing_wrong_behind(
     assert topic.values()["a"] == newer
     topic.renew("op-2")
     assert topic.values() == topic.values(committed=False) == {"a": upgraded(newer), "b": value("B", NEW)}
+
+
+def too_large(event: Event) -> Event:
+    now = frame(NEW, random.Random(5).randbytes(2 << 20))
+    return Event(event.id, event.topic, event.key, now, event.headers, event.timestamp, event.partition, event.origin)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["at once", "after a crash"])
+def test_a_newer_event_that_brokers_refuse_migrated_is_published_again_as_it_is(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    topic.put([("a", value("first")), ("b", value("b"))])
+    meanwhile(monkeypatch, lambda: topic.put([("a", value("newer"))]))
+
+    def die(*_: Any) -> bool:
+        raise DeadError
+
+    if dies:
+        with monkeypatch.context() as patch:
+            patch.setattr(guards.Guard, "holds", die)
+            with pytest.raises(DeadError):
+                topic.renew()
+    topic.renew("op-2", again=each(too_large))
+    assert topic.values() == topic.values(committed=False) == {"a": value("newer"), "b": value("B", NEW)}
+    topic.renew("op-3")
+    assert topic.values() == topic.values(committed=False) == {"a": value("NEWER", NEW), "b": value("B", NEW)}
 
 
 def test_whatever_producers_write_meanwhile_the_newest_value_of_each_key_prevails(topic: Topic) -> None:
