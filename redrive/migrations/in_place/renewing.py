@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from redrive.errors import OvertakenError, RefusedError
@@ -25,6 +25,9 @@ from redrive.pump.sink import TransactionalSink
 STAYS = "stays as it is: "
 """What the reasons of events begin with that can't be migrated."""
 
+REFUSED = f"{STAYS}refused: "
+"""What those reasons begin with if brokers refuse the migrated event."""
+
 
 def renew(
     client_config: ClientConfig,
@@ -38,6 +41,7 @@ def renew(
     total: int,
     governor: Governor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_begin: Callable[[int], None] = lambda _: None,
     on_refused: Callable[[int], None] = lambda _: None,
 ) -> UnitResult:
     """Publish again, under the new schema, each key's newest event of a partition that has another one.
@@ -55,6 +59,8 @@ def renew(
         total: how many offsets there are, about.
         governor: the pace, shared by all units of a run.
         on_progress: called about once a second.
+        on_begin: called once, with how many events the operation has left as they are so far; those that were under way
+            when it was cut off come again.
         on_refused: called with how many events brokers refuse, before they are left as they are; what it raises ends
             this.
 
@@ -70,6 +76,7 @@ def renew(
         sink = TransactionalSink(client_config, unit.name, operation=operation, check=governor.check, guard=guard)
         try:
             cursor, first, since = _begin(client_config, sink, unit, operation)
+            on_begin(count_reasons(_so_far(cursor, operation).skipped, STAYS))
             staying = _Staying(sink, guard, on_refused)
             outcome: Outcome | None = None
             ids = [target]
@@ -92,6 +99,11 @@ def renew(
             return UnitResult(unit, outcome or _so_far(cursor, operation), upto)
         finally:
             sink.close()
+
+
+def count_reasons(skipped: Mapping[str, int], prefix: str) -> int:
+    """Count events whose reasons begin so."""
+    return sum(count for reason, count in skipped.items() if reason.startswith(prefix))
 
 
 def _begin(client_config: ClientConfig, sink: TransactionalSink, unit: Unit, operation: str) -> tuple[bytes, int, int]:
@@ -163,7 +175,7 @@ class _Staying:
             self._sink.commit(events, cursor)
         except RefusedError as error:
             changed = {
-                index: self._guard.unmigrated(events[index]) or Skipped(STAYS + reason)
+                index: self._guard.unmigrated(events[index]) or Skipped(REFUSED + reason)
                 for index, reason in error.refused.items()
             }
             self._on_refused(sum(isinstance(each, Skipped) for each in changed.values()))
