@@ -3,35 +3,63 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import Message
 
 from redrive.errors import UnavailableError
-from redrive.migrations.in_place.guard import Guard
+from redrive.events import Event
+from redrive.migrations.in_place.guard import SUPERSEDED, Guard
 from redrive.migrations.in_place.log import Part, PartitionLog
-from redrive.migrations.in_place.newest import Newest, windows
+from redrive.migrations.in_place.newest import Newest, hash_of, windows
 from redrive.migrations.in_place.renewing import _mend, _Staying
 from redrive.migrations.unit import Unit
+from redrive.pump.model import Skipped
 from tests.pumping import MemorySink, make_events
 
 UNIT = Unit("one", "orders", "orders", 0)
 
 
 class StillLog:
-    """A partition that nobody writes to; reading it takes a while."""
+    """A partition that nobody writes to, of one key at most; reading it takes a while.
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._seconds = seconds
+    Args:
+        seconds: how long.
+        offsets: where the key ``a`` is deleted.
+    """
+
+    def __init__(self, seconds: float = 0.0, offsets: Sequence[int] = ()) -> None:
+        self._seconds, self._offsets = seconds, offsets
 
     def read(self, first: int, upto: int | None = None, *, committed: bool = True) -> Iterator[Part]:
         time.sleep(self._seconds)
-        yield Part([], first if upto is None else upto)
+        end = 10 if upto is None else upto
+        yield Part([cast(Message, Deletion(each)) for each in self._offsets if first <= each < end], end)
 
 
-def guard(within: float) -> Guard:
-    made = Guard(cast(PartitionLog, StillLog()), UNIT, cast(Any, None), within)
+class Deletion:
+    """A record without a value."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def key(self) -> bytes:
+        return b"a"
+
+    def value(self) -> None:
+        return None
+
+    def headers(self) -> None:
+        return None
+
+    def offset(self) -> int:
+        return self._offset
+
+
+def guard(within: float, offsets: Sequence[int] = ()) -> Guard:
+    made = Guard(cast(PartitionLog, StillLog(offsets=offsets)), UNIT, cast(Any, None), within)
     made.newest = Newest(0, 10, [], made.ours)
     return made
 
@@ -65,3 +93,19 @@ def test_what_is_refused_migrated_and_as_it_is_holds_no_partition_up_and_is_coun
     _mend(_Staying(sink, mending, counted.append), events, b"")
     assert sink.published == [taken]
     assert sum(counted) == 1
+
+
+def test_all_that_stands_behind_the_window_is_heard_also_before_the_place_to_look_from() -> None:
+    beginning = guard(within=100.0, offsets=[0, 4])
+    beginning.newest.hear([cast(Message, Deletion(0))], 1)
+    beginning.mend(since=6)
+    assert beginning.newest.offset(b"a") == 4
+
+
+def test_a_newer_event_that_has_a_still_newer_one_is_not_published_again() -> None:
+    event = Event("a", "orders", b"a", b"old", [], 1, 0, UNIT.origins % 0)
+    overtaken = guard(within=100.0, offsets=[0, 4, 7])
+    overtaken.newest.hear([cast(Message, Deletion(0))], 1)
+    overtaken._newer = {hash_of(b"a"): cast(Message, Deletion(4))}
+    assert overtaken.before([event]) == {0: Skipped(SUPERSEDED)}
+    assert overtaken.newest.offset(b"a") == 7
