@@ -360,10 +360,12 @@ class OvertakenError(RedriveError):
     Attributes:
         changed: index in the chunk → the event to be published in its stead, or why there is none
             (`redrive.pump.model.Skipped`).
+        aborted: whether it was found out by a transaction that was written for nothing: the shorter, the likelier the
+            next one holds.
     """
 
-    def __init__(self, changed: Mapping[int, Any]) -> None:
-        self.changed = changed
+    def __init__(self, changed: Mapping[int, Any], *, aborted: bool = False) -> None:
+        self.changed, self.aborted = changed, aborted
         super().__init__(f"{len(changed)} events of the chunk must not be published as they are")
 
 

@@ -202,13 +202,17 @@ class Copying(Work):
         """Make what migrates a unit's events, as long as not too many of all units have to be parked."""
 
         def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
-            with self._counting:
-                self._parked[unit] = self.board.parked(unit)  # what was under way when it was cut off comes again
+            self.begin(unit, self.board.parked(unit))
             for chunk, became in self.migrate(chunks):
                 self.count(unit, sum(isinstance(each, Rejected) for each in became))
                 yield chunk, became
 
         return transformed
+
+    def begin(self, unit: Unit, parked: int) -> None:
+        """Hear, at each try, how many of a unit's events were parked so far: what was under way comes again."""
+        with self._counting:
+            self._parked[unit] = parked
 
     def count(self, unit: Unit, rejected: int) -> None:
         """Count events that have to be parked, by the rules or because brokers refuse them.

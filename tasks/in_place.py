@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count
 from redrive.migrations.copying import UnitResult
-from redrive.migrations.in_place.renewing import renew
+from redrive.migrations.in_place.renewing import REFUSED, count_reasons, renew
 from redrive.migrations.in_place.stock import Stock, take_stock
 from redrive.migrations.in_place.verifying import check
 from redrive.migrations.survey import Standing
@@ -83,6 +83,7 @@ def renew_partition(unit: str, standing: _Hidden, work: Copying) -> UnitResult:
             total=at.left,
             governor=work.governor,
             on_progress=partial(work.board.moved, of),
+            on_begin=partial(work.begin, of),
             on_refused=partial(work.count, of),
         )
 
@@ -105,7 +106,7 @@ def renew_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], No
     "counted by schema.",
     **PATIENTLY,
 )
-def check_partition(unit: str, standing: _Hidden, work: Backfilling, how: How) -> tuple[Checked, Stock]:
+def check_partition(unit: str, standing: _Hidden, work: Backfilling, how: How, refused: int) -> tuple[Checked, Stock]:
     """Check one partition.
 
     Raises:
@@ -120,14 +121,18 @@ def check_partition(unit: str, standing: _Hidden, work: Backfilling, how: How) -
         target=work.migration.recipe.target,
         compare=compare(work.workers, spec),
         every=SAMPLE_OF if how == "sample" else 1,
+        refused=refused,
     )
 
 
 def check_partitions(work: Backfilling, results: Sequence[UnitResult], *, how: How) -> tuple[list[Checked], Count]:
     """Check partition by partition; also counts the topic's keys by the schema of their newest events."""
     lows = {standing.unit: standing.first for standing in work.standings}
-    renewed = [_Hidden(Standing(result.unit, lows[result.unit], None, result.next)) for result in results]
-    futures = [check_partition.submit(str(each.of.unit), each, work, how) for each in renewed]
+    futures = []
+    for result in results:
+        renewed = _Hidden(Standing(result.unit, lows[result.unit], None, result.next))
+        refused = count_reasons(result.outcome.skipped, REFUSED)
+        futures.append(check_partition.submit(str(result.unit), renewed, work, how, refused))
     found = [future.result() for future in futures]
     total = sum((stock for _, stock in found), Stock())
     return [checked for checked, _ in found], Count(dict(total.ids), total.unframed, total.deleted)

@@ -75,7 +75,11 @@ class TopicSource:
 
 def event_of(message: Message, unit: Unit) -> Event:
     """Make the event that a record of the source is to become in the target, but for its value."""
-    return _event(message, _headers(message), unit, unit.origins)
+    headers = _headers(message)
+    origin = brought_from(headers) if unit.source == unit.target else None
+    if origin is not None and origin.startswith(unit.back):
+        headers = headers[:-2]  # what the last backfill in place has put there; this one puts its own there
+    return _event(message, headers, unit, unit.origins)
 
 
 def events_of(messages: Iterable[Message], unit: Unit) -> list[Event]:

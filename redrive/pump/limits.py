@@ -19,6 +19,7 @@ from redrive.pump.readback import ClientConfig, admin_client, cluster_name, part
 
 _MARGIN_MS = 60_000  # the broker's clock may be another one
 _FOREVER = 1 << 62
+_DELETIONS_MS = 86_400_000  # as brokers have it by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Limits:
         keyed: whether each record needs a key, since the topic is compacted.
         partitions: how many there are.
         retention_ms: how long it keeps its records; negative: for ever, as far as time goes.
+        deletions_ms: ``delete.retention.ms``: how long, at least, it keeps deletions (tombstones) if it is compacted.
     """
 
     size: int = _FOREVER
@@ -40,6 +42,7 @@ class Limits:
     keyed: bool = False
     partitions: int = _FOREVER
     retention_ms: int = -1
+    deletions_ms: int = _DELETIONS_MS
 
     def refusal(self, event: Event, now: int) -> str | None:
         """Say why the topic will not take an event; None if it may.
@@ -91,6 +94,7 @@ def limits_of(client_config: ClientConfig, topic: str) -> Limits:
         keyed="compact" in value.get("cleanup.policy", ""),
         partitions=partitions,
         retention_ms=int(value.get("retention.ms", -1)) if "delete" in value.get("cleanup.policy", "delete") else -1,
+        deletions_ms=int(value.get("delete.retention.ms", _DELETIONS_MS)),
     )
 
 

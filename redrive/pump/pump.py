@@ -270,20 +270,33 @@ class Pump:
         if not batch.read and batch.pieces[-1].cursor == self._state.source:
             self._report()
             return  # a source that waits for more
+        done, share = 0, len(batch.events)
+        overtaken = False
         while True:
-            self._governor.admit(len(batch.events), self._report)
+            events = batch.events[done : done + share]
+            last = done + share >= len(batch.events)
+            self._governor.admit(len(events), self._report)
             after = self._after(batch)
-            cursor = after.encode()
+            # Ahead of the others, events go out under the old cursor. After a crash they come again, and a sink that
+            # has events overtaken knows those as well: theirs are the newest of their keys.
+            cursor = after.encode() if last or self._cursor is None else self._cursor
             began = self._clock()
             try:
-                self._sink.commit(batch.events, cursor)
-                break
+                self._sink.commit(events, cursor)
+                if last:
+                    break
+                done += share
             except RefusedError as error:
                 self._budget = _LEAST_BYTES  # refusals cost several transactions each: cheap ones, please
                 self._on_refused(len(error.refused))
-                self._park_refused(error.refused, batch)
+                self._park_refused({done + index: reason for index, reason in error.refused.items()}, batch)
             except OvertakenError as error:
-                self._change(error.changed, batch)
+                self._change({done + index: now for index, now in error.changed.items()}, batch)
+                if error.aborted:  # newer events keep coming: less at a time, for a shorter time
+                    overtaken = True
+                    self._budget = max(_LEAST_BYTES, self._budget // 2)
+                    if self._cursor is not None:
+                        share = max(1, share // 2)
         took = self._clock() - began
         self._state, self._cursor = after, cursor
         self._saved_at = began  # what the transaction took is in the next checkpoint
@@ -292,7 +305,8 @@ class Pump:
         self._last_transaction = took
         self._longest_transaction = max(self._longest_transaction, took)
         self._governor.observe(took)
-        self._adapt(took)
+        if not overtaken:
+            self._adapt(took)
         self._report()
 
     def _after(self, batch: _Batch) -> Checkpoint:

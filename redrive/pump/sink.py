@@ -193,7 +193,7 @@ class TransactionalSink:
         deadline = time.monotonic() + self._patience
         for attempt in range(1, _ATTEMPTS + 1):
             if self._guard is not None and events and (changed := self._guard.before(events)):
-                raise OvertakenError(changed)
+                raise OvertakenError(changed, aborted=attempt > 1)
             try:
                 self._transact(events, cursor, deadline)
                 break

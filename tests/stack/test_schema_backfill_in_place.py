@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive.config import Config
-from redrive.errors import ConfigError
+from redrive.errors import ConfigError, UnavailableError
 from redrive.migrations.abandoning import abandon
+from redrive.migrations.in_place.guard import Guard
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.moving_house import MovingHouse
@@ -37,7 +40,10 @@ class Shop(MovingHouse):
         self.clean("compact")
 
     def clean(self, policy: str) -> None:
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        self.set_option("cleanup.policy", policy)
+
+    def set_option(self, name: str, setting: str) -> None:
+        entry = ConfigEntry(name, setting, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, self.orders, incremental_configs=[entry])
         admin = AdminClient({"bootstrap.servers": self.bootstrap})  # a name of its own: the answer is lost with it
         admin.incremental_alter_configs([resource])[resource].result()
@@ -123,11 +129,48 @@ def test_what_cannot_be_migrated_stops_the_run_unless_it_may_stay(shop: Shop) ->
     assert shop.kept()["a"]["urgent"] is False
 
 
+def test_events_that_brokers_refuse_once_migrated_may_stay_as_well(shop: Shop) -> None:
+    def note(letters: int) -> str:
+        return "".join(random.Random(letters).choices(string.ascii_letters, k=letters))
+
+    shop.put({"a": note(950), "b": note(5000), "c": "c"})  # as they are to be: found by the broker; known beforehand
+    shop.set_option("max.message.bytes", "1000")
+
+    state = run(shop, most_parked=2)
+
+    assert word(state) == "proved", state.message
+    assert "2 of 3 live keys have another schema still" in (state.message or "")
+
+
+def test_a_retry_does_not_count_again_what_cannot_be_migrated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.put({"a": "a", "b": NO_NOTE})
+    holds, answers = Guard.holds, [UnavailableError("Kafka", "away")]
+
+    def away_once(self: Any, *given: Any) -> bool:
+        if answers:
+            raise answers.pop()
+        return holds(self, *given)
+
+    monkeypatch.setattr(Guard, "holds", away_once)
+
+    state = run(shop, most_parked=1)
+
+    assert not answers
+    assert word(state) == "proved", state.message
+
+
 def test_a_topic_that_is_not_compacted_is_refused(shop: Shop) -> None:
     shop.clean("delete")
     state = run(shop, "plan")
     assert state.is_failed()
     assert "is not compacted" in (state.message or "")
+
+
+def test_a_topic_that_hardly_keeps_deletions_is_refused(shop: Shop) -> None:
+    shop.set_option("delete.retention.ms", "59999")
+    state = run(shop, "plan")
+    assert state.is_failed()
+    assert "keeps deletions for 59,999 ms only" in (state.message or "")
 
 
 def test_what_was_migrated_in_place_cannot_be_given_up_since_that_would_delete_it(shop: Shop) -> None:

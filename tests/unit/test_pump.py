@@ -9,12 +9,14 @@ import pytest
 from redrive.errors import (
     CheckpointError,
     FencedError,
+    OvertakenError,
     RefusedError,
     StoppedError,
     UnavailableError,
     UnparkableError,
 )
 from redrive.events import Event
+from redrive.pump import pump as pump_module
 from redrive.pump.checkpoint import OTHER_REASONS, Checkpoint
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Skipped
@@ -296,3 +298,35 @@ def test_refusals_without_end_are_not_swallowed():
 
     with pytest.raises(UnparkableError):
         make_pump(ListSource(make_events(3)), Stubborn()).run(None)
+
+
+class Contended(MemorySink):
+    """Has an event overtaken in each transaction of more than ten, and says so once it is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursors: list[bytes] = []
+        self.aborted = 0
+
+    def commit(self, events: Sequence[Event], cursor: bytes) -> None:
+        if len(events) > 10:
+            self.aborted += 1
+            raise OvertakenError({1: Skipped("it has a newer one")}, aborted=True)
+        super().commit(events, cursor)
+        self.cursors.append(cursor)
+
+
+def test_while_newer_events_keep_coming_transactions_become_small_and_the_cursor_moves_with_the_last_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(pump_module, "_LEAST_BYTES", 1_000)
+    events, sink = make_events(400, size=1000), Contended()
+    begin = Checkpoint().encode()
+    outcome = make_pump(ListSource(events, piece=1), sink, chunk_bytes=100_000).run(begin)
+    assert len({event.id for event in sink.published}) == len(sink.published) == 400 - sink.aborted
+    assert (outcome.read, outcome.published, outcome.balanced) == (400, len(sink.published), True)
+    first = next(index for index, cursor in enumerate(sink.cursors) if cursor != begin)
+    assert first > 8  # the first batch, of a hundred
+    assert int(Checkpoint.decode(sink.cursors[first], "").source or b"") >= sum(sink.sizes[: first + 1])
+    assert outcome.cursor == sink.cursors[-1]
+    assert sink.aborted < 40  # later batches are small from the beginning

@@ -8,10 +8,14 @@ aborted. Then the log is read until it is clear what has become of others' trans
 event are left to that. What comes behind the published event is newer, and prevails, as it should.
 
 So for who reads what is committed, no event of ours ever comes behind a newer one: no value goes back, no deleted key
-comes to life again. Who reads what is not committed (the default of Kafka's Java consumers) sees events of aborted
-transactions as well, and by compaction's rule takes the last one for the key's value. So where one of those stands
-behind a newer event, that newer event is published once more, migrated, or as it is if it is a deletion. After a crash
-the next run does that: it finds such events by their headers, from a place that is committed with each batch.
+comes to life again. Compaction works meanwhile: it takes a deletion away some time (`delete.retention.ms`, a day by
+default) after what that has deleted. So the partition is read on before half of that time has passed, or, as after a
+long pause, anew.
+
+Who reads what is not committed (the default of Kafka's Java consumers) sees events of aborted transactions as well, and
+by compaction's rule takes the last one for the key's value. So where one of those stands behind a newer event, that
+newer event is published once more: migrated, or as it is if it is a deletion or can't be. After a crash the next run
+does that: it finds such events by their headers, from a place that is committed with each batch.
 
 There is nothing to go on with: what has been published again has the new schema, so the next run passes it over. The
 cursor is for totals, for the place just named, and to keep two runs apart.

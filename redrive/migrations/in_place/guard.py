@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -9,7 +10,7 @@ from confluent_kafka import Message
 
 from redrive.events import Event
 from redrive.migrations.in_place.log import PartitionLog
-from redrive.migrations.in_place.newest import Newest, hash_of, origin_offset
+from redrive.migrations.in_place.newest import Newest, hash_of, in_time, origin_offset
 from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, origin_of, source_offset, way
 from redrive.pump.model import Chunk, Skipped, Transform
@@ -25,6 +26,7 @@ class Guard:
         log: the partition.
         unit: which it is.
         transform: the migration.
+        within: how many seconds after the partition was last read to its end that must be done again; see `in_time`.
 
     Attributes:
         newest: the newest events of the keys that are at hand.
@@ -32,12 +34,13 @@ class Guard:
 
     newest: Newest
 
-    def __init__(self, log: PartitionLog, unit: Unit, transform: Transform) -> None:
-        self._log, self._unit, self._transform = log, unit, transform
+    def __init__(self, log: PartitionLog, unit: Unit, transform: Transform, within: float) -> None:
+        self._log, self._unit, self._transform, self._within = log, unit, transform, within
         self.ours = f"{unit.name}/".encode()
         self._since = 0
         self._tried = False
         self._newer: dict[bytes, Message] = {}
+        self._unmigrated: dict[str, Event] = {}
 
     @property
     def at(self) -> int:
@@ -53,13 +56,19 @@ class Guard:
         Raises:
             UnavailableError: the cluster does not answer, or somebody has left a transaction open.
         """
-        self._since = since
+        # Also what came while the window was read: all of it is to be heard, without a gap.
+        self._since = min(since, self.newest.at)
         self._settle()
         newer, self._newer = self._newer, {}
         return [self._again(message) for message in newer.values()]
 
     def before(self, events: Sequence[Event]) -> Mapping[int, Event | Skipped]:
-        """Say what has to be left out, or replaced, since newer events have come."""
+        """Say what has to be left out, or replaced, since newer events have come.
+
+        Raises:
+            UnavailableError: the cluster does not answer, or somebody has left a transaction open, or the partition was
+                not read for so long, as in a pause, that deletions could have come and gone.
+        """
         if self._tried:
             self._settle()
         self._catch_up()
@@ -67,7 +76,9 @@ class Guard:
         for index, event in enumerate(events):
             if self.newest.offset(event.key) != self._offset(event):
                 newer = self._newer.pop(hash_of(event.key or b""), None)
-                changed[index] = Skipped(SUPERSEDED) if newer is None else self._again(newer)
+                # A still newer one stands behind all that was given up, and comes out on top by itself.
+                last = newer is not None and self.newest.offset(event.key) == newer.offset()
+                changed[index] = self._again(newer) if newer is not None and last else Skipped(SUPERSEDED)
         if not changed:
             self._since, self._tried = self.newest.at, True
         return changed
@@ -90,10 +101,18 @@ class Guard:
     def committed(self) -> None:
         """Hear that the last transaction was committed."""
         self._tried = False
+        self._unmigrated = {}
 
-    def _catch_up(self, upto: int | None = None) -> None:
-        for part in self._log.read(self.newest.at, upto):
+    def unmigrated(self, event: Event) -> Event | None:
+        """Give a newer event as it is, whose migrated form is refused; None: it is none, or is refused as well."""
+        return self._unmigrated.pop(event.origin, None)
+
+    def _catch_up(self) -> None:
+        now = time.monotonic()
+        for part in self._log.read(self.newest.at):
             self.newest.hear(part.messages, part.next)
+        in_time(self._log, self.newest.heard, self._within)
+        self.newest.heard = now
 
     def _settle(self) -> None:
         """Find events that were given up behind newer ones; waits until it is clear what has become of all of them."""
@@ -120,7 +139,11 @@ class Guard:
         event = event_of(newer, self._unit)
         self.newest.set(event.key or b"", cast(int, newer.offset()))
         ((_, (became,)),) = self._transform(iter([Chunk([event], b"")]))
-        return became if isinstance(became, Event) else event
+        if not isinstance(became, Event):
+            return event
+        if became.value != event.value:
+            self._unmigrated[event.origin] = event
+        return became
 
     def _offset(self, event: Event) -> int | None:
         unit = self._unit

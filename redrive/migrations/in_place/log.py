@@ -47,6 +47,9 @@ class PartitionLog:
         self._client, self._topic, self._partition, self._check = client_config, topic, partition, check
         self._readers: dict[bool, Consumer] = {}
 
+    def __str__(self) -> str:
+        return f"partition {self._partition} of {self._topic}"
+
     def close(self) -> None:
         """Give up the connections."""
         for consumer in self._readers.values():
@@ -117,7 +120,7 @@ class PartitionLog:
         self._check()
         if time.monotonic() > deadline:
             raise UnavailableError(
-                f"partition {self._partition} of {self._topic}",
+                str(self),
                 f"{reason}, for {_PATIENCE:.0f} s: its leader is away, or somebody has left a transaction open",
             )
 

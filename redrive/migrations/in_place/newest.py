@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import cast
 
 from confluent_kafka import Message
 from xxhash import xxh3_128_digest
 
-from redrive.errors import WireFormatError
+from redrive.errors import UnavailableError, WireFormatError
 from redrive.migrations.in_place.log import PartitionLog
 from redrive.migrations.unit import origin_of
 from redrive.wire import schema_id_of
@@ -38,12 +40,14 @@ class Newest:
         first: the range's first offset.
         end: the offset before which it ends.
         at: the offset up to which the partition is known.
+        heard: when it was last read to where it ended: since `time.monotonic`'s beginning, in seconds.
         overtaken: pairs of offsets: an event that was published again, and the newer one of its key that it stands
             behind. There must be none.
     """
 
     def __init__(self, first: int, end: int, ids: list[int], ours: bytes) -> None:
         self.first, self.end, self.at = first, end, first
+        self.heard = time.monotonic()
         self.overtaken: list[tuple[int, int]] = []
         self._ids, self._ours = ids, ours
         self._places: dict[bytes, int] = {}
@@ -124,7 +128,9 @@ def origin_offset(message: Message, ours: bytes) -> int | None:
     return int(origin.rsplit(b"/", 2)[1])
 
 
-def windows(log: PartitionLog, first: int, upto: int, ours: bytes, ids: list[int]) -> Iterator[Newest]:
+def windows(
+    log: PartitionLog, first: int, upto: int, ours: bytes, ids: list[int], *, within: float = inf
+) -> Iterator[Newest]:
     """Yield the newest events, for one range of offsets after the other.
 
     Args:
@@ -133,15 +139,43 @@ def windows(log: PartitionLog, first: int, upto: int, ours: bytes, ids: list[int
         upto: where the last range ends.
         ours: what the origins of events begin with that were published again.
         ids: takes schema ids as they are found; there is room for 253, so those that matter are there before.
+        within: how many seconds it may take to read one; see `in_time`.
 
     Raises:
-        UnavailableError: the cluster does not answer, or somebody has left a transaction open.
+        UnavailableError: the cluster does not answer, or somebody has left a transaction open, or it took too long.
     """
     while first < upto:
         window = Newest(first, min(first + WINDOW, upto), ids, ours)
         for part in log.read(first, window.end):  # also what is in transactions that are open yet
             window.hear(part.messages, part.next)
+        read = time.monotonic()
         for part in log.read(window.end):
             window.hear(part.messages, part.next)
+        in_time(log, window.heard, within)
+        window.heard = read
         yield window
         first = window.end
+
+
+def in_time(log: PartitionLog, since: float, within: float) -> None:
+    """See to it that no deletion can have come and gone unheard, together with what it has deleted.
+
+    Compaction takes an event away once a deletion stands behind it, and the deletion itself ``delete.retention.ms``
+    later at the earliest. So who reads on within that time sees the one or the other; later, perhaps neither.
+
+    Args:
+        log: the partition.
+        since: when it was read last.
+        within: how many seconds may have passed.
+
+    Raises:
+        UnavailableError: more have; it has to be read anew.
+    """
+    passed = time.monotonic() - since
+    if passed > within:
+        raise UnavailableError(
+            str(log),
+            f"{passed:.0f} s have passed since it was read, and {within:.0f} s may: half of delete.retention.ms, since "
+            "what was deleted could have gone without a trace. It is read anew; if that itself takes longer, raise "
+            "that setting of the topic",
+        )

@@ -21,6 +21,9 @@ from redrive.pump.limits import limits_of
 from redrive.pump.model import Chunk, Transform
 from redrive.pump.readback import ClientConfig, cluster_name, end_offsets, start_offsets
 
+LEAST_DELETIONS_MS = 60_000
+"""How long a topic has to keep deletions: see `redrive.migrations.in_place.newest.in_time`."""
+
 _MOST_FINDINGS = 20
 
 
@@ -73,11 +76,19 @@ def look(config: Config, topic: str) -> tuple[Shadow, list[Standing]]:
     now = ClusterAdmin(config.cluster(of.cluster)).topics().get(topic)
     if now is None:
         raise UnknownTopicError(topic, cluster_name(client))
-    if not limits_of(client, topic).keyed:  # by its own settings, or the brokers'
+    limits = limits_of(client, topic)
+    if not limits.keyed:  # by its own settings, or the brokers'
         raise ConfigError(
             "goal",
             f"{topic} is not compacted (cleanup.policy), or its settings may not be seen: what is published again "
             "would be there beside the old events. Copy it to another topic (goal copy)",
+        )
+    if limits.deletions_ms < LEAST_DELETIONS_MS:
+        raise ConfigError(
+            "goal",
+            f"{topic} keeps deletions for {limits.deletions_ms:,} ms only (delete.retention.ms): they could go before "
+            f"they are seen, and deleted keys would come back. Give it at least {LEAST_DELETIONS_MS:,} ms, a day if "
+            "you can, until the run has ended",
         )
     lows, ends = start_offsets(client, topic), end_offsets(client, topic)
     units = [Unit(of.cluster, topic, topic, partition) for partition in range(len(ends))]

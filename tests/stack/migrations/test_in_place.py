@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from redrive.events import Event
 from redrive.migrations.in_place import guard as guards
 from redrive.migrations.in_place import newest as newest_events
+from redrive.wire import frame
+from tests.pumping import each
 from tests.stack.migrations.keyed import NEW, OLD, Topic, upgraded, value
 from tests.stack.migrations.lab import Lab
 
@@ -32,6 +35,16 @@ def test_the_newest_event_of_each_key_is_published_again_and_deletions_stay(topi
     assert (after.key(), after.timestamp(), after.headers()[:-2]) == (b"a", before.timestamp(), before.headers())
     assert [name for name, _ in after.headers()[-2:]] == ["redrive-operation", "redrive-source"]
     assert topic.renew("op-2").outcome.published == 0
+
+
+def test_only_the_headers_of_the_last_operation_are_kept(topic: Topic) -> None:
+    topic.put([("a", value("a"))])
+    topic.renew()
+    topic.renew("op-2", target=NEW + 1)
+    once, twice = topic.read(topic.source)[1:]
+    assert twice.headers()[:-2] == once.headers()[:-2]
+    origin = once.headers()[-1][1].removesuffix(b"0/0") + b"1/0"
+    assert twice.headers()[-2:] == [("redrive-operation", b"op-2"), ("redrive-source", origin)]
 
 
 def test_what_cannot_be_migrated_stays_as_it_is_and_is_counted(topic: Topic) -> None:
@@ -111,6 +124,47 @@ class DeadError(Exception):
     """Stands for a process that is no more."""
 
 
+@pytest.mark.parametrize("newest", [value("newest"), None], ids=["a value", "a deletion"])
+def test_what_comes_while_it_is_found_out_what_a_newer_event_has_become_prevails_over_both(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch, newest: bytes | None
+) -> None:
+    topic.put([("a", value("first")), ("b", value("b"))])
+    meanwhile(monkeypatch, lambda: topic.put([("a", value("newer"))]))
+    settle, left = guards.Guard._settle, [newest]
+
+    def then(self: Any) -> None:
+        tried = self._tried
+        settle(self)
+        if tried and left:
+            topic.put([("a", left.pop())])
+
+    monkeypatch.setattr(guards.Guard, "_settle", then)
+    topic.renew()
+    assert not left
+    assert topic.values() == topic.values(committed=False) == {"a": newest, "b": value("B", NEW)}
+
+
+def test_a_deletion_prevails_that_was_in_a_transaction_when_the_partition_was_read(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.put([("a", value("first"))])
+    producer = Producer(topic.client | {"transactional.id": topic.source})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic.source, None, b"a", 0)
+    producer.flush()
+    mend = guards.Guard.mend
+
+    def then(self: Any, since: int) -> Any:
+        topic.put([("b", value("b"))])
+        producer.commit_transaction(30)
+        return mend(self, since)
+
+    monkeypatch.setattr(guards.Guard, "mend", then)
+    topic.renew(upto=1)
+    assert topic.values() == {"a": None, "b": value("b")}
+
+
 @pytest.mark.parametrize("newer", [value("newer"), value("newer", NEW), None], ids=["old schema", "new", "deletion"])
 def test_a_run_that_dies_before_it_has_looked_leaves_nothing_wrong_behind(
     topic: Topic, monkeypatch: pytest.MonkeyPatch, newer: bytes | None
@@ -129,6 +183,32 @@ def test_a_run_that_dies_before_it_has_looked_leaves_nothing_wrong_behind(
     assert topic.values()["a"] == newer
     topic.renew("op-2")
     assert topic.values() == topic.values(committed=False) == {"a": upgraded(newer), "b": value("B", NEW)}
+
+
+def too_large(event: Event) -> Event:
+    now = frame(NEW, random.Random(5).randbytes(2 << 20))
+    return Event(event.id, event.topic, event.key, now, event.headers, event.timestamp, event.partition, event.origin)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["at once", "after a crash"])
+def test_a_newer_event_that_brokers_refuse_migrated_is_published_again_as_it_is(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    topic.put([("a", value("first")), ("b", value("b"))])
+    meanwhile(monkeypatch, lambda: topic.put([("a", value("newer"))]))
+
+    def die(*_: Any) -> bool:
+        raise DeadError
+
+    if dies:
+        with monkeypatch.context() as patch:
+            patch.setattr(guards.Guard, "holds", die)
+            with pytest.raises(DeadError):
+                topic.renew()
+    topic.renew("op-2", again=each(too_large))
+    assert topic.values() == topic.values(committed=False) == {"a": value("newer"), "b": value("B", NEW)}
+    topic.renew("op-3")
+    assert topic.values() == topic.values(committed=False) == {"a": value("NEWER", NEW), "b": value("B", NEW)}
 
 
 def test_whatever_producers_write_meanwhile_the_newest_value_of_each_key_prevails(topic: Topic) -> None:
