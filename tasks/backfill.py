@@ -35,7 +35,7 @@ from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY, PATIENTLY
-from tasks.side_by_side import MANY, UnitEnd, Work, unit_end, work_at
+from tasks.side_by_side import MANY, Hidden, UnitEnd, Work, unit_end, work_at
 from tasks.words import count, number
 
 How = Literal["full", "sample", "new"]
@@ -233,13 +233,6 @@ class Copying(Work):
             self.governor.check()
 
 
-class _Standing:
-    """Hides a standing from Prefect, which would look into it."""
-
-    def __init__(self, standing: Standing) -> None:
-        self.of = standing
-
-
 @task(
     name="copy partition",
     task_run_name="copy {unit}",
@@ -248,7 +241,7 @@ class _Standing:
     retry_delay_seconds=[1, 2, 3, 5],
     cache_policy=NO_CACHE,
 )
-def copy_partition(unit: str, standing: _Standing, work: Copying) -> UnitResult:
+def copy_partition(unit: str, standing: Hidden[Standing], work: Copying) -> UnitResult:
     """Copy one partition.
 
     Raises:
@@ -285,7 +278,7 @@ def copy_partitions(
     """
     standings = standings or work.backfilling.standings
     parameters = {
-        standing.unit: {"unit": str(standing.unit), "standing": _Standing(standing), "work": work}
+        standing.unit: {"unit": str(standing.unit), "standing": Hidden(standing), "work": work}
         for standing in standings
     }
     ends = work_at(work, copy_partition, parameters, parallel=parallel, on_cancel=on_cancel)

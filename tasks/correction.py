@@ -37,7 +37,7 @@ from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
 from tasks.retrying import BRIEFLY, PATIENTLY
-from tasks.side_by_side import MANY, UnitEnd, Work, unit_end, work_at
+from tasks.side_by_side import MANY, Hidden, UnitEnd, Work, unit_end, work_at
 from tasks.step_progress import StepProgress
 from tasks.words import count, number
 
@@ -213,41 +213,34 @@ def _judge(work: Correcting, context: Context, workers: Workers) -> Judging:
     retry_delay_seconds=[1, 2, 3, 5],
     cache_policy=NO_CACHE,
 )
-def correct_partition(unit: str, letters: _Letters, work: CorrectingUnits) -> UnitResult:
+def correct_partition(unit: str, letters: Hidden[Unit], work: CorrectingUnits) -> UnitResult:
     """Correct the letters of one partition.
 
     Raises:
         RedriveError: see `redrive.deadletters.correction.correct`.
     """
-    of, context = work.correcting, work.contexts[letters.unit.cluster]
+    of, context = work.correcting, work.contexts[letters.of.cluster]
     policy: Policy = of.terms.policy
-    with work.at(letters.unit):
+    with work.at(letters.of):
         return correct(
             of.config,
-            letters.unit,
-            work.judges[letters.unit.cluster],
+            letters.of,
+            work.judges[letters.of.cluster],
             context.guard,
             policy,
             operation=of.run.id,
-            seen=of.saved.get(letters.unit.name),
+            seen=of.saved.get(letters.of.name),
             record_fates=of.record_fates,
             governor=work.governor,
-            on_progress=partial(work.board.moved, letters.unit),
+            on_progress=partial(work.board.moved, letters.of),
         )
-
-
-class _Letters:
-    """Hides a unit's offsets from Prefect, which would look at each."""
-
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
 
 
 def correct_partitions(
     work: CorrectingUnits, units: Sequence[Unit], *, parallel: int, on_cancel: Callable[[], None]
 ) -> list[End]:
     """Correct partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
-    parameters = {unit: {"unit": str(unit), "letters": _Letters(unit), "work": work} for unit in units}
+    parameters = {unit: {"unit": str(unit), "letters": Hidden(unit), "work": work} for unit in units}
     ends = work_at(work, correct_partition, parameters, parallel=parallel, on_cancel=on_cancel)
     return [unit_end(unit, ends[unit]) for unit in units]
 

@@ -21,7 +21,7 @@ from redrive.migrations.verifying import Checked
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from tasks.backfill import SAMPLE_OF, Backfilling, Copying, End, How
 from tasks.retrying import PATIENTLY
-from tasks.side_by_side import MANY, unit_end, work_at
+from tasks.side_by_side import MANY, Hidden, unit_end, work_at
 from tasks.words import count
 
 
@@ -63,7 +63,7 @@ class Renewing(Copying):
     retry_delay_seconds=[1, 2, 3, 5],
     cache_policy=NO_CACHE,
 )
-def renew_partition(unit: str, standing: _Hidden, work: Copying) -> UnitResult:
+def renew_partition(unit: str, standing: Hidden[Standing], work: Copying) -> UnitResult:
     """Renew one partition.
 
     Raises:
@@ -92,7 +92,7 @@ def renew_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], No
     """Renew all partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
     standings = work.backfilling.standings
     parameters = {
-        standing.unit: {"unit": str(standing.unit), "standing": _Hidden(standing), "work": work}
+        standing.unit: {"unit": str(standing.unit), "standing": Hidden(standing), "work": work}
         for standing in standings
     }
     ends = work_at(work, renew_partition, parameters, parallel=parallel, on_cancel=on_cancel)
@@ -106,7 +106,9 @@ def renew_partitions(work: Copying, *, parallel: int, on_cancel: Callable[[], No
     "counted by schema.",
     **PATIENTLY,
 )
-def check_partition(unit: str, standing: _Hidden, work: Backfilling, how: How, refused: int) -> tuple[Checked, Stock]:
+def check_partition(
+    unit: str, standing: Hidden[Standing], work: Backfilling, how: How, refused: int
+) -> tuple[Checked, Stock]:
     """Check one partition.
 
     Raises:
@@ -130,16 +132,9 @@ def check_partitions(work: Backfilling, results: Sequence[UnitResult], *, how: H
     lows = {standing.unit: standing.first for standing in work.standings}
     futures = []
     for result in results:
-        renewed = _Hidden(Standing(result.unit, lows[result.unit], None, result.next))
+        renewed = Hidden(Standing(result.unit, lows[result.unit], None, result.next))
         refused = count_reasons(result.outcome.skipped, REFUSED)
         futures.append(check_partition.submit(str(result.unit), renewed, work, how, refused))
     found = [future.result() for future in futures]
     total = sum((stock for _, stock in found), Stock())
     return [checked for checked, _ in found], Count(dict(total.ids), total.unframed, total.deleted)
-
-
-class _Hidden:
-    """Hides a standing from Prefect, which would look into it."""
-
-    def __init__(self, standing: Standing) -> None:
-        self.of = standing

@@ -54,6 +54,13 @@ def unit_end(unit: U, result: R | BaseException) -> UnitEnd[U, R]:
     return UnitEnd(unit, "done", result)
 
 
+class Hidden(Generic[U]):
+    """Hides an argument of a task from Prefect, which would look into it, at each offset in it."""
+
+    def __init__(self, of: U) -> None:
+        self.of = of
+
+
 class Work:
     """What the tasks of one run share. Not one of the types that Prefect looks into when it is handed to a task."""
 

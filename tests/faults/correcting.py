@@ -34,7 +34,7 @@ from tasks.board import Board
 from tasks.correction import Correcting, CorrectingUnits, End, correct_partition
 from tasks.correction_report import Ending
 from tasks.operations import Run
-from tasks.side_by_side import how_stopped
+from tasks.side_by_side import Hidden, how_stopped
 from tests.faults.fuses import Fuse, fused_sink, fused_transactions
 from tests.faults.journal import Journal
 from tests.faults.processes import enter
@@ -235,7 +235,7 @@ class _Correction:
 
         def one(unit: Any) -> End:
             try:
-                return End(unit, "done", correct(str(unit), tasks.correction._Letters(unit), at_work))
+                return End(unit, "done", correct(str(unit), Hidden(unit), at_work))
             except Exception as error:
                 logging.exception("%s", unit)
                 return End(unit, how_stopped(error), reason=str(error))
