@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect.logging import disable_run_logger
+from sqlalchemy.orm import Session
 
 import flows.dlq_correction as flow
 import redrive.ledger.letters
@@ -24,6 +27,7 @@ from redrive.config import Config
 from redrive.deadletters.correction import Batch, Context, Plan, Terms, settling
 from redrive.errors import FencedError, HeldError, StalePlanError, UnavailableError
 from redrive.ledger import Ledger
+from redrive.ledger.database import Database
 from redrive.ledger.letters import Letters
 from redrive.ledger.operation import Operation
 from redrive.pump.governor import Governor
@@ -115,7 +119,7 @@ def correct_batch(life: Life) -> None:
     enter(life.folder / f"{life.name}.log")
     journal = Journal(life.folder / f"{life.name}.journal")
     sends = signal.SIGSTOP if life.stops else signal.SIGKILL
-    fuse = Fuse(life.fuse, lambda point: journal.write("crash", point), sends)
+    fuse = Fuse(life.fuse, lambda point: journal.write("crash", point), sends, _turn_to_write() if life.stops else None)
     _fit(fuse)
     try:
         with disable_run_logger():
@@ -124,6 +128,23 @@ def correct_batch(life: Life) -> None:
         logging.exception("%s", life)
         journal.write("raised", type(error).__name__, repr(str(error)))
     journal.write("passed", dict(fuse.passed))
+
+
+def _turn_to_write() -> threading.RLock:
+    """Let threads write to the ledger in turns.
+
+    Whoever stops the process takes the turn: else another thread could be stopped in its transaction, and SQLite would
+    let nobody write until the process is woken.
+    """
+    turn, writing = threading.RLock(), Database.writing
+
+    @contextmanager
+    def in_turn(self: Database) -> Iterator[Session]:
+        with turn, writing(self) as session:
+            yield session
+
+    Database.writing = in_turn  # type: ignore[method-assign]
+    return turn
 
 
 def _fit(fuse: Fuse) -> None:

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from redrive.dispatch.mainpath import KafkaMainPath
@@ -57,11 +57,23 @@ class Fuse:
     """Counts calls, and kills the process, or stops it, at the one that it was made for."""
 
     def __init__(
-        self, point: str, tell: Callable[[str], None] = lambda _: None, sends: signal.Signals = signal.SIGKILL
+        self,
+        point: str,
+        tell: Callable[[str], None] = lambda _: None,
+        sends: signal.Signals = signal.SIGKILL,
+        turn: AbstractContextManager[object] | None = None,
     ) -> None:
-        """Args: sends: what the process gets at the point; SIGSTOP makes a zombie of it that can be woken."""
+        """Make a fuse.
+
+        Args:
+            point: where it burns; empty: nowhere.
+            tell: hears of it just before.
+            sends: what the process gets at the point; SIGSTOP makes a zombie of it that can be woken.
+            turn: what the thread that stops the process holds meanwhile, so that no other thread has it for ever.
+        """
         self.passed: Counter[str] = Counter()
         self._sends = sends
+        self._turn = turn or nullcontext()
         self._point, _, number = point.partition(":")
         self._left = int(number or 0)
         self._tell = tell
@@ -84,11 +96,14 @@ class Fuse:
     def _burn(self, point: str) -> None:
         with self._lock:
             self.passed[point] += 1
-            if point == self._point:
-                self._left -= 1
-                if self._left == 0:
-                    self._tell(self._point)
-                    os.kill(os.getpid(), self._sends)
+            if point != self._point:
+                return
+            self._left -= 1
+            if self._left != 0:
+                return
+        with self._turn:
+            self._tell(self._point)
+            os.kill(os.getpid(), self._sends)
 
 
 def fused_store(fuse: Fuse) -> type[DynamoStore]:
