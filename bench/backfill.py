@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter, time_ns
 from typing import Any
@@ -70,42 +72,48 @@ def rows(folder: Path) -> list[Row]:
 
 
 class Bench:
-    """A topic of flights, and, for each measurement, another one to fill."""
+    """A topic of flights, and, for each measurement, another one to fill.
 
-    def __init__(self, folder: Path) -> None:
-        self.name = f"bench-{uuid.uuid4().hex[:8]}"
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        folder: for its settings.
+        events: how many it has.
+        name: of one that is there already.
+    """
+
+    def __init__(self, folder: Path, events: int = EVENTS, name: str = "") -> None:
+        self.name = name or f"bench-{uuid.uuid4().hex[:8]}"
+        self.events = events
         self.schema = folder / f"{self.name}.avsc"
-        self.schema.write_text(json.dumps(next_version(json.loads(SCHEMA.read_text()))))
         self.settings = folder / f"{self.name}.toml"
-        self.settings.write_text(SETTINGS.format(name=self.name))
-        self._add(self.name, SCHEMA.absolute())
+        if not name:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.schema.write_text(json.dumps(next_version(json.loads(SCHEMA.read_text()))))
+            self.settings.write_text(SETTINGS.format(name=self.name))
+            self._add(self.name, SCHEMA.absolute())
         self.targets = 0
 
     def fill(self) -> None:
-        """Write flights, evenly over the partitions, as the SDK does."""
-        writer = SchemaRegistry(self.config.registry_client_config()).writer(self.name)
+        """Write flights, evenly over the partitions, as the SDK does; the year's again if there are to be more."""
+        encode = SchemaRegistry(self.config.registry_client_config()).writer(self.name).encode
+        departed = ((plane, flight) for _, plane, flight in flights() if flight["dep_time"] is not None)
+        year = [((plane or "").encode(), encode(flight)) for plane, flight in islice(departed, self.events)]
         producer = Producer({**self.client, "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000})
-        now, written = time_ns() // 1_000_000 - 3_600_000, 0
-        while written < EVENTS:
-            for _, plane, flight in flights():
-                if flight["dep_time"] is None:
-                    continue
-                identity = str(uuid.UUID(int=written))
-                headers = envelope.headers(identity, source=PRODUCER, type=self.name, time_ms=now)
-                producer.produce(
-                    self.name, writer.encode(flight), (plane or "").encode(), written % PARTITIONS,
-                    headers=headers, timestamp=now + written // 50,
-                )  # fmt: skip
-                producer.poll(0)
-                written += 1
-                if written == EVENTS:
-                    break
+        now = time_ns() // 1_000_000 - 3_600_000
+        for number, (key, value) in enumerate(islice(cycle(year), self.events)):
+            headers = envelope.headers(str(uuid.UUID(int=number)), source=PRODUCER, type=self.name, time_ms=now)
+            producer.produce(self.name, value, key, number % PARTITIONS, headers=headers, timestamp=now + number // 50)
+            while len(producer) > 500_000:
+                producer.poll(0.1)
+            producer.poll(0)
         producer.flush()
 
-    def ours(self, *, compared: bool = False) -> float:
-        """Return events a second of the job's own steps."""
+    def ours(self, *, compared: bool = False, at_the_end: Callable[[], None] = lambda: None) -> float:
+        """Return events a second of the job's own steps.
+
+        Args:
+            compared: the target is compared with the source, too.
+            at_the_end: called while the processes are still there.
+        """
         migration, standings = self._prepared()
         operation = str(uuid.uuid4())
         started = perf_counter()
@@ -123,10 +131,11 @@ class Bench:
                 check = partial(verify, self.client, parked=frozenset(), compare=comparing(workers, migration.spec))
                 for checked in threads.map(lambda result: check(result.unit, result.next), results):
                     assert not checked.findings, checked.findings
+            at_the_end()
         seconds = perf_counter() - started
         published = sum(result.outcome.published for result in results)
-        assert published == EVENTS, published
-        return EVENTS / seconds
+        assert published == self.events, published
+        return self.events / seconds
 
     def loop(self) -> float:
         """Return events a second of the plain loop: exactly once, without provenance, checks or parking."""
@@ -153,7 +162,7 @@ class Bench:
         producer.init_transactions(30)
         producer.begin_transaction()
         count = 0
-        while count < EVENTS:
+        while count < self.events:
             for message in consumer.consume(1_000, 0.5):
                 assert message.error() is None, message.error()
                 value = fastavro.schemaless_reader(io.BytesIO(message.value()[wire.HEADER_SIZE :]), before, after)
@@ -166,7 +175,7 @@ class Bench:
                 )  # fmt: skip
                 producer.poll(0)
                 count += 1
-                if count % COMMIT_EVERY == 0 or count == EVENTS:
+                if count % COMMIT_EVERY == 0 or count == self.events:
                     positions = consumer.position(consumer.assignment())
                     producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata())
                     producer.commit_transaction(30)
@@ -175,8 +184,8 @@ class Bench:
         consumer.close()
         seconds = perf_counter() - started
         found = sum(end_offsets(self.client, migration.target))
-        assert found >= EVENTS, found
-        return EVENTS / seconds
+        assert found >= self.events, found
+        return self.events / seconds
 
     def _prepared(self) -> tuple[Migration, list[Standing]]:
         """Make a new target ready."""

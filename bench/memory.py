@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.backfill import Bench as Backfill
 from bench.correct import Clinic, correction
 from bench.measure import Row, compare
 from bench.platform import Bench
@@ -33,6 +34,13 @@ def rows(folder: Path) -> list[Row]:
             at_most=1.5,
             runs=1,
         ),
+        compare(
+            f"peak memory of a backfill of {LARGE:,} events beside one of {SMALL:,}, its processes together (MB)",
+            lambda: _of_backfill(folder, LARGE),
+            lambda: _of_backfill(folder, SMALL),
+            at_most=1.5,
+            runs=1,
+        ),
     ]
 
 
@@ -48,6 +56,13 @@ def _of_correction(folder: Path, letters: int) -> float:
     clinic = Clinic(folder)
     clinic.fill(letters)
     return _run("correct", str(folder), clinic.name)
+
+
+def _of_backfill(folder: Path, events: int) -> float:
+    """Copy and compare this many events in a new process; return the sum of its and its children's peaks in MB."""
+    bench = Backfill(folder, events)
+    bench.fill()
+    return _run("backfill", str(folder), bench.name, str(events))
 
 
 def _run(*what: str) -> float:
@@ -72,6 +87,13 @@ def _correct(folder: str, name: str) -> None:
     correction(Clinic(Path(folder), name), tell)
 
 
+def _backfill(folder: str, name: str, events: str) -> None:
+    def tell() -> None:
+        print(sum(map(_peak, ["self", *_children()])))
+
+    Backfill(Path(folder), int(events), name).ours(compared=True, at_the_end=tell)
+
+
 def _children() -> list[str]:
     stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat"))
     fields = ((stat.split()[0], stat.rpartition(")")[2].split()[1]) for stat in stats)
@@ -85,4 +107,4 @@ def _peak(process: str) -> float:
 
 
 if __name__ == "__main__":
-    {"replay": _replay, "correct": _correct}[sys.argv[1]](*sys.argv[2:])
+    {"replay": _replay, "correct": _correct, "backfill": _backfill}[sys.argv[1]](*sys.argv[2:])
