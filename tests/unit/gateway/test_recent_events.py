@@ -102,4 +102,4 @@ def test_a_long_id_takes_no_more_memory_than_a_short_one() -> None:
         run(steps, most=1_000)
         return sizes[0]
 
-    assert taken(2_000) < taken(1) + 200 * 100
+    assert taken(2_000) < taken(1) + 200 * 2_000  # they are of 8,000 bytes each; other threads may allocate, too
