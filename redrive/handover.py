@@ -242,7 +242,8 @@ class HandOver:
     def claims(self) -> dict[Place, int]:
         """Return the places to be committed of partitions that may be begun once the group has these.
 
-        Until then, nobody else could tell that the group has come there: a switch back would not wait for it.
+        Until then, nobody else could tell that the group has come there: after a switch back, the other topic would be
+        read on as if it had not.
         """
         return dict(self._claims)
 

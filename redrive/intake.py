@@ -357,9 +357,6 @@ class Intake:
         if not self._watch.is_ready:
             return False
         for alias in news:
-            for place, claim in self._hand_over.claims().items():
-                if self._done.get(place) == claim:
-                    del self._done[place]
             waiting = self._hand_over.learn(alias)
             log.info("%s: the group goes over from %s to %s", self._named, alias.left, alias.current)
             for place in self._owned & waiting:
@@ -373,7 +370,7 @@ class Intake:
             began = time.monotonic()
             for place, begin in self._hand_over.beginning(self._owned, self._committed).items():
                 self._begin(place, begin)
-            self._done.update(self._hand_over.claims())
+            self._claim(self._hand_over.claims())
             # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
             self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
         return True
@@ -384,6 +381,16 @@ class Intake:
         except KafkaException:
             return {}  # it is asked again
         return {(each.topic, each.partition): each.offset for each in answers if each.error is None}
+
+    def _claim(self, places: Mapping[Place, int]) -> None:
+        """Commit where partitions are going to be begun, at once: nothing that is still in hand is behind that."""
+        if not places:
+            return
+        offsets = [TopicPartition(*place, offset) for place, offset in places.items()]
+        try:
+            self._hear_of({}, None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
+        except KafkaException as error:  # it is tried again
+            self._hear_of({}, error.args[0], [])
 
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""
