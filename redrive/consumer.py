@@ -27,7 +27,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -36,12 +36,13 @@ from typing import Any
 from redrive import telemetry
 from redrive.coding import Reader
 from redrive.config import Config
-from redrive.deadletters.box import DeadLetterBox
+from redrive.deadletters.box import MOST_AT_ONCE, DeadLetterBox
 from redrive.deadletters.letter import letter_of_bytes
 from redrive.errors import (
     ConfigError,
     IncompatibleSchemaError,
     InvalidEventError,
+    RedriveError,
     UnavailableError,
     UnknownSchemaError,
     WireFormatError,
@@ -140,6 +141,7 @@ class EventConsumer:
         self._window: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._in_hand: list[tuple[Taken, ReceivedEvent | None]] = []
         self._ids_in_hand: set[tuple[str, str, str]] = set()
+        self._losses = 0
         self._stopping = threading.Event()
         self._intakes = [
             Intake(
@@ -149,6 +151,7 @@ class EventConsumer:
                 names,
                 max_poll_interval=self._settings.max_poll_interval,
                 before_commit=self._boxes[cluster].settle,
+                alone=len(by_cluster) == 1,
                 successors=after.get(cluster),
             )
             for cluster, names in by_cluster.items()
@@ -176,11 +179,13 @@ class EventConsumer:
         while not self._stopping.is_set():
             fetched = self._fetch(_BATCH, _SLICE)
             started = time.monotonic()
-            for taken in fetched:
-                if self._stopping.is_set() or time.monotonic() - started > enough:
-                    self._put_back(taken)
-                else:
-                    self._handle(taken, handler)
+            ahead = deque(fetched)
+            try:
+                while ahead and not self._stopping.is_set() and time.monotonic() - started <= enough:
+                    self._handle(ahead[0], handler)
+                    ahead.popleft()
+            finally:  # also after Ctrl-C in the handler: who runs it again is to get them
+                _put_back(ahead)
             if fetched:
                 quiet_since = time.monotonic()
             if not fetched or time.monotonic() - committed > _COMMIT_EVERY:
@@ -253,10 +258,14 @@ class EventConsumer:
     def _fetch(self, limit: int, wait: float) -> list[Taken]:
         """Take what there is, of all clusters; wait at most ``wait`` seconds for the first message."""
         fetched: list[Taken] = []
-        for intake in self._intakes:
-            room = limit - len(fetched)
-            if room > 0:
-                fetched += intake.fetch(room, 0.0 if fetched else wait / len(self._intakes))
+        try:
+            for intake in self._intakes:
+                room = limit - len(fetched)
+                if room > 0:
+                    fetched += intake.fetch(room, 0.0 if fetched else wait / len(self._intakes))
+        except BaseException:
+            _put_back(fetched)
+            raise
         self._intakes.append(self._intakes.pop(0))  # so that none is always the last
         return fetched
 
@@ -266,7 +275,9 @@ class EventConsumer:
             wait = min(_SLICE, deadline - time.monotonic())
             if wait <= 0:
                 break
-            for taken in self._fetch(max_events - len(self._in_hand), wait):
+            fetched = self._fetch(max_events - len(self._in_hand), wait)
+            self._drop_lost()
+            for taken in fetched:
                 event = None if taken.intake.is_dropped(taken) else self._open(taken)
                 if not taken.intake.is_dropped(taken):
                     self._in_hand.append((taken, event))
@@ -275,7 +286,16 @@ class EventConsumer:
             if not self._in_hand:
                 break
             deadline = min(deadline, time.monotonic() + max_wait)
-        return [event for taken, event in self._in_hand if event is not None and taken.intake.is_ours(taken)]
+        return [event for _, event in self._in_hand if event is not None]
+
+    def _drop_lost(self) -> None:
+        """Drop from the batch in hand what others own now; if it comes here again, it is no duplicate of this."""
+        losses = sum(intake.losses for intake in self._intakes)
+        if losses == self._losses:
+            return
+        self._losses = losses
+        self._in_hand = [(taken, event) for taken, event in self._in_hand if taken.intake.is_ours(taken)]
+        self._ids_in_hand = {_identity(event) for _, event in self._in_hand if event is not None}
 
     def _handle(self, taken: Taken, handler: Callable[[ReceivedEvent], None]) -> None:
         if taken.intake.is_dropped(taken):
@@ -316,7 +336,7 @@ class EventConsumer:
             return None
         event = received(taken, value)
         identity = _identity(event)
-        if identity in self._window or identity in self._ids_in_hand:
+        if self._settings.window and (identity in self._window or identity in self._ids_in_hand):
             self.counts["duplicates"] += 1
             return None
         return event
@@ -337,10 +357,6 @@ class EventConsumer:
         taken.intake.hold(taken, longest * random.uniform(0.5, 1), failed=failed)
         self.counts["retried"] += 1
 
-    def _put_back(self, taken: Taken) -> None:
-        if not taken.intake.is_dropped(taken):
-            taken.intake.hold(taken, 0, failed=False)
-
     def _bury(self, taken: Taken, reason: str, detail: str, field: str = "") -> None:
         message = taken.message
         event, data = received(taken, None), message.value()
@@ -360,8 +376,10 @@ class EventConsumer:
             field=field,
             producer=self.group,
         )
-        self._boxes[taken.intake.cluster].put(letter)
-        self.counts["dead_lettered"] += 1
+        if self._boxes[taken.intake.cluster].put(letter):
+            self.counts["dead_lettered"] += 1
+        else:
+            self._try_again(taken, failed=False)
 
     @property
     def _is_alone(self) -> bool:
@@ -369,8 +387,19 @@ class EventConsumer:
         return len(self._intakes) == 1
 
     def _commit(self, *, wait: bool = True) -> None:
+        trouble: RedriveError | None = None
         for intake in self._intakes:
-            intake.commit(wait=wait)
+            try:
+                intake.commit(wait=wait)
+            except RedriveError as error:  # of this cluster; the others' events are no less handled
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+
+def _put_back(messages: Iterable[Taken]) -> None:
+    for taken in messages:
+        taken.intake.put_back(taken)
 
 
 def _boxes(config: Config, topic: str, clusters: Iterable[str], patience: float) -> dict[str, DeadLetterBox]:
@@ -381,8 +410,9 @@ def _boxes(config: Config, topic: str, clusters: Iterable[str], patience: float)
     """
     home = config.topic(topic)
     places = {cluster: cluster if cluster in home.clusters else home.cluster for cluster in clusters}
+    largest = int(home.config.get("max.message.bytes", MOST_AT_ONCE))
     boxes = {
-        place: DeadLetterBox(config.cluster(place).client_config(), topic, patience=patience)
+        place: DeadLetterBox(config.cluster(place).client_config(), topic, patience=patience, largest=largest)
         for place in places.values()
     }
     return {cluster: boxes[place] for cluster, place in places.items()}
@@ -425,6 +455,10 @@ def _reason(error: WireFormatError) -> str:
 def _identity(event: ReceivedEvent) -> tuple[str, str, str]:
     """What two copies of an event have in common, and no other event has.
 
-    The id of one whose envelope names none is its place, which is one on each cluster.
+    The id of one whose envelope names none is its place, which is one on each cluster, for as long as the topic is not
+    deleted and made anew: so its time counts, too.
     """
-    return event.topic, event.source or f"cluster {event.cluster}", event.id
+    if event.source:
+        return event.topic, event.source, event.id
+    at = event.timestamp if event.id == f"{event.topic}/{event.partition}/{event.offset}" else ""
+    return event.topic, f"cluster {event.cluster} {at}", event.id

@@ -4,14 +4,15 @@ Once producers have been switched (`redrive.aliases`), the alias says for each p
 ends for consumers, and where they go on in the other one: what is before the one place is before the other, and all the
 rest is behind it. Each member has both topics from the beginning on. Who has a partition of the old topic handles what
 is before its end, and commits that end. Who has the partition of the same number of the new one waits until the group
-has committed it, and begins at the other place. So no event is handled in both topics, and those of a key are in order,
-whichever members have the two partitions, join, leave or die in between: all that they have to know of each other is
-committed.
+has committed it, commits the other place, and begins there. So no event is handled in both topics, and those of a key
+are in order, whichever members have the two partitions, join, leave or die in between: all that they have to know of
+each other is committed.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,12 +140,14 @@ class HandOver:
         self._waiting: set[Place] = set()
         self._from: dict[Place, int] = {}
         self._reached: dict[Place, int] = {}
-        self._handed: dict[Place, int] = {}
+        self._in_hand: dict[Place, deque[int]] = {}
         self._done: dict[Place, int] = {}
+        self._claims: dict[Place, int] = {}
         self._ended: set[Place] = set()
 
     def learn(self, alias: Alias) -> set[Place]:
         """Take note of an alias; return the partitions that have to wait."""
+        self._claims.clear()
         self.optional = (self.optional - {alias.current}) | {alias.left}
         self._closed.discard(alias.target)
         back = alias.current == alias.name
@@ -176,16 +179,26 @@ class HandOver:
         if offset >= self._ends.get(place, _NEVER):
             self._reached[place] = offset
             return False
-        self._handed[place] = offset
+        self._in_hand.setdefault(place, deque()).append(offset)
         return True
 
     def at_end(self, place: Place, offset: int) -> None:
         """Hear that all before an offset has come."""
         self._reached[place] = offset
 
+    def put_back(self, place: Place, offset: int) -> None:
+        """Hear that a message, and all behind it, is read again; or what is there in its place by then."""
+        self._reached.pop(place, None)
+        in_hand = self._in_hand.get(place, ())
+        while in_hand and in_hand[-1] >= offset:
+            in_hand.pop()
+
     def done(self, place: Place, offset: int) -> None:
         """Hear that a message has been handled, and all before it."""
         self._done[place] = offset
+        in_hand = self._in_hand.get(place, ())
+        while in_hand and in_hand[0] <= offset:
+            in_hand.popleft()
 
     def lost(self, place: Place) -> None:
         """Hear that a partition is not ours any more, or not for now."""
@@ -197,15 +210,13 @@ class HandOver:
         """Return the ends of partitions that have come to them, with all before handled; each once."""
         found = {}
         for place, end in self._ends.items():
-            if place not in self._ended and self._reached.get(place, -1) >= end:
-                handed = self._handed.get(place, -1)
-                if handed < 0 or self._done.get(place, -1) >= handed:
-                    found[place] = end
+            if place not in self._ended and self._reached.get(place, -1) >= end and not self._in_hand.get(place):
+                found[place] = end
         self._ended |= found.keys()
         return found
 
     def beginning(self, owned: set[Place], committed_at: Committed) -> dict[Place, int]:
-        """Return the own partitions that may be begun now, and where.
+        """Return the own partitions that may be begun now, and where; notes what `claims` is to return.
 
         Args:
             owned: the own ones.
@@ -225,8 +236,16 @@ class HandOver:
                 # What was handled here and is not committed yet is not read again.
                 found[place] = max(here, self._done.get(place, -1) + 1) if here >= 0 else OFFSET_BEGINNING
             elif before >= each.end:
-                found[place] = each.at
+                self._claims[place] = each.at
         return found
+
+    def claims(self) -> dict[Place, int]:
+        """Return the places to be committed of partitions that may be begun once the group has these.
+
+        Until then, nobody else could tell that the group has come there: after a switch back, the other topic would be
+        read on as if it had not.
+        """
+        return dict(self._claims)
 
     def begun(self, place: Place, at: int) -> None:
         """Hear that a partition is being read from a place on; what else may come of it belongs to what is before."""
@@ -235,6 +254,6 @@ class HandOver:
         self._from[place] = at
 
     def _forget(self, place: Place) -> None:
-        for known in (self._reached, self._handed, self._done, self._from):
+        for known in (self._reached, self._in_hand, self._done, self._from, self._claims):
             known.pop(place, None)
         self._ended.discard(place)

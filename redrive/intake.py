@@ -16,7 +16,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError, UnknownTopicError
+from redrive.errors import ConfigError, RedriveError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.handover import AliasWatch, HandOver, Place
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,10 @@ class Taken:
     losses: int
 
 
+def _place(message: Message) -> Place:
+    return message.topic() or "", message.partition() or 0
+
+
 def _see_that_it_can_follow(client_config: Mapping[str, Any]) -> None:
     for name, value in _FOLLOWING.items():
         if str(client_config.get(name, value)).lower() != str(value).lower():
@@ -108,8 +112,13 @@ class Intake:
         max_poll_interval: seconds after which the group takes a consumer that does not fetch for dead.
         before_commit: called before offsets are committed, also when partitions are taken away, with ``wait`` as
             `commit` has it; if it raises, or returns False, they are not.
+        alone: nobody else is kept waiting by what this one waits for. Else ``before_commit`` is not waited for when
+            partitions are taken away: what it keeps from being committed then comes again.
         successors: topic → the one that is read after it once its producers have been switched to that; see
             `redrive.handover`.
+
+    Attributes:
+        losses: how many partitions have been taken away so far.
 
     Raises:
         ConfigError: there are successors, and the client's settings keep it from going over to them.
@@ -124,6 +133,7 @@ class Intake:
         *,
         max_poll_interval: float,
         before_commit: Callable[..., bool],
+        alone: bool = True,
         successors: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = cluster
@@ -139,6 +149,8 @@ class Intake:
         self._begin_due = 0.0
         self._named = f"cluster {cluster} ({client_config.get('bootstrap.servers')})"
         self._before_commit = before_commit
+        self._alone = alone
+        self.losses = 0
         self._losses: dict[Place, int] = {}
         self._done: dict[Place, int] = {}
         self._held: dict[Place, _Held] = {}
@@ -171,20 +183,63 @@ class Intake:
                 raise RefusedByClusterError(self._named, "letting this consumer in", self._shut_out)
             return []
         self._shut_out = ""
+        taken: list[Taken] = []
+        self._take([first], taken)  # now: the next call may hear that its partition is taken away
+        losses = dict(self._losses)
         # A consume() with a timeout would wait for `limit` messages; without one it takes what has arrived.
         more = self._consumer.consume(limit - 1, 0) if limit > 1 else []
-        taken = [self._taken(message) for message in (first, *more)]
-        return [each for each in taken if each is not None]
+        if self._losses != losses:
+            more = self._still_ours(more, losses)
+        self._take(more, taken)
+        return taken
+
+    def _take(self, messages: list[Message], into: list[Taken]) -> None:
+        trouble: RedriveError | None = None
+        for message in messages:
+            try:
+                taken = self._taken(message)
+            except RedriveError as error:
+                trouble = trouble or error
+            else:
+                if taken is not None:
+                    into.append(taken)
+        if trouble is not None:  # who goes on all the same has not lost what came with it
+            for taken in into:
+                self.put_back(taken)
+            raise trouble
+
+    def _still_ours(self, messages: list[Message], losses: Mapping[Place, int]) -> list[Message]:
+        """Leave out what may have been fetched before its partition was taken away, within the same call.
+
+        A partition may even have come back within that call. There is no telling then which of its messages are of
+        before, and so all are read again.
+        """
+        ours, owned = [], {(each.topic, each.partition) for each in self._consumer.assignment()}
+        for message in messages:
+            place, offset = _place(message), message.offset() or 0
+            if self._losses.get(place, 0) == losses.get(place, 0):
+                ours.append(message)
+            elif place in owned and (place not in self._held or offset < self._held[place].offset):
+                self._hold(place, offset, 0)
+        return ours
 
     def hold(self, taken: Taken, delay: float, *, failed: bool) -> None:
         """Put a message back, and so all that comes after it in its partition, for ``delay`` seconds."""
-        pauses, failures = self.pauses(taken) + 1, self.failures(taken) + failed
+        self._hold(taken.place, taken.offset, delay, self.pauses(taken) + 1, self.failures(taken) + failed)
+
+    def _hold(self, place: Place, offset: int, delay: float, pauses: int = 0, failures: int = 0) -> None:
         try:
-            self._consumer.pause([TopicPartition(*taken.place)])
+            self._consumer.pause([TopicPartition(*place)])
         except KafkaException:  # it has been taken away; the next owner starts from what is committed
-            self._lose(taken.place)
+            self._lose(place)
             return
-        self._held[taken.place] = _Held(taken.offset, pauses, failures, time.monotonic() + delay)
+        self._held[place] = _Held(offset, pauses, failures, time.monotonic() + delay)
+        self._hand_over.put_back(place, offset)
+
+    def put_back(self, taken: Taken) -> None:
+        """Put back a message that is not to be handled now, unless it comes again anyway, here or elsewhere."""
+        if not self.is_dropped(taken):
+            self.hold(taken, 0, failed=False)
 
     def pauses(self, taken: Taken) -> int:
         """Return how often this message has been put back."""
@@ -225,45 +280,43 @@ class Intake:
             Exception: what ``before_commit`` raises; nothing is committed then.
         """
         self._raise_refusal()  # of a commit that was not waited for
-        if not self._done or (self._asked and not wait):
-            return
-        if not self._before_commit(wait=wait):
-            return
+        if self._done and (wait or not self._asked) and self._before_commit(wait=wait):
+            self._ask(wait=wait)
+
+    def _ask(self, *, wait: bool) -> None:
         asked = dict(self._done)
         offsets = [TopicPartition(*place, offset) for place, offset in asked.items()]
         try:
             if wait:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+                self._hear_of(asked, None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
+                self._asked = asked
         except KafkaException as error:
-            if self._is_over(error.args[0]):
-                self._forget(asked)
-            self._raise_refusal()
-            return
-        if wait:
-            self._forget(asked)
-        else:
-            self._asked = asked
+            self._hear_of(asked, error.args[0], [])
+        self._raise_refusal()
 
     def _answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Hear, within a `fetch`, what became of a commit that was not waited for."""
         asked, self._asked = self._asked, {}
-        cause = error or next((each.error for each in partitions if each.error is not None), None)
-        if cause is None or self._is_over(cause):
-            self._forget(asked)
+        self._hear_of(asked, error, partitions)
 
-    def _is_over(self, error: KafkaError) -> bool:
-        """Say whether what a commit was about is not to be committed any more; if it is, it is tried again."""
-        if error.code() in _REFUSALS:
-            self._refusal = error
-            return False
-        if error.code() in _NOT_OURS_ANY_MORE:
-            what = "the group has gone on without this consumer; what it handled since may come again"
-            self._complain(what, error)
-            return True
-        self._complain("offsets are not committed yet", error)
-        return False
+    def _hear_of(self, asked: Mapping[Place, int], error: KafkaError | None, answers: list[TopicPartition]) -> None:
+        """Hear what became of a commit; what has failed is tried again, unless its partition is taken away."""
+        failed = {(each.topic, each.partition): each.error for each in answers if each.error is not None}
+        cause = error or next(iter(failed.values()), None)
+        if cause is None:
+            self._forget(asked)
+            return
+        if error is None:
+            self._forget({place: offset for place, offset in asked.items() if place not in failed})
+        if refusal := next((each for each in (error, *failed.values()) if each and each.code() in _REFUSALS), None):
+            self._refusal = refusal
+        elif cause.code() in _NOT_OURS_ANY_MORE:
+            # If the partitions are not ours any more, we hear of that. Else, in the midst of a rebalance, they may be.
+            self._complain("the group may have gone on without this consumer; what it handled since comes again", cause)
+        else:
+            self._complain("offsets are not committed yet", cause)
 
     def _forget(self, asked: Mapping[Place, int]) -> None:
         """Commit these no more; what has been done since is still to be committed."""
@@ -317,6 +370,7 @@ class Intake:
             began = time.monotonic()
             for place, begin in self._hand_over.beginning(self._owned, self._committed).items():
                 self._begin(place, begin)
+            self._claim(self._hand_over.claims())
             # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
             self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
         return True
@@ -328,6 +382,16 @@ class Intake:
             return {}  # it is asked again
         return {(each.topic, each.partition): each.offset for each in answers if each.error is None}
 
+    def _claim(self, places: Mapping[Place, int]) -> None:
+        """Commit where partitions are going to be begun, at once: nothing that is still in hand is behind that."""
+        if not places:
+            return
+        offsets = [TopicPartition(*place, offset) for place, offset in places.items()]
+        try:
+            self._hear_of({}, None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
+        except KafkaException as error:  # it is tried again
+            self._hear_of({}, error.args[0], [])
+
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""
         try:
@@ -335,15 +399,19 @@ class Intake:
             self._consumer.resume([TopicPartition(*place)])
         except KafkaException:
             return  # its assignment is not settled yet; it is tried again
+        self._held.pop(place, None)
         self._hand_over.begun(place, begin)
         if begin >= 0:
             self._done[place] = begin  # so that the whole group knows
 
     def _at_end(self, message: Message) -> None:
-        place = (message.topic() or "", message.partition() or 0)
+        place, offset = _place(message), message.offset() or 0
         held = self._held.get(place)
-        if held is None or not held.expected:
-            self._hand_over.at_end(place, message.offset() or 0)
+        if held is not None and held.expected:
+            if held.paused or offset < held.offset:
+                return
+            del self._held[place]  # the message put back is gone, and so are all behind it
+        self._hand_over.at_end(place, offset)
 
     def _taken(self, message: Message) -> Taken | None:
         error = message.error()
@@ -353,14 +421,16 @@ class Intake:
             else:
                 self._judge(message, error)
             return None
-        place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+        place, offset = _place(message), message.offset() or 0
         held = self._held.get(place)
         if held is not None and held.expected:
-            # What was read before the pause is to be read again. The message put back may be gone by now, by
-            # retention or compaction; then the next one that is there comes in its place.
-            if held.paused or offset < held.offset:
+            if held.paused:  # what was read before the pause is to be read again
                 return None
+            # The message put back may be gone by now, by retention or compaction; then the next one that is there comes
+            # in its place: an earlier one, if the topic was deleted and made anew.
             held.expected = False
+            if offset != held.offset:
+                del self._held[place]
         if not self._hand_over.takes(place, offset):
             return None
         return Taken(self, message, place, offset, self._losses.get(place, 0))
@@ -378,7 +448,7 @@ class Intake:
                 self._missing.add(message.topic() or "")
                 return
             raise UnknownTopicError(message.topic() or "", self._named)
-        if error.code() in _REFUSALS:
+        if error.code() in _REFUSALS or error.fatal():
             raise RefusedByClusterError(self._named, f"reading {message.topic() or 'its topics'}", error.str())
         self._complain("reading goes on by itself", error)
 
@@ -393,13 +463,16 @@ class Intake:
                     held.paused = False
                 except KafkaException as error:
                     if error.args[0].code() in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):
-                        del self._held[place]
+                        self._lose(place)  # it begins anew where the group is
+                        with suppress(KafkaException):
+                            self._consumer.resume([TopicPartition(*place)])
                     else:
                         held.due = now + 1
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            self.commit()
+            if self._done and self._before_commit(wait=self._alone):
+                self._ask(wait=True)
         except Exception as error:
             log.warning("%s: what is done is not committed and will come again: %s", self._named, error)
         self._gone(consumer, partitions)
@@ -413,6 +486,7 @@ class Intake:
                     consumer.resume([partition])
 
     def _lose(self, place: Place) -> _Held | None:
+        self.losses += 1
         self._losses[place] = self._losses.get(place, 0) + 1
         self._hand_over.lost(place)
         self._done.pop(place, None)

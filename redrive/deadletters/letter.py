@@ -17,7 +17,7 @@ These headers come after the event's own, all in UTF-8 and each only where it ap
 ``redrive-schema-id``   the schema that it was checked against, or that its frame names
 ``redrive-attempt``     how many times it has become a dead letter: 1, and one more each time it comes back
 ``redrive-encoding``    ``raw`` or ``json``
-``redrive-lossy``       ``true`` if the value, or parts of it, could not be kept
+``redrive-lossy``       ``true`` if the value, or parts of the event, could not be kept
 ``redrive-producer``    the producer or consumer group that wrote the letter
 ``redrive-at``          when, in RFC 3339
 ======================  ==========================================================================================
@@ -56,6 +56,8 @@ _WHAT = ("topic", "partition", "offset", "timestamp", "encoding", "lossy")
 _NAMES = frozenset(_PREFIX + name for name in _WHY + _WHAT)
 _NEEDED = (_PREFIX + "reason", _PREFIX + "topic", _PREFIX + "encoding")
 _LONGEST_DETAIL = 1_000
+_ENVELOPE = frozenset({"ce_id", "ce_source", "ce_type", "ce_time"})
+_SHORT = 1_000  # bytes
 _DIGITS = 19
 _MOST = 2**63 - 1  # what Kafka's times and offsets can be
 
@@ -218,14 +220,34 @@ def letter_again(letter: Letter, dead_letters: str, value: bytes | None, *, even
 
 def without_value(letter: Event) -> Event:
     """Return a letter too large for its topic without the value, which stays where the event was read from."""
-    note = _header("detail", f"too large for {letter.topic} with its value of {len(letter.value or b''):,} bytes")
-    lost = [*note, *_header("lossy", "true"), *_header("encoding", RAW)]
+    note = f"too large for {letter.topic} with its value of {len(letter.value or b''):,} bytes"
+    return _lossy(letter, note, letter.key, letter.headers)
+
+
+def stub(letter: Event) -> Event:
+    """Return what is left of a letter that is too large even without a value: where the event was read from, and why.
+
+    Its envelope and key go along where they are short; else they stay where it was read from, as do other headers.
+    """
+    own = own_headers(letter.headers)
+    envelope: dict[str, bytes | None] = {}
+    for name, value in own:
+        if name in _ENVELOPE and len(value or b"") <= _SHORT:
+            envelope.setdefault(name, value)
+    key = letter.key if len(letter.key or b"") <= _SHORT else None
+    note = f"too large for {letter.topic} with its {len(own):,} headers and its key of {len(letter.key or b''):,} bytes"
+    about = [header for header in letter.headers if not is_own(header[0])]
+    return _lossy(letter, note, key, [*envelope.items(), *about])
+
+
+def _lossy(letter: Event, note: str, key: bytes | None, headers: Headers) -> Event:
+    lost = [*_header("detail", note), *_header("lossy", "true"), *_header("encoding", RAW)]
     replaced = {name for name, _ in lost}
-    headers = [header for header in letter.headers if header[0] not in replaced]
-    detail = [header for header in letter.headers if header[0] == "redrive-detail"]
-    if detail and detail[0][1]:
-        lost[0] = ("redrive-detail", detail[0][1] + b"; " + (note[0][1] or b""))
-    return Event(letter.id, letter.topic, letter.key, None, headers + lost, letter.timestamp)
+    detail = [value for name, value in headers if name == "redrive-detail"]
+    if detail and detail[0]:
+        lost[0] = ("redrive-detail", detail[0] + b"; " + note.encode())
+    kept = [header for header in headers if header[0] not in replaced]
+    return Event(letter.id, letter.topic, key, None, kept + lost, letter.timestamp)
 
 
 def is_own(name: str) -> bool:

@@ -32,11 +32,36 @@ def over(*aliases: Alias) -> HandOver:
     return hand_over
 
 
+def claims(hand_over: HandOver, owned: set[Place], offsets: Mapping[Place, int]) -> dict[Place, int]:
+    assert hand_over.beginning(owned, group_at(offsets)) == {}
+    return hand_over.claims()
+
+
 def test_the_new_partition_waits_until_the_group_has_committed_the_end_of_the_old_one() -> None:
     hand_over = over(alias())
     assert hand_over.must_wait(NEW)
-    assert hand_over.beginning({NEW}, group_at({OLD: 9})) == {}
-    assert hand_over.beginning({NEW}, group_at({OLD: 10})) == {NEW: 7}
+    assert claims(hand_over, {NEW}, {OLD: 9}) == {}
+    assert claims(hand_over, {NEW}, {OLD: 10}) == {NEW: 7}
+
+
+def test_the_new_partition_is_begun_once_the_whole_group_knows_that_it_is() -> None:
+    """Else a switch back in between would find the group where it was, and have it go on there."""
+    hand_over = over(alias())
+    assert claims(hand_over, {NEW}, {OLD: 10}) == {NEW: 7}
+    assert hand_over.beginning({NEW}, group_at({OLD: 10, NEW: 7})) == {NEW: 7}
+    hand_over.begun(NEW, 7)
+    assert hand_over.claims() == {}
+
+
+@pytest.mark.parametrize("lose", [True, False])
+def test_what_was_to_be_committed_before_a_partition_is_begun_is_not_any_more_when_that_has_changed(lose: bool) -> None:
+    hand_over = over(alias())
+    assert claims(hand_over, {NEW}, {OLD: 10}) == {NEW: 7}
+    if lose:
+        hand_over.lost(NEW)
+    else:
+        hand_over.learn(alias("orders", end=30, begin=33, generation=2))
+    assert hand_over.claims() == {}
 
 
 def test_who_comes_later_goes_on_where_the_group_is_even_if_the_old_topic_is_gone() -> None:
@@ -64,6 +89,22 @@ def test_the_old_partition_ends_once_all_before_its_end_is_handled() -> None:
     assert hand_over.ended() == {}
 
 
+@pytest.mark.parametrize("in_hand", [True, False])
+def test_the_old_partition_ends_though_its_last_event_was_deleted_while_it_was_put_back(in_hand: bool) -> None:
+    """But not before what is in hand is handled, nor as long as it is not known to be deleted."""
+    hand_over = over(alias())
+    assert [hand_over.takes(OLD, offset) for offset in (5, 9, 10)] == [True, True, False]
+    if not in_hand:
+        hand_over.done(OLD, 5)
+    hand_over.put_back(OLD, 9)
+    assert hand_over.ended() == {}
+    assert not hand_over.takes(OLD, 12)
+    if in_hand:
+        assert hand_over.ended() == {}
+        hand_over.done(OLD, 5)
+    assert hand_over.ended() == {OLD: 10}
+
+
 def test_an_old_partition_whose_last_offsets_hold_no_event_ends_at_its_end() -> None:
     hand_over = over(alias())
     hand_over.at_end(OLD, 9)
@@ -84,7 +125,7 @@ def test_who_loses_the_new_partition_and_gets_it_again_looks_anew_where_the_grou
 def test_a_group_goes_back_once_it_has_committed_the_end_of_the_new_topic() -> None:
     hand_over = over(alias(), alias("orders", end=30, begin=33, generation=2))
     assert hand_over.beginning({OLD, NEW}, group_at({OLD: 10, NEW: 29})) == {NEW: 29}
-    assert hand_over.beginning({OLD}, group_at({OLD: 10, NEW: 30})) == {OLD: 33}
+    assert claims(hand_over, {OLD}, {OLD: 10, NEW: 30}) == {OLD: 33}
 
 
 def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back() -> None:
@@ -98,7 +139,7 @@ def test_a_partition_that_was_never_come_back_to_goes_on_where_the_group_is_when
     assert hand_over.beginning({OLD, NEW}, group_at({OLD: 10, NEW: 20})) == {OLD: 10}
     hand_over.begun(OLD, 10)
     assert [hand_over.takes(OLD, offset) for offset in (10, 39, 40)] == [True, True, False]
-    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 40, NEW: 20})) == {NEW: 44}
+    assert claims(hand_over, {OLD, NEW}, {OLD: 40, NEW: 20}) == {NEW: 44}
 
 
 def test_a_partition_that_was_come_back_to_is_read_on_when_all_go_forth_again() -> None:
