@@ -120,7 +120,7 @@ class Fortress:
                 self.stack.add_user(name)
             self.allow("producer", "--name", "shop")
             self.allow("consumer", "--name", "billing", "--topic", "orders")
-            self.allow("gateway", "--name", "gateway", "--topic", "orders")
+            self.allow("gateway")
             for job in JOBS:
                 self.allow(job, *OPTIONS.get(job, ()))
 
@@ -237,6 +237,10 @@ def test_partners_publish_through_a_gateway_with_its_own_acls(fortress: Fortress
         assert answer.status_code == 202, answer.text
         fortress.said.append(answer.text)
     assert sum(fortress.ends("orders")) == sum(before) + 1
+    with fortress.user("gateway") as config, EventProducer("gateway", config, topics=["stock"]) as producer:
+        receipt = producer.publish("stock", "k", {"id": 1}).result(30)
+    assert receipt.path == "dead_letter"
+    assert "lacks Write and Describe on topic stock" in receipt.refusal
     assert_no_secrets(fortress)
 
 
