@@ -143,10 +143,8 @@ class Fortress:
     def user(self, name: str) -> Iterator[Config]:
         """Be somebody."""
         with pytest.MonkeyPatch.context() as patch:
-            variables = self.stack.environment() | self.stack.security.settings("local", name)
-            for variable, value in (
-                variables | PASSWORDS | {"REDRIVE_CONFIG": str(self.folder / "redrive.toml")}
-            ).items():
+            variables = self.stack.environment() | self.stack.security.settings("local", name) | PASSWORDS
+            for variable, value in (variables | {"REDRIVE_CONFIG": str(self.folder / "redrive.toml")}).items():
                 patch.setenv(variable, value)
             yield Config.load()
 
