@@ -98,9 +98,7 @@ def start_worker(
         UnavailableError: Prefect's server does not answer.
         WorkerError: the worker or the deploying has failed.
     """
-    # `python` in the deployments' command is the one that this runs in.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**environment, **_SETTINGS, "PYTHONPATH": str(ROOT), "PATH": path}
+    environment = worker_environment(environment)
     url = environment.get("PREFECT_API_URL") or os.environ.get("PREFECT_API_URL", "")
     say = report or (lambda _: None)
     say("starting the worker")
@@ -116,6 +114,20 @@ def start_worker(
         worker.kill()
         raise
     return worker
+
+
+def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment of a worker, and so that of its runs.
+
+    What PYTHONPATH has stays in it: `opentelemetry-instrument` has programs set up by what it puts there.
+    """
+
+    def before(name: str, first: Path) -> str:
+        return os.pathsep.join(filter(None, [str(first), given.get(name, os.environ.get(name))]))
+
+    # `python` in the deployments' command is the one that this runs in.
+    paths = {"PYTHONPATH": before("PYTHONPATH", ROOT), "PATH": before("PATH", Path(sys.executable).parent)}
+    return {**given, **_SETTINGS, **paths}
 
 
 def create_pool(url: str) -> None:

@@ -158,6 +158,7 @@ class EventConsumer:
         ]
         counts = self.counts
         self._uncount = telemetry.consumers.add(group, lambda: counts)
+        self._is_traced = telemetry.is_tracing()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -309,7 +310,11 @@ class EventConsumer:
     def _call(self, handler: Callable[[ReceivedEvent], None], taken: Taken, event: ReceivedEvent) -> bool:
         """Say whether the handler has handled the event; if not, it has been put back or dead-lettered."""
         try:
-            handler(event)
+            if self._is_traced:
+                with telemetry.handling(self.group, event.topic):
+                    handler(event)
+            else:
+                handler(event)
             return True
         except UnavailableError:
             self._try_again(taken, failed=False)

@@ -128,6 +128,7 @@ class EventProducer:
         for rights in self._rights.values():
             rights.learn(topic for topic, of in self._rights_of_topic.items() if of is rights)
         self._uncount = telemetry.producers.add(name, lambda: self.counts)
+        self._is_traced = telemetry.is_tracing()
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
@@ -222,6 +223,8 @@ class EventProducer:
             return self._dead_letter_event(event, f"is {size:,} bytes; {topic} takes {limit:,}", "too-large")
         receipt = Receipt(event, self._changed)
         self._of_topic[topic].submit(receipt)
+        if self._is_traced:
+            telemetry.published(receipt, self.name)
         return receipt
 
     def schema(self, topic: str) -> AvroSchema:
@@ -353,6 +356,8 @@ class EventProducer:
             raise PublishError(letter.id, letter.topic, f"{refusal}; nor can it become a dead letter: {closed}")
         receipt = Receipt(letter, self._changed, "dead_letter", refusal)
         self._of_topic[self._dead_letters].submit(receipt)
+        if self._is_traced:
+            telemetry.published(receipt, self.name)
         return receipt
 
     def _dead_letter_event(self, event: Event, why: str, reason: str) -> Receipt:

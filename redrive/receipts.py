@@ -95,6 +95,11 @@ class Receipt:
         """Tell whether the event is acknowledged or failed."""
         return self.progress in (Progress.ACKNOWLEDGED, Progress.FAILED)
 
+    @property
+    def failed(self) -> bool:
+        """Tell whether the event was given up."""
+        return self.progress is Progress.FAILED
+
     def result(self, timeout: float | None = None) -> Receipt:
         """Wait until the event is acknowledged and return this receipt.
 

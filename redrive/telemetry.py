@@ -14,7 +14,10 @@ metric                         unit       what
 ``redrive.pump.transaction``   s          how long a job's transactions were open, by the same
 =============================  =========  ======================================================================
 
-Each of a job's transactions is a span, ``redrive.pump.transaction``, with its unit and how many events it carries.
+Spans: each of a job's transactions (``redrive.pump.transaction``), each request to a gateway
+(``redrive.gateway.request``), each event from where it is published to its acknowledgement (``redrive.publish``), and
+each call of a consumer's handler (``redrive.handle``). A trace does not cross Kafka: events get no header for it. What
+is a span for each event costs as much as other instrumentation does; `OTEL_TRACES_SAMPLER` takes some of them only.
 """
 
 from __future__ import annotations
@@ -24,8 +27,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+if TYPE_CHECKING:
+    from redrive.receipts import Receipt
 
 _meter = metrics.get_meter("redrive")
 _tracer = trace.get_tracer("redrive")
@@ -92,3 +100,70 @@ def transaction(unit: str, events: int) -> Iterator[None]:
         yield
         _open.record(time.monotonic() - began, about)
         _pumped.add(events, about)
+
+
+def is_tracing() -> bool:
+    """Say whether a tracer is set up. Asked once, at the start: what there is for each event asks no more."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+
+
+def published(receipt: Receipt, producer: str) -> None:
+    """Tell of an event that was handed over just now, until it is acknowledged or has failed."""
+    event = receipt.event
+    span = _tracer.start_span(
+        "redrive.publish",
+        kind=SpanKind.PRODUCER,
+        attributes={
+            "redrive.producer": producer,
+            "messaging.system": "kafka",
+            "messaging.destination.name": event.topic,
+        },
+        start_time=event.timestamp * 1_000_000,
+    )
+    if not span.is_recording():
+        return
+
+    def end(receipt: Receipt) -> None:
+        span.set_attribute("redrive.path", receipt.path)
+        if receipt.failed:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    receipt.add_done_callback(end)
+
+
+@contextmanager
+def handling(group: str, topic: str) -> Iterator[None]:
+    """Tell of a call of a consumer's handler."""
+    with _span("redrive.handle", SpanKind.CONSUMER, {"redrive.group": group, **_place(topic)}):
+        yield
+
+
+@contextmanager
+def request(about: Callable[[], Mapping[str, str | int]]) -> Iterator[None]:
+    """Tell of a request to the gateway; ``about`` gives its attributes once it is answered."""
+    with _span("redrive.gateway.request", SpanKind.SERVER, {}) as span:
+        try:
+            yield
+        finally:
+            given = dict(about())
+            span.set_attributes(given)
+            if int(given["http.response.status_code"]) >= 500:
+                span.set_status(Status(StatusCode.ERROR))
+
+
+def _place(topic: str) -> dict[str, str]:
+    return {"messaging.system": "kafka", "messaging.destination.name": topic}
+
+
+@contextmanager
+def _span(name: str, kind: SpanKind, about: Mapping[str, str]) -> Iterator[trace.Span]:
+    """Be within a span; of an error that ends it, only the type is told, since its text may quote what was sent."""
+    with _tracer.start_as_current_span(
+        name, kind=kind, attributes=about, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            raise

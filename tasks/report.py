@@ -140,6 +140,7 @@ class Ending(Judged[LaneEnd]):
                     "verdict": proof.verdict,
                     "found": sum(proof.counted.values()),
                     "records_read": proof.read,
+                    "repeated": proof.repeated,
                     "seconds": round(proof.seconds, 3),
                 }
                 for (cluster, topic), proof in self.proofs.items()
@@ -189,6 +190,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ["skipped", _with_reasons(ending, "skipped")],
         ["parked", _with_reasons(ending, "parked")],
         ["found again in Kafka", _verified(ending)],
+        *([["of these, sent again by their senders", repeated]] if (repeated := _repeated(ending)) else []),
         *([["found of earlier runs", _of_earlier(ending)]] if any(run.events for run, _ in ending.earlier) else []),
         ["lanes open again", f"{counts['opened']} of {counts['lanes']}"],
         ["time to drain", duration(ending.drain_seconds) + _pace_of(counts["read"], ending.drain_seconds)],
@@ -230,6 +232,12 @@ def _verified(ending: Ending) -> str:
     if ending.unverified:
         return f"not verified: {ending.unverified}"
     return number(ending.counts["found"]) if ending.proofs else "not verified"
+
+
+def _repeated(ending: Ending) -> str:
+    """Say how many events in doubt are there under one id, but accepted more than once: no fault of the replay."""
+    repeated = sum(proof.repeated for proof in ending.all_proofs)
+    return f"{number(repeated)} (the same id, accepted again; consumers of the SDK drop them)" if repeated else ""
 
 
 def _of_earlier(ending: Ending) -> str:

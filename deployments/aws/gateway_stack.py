@@ -35,11 +35,18 @@ class GatewayStack(Stack):
     ) -> None:
         super().__init__(scope, id, description="Redrive: the gateway for partners", **stack)
         door = config.door()
+        # Longer than the gateway takes to answer, or partners would hear of a failure that is none.
+        longest = round(door.answer_within + door.body_timeout)
+        idle = longest + 20
         program = Program(
             self, "Gateway", image(), ["redrive", "gateway"], key=data.key,
-            environment=environment.platform(data, jobs.inside.host) | {"REDRIVE_GATEWAY__HOST": "0.0.0.0"},
+            environment=environment.platform(data, jobs.inside.host) | {
+                "REDRIVE_GATEWAY__HOST": "0.0.0.0",
+                # The load balancer ends resting connections, and not the gateway just as a request comes.
+                "REDRIVE_GATEWAY__KEEP_ALIVE": str(max(door.keep_alive, idle + 15)),
+            },
             policies=data.roles.policies("gateway"), port=door.port, cpu=1024, memory_mib=2048,
-            stop_seconds=min(120, round(door.drain + door.answer_within) + 10),
+            stop_seconds=round(door.stops_within),
         )  # fmt: skip
         service = program.serve(jobs.cluster, data.doors.gateway, count=aws.gateways)
         balancer = elb.ApplicationLoadBalancer(
@@ -51,8 +58,7 @@ class GatewayStack(Stack):
             vpc_subnets=IN_PUBLIC,
             drop_invalid_header_fields=True,
             deletion_protection=True,
-            # Longer than the gateway takes to answer, or partners would hear of a failure that is none.
-            idle_timeout=Duration.seconds(round(door.answer_within + door.body_timeout) + 20),
+            idle_timeout=Duration.seconds(idle),
         )
         targets = elb.ApplicationTargetGroup(
             self,
@@ -62,7 +68,7 @@ class GatewayStack(Stack):
             protocol=elb.ApplicationProtocol.HTTP,
             targets=[service.load_balancer_target(container_name="Main", container_port=door.port)],
             health_check=elb.HealthCheck(path="/readyz", interval=Duration.seconds(5), timeout=Duration.seconds(3)),
-            deregistration_delay=Duration.seconds(round(door.answer_within)),
+            deregistration_delay=Duration.seconds(longest),
         )
         balancer.add_listener(
             "Tls",

@@ -69,7 +69,7 @@ def local_instant(units_a_second: int) -> Check:
 
     def check(value: Any) -> None:
         if not isinstance(value, datetime):
-            _raw_int(value, low, high, "a datetime or an integer timestamp of the years 1 to 9999")
+            _raw_int(value, low, high, "a local datetime or an integer timestamp of the years 1 to 9999")
         elif value.tzinfo is not None:
             raise Misfit("is a datetime with a time zone, which a local timestamp can't keep")
 

@@ -12,11 +12,18 @@ from redrive.config import Config
 app = typer.Typer(help="Who may do what: the least that each role needs.", no_args_is_help=True)
 
 _Role = Annotated[str, typer.Argument(help="One of those that `redrive security roles` lists.")]
-_Name = Annotated[str, typer.Option("--name", help="Which producer, or which consumer group.")]
+_Name = Annotated[
+    str,
+    typer.Option(
+        "--name", help="Which producer, or which consumer group.", show_default="of the gateway: gateway.name"
+    ),
+]
 _Topics = Annotated[
     list[str] | None,
     typer.Option(
-        "--topic", help="Only these main topics; may be repeated. Of schema-backfill: its source.", show_default="all"
+        "--topic",
+        help="Only these main topics; may be repeated. Of schema-backfill: its source.",
+        show_default="all; of the gateway, those of its event types",
     ),
 ]
 _Target = Annotated[
@@ -73,8 +80,8 @@ def acls(
     from redrive.security.scoping import scopes
 
     config = Config.load()
-    who = principal or f"User:{name or role}"
     about = scopes(config, role, name, topic or (), target=target, groups=group or ())
+    who = principal or f"User:{next((scope.name for scope in about), '') or role}"
     found = {scope.cluster: kafka.acls(who, grants(role, scope)) for scope in about}
     if apply:
         for cluster, wanted in found.items():

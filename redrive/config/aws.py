@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from redrive.config.sections import Name, Section, StandbyConfig
+from redrive.config.gateway import CLOSING, GatewayConfig
+from redrive.config.sections import Name, Section, StandbyConfig, numbers
 from redrive.security import msk_iam
 
+LONGEST_STOP = 120
+"""Seconds that a task on Fargate gets to stop, at most (ContainerDefinition's ``stopTimeout`` in Amazon ECS's API)."""
 Mistake = tuple[tuple[str, ...], str]
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
 
@@ -77,6 +80,7 @@ def misfits(given: Mapping[str, Any]) -> Iterator[Mistake]:
     for name, cluster in clusters.items():
         if isinstance(cluster, dict):
             yield from _not_on_msk(name, cluster)
+    yield from _killed_while_stopping(_table(given, "gateway"))
     if "gateway" in given and "certificate" not in aws:
         yield ("aws",), "certificate is missing: the gateway is reached by TLS only"
     if "endpoint" in _table(given, "standby"):
@@ -84,6 +88,17 @@ def misfits(given: Mapping[str, Any]) -> Iterator[Mistake]:
     if "file" in _table(_table(given, "ledger"), "password"):
         reason = "with [aws] the ledger's password comes from Secrets Manager by the environment; leave it out"
         yield ("ledger", "password"), reason
+
+
+def _killed_while_stopping(gateway: dict[str, Any]) -> Iterator[Mistake]:
+    times = ("drain", "body_timeout", "answer_within")
+    needed = sum(numbers(GatewayConfig, gateway, *times)) + CLOSING
+    if needed > LONGEST_STOP:
+        reason = (
+            f"{' + '.join(times)} may be {LONGEST_STOP - CLOSING:g} s with [aws]: a stop takes {CLOSING:g} s more, and "
+            f"Fargate kills what has not stopped after {LONGEST_STOP:g}"
+        )
+        yield ("gateway",), reason
 
 
 def _of_zones(aws: dict[str, Any], standby: dict[str, Any]) -> Iterator[Mistake]:

@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from redrive.config.sections import Name, Section, TopicName
+from redrive.config.sections import Name, Section, StandbyConfig, TopicName, numbers
 
 Mistake = tuple[tuple[str, ...], str]
+CLOSING = 30.0
+"""Seconds for what is left of a stop once all is answered, and its producer is flushed and closed."""
+STORING = 2.0
+"""Seconds in which events that Kafka did not take are in the standby store, if that answers."""
 KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -89,6 +93,8 @@ class GatewayConfig(Section):
         remember_seconds: for how long an event that comes again is recognised, in each worker process.
         remember_events: of how many events of each partner, at most.
         drain: how long it goes on serving, but is not ready any more, after it was told to stop.
+        keep_alive: how long a connection may rest between two requests. Longer than the proxy before it lets one rest,
+            or it would close some just as the proxy sends the next request, which its partner is then told by 502.
         types: event type → topic.
         partners: by name.
         tokens: access tokens; without, partners have API keys only.
@@ -107,9 +113,15 @@ class GatewayConfig(Section):
     remember_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     remember_events: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
     drain: Annotated[float, Field(ge=0, le=300)] = 5.0
+    keep_alive: Annotated[int, Field(ge=1, le=3_600)] = 75
     types: dict[EventType, TopicName]
     partners: dict[Name, PartnerConfig]
     tokens: TokensConfig | None = None
+
+    @property
+    def stops_within(self) -> float:
+        """Seconds that a stop takes at most: whoever would kill it meanwhile has to wait as long."""
+        return self.drain + self.body_timeout + self.answer_within + CLOSING
 
     def burst(self, partner: str) -> int:
         """Say how many events a partner may publish at once."""
@@ -135,10 +147,13 @@ def misfits(given: Mapping[str, Any], folder: Path) -> Iterator[Mistake]:
         return
     topics, types = _table(given, "topics"), _table(gateway, "types")
     name = gateway.get("name", GatewayConfig.model_fields["name"].default)
-    if f"dlq.{name}" not in topics:
+    if isinstance(name, str) and f"dlq.{name}" not in topics:
         reason = f"there is no topic dlq.{name}, which takes what Kafka refuses of its events; add it"
         yield ("gateway",) + (("name",) if "name" in gateway else ()), reason
+    yield from _too_impatient(gateway, _table(given, "standby"))
     for kind, topic in types.items():
+        if not isinstance(topic, str):
+            continue  # pydantic says so
         if topic not in topics:
             yield ("gateway", "types", kind), f"there is no topic {topic!r}; there are {_names(topics)}"
         elif isinstance(topics[topic], dict) and "schema" not in topics[topic]:
@@ -167,6 +182,18 @@ def _of_partners(partners: dict[str, Any], types: dict[str, Any], *, has_tokens:
             for credential in _texts(partner, setting):
                 if owners.setdefault(f"{setting} {credential}", name) != name:
                     yield (*at, setting), f"has one that partner {owners[f'{setting} {credential}']!r} has, too"
+
+
+def _too_impatient(gateway: dict[str, Any], standby: dict[str, Any]) -> Iterator[Mistake]:
+    """Find an answer that is due before an outage is noticed, so that each one would begin with answers of 503."""
+    (within,) = numbers(GatewayConfig, gateway, "answer_within")
+    divert, refresh = numbers(StandbyConfig, standby, "divert_after", "gate_refresh")
+    if within < (least := divert + refresh + STORING):
+        reason = (
+            f"must be {least:g} s or more: standby.divert_after ({divert:g}) + standby.gate_refresh ({refresh:g}) "
+            f"until an outage is noticed, and {STORING:g} to store what waits, or each one begins with answers of 503"
+        )
+        yield ("gateway",) + (("answer_within",) if "answer_within" in gateway else ()), reason
 
 
 def _table(given: Mapping[str, Any], key: str) -> dict[str, Any]:

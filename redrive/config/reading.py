@@ -104,11 +104,17 @@ def _in_words(settings: type[BaseSettings], loc: tuple[int | str, ...], kind: st
         return path, f"is not a setting of Redrive; it knows {names(_siblings(settings, path))}"
     if kind == "missing":
         return path, "is missing; there is no default for it"
-    if kind == "string_pattern_mismatch" and path[-1] in _FORMS:
-        return path, f"must be {_FORMS[path[-1]]}"
-    if kind == "string_pattern_mismatch" and "[key]" in loc:
-        return path, "is no name for it: use lower-case letters, digits, dashes and underscores"
-    return path, _reason(message)
+    form = _form(path, is_key="[key]" in loc) if kind == "string_pattern_mismatch" else None
+    return path, form or _reason(message)
+
+
+def _form(path: tuple[str, ...], *, is_key: bool) -> str | None:
+    """Say what a text must look like that has not the form it should have."""
+    if path[-1] in _FORMS:
+        return f"must be {_FORMS[path[-1]]}"
+    if path[0] == "gateway" and "types" in path[1:-1]:
+        return "is no event type: use letters, digits, dots, dashes and underscores, 200 at most"
+    return "is no name for it: use lower-case letters, digits, dashes and underscores" if is_key else None
 
 
 _FORMS = {
@@ -186,6 +192,7 @@ def _misfits(given: dict[str, Any], folder: Path) -> Iterator[Mistake]:
         if isinstance(of, str) and of not in domains:
             yield ("topics", name, "domain"), f"there is no domain {of!r}; there are {names(domains)}"
         yield from _missing_files(("topics", name), topic, ["schema"], folder)
+        yield from _no_number(("topics", name, "config", "max.message.bytes"), topic)
         yield from _never_writable(("topics", name, "config", "min.insync.replicas"), topic)
     yield from gateway.misfits(given, folder)
     yield from aws.misfits(given)
@@ -199,11 +206,19 @@ def _missing_files(path: tuple[str, ...], entry: dict[str, Any], keys: list[str]
             yield (*path, key), f"there is no file {_short(folder / file)}"
 
 
+def _no_number(path: tuple[str, ...], topic: dict[str, Any]) -> Iterator[Mistake]:
+    """Find what a producer that starts could not read; what else Kafka does not take, it says itself."""
+    config = topic.get("config")
+    value = config.get(path[-1], 0) if isinstance(config, dict) else 0
+    if not re.fullmatch(r"[0-9]+", str(value)):
+        yield path, "must be a whole number, of bytes"
+
+
 def _never_writable(path: tuple[str, ...], topic: dict[str, Any]) -> Iterator[Mistake]:
     config = topic.get("config")
     least = str(config.get(path[-1])) if isinstance(config, dict) else ""
     replicas = str(topic.get("replication", sections.TopicConfig.model_fields["replication"].default))
-    if least.isdigit() and replicas.isdigit() and int(least) > int(replicas):
+    if least.isdecimal() and replicas.isdecimal() and int(least) > int(replicas):
         yield path, f"must not be greater than replication ({replicas}), or nothing can be published"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,7 +31,8 @@ def _topic_name(name: str) -> str:
 
 def _no_password(url: str) -> str:
     # The value is not repeated in the message: it may hold a real password.
-    if re.match(r"[^/]*://[^/@]*:[^/@]*@", url) or re.search(r"[?&]password=", url):
+    # What is between the first colon and the last @ is one, also with a slash in it: SQLAlchemy takes it so.
+    if re.match(r"[^/]*://[^:/@]*:[^@]*@", url) or re.search(r"[?&]\w*password=", url, re.IGNORECASE):
         way_out = 'take it out, and write password = {env = "NAME"} or {file = "path"}'
         raise ValueError(f"holds a password; {way_out}")
     return url
@@ -52,6 +54,20 @@ def _with_number(command: list[str]) -> list[str]:
     if not any("{brokers}" in word for word in command):
         raise ValueError("must have {brokers} in it: how many there are to be in all; so asking twice adds no more")
     return command
+
+
+def numbers(section: type[BaseModel], given: Mapping[str, Any], *settings: str) -> list[float]:
+    """Give settings of a section as numbers; one that is not given, or is none, by its default.
+
+    ``given`` may come from the environment, where all is text.
+    """
+    found = []
+    for setting in settings:
+        try:
+            found.append(float(given[setting]))
+        except (KeyError, TypeError, ValueError):  # of the last two, pydantic says so
+            found.append(float(section.model_fields[setting].default))
+    return found
 
 
 # Lower case, because the names of environment variables are matched without regard to case.

@@ -13,7 +13,8 @@ What is guaranteed
   again, as far as the process that answers remembers it (``remember_seconds``, ``remember_events`` of each partner).
   With another content it is refused (409).
 - Beyond that memory (after a restart, in another worker process), it is published again under the same id,
-  ``<partner>/<source>/<id>``, so that consumers of the SDK drop it within their own window.
+  ``<partner>/<source>/<id>``, so that consumers of the SDK drop it within their own window; and so is another content
+  under that id, since nobody there knows of the first one.
 - After any other answer, or none, it may be in Kafka or not; sending it again, as it was, is right.
 
 What is not guaranteed

@@ -25,6 +25,7 @@ from redrive.gateway.exchange import Exchange, Exchanges
 from redrive.gateway.handing_over import Outcome
 from redrive.gateway.issuer_keys import IssuerKeys
 from redrive.gateway.key_sets import from_file, from_url
+from redrive.gateway.page import page
 from redrive.gateway.problems import Problem, not_granted
 from redrive.gateway.publishing import Publisher
 from redrive.gateway.quotas import Quotas
@@ -56,8 +57,7 @@ def create_app(config: Config) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
-        # Its pages take scripts from elsewhere, which would run beside a partner's credentials.
-        docs_url=None,
+        docs_url=None,  # in their place there is a page of our own: see `redrive.gateway.page`
         redoc_url=None,
         openapi_tags=[],
     )
@@ -70,6 +70,11 @@ def create_app(config: Config) -> FastAPI:
         "/readyz", door.ready, methods=["GET"], **description.health("Whether to send requests here.", drains=True)
     )
     description.complete(app)
+
+    async def docs() -> Response:
+        return page(app.openapi())
+
+    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     return app
 
 

@@ -70,6 +70,8 @@ def parse_one(body: bytes) -> Any:
         raise malformed("the body is nested too deeply") from None
     except msgspec.DecodeError as error:
         raise malformed(f"the body is not JSON: {error}") from None
+    except UnicodeDecodeError:  # of bytes within a string
+        raise malformed("the body is not JSON: it is not UTF-8") from None
 
 
 def parse_batch(body: bytes, most: int) -> list[Any]:

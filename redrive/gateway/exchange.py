@@ -12,12 +12,13 @@ import re
 import time
 import traceback
 import uuid
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from redrive import telemetry
 from redrive.gateway.metrics import REQUESTS, SECONDS
 from redrive.gateway.problems import Problem
 
@@ -57,6 +58,7 @@ class Exchanges:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._is_traced = telemetry.is_tracing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -80,7 +82,8 @@ class Exchanges:
             await send(message)
 
         try:
-            await self._app(scope, body.receive, answer)
+            with self._spanned(scope, exchange):
+                await self._app(scope, body.receive, answer)
         except Exception as error:
             # Without the error's text, which may quote what was sent.
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -93,6 +96,11 @@ class Exchanges:
         finally:
             if scope["path"] not in HEALTH:
                 _note(exchange, time.perf_counter() - started, scope["method"])
+
+    def _spanned(self, scope: Scope, exchange: Exchange) -> AbstractContextManager[None]:
+        if not self._is_traced or scope["path"] in HEALTH:
+            return nullcontext()
+        return telemetry.request(lambda: _attributes(exchange, scope["method"]))
 
 
 class _Body:
@@ -120,6 +128,19 @@ class _Body:
                     while not self._is_read:
                         await self.receive()
         return self._is_read
+
+
+def _attributes(exchange: Exchange, method: str) -> dict[str, str | int]:
+    """Give what a span tells of a request, as OpenTelemetry calls it: what the log does, and no path."""
+    return {
+        "http.request.method": method if method in _METHODS else "_OTHER",
+        "http.response.status_code": exchange.status or 500,  # whatever went wrong is answered so
+        "redrive.request_id": exchange.request_id,
+        "redrive.partner": exchange.partner,
+        "redrive.event_type": exchange.event_type,
+        "redrive.problem": exchange.problem,
+        "messaging.batch.message_count": exchange.events,
+    }
 
 
 def _note(exchange: Exchange, seconds: float, method: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from redrive.gateway.cloud_events import PartnerEvent
@@ -35,10 +36,12 @@ class Request:
         outcomes: of each event what is wrong with it; None: nothing, or not known yet.
         left: how many outcomes are not known.
         size: bytes that it takes while it waits, roughly.
+        context: what surrounds it, such as its span; for the thread that begins it.
     """
 
     def __init__(self, topic: str, events: Sequence[PartnerEvent], done: asyncio.Future[list[Outcome]]) -> None:
         self.topic, self.events, self.done = topic, events, done
+        self.context = copy_context()
         self.outcomes: list[Outcome] = [None] * len(events)
         self.left = len(events)
         self.size = sum(event.size + PER_EVENT for event in events)
@@ -107,7 +110,7 @@ class HandingOver:
             elif self._clock() - since > PATIENCE:
                 self._give_up(request, crowded())
             else:
-                self._begin(request)
+                request.context.run(self._begin, request)
 
 
 def crowded() -> Problem:

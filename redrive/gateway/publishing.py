@@ -21,6 +21,7 @@ from redrive.gateway.handing_over import HandingOver, Outcome, Request, crowded
 from redrive.gateway.json_values import converter
 from redrive.gateway.metrics import EVENTS
 from redrive.gateway.problems import Problem, invalid_event, unacknowledged, unavailable
+from redrive.gateway.wording import for_senders_of_json
 from redrive.producer import EventProducer
 from redrive.receipts import Receipt
 
@@ -148,7 +149,7 @@ class Publisher:
             case InvalidEventError():
                 # Fields of the data begin below it; an index or a key in brackets follows it directly.
                 join = "" if not error.field or error.field.startswith("[") else "."
-                return invalid_event(f"data{join}{error.field}", error.reason)
+                return invalid_event(f"data{join}{error.field}", for_senders_of_json(error.reason))
             case RecursionError():
                 return invalid_event("data", "is nested too deeply")
             case BackPressureError():

@@ -78,6 +78,7 @@ def server_config(settings: GatewayConfig) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        timeout_keep_alive=settings.keep_alive,
         log_config=dict(_LOGGING),
         # On a busy machine a worker takes seconds until it answers its parent, and would be killed before it serves.
         timeout_worker_healthcheck=15,

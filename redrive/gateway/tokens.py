@@ -54,7 +54,7 @@ class Tokens:
 
         Raises:
             Problem: it is not good, and roughly why.
-            UnavailableError: the issuer's keys are not there.
+            UnavailableError: the issuer's keys are not there, or it can't be asked now for the one of this token.
         """
         header = _header(token)
         kind = _KINDS.get(header.alg)

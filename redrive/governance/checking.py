@@ -14,6 +14,11 @@ from redrive.migrations.compatibility import Finding, compare
 from redrive.schemas import Judged, SchemaRegistry
 from redrive.subjects import read_schema
 
+_ROLLED_BACK = (
+    "is version {} again, and the latest is {}: producers start with the latest, and `redrive schemas register` leaves "
+    "that so; to go back, change something in it that the registry counts, so that it becomes a version of its own"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaFile:
@@ -88,7 +93,9 @@ def _beside_earlier(topic: str, text: str, registry: SchemaRegistry) -> Iterator
     except SchemaError:
         return  # there is nothing to follow
     try:
-        if registry.find(topic, text):
+        if there := registry.find(topic, text):
+            if there[0] != (latest := max(versions)):
+                yield Violation("rolled-back", None, "", _ROLLED_BACK.format(there[0], latest), topic)
             return
         judged = registry.judge(topic, text)
     except SchemaError as error:

@@ -55,29 +55,35 @@ def check_deletion(
     Args:
         config: the settings; topics that they don't have are not looked at.
         registry: the registry.
-        ledger: has the dead letters.
-        subject: such as ``orders.created-value``.
+        ledger: has the dead letters, and knows clusters that have left the settings while events wait for them.
+        subject: such as ``orders.created-value``; of values, since nothing here looks at the schemas of keys.
         version: its number.
         on_look: hears what is looked at next.
 
     Raises:
         SchemaInUseError: it is in use; says where.
-        SchemaError: there is no such subject or version.
+        SchemaError: there is no such subject or version, or the subject is not one of values.
         UnavailableError: one of the systems does not answer, so that nobody knows.
         ConfigError: there is no standby table, or a secret is not where the settings say.
     """
+    if not subject.endswith(_SUFFIX):
+        reason = (
+            f"is no subject of values, which end in {_SUFFIX}; keys are not looked at, so nobody knows whether an "
+            "event needs one of its versions"
+        )
+        raise SchemaError(subject, reason)
     versions = registry.ids(subject)
     if version not in versions:
         raise SchemaError(f"{subject} version {version}", f"is not there; there are {', '.join(map(str, versions))}")
     schema_id = versions[version]
     topic = subject.removesuffix(_SUFFIX)
-    if version == max(versions) and subject.endswith(_SUFFIX) and topic in config.topics:
+    if version == max(versions) and topic in config.topics:
         raise SchemaInUseError(subject, version, [f"it is the latest, which producers of {topic} start with"])
     others = tuple(one for one in registry.subjects_with(schema_id) if one != (subject, version))
     if not others:
         # As jobs move events: what leaves one place while it is looked at is found in the next.
         uses = [
-            *_in_standby(config, schema_id, on_look),
+            *_in_standby(config, ledger, schema_id, on_look),
             *_in_letters(config, ledger, schema_id, on_look),
             *_in_topics(config, schema_id, on_look),
         ]
@@ -115,10 +121,12 @@ def _in_letters(config: Config, ledger: Ledger, schema_id: int, on_look: Callabl
         yield f"{letters:,} open dead letters: `redrive dlq list --schema-id {schema_id}`"
 
 
-def _in_standby(config: Config, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
+def _in_standby(config: Config, ledger: Ledger, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
     store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
-    for cluster in sorted(config.clusters):
+    # Health forgets no cluster that events wait for.
+    for cluster in sorted({*config.clusters, *ledger.looks.clusters()}):
         on_look(f"the standby store's lanes of {cluster}")
         ids, _ = count_schema_ids(store, survey(store, cluster))
         if ids[schema_id]:
-            yield f"{ids[schema_id]:,} events in the standby store for {cluster}"
+            left = "" if cluster in config.clusters else ", which has left the settings"
+            yield f"{ids[schema_id]:,} events in the standby store for {cluster}{left}"

@@ -14,11 +14,12 @@ from typing import Any, Literal
 from redrive.avro.schema import parse
 from redrive.errors import SchemaError
 from redrive.governance.json_lines import Path, value_lines
+from redrive.governance.soundness import faults
 
 Severity = Literal["error", "advice"]
 Rule = Literal[
     "not-avro", "name", "namespace", "doc", "null-first", "null-default", "enum-default", "logical-type",
-    "incompatible", "naming", "field-doc", "no-default", "no-record", "unused",
+    "unusable", "incompatible", "rolled-back", "naming", "field-doc", "no-default", "no-record", "unused",
 ]  # fmt: skip
 RULES: dict[Rule, tuple[Severity, str]] = {
     "not-avro": ("error", "a schema is valid JSON and valid Avro"),
@@ -28,8 +29,10 @@ RULES: dict[Rule, tuple[Severity, str]] = {
     "null-first": ("error", "null is a union's first branch: a field's default is a value of the first"),
     "null-default": ("error", "a field that may be null has the default null, if it has one"),
     "enum-default": ("error", "an enum has a default, for readers that meet a symbol which is newer than they are"),
-    "logical-type": ("error", "a logical type is one of Avro's, on a type that can bear it; others are passed over"),
+    "logical-type": ("error", "a logical type is one of Avro's, complete, on a type that can bear it"),
+    "unusable": ("error", "producers and consumers can start with it, and some value fits"),
     "incompatible": ("error", "the registry lets it follow the versions that there are, by the subject's rule"),
+    "rolled-back": ("advice", "it is the latest version, or a new one: producers start with the latest"),
     "naming": ("advice", "types are called LikeThis, fields like_this"),
     "field-doc": ("advice", "fields say what they are"),
     "no-default": ("advice", "a field that may be null has the default null, so that it may be added and left out"),
@@ -91,13 +94,15 @@ def check_text(text: str, name: str = "") -> list[Violation]:
         name: what to call it in reasons.
     """
     try:
-        parse(text, name=name)
+        schema = parse(text, name=name)
     except SchemaError as error:
         cause = error.__cause__
         line = cause.lineno if isinstance(cause, json.JSONDecodeError) else None
         return [Violation("not-avro", line, "", error.reason)]
-    checker = _Checker(value_lines(text))
-    found = list(checker.outermost(json.loads(text)))
+    lines, not_json = value_lines(text), list[str]()
+    found = list(_Checker(lines).outermost(json.loads(text, parse_constant=not_json.append)))
+    found += [Violation("not-avro", None, "", f"has {each}, which is no JSON, as a value") for each in not_json]
+    found += [Violation(rule, lines[at], path, reason) for rule, at, path, reason in faults(schema)]
     return sorted(found, key=lambda violation: violation.line or 0)
 
 
@@ -144,7 +149,7 @@ class _Checker:
         match schema["type"]:
             case "record" | "error":
                 yield from self._fields(schema, at, path)
-            case "enum" if "default" not in schema:
+            case "enum" if "default" not in schema and schema["symbols"]:
                 reason = (
                     f'{schema["name"]} has none; add "default": "{schema["symbols"][-1]}", or another of its symbols'
                 )

@@ -40,6 +40,8 @@ class Proof:
         counted: unit → its events that were found.
         read: records that were looked at, of whatever origin.
         seconds: how long that took.
+        repeated: of the ids that were in doubt, records beyond the first that were accepted at another time: their
+            sender has sent the event again, as it should after no answer. No fault.
     """
 
     verdict: Verdict
@@ -47,6 +49,7 @@ class Proof:
     counted: dict[str, int]
     read: int
     seconds: float
+    repeated: int = 0
 
 
 def prove(
@@ -69,7 +72,8 @@ def prove(
         units: unit → topic → evidence (`Outcome.evidence`).
         operation: only records of this operation count; the one the sinks were made with.
         mode: ``full`` compares contents; ``counts`` only counts, and checks order.
-        also_ids: event ids that must not be there twice, whoever published them: those that were in doubt.
+        also_ids: event ids that were in doubt. None of them may be there twice with one time of acceptance
+            (``ce_time``), whoever published it: a replay keeps that time, and what is sent again gets another one.
         since_ms: where to begin to look for ``also_ids``, as a time; milliseconds since 1970.
         patience: as for `redrive.pump.readback.scan`.
         on_found: called with each record of the units, and its origin.
@@ -80,7 +84,7 @@ def prove(
     began = time.monotonic()
     findings = _Findings()
     counted = dict.fromkeys(units, 0)
-    read = 0
+    read = repeated = 0
     for topic in sorted({topic for topics in units.values() for topic in topics}):
         expected = {unit: topics[topic] for unit, topics in units.items() if topic in topics}
         reading = _Reading(
@@ -101,10 +105,11 @@ def prove(
         except UnknownTopicError as error:
             deleted = f" ({error})"
         reading.compare(deleted)
+        repeated += reading.repeated
         for unit, found in reading.counts().items():
             counted[unit] += found
     verdict: Verdict = "failed" if findings.all else "proved" if mode == "full" else "counted"
-    return Proof(verdict, findings.all, counted, read, time.monotonic() - began)
+    return Proof(verdict, findings.all, counted, read, time.monotonic() - began, repeated)
 
 
 def _start(client_config: ClientConfig, topic: str, expected: Iterable[Evidence], since_ms: int | None) -> list[int]:
@@ -171,11 +176,13 @@ class _Reading:
         self._expected = expected
         self._operation = operation
         self._full = full
-        self._ids: dict[bytes, str] = {event_id.encode(): "" for event_id in also_ids}
+        self._ids: dict[bytes, dict[bytes | None, str]] = {event_id.encode(): {} for event_id in also_ids}
+        """Id → time of acceptance → the record that has both."""
         self._findings = findings
         self._found = {unit: _Found() for unit in expected}
         self._streams: dict[tuple[int, bytes], _Stream | None] = {}
         self._created = True
+        self.repeated = 0
 
     def counts(self) -> dict[str, int]:
         return {unit: found.count for unit, found in self._found.items()}
@@ -254,13 +261,20 @@ class _Reading:
         return _Stream(self._found[max(owners, key=len)]) if owners else None
 
     def _look_for_ids(self, headers: Headers, message: Message) -> None:
-        for name, value in headers:
-            if name == "ce_id" and value in self._ids:
-                before = self._ids[value]
-                if before:
-                    self._findings.add(f"event {value.decode()} is there twice: at {before} and {_name(message)}")
-                self._ids[value] = _name(message)
-                return
+        event_id = _header(headers, "ce_id")
+        if event_id is None or (before := self._ids.get(event_id)) is None:
+            return
+        accepted = _header(headers, "ce_time")
+        if accepted in before:
+            first = before[accepted]
+            self._findings.add(f"event {event_id.decode()} is there twice: at {first} and {_name(message)}")
+        elif before:
+            self.repeated += 1
+        before[accepted] = _name(message)
+
+
+def _header(headers: Headers, name: str) -> bytes | None:
+    return next((value for each, value in headers if each == name), None)
 
 
 def _name(message: Message) -> str:

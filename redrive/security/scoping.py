@@ -23,14 +23,17 @@ def scopes(
     Args:
         config: the settings.
         role_name: the role.
-        name: the producer's or the consumer group's.
-        topics: only these main topics; none: all that the settings have. A backfill has one, which it copies.
+        name: the producer's or the consumer group's; of the gateway, the one in its settings if not given.
+        topics: only these main topics; none: all that the settings have, and of the gateway, those of its event types.
+            A backfill has one, which it copies.
         target: the topic that a backfill fills; of a producer or consumer, the one that its topic may be switched to.
         groups: consumer groups that a backfill may move; ``*`` for all.
 
     Raises:
         ConfigError: something is missing, too much or does not go together, or there is no such role or topic.
     """
+    if role_name == "gateway":
+        name, topics = name or config.door().name, topics or sorted(set(config.door().types.values()))
     _check_name(role_name, name)
     _check_backfill(config, role_name, topics, target, groups)
     own = _own_dead_letters(config, role_name, name)

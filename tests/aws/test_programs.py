@@ -60,7 +60,19 @@ def test_the_gateway_is_reached_from_outside_its_container(platform: Platform, m
     assert (door.host, door.port) == ("0.0.0.0", mapping["ContainerPort"])
     (targets,) = platform.properties("AWS::ElasticLoadBalancingV2::TargetGroup", "gateway")
     patience = {one["Key"]: one["Value"] for one in targets["TargetGroupAttributes"]}
-    assert float(patience["deregistration_delay.timeout_seconds"]) >= door.answer_within
+    assert float(patience["deregistration_delay.timeout_seconds"]) >= door.answer_within + door.body_timeout
+
+
+def test_the_gateway_has_time_to_stop_and_its_connections_rest_longer_than_the_balancer_lets_them(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (platform.environment("Gateway") | {"REDRIVE_CONFIG": str(EXAMPLE)}).items():
+        monkeypatch.setenv(name, value)
+    door = Config.load().door()
+    assert platform.containers()["Gateway"]["StopTimeout"] == door.stops_within == 75
+    (balancer,) = platform.properties("AWS::ElasticLoadBalancingV2::LoadBalancer", "gateway")
+    given = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+    assert door.answer_within + door.body_timeout < float(given["idle_timeout.timeout_seconds"]) < door.keep_alive
 
 
 def test_prefect_knows_every_setting_that_it_is_given_and_comes_to_its_database(

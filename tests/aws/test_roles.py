@@ -46,10 +46,19 @@ def settings_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.usefixtures("settings_afterwards")
 @pytest.mark.parametrize("role", POLICIES)
 def test_a_role_s_policy_is_what_redrive_security_iam_says(platform: Platform, role: str) -> None:
-    name = ["--name", "gateway"] if role == "gateway" else []
-    said = CliRunner().invoke(app, ["security", "iam", role, *name])
+    said = CliRunner().invoke(app, ["security", "iam", role])
     assert said.exit_code == 0, said.output
     assert policies(platform)[role] == json.loads(said.stdout)
+
+
+def test_the_gateway_may_write_the_topics_of_its_event_types_and_no_other_main_topic(platform: Platform) -> None:
+    resources = [
+        name.rpartition("/")[2]
+        for statement in policies(platform)["gateway"]["Statement"]
+        if "kafka-cluster:WriteData" in statement["Action"]
+        for name in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+    ]
+    assert sorted(resources) == ["dlq.gateway", "flights.departed"]
 
 
 def test_there_is_a_policy_for_every_role_that_needs_no_more_to_be_said(platform: Platform) -> None:

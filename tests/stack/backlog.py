@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,16 @@ cluster = "{self.cluster}"
             stored = Stored(event_id, key, value, headers, clock.now_ms())
             by_lane.setdefault(partition_of(key, lanes), []).append(stored)
         for number, stored_events in by_lane.items():
-            lane = Lane(self.cluster, topic, number)
-            writer = LaneWriter(self.store, lane, f"shop-{run}", clock=clock, grace=0.0, seal_wait=5.0)
-            assert writer.enter(must_divert=True) is Entry.STANDBY
-            for first in range(0, len(stored_events), 100):
-                assert writer.store(stored_events[first : first + 100])
+            self.store_in(Lane(self.cluster, topic, number), f"shop-{run}", stored_events)
         return [f"{run}-{number}" for number in range(events)]
+
+    def store_in(self, lane: Lane, producer: str, events: Sequence[Stored]) -> None:
+        """Store events in one lane, as a producer of this name."""
+        Topics(self.store, lane.cluster).lanes(lane.topic, self.config.topic(lane.topic).lanes)
+        writer = LaneWriter(self.store, lane, producer, clock=SystemClock(), grace=0.0, seal_wait=5.0)
+        assert writer.enter(must_divert=True) is Entry.STANDBY
+        for first in range(0, len(events), 100):
+            assert writer.store(events[first : first + 100])
 
     def are_open(self, topic: str) -> bool:
         """Whether producers use Kafka for every lane of a topic."""

@@ -203,8 +203,13 @@ def test_its_description_names_no_event_type_and_no_topic_and_no_page_takes_scri
     assert "/v1/events/{type}" in document.json()["paths"]
     assert "order.created" not in document.text
     assert gateway.orders not in document.text
-    for page in ("/docs", "/redoc", "/docs/oauth2-redirect"):
-        assert gateway.http.get(page).status_code == 404
+    page = gateway.http.get("/docs")
+    assert page.status_code == 200
+    assert "<script" not in page.text
+    assert "order.created" not in page.text
+    assert gateway.orders not in page.text
+    for elsewhere in ("/redoc", "/docs/oauth2-redirect"):
+        assert gateway.http.get(elsewhere).status_code == 404
 
 
 def test_told_to_stop_it_is_not_ready_any_more_finishes_what_is_under_way_and_ends_well(

@@ -153,6 +153,7 @@ def away(gateway: Gateway, folder: Path) -> Config:
     text = text.replace(
         f'[topics."{gateway.payments}"]\ndomain = "sales"', f'[topics."{gateway.payments}"]\ndomain = "far"'
     )
+    text = text.replace("[standby]", "[standby]\ndivert_after = 1.0")
     text = text.replace("drain = 0.5", "drain = 0\nanswer_within = 4")
     file = folder / "redrive.toml"
     file.write_text(f'{text}\n[clusters.two]\nbootstrap = "127.0.0.1:9"\n[domains.far]\ncluster = "two"\n')

@@ -126,6 +126,19 @@ def test_finds_an_event_in_doubt_that_arrived_after_all(lab):
     assert proof_of(lab, outcome, also_ids={"71"}, since_ms=since).verdict == "proved"
 
 
+def test_an_event_in_doubt_that_its_sender_sent_again_is_counted_and_no_fault(lab):
+    """What is sent again is accepted again: it has the same id and another time."""
+    since = int(time.time() * 1000)
+    event = lab.events(COUNT)[70]
+    producer = Producer(lab.client)
+    for second in (b"1", b"2"):
+        headers = [*event.headers, ("ce_time", b"2026-01-01T00:00:0%s.000Z" % second)]
+        producer.produce(lab.topic, event.value, event.key, headers=headers)
+    producer.flush()
+    proof = proof_of(lab, publish(lab), also_ids={event.id}, since_ms=since)
+    assert (proof.verdict, proof.findings, proof.repeated) == ("proved", [], 2)
+
+
 def test_counts_only_when_asked_to(lab):
     outcome = publish(lab, MUTATIONS["another value"][0])
     assert proof_of(lab, outcome, mode="counts").verdict == "counted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from redrive.deadletters.letter import letter_of_bytes
 from redrive.deadletters.triage import triage
 from redrive.envelope import headers
 from redrive.ledger import Ledger
+from redrive.ledger.looks import Look
+from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.parking import ensure_parking
 from redrive.schemas import SchemaRegistry
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane, Topics
@@ -72,6 +76,16 @@ class Office(Platform):
         assert self.registry.versions(self.orders)[2] == self.second
         return self.second.to_bytes(5, "big") + b"\2\0\0"
 
+    def store(self, cluster: str, value: bytes) -> None:
+        """Store an event as a producer does when the cluster is away."""
+        config = self.config.standby
+        store = DynamoStore(config.table, config.region, config.endpoint)
+        Topics(store, cluster).lanes(self.orders, 2)
+        lane = Lane(cluster, self.orders, 1)
+        writer = LaneWriter(store, lane, "shop", clock=SystemClock(), grace=0.0, seal_wait=5.0)
+        assert writer.enter(must_divert=True) is Entry.STANDBY
+        assert writer.store([Stored("e-1", b"k", value, [], 1)])
+
     def redrive(self, *arguments: str) -> tuple[int, Any]:
         result = CliRunner().invoke(app, ["schemas", *arguments, "--json"])
         if result.exception and not isinstance(result.exception, SystemExit):
@@ -116,6 +130,16 @@ def test_a_rule_about_all_versions_is_asked_about_all_versions(office: Office) -
     code, told = office.redrive("check", "schemas")
     assert code == 1
     assert "may not follow the versions that there are by BACKWARD_TRANSITIVE: is new" in told["findings"][0]["reason"]
+
+
+def test_a_schema_that_was_rolled_back_is_told_since_producers_stay_with_the_latest(office: Office) -> None:
+    office.two_more_versions()
+    office.write(office.second_schema)
+    code, told = office.redrive("check", "schemas/orders.avsc")
+    (found,) = told["findings"]
+    assert (code, found["rule"], found["severity"], found["topic"]) == (0, "rolled-back", "advice", office.orders)
+    assert "is version 2 again, and the latest is 3" in found["reason"]
+    assert office.redrive("check", "schemas/orders.avsc", "--strict")[0] == 1
 
 
 def test_what_readers_of_the_latest_version_can_t_read_is_found_where_the_rule_is_forward(office: Office) -> None:
@@ -176,14 +200,25 @@ def test_a_version_stays_as_long_as_an_event_of_it_is_in_a_topic(office: Office)
 
 
 def test_a_version_stays_as_long_as_an_event_of_it_waits_in_the_standby_store(office: Office) -> None:
-    value = office.two_more_versions()
-    config = office.config.standby
-    store = DynamoStore(config.table, config.region, config.endpoint)
-    Topics(store, "one").lanes(office.orders, 2)
-    writer = LaneWriter(store, Lane("one", office.orders, 1), "shop", clock=SystemClock(), grace=0.0, seal_wait=5.0)
-    assert writer.enter(must_divert=True) is Entry.STANDBY
-    assert writer.store([Stored("e-1", b"k", value, [], 1)])
+    office.store("one", office.two_more_versions())
     assert office.refused(2).endswith("1 events in the standby store for one")
+
+
+def test_a_version_stays_as_long_as_an_event_of_it_waits_for_a_cluster_that_has_left_the_settings(
+    office: Office,
+) -> None:
+    gone = f"gone-{uuid.uuid4().hex[:8]}"
+    office.store(gone, office.two_more_versions())
+    with Ledger.open(office.config.ledger_url()) as ledger:
+        now = datetime.now(UTC)
+        ledger.looks.enter(Look(gone, now, "unavailable", now))
+    assert office.refused(2).endswith(f"1 events in the standby store for {gone}, which has left the settings")
+
+
+def test_a_version_stays_as_long_as_an_event_of_it_is_parked(office: Office) -> None:
+    ensure_parking(office.config.cluster("two").client_config())
+    office.send(PARKING_TOPIC, [office.two_more_versions()])
+    assert f"1 events in {PARKING_TOPIC} on two" in office.refused(2)
 
 
 def test_a_version_stays_as_long_as_an_open_dead_letter_has_it(office: Office) -> None:

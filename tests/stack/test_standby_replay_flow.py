@@ -17,7 +17,12 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
+from redrive.envelope import headers
 from redrive.ledger import Ledger, OperationRow
+from redrive.murmur2 import partition_of
+from redrive.schemas import SchemaRegistry
+from redrive.standby.batches import Stored
+from redrive.standby.lanes import Lane
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
 from tests.stack.backlog import Backlogs, by_key, word
@@ -72,6 +77,27 @@ def test_what_waits_is_back_once_and_in_order_and_the_lanes_are_open_again(platf
     assert operation.counts["published"] == operation.counts["found"] == 3_200
     report = artifact(operation.id, report_key("standby-replay"))
     assert report.startswith("## Proved: 3,200 events back in Kafka")
+
+
+def test_what_a_partner_sent_again_to_another_gateway_while_both_were_in_doubt_is_proved_and_told(
+    platform: Backlogs,
+) -> None:
+    orders, _ = platform.topics
+    encode = SchemaRegistry(platform.config.registry_client_config()).writer(orders).encode
+    lane = Lane(platform.cluster, orders, partition_of(b"key-1", platform.config.topic(orders).lanes))
+    now = int(time.time() * 1000)
+    for gateway, accepted in (("gateway-a", now - 9_000), ("gateway-b", now - 2_000)):
+        envelope = headers("acme/shop/17", source="gateway", type=orders, time_ms=accepted)
+        event = Stored("acme/shop/17", b"key-1", encode({"id": 17}), envelope, accepted, doubtful=True)
+        platform.store_in(lane, gateway, [event])
+
+    state = replay(mode="run")
+
+    assert word(state) == "proved"
+    assert platform.ids_by_key(orders) == {b"key-1": ["acme/shop/17"] * 2}
+    (operation,) = operations(platform)
+    report = artifact(operation.id, report_key("standby-replay"))
+    assert "sent again by their senders | 1 (the same id, accepted again" in report
 
 
 def test_a_plan_shows_what_waits_and_leaves_no_trace(platform: Backlogs) -> None:

@@ -312,6 +312,9 @@ def test_a_literal_secret_is_a_mistake_and_is_not_repeated() -> None:
         ("registry", "http://me:hunter2@registry.example"),
         ("ledger", "postgresql://me:hunter2@db.example/ledger"),
         ("ledger", "postgresql://db.example/ledger?password=hunter2"),
+        ("ledger", "postgresql://me:hunter2/w@db.example/ledger"),
+        ("ledger", "postgresql://db.example/ledger?sslPassword=hunter2"),
+        ("registry", "http://me:hunter2/w@registry.example"),
     ],
 )
 def test_a_password_in_a_url_is_a_mistake_and_is_not_repeated(section: str, url: str) -> None:
@@ -319,6 +322,17 @@ def test_a_password_in_a_url_is_a_mistake_and_is_not_repeated(section: str, url:
     (mistake,) = mistakes(f'[{section}]\nurl = "{url}"\n\n{without}')
     assert mistake.startswith(f"redrive.toml:2: {section}.url: holds a password")
     assert "hunter2" not in mistake
+
+
+@pytest.mark.parametrize("url", ["http://registry.example:8080/apis/v7", "https://me@registry.example:8080/"])
+def test_a_port_or_a_user_in_a_url_is_no_password(url: str) -> None:
+    assert mistakes(GOOD.replace("http://127.0.0.1:28081/apis/ccompat/v7", url)) == []
+
+
+@pytest.mark.parametrize("value", ['"1MB"', "1e6", "true"])
+def test_the_largest_message_is_a_number_of_bytes(value: str) -> None:
+    (mistake,) = mistakes(GOOD + f'[topics.large]\ndomain = "orders"\nconfig = {{"max.message.bytes" = {value}}}\n')
+    assert mistake.endswith("topics.large.config.max.message.bytes: must be a whole number, of bytes")
 
 
 @pytest.mark.parametrize("kind", ["env", "file"])

@@ -82,6 +82,15 @@ def test_commands_don_t_add_brokers_to_msk() -> None:
     assert "clusters.orders.fleet: with [aws] it is Amazon MSK that adds brokers" in mistake
 
 
+def test_a_gateway_stops_before_it_is_killed() -> None:
+    (mistake,) = mistakes(("[gateway.types]", "[gateway]\nanswer_within = 76\n[gateway.types]"))
+    assert mistake.endswith(
+        "gateway: drain + body_timeout + answer_within may be 90 s with [aws]: a stop takes 30 s more, and Fargate "
+        "kills what has not stopped after 120"
+    )
+    assert mistakes(("[gateway.types]", "[gateway]\nanswer_within = 75\n[gateway.types]")) == []
+
+
 def test_a_gateway_needs_a_certificate() -> None:
     (mistake,) = mistakes(("certificate = ", "# certificate = "))
     assert mistake.endswith("aws: certificate is missing: the gateway is reached by TLS only")

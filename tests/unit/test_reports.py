@@ -17,10 +17,11 @@ from redrive.standby.schema_ids import SchemaIds
 from redrive.standby.survey import LaneBacklog
 from tasks.board import Board
 from tasks.drain import LaneEnd
+from tasks.operations import Run
 from tasks.pictures import bars, curve
 from tasks.plan import make_plan
 from tasks.plan_report import headline, plan_text, schemas_line
-from tasks.report import Ending
+from tasks.report import Ending, report_text
 from tasks.side_by_side import Stop
 from tasks.words import cell, duration, size, table
 
@@ -49,6 +50,13 @@ def ending(*ends: LaneEnd, proof: Proof | None = None, unverified: str = "", pac
         ends=ends, proofs=proofs, earlier=[], unverified=unverified, drain_seconds=2.0, started_pace=pace, changes=[],
         left_out=[],
     )  # fmt: skip
+
+
+def a_run() -> Run:
+    """What a report says of a run; nothing of it is asked for by Prefect or the ledger."""
+    run = Run.__new__(Run)
+    run.id, run.job, run.url, run.who = "op-1", "standby-replay", "", "somebody"
+    return run
 
 
 def test_a_plan_counts_only_lanes_that_are_not_open() -> None:
@@ -86,6 +94,14 @@ def test_all_open_and_all_found_is_proved() -> None:
 def test_one_finding_makes_the_verdict_red() -> None:
     result = ending(end(0), proof=Proof("failed", ["orders: 3 events are missing"], {}, 97, 0.5))
     assert (result.status, result.word, result.headline) == ("failed", "failed", "orders: 3 events are missing")
+
+
+def test_what_its_sender_has_sent_again_is_told_and_no_fault() -> None:
+    result = ending(end(0), proof=Proof("proved", [], {end(0).backlog.lane.unit: 100}, 101, 0.5, repeated=2))
+    assert result.verdict == "proved"
+    assert "sent again by their senders | 2 (" in report_text(a_run(), result)
+    assert result.evidence()["topics"][0]["repeated"] == 2
+    assert "sent again" not in report_text(a_run(), ending(end(0)))
 
 
 def test_what_was_read_must_add_up() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import subprocess
+import sys
+import threading
 import weakref
 from typing import Any
 
@@ -15,6 +19,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from redrive import telemetry
+from redrive.gateway.exchange import Exchanges
+from redrive.gateway.handing_over import HandingOver, Request
+from redrive.receipts import Receipt
+from tests.pumping import make_events
 
 
 class Exported:
@@ -108,3 +116,119 @@ def test_who_has_ended_is_not_kept(exported: Exported) -> None:
     gc.collect()
     assert seen() is None
     assert exported.points("redrive.consumer.events")[of(group="a bill", outcome="handled")].value == 7
+
+
+def sent() -> Receipt:
+    (event,) = make_events(1)
+    return Receipt(event, threading.Condition())
+
+
+def test_an_event_is_a_span_until_it_is_acknowledged_with_the_path_that_it_took(exported: Exported) -> None:
+    receipt = sent()
+    telemetry.published(receipt, "shop")
+    assert exported.spans() == []
+    receipt.acknowledge("standby")
+    receipt.call_back()
+    (span,) = exported.spans()
+    assert (span.name, span.kind.name, span.status.is_ok) == ("redrive.publish", "PRODUCER", True)
+    assert span.start_time == receipt.event.timestamp * 1_000_000
+    assert span.attributes == {
+        "redrive.producer": "shop", "redrive.path": "standby", "messaging.system": "kafka",
+        "messaging.destination.name": "orders",
+    }  # fmt: skip
+
+
+def test_an_event_that_was_given_up_is_a_failed_span(exported: Exported) -> None:
+    receipt = sent()
+    telemetry.published(receipt, "shop")
+    receipt.fail("nobody took it")
+    receipt.call_back()
+    (span,) = exported.spans()
+    assert span.status.status_code.name == "ERROR"
+
+
+def test_a_call_of_a_handler_is_a_span_that_tells_of_an_error_but_its_type(exported: Exported) -> None:
+    with pytest.raises(ValueError, match="card"), telemetry.handling("billing", "orders"):
+        raise ValueError("card 4711")
+    (span,) = exported.spans()
+    assert (span.name, span.attributes["redrive.group"], span.status.description) == (
+        "redrive.handle",
+        "billing",
+        "ValueError",
+    )
+    assert "4711" not in span.to_json()
+
+
+def ask(app: Any, path: str = "/v1/events/order.created") -> list[int]:
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
+    asyncio.run(Exchanges(app)(scope, receive, send))
+    return statuses
+
+
+def test_a_request_to_the_gateway_is_a_span_of_what_its_log_tells(exported: Exported) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        exchange = scope["state"]["exchange"]
+        exchange.partner, exchange.event_type, exchange.events = "acme", "order.created", 3
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    assert ask(app) == [202]
+    assert ask(app, "/livez") == [202]
+    (span,) = exported.spans()
+    assert (span.name, span.kind.name, span.status.is_ok) == ("redrive.gateway.request", "SERVER", True)
+    told = {"http.response.status_code": 202, "redrive.partner": "acme", "messaging.batch.message_count": 3}
+    assert told.items() <= span.attributes.items()
+    assert "/v1/events" not in span.to_json()
+
+
+def test_a_request_that_ends_in_an_unexpected_error_is_a_failed_span_without_the_error_s_text(
+    exported: Exported,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("card 4711")
+
+    assert ask(app) == [500]
+    (span,) = exported.spans()
+    assert span.attributes["http.response.status_code"] == 500
+    assert span.status.status_code.name == "ERROR"
+    assert "4711" not in span.to_json()
+
+
+def test_what_is_begun_in_a_cluster_s_thread_belongs_to_its_request(exported: Exported) -> None:
+    tracer, begun = trace.get_tracer("test"), threading.Event()
+
+    def begin(_request: Request) -> None:
+        tracer.start_span("inner").end()
+        begun.set()
+
+    async def hand_over() -> None:
+        way = HandingOver("main", begin, lambda *_: None)
+        with tracer.start_as_current_span("outer"):
+            way.put(Request("orders", [], asyncio.get_running_loop().create_future()))
+        assert begun.wait(10)
+        way.end()
+
+    asyncio.run(hand_over())
+    spans = {span.name: span for span in exported.spans()}
+    assert spans["inner"].parent.span_id == spans["outer"].context.span_id
+
+
+def test_without_a_tracer_nothing_is_made_for_an_event() -> None:
+    """In a process of its own: a tracer is there for good."""
+    asked = "from redrive import telemetry; print(telemetry.is_tracing())"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout == "False\n"
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_tracer_that_is_set_up_is_noticed() -> None:
+    assert telemetry.is_tracing()

@@ -114,6 +114,13 @@ def test_any_body_is_json_or_a_problem(body: bytes) -> None:
         assert problem.status == 400  # noqa: PT017 - one of two good ends
 
 
+@pytest.mark.parametrize("body", [b'{"x":"\xff"}', b'{"\xff":1}', b'"\xed\xa0\x80"'])
+def test_a_body_with_bytes_in_a_string_that_are_no_utf_8_is_a_problem(body: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_one(body)
+    assert caught.value.status == 400
+
+
 def test_a_body_that_is_nested_too_deeply_is_a_problem() -> None:
     with pytest.raises(Problem):
         parse_one(b"[" * 100_000 + b"]" * 100_000)

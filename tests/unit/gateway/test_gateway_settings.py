@@ -74,6 +74,11 @@ def test_a_door_needs_types_and_partners_and_all_else_has_defaults() -> None:
         ("https://i.example/jwks", "http://i.example/jwks", "18: gateway.tokens.jwks: must be https"),
         ("https://i.example/jwks", "ftp://i.example/jwks", "18: gateway.tokens.jwks: must be an https URL"),
         ("https://i.example/jwks", "keys.json", "18: gateway.tokens.jwks: there is no file"),
+        ('= "orders"', '= ["a"]', "14: gateway.types.order.created: must be a valid string"),
+        ("[gateway]", '[gateway]\nname = ["x"]', "13: gateway.name: must be a valid string"),
+        ('"order.created" =', '"order/created" =', "14: gateway.types.order/created: is no event type: use letters, "),
+        ('["order.created"]', '["order/paid"]', "20: gateway.partners.acme.types.0: is no event type: use letters, "),
+        ("[gateway]", "[gateway]\nanswer_within = 7.5", "13: gateway.answer_within: must be 8 s or more"),
         ("clients = [", 'keys = ["rdgw_secret"]\nclients = [', "21: gateway.partners.acme.keys.0: must be the hash"),
     ],
 )
@@ -81,6 +86,13 @@ def test_each_mistake_is_named_with_its_line(old: str, new: str, told: str) -> N
     found = mistakes(DOOR.replace(old, new, 1))
     assert any(mistake.startswith(told) for mistake in found), found
     assert "rdgw_secret" not in "".join(found)
+
+
+def test_an_answer_is_not_due_before_an_outage_is_noticed_and_what_waits_is_stored() -> None:
+    slow = GOOD + "[standby]\ndivert_after = 28\n"
+    (told,) = mistakes(DOOR, slow)
+    assert told.startswith("14: gateway: must be 31 s or more: standby.divert_after (28) + standby.gate_refresh (1)")
+    assert mistakes(DOOR.replace("[gateway]", "[gateway]\nanswer_within = 31"), slow) == []
 
 
 def test_without_the_section_there_is_no_gateway() -> None:

@@ -53,15 +53,81 @@ def test_keys_are_asked_for_once_however_many_tokens_need_them() -> None:
 
 
 def test_a_new_key_is_found_by_one_more_request_and_invented_ones_ask_no_more_until_some_time_has_passed() -> None:
+    """Meanwhile nobody can tell an invented key from one that the issuer has had since."""
+
     async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
         await keys.key("old")
         issuer.keys = [NEW]
         issuer.now += AT_MOST_EVERY + 1
         assert await keys.key("new") is not None
         assert await keys.key("old") is None
+        issuer.now += 1
         for number in range(100):
-            assert await keys.key(f"invented-{number}") is None
+            with pytest.raises(UnavailableError):
+                await keys.key(f"invented-{number}")
         assert issuer.asked == 2
+
+    run(steps)
+
+
+def test_a_good_token_is_told_to_come_again_if_an_invented_one_has_had_the_keys_asked_for_just_before() -> None:
+    async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
+        await keys.key("old")
+        issuer.now += AT_MOST_EVERY
+        assert await keys.key("invented") is None
+        issuer.keys = [OLD, NEW]
+        issuer.now += 1
+        with pytest.raises(UnavailableError, match="a key that is not known"):
+            await keys.key("new")
+        issuer.now += AT_MOST_EVERY
+        assert await keys.key("new") is not None
+
+    run(steps)
+
+
+def test_a_good_token_is_told_to_come_again_while_the_issuer_that_has_changed_its_keys_is_away() -> None:
+    async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
+        await keys.key("old")
+        issuer.keys, issuer.away = [OLD, NEW], True
+        for _ in range(3):
+            issuer.now += AT_MOST_EVERY
+            with pytest.raises(UnavailableError):
+                await keys.key("new")
+        issuer.away = False
+        issuer.now += AT_MOST_EVERY
+        assert await keys.key("new") is not None
+
+    run(steps)
+
+
+def test_a_key_that_the_issuer_was_asked_for_in_vain_is_refused_until_it_has_it() -> None:
+    async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
+        assert await keys.key("new") is None
+        for _ in range(5):
+            issuer.now += 1
+            assert await keys.key("new") is None
+        assert issuer.asked == 1
+        issuer.away = True
+        issuer.now += AT_MOST_EVERY
+        assert await keys.key("new") is None
+        issuer.away, issuer.keys = False, [OLD, NEW]
+        issuer.now += AT_MOST_EVERY
+        assert await keys.key("new") is not None
+
+    run(steps)
+
+
+def test_what_is_known_not_to_be_there_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuer_keys, "_MOST_ABSENT", 3)
+
+    async def steps(issuer: Issuer, keys: IssuerKeys) -> None:
+        for number in range(5):
+            issuer.now += AT_MOST_EVERY
+            assert await keys.key(f"invented-{number}") is None
+        issuer.now += 1
+        assert await keys.key("invented-2") is None
+        with pytest.raises(UnavailableError):
+            await keys.key("invented-1")
 
     run(steps)
 
@@ -74,7 +140,8 @@ def test_while_the_issuer_is_away_known_keys_stay_good() -> None:
         for _ in range(5):
             assert await keys.key("old") is not None
             await asyncio.sleep(0.01)
-        assert await keys.key("new") is None
+        with pytest.raises(UnavailableError):
+            await keys.key("new")
         assert issuer.asked == 2
 
     run(steps)
@@ -245,6 +312,8 @@ def test_an_odd_key_hides_no_other_and_an_odd_answer_stops_no_later_one() -> Non
                 await keys.key("old")
             issuer.now += AT_MOST_EVERY + 1
         assert await keys.key("old") is not None
+        issuer.now += AT_MOST_EVERY + 1
+        answers.append(json.dumps({"keys": [good]}).encode())
         assert await keys.key("odd") is None
 
     run(steps)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
 from typer.testing import CliRunner, Result
 
+from redrive.avro.schema import parse
 from redrive.cli import app
 from redrive.governance.rules import RULES, check_text
+from tests.properties.avro_values import schemas
 
 SCHEMAS = Path(__file__).parents[3] / "schemas"
 SETTINGS = """\
@@ -39,6 +42,9 @@ def found(schema: Any) -> list[tuple[str, str]]:
 
 
 ENUM = {"type": "enum", "name": "Size", "symbols": ["S", "L"]}
+FIXED = {"type": "fixed", "name": "Key"}
+DECIMAL = {"type": "bytes", "logicalType": "decimal"}
+LIST = {"type": "array", "items": "int"}
 OTHER = record(field(), name="Line", namespace="")
 
 
@@ -70,6 +76,29 @@ OTHER = record(field(), name="Line", namespace="")
         (record(field("at", {"type": "int", "logicalType": "timestamp-millis"})), [("logical-type", "at")]),
         (record(field("at", {"type": "string", "logicalType": ["date"]})), [("logical-type", "at")]),
         (record(field("orderId")), [("naming", "orderId")]),
+        (record(field("total", {"type": "bytes", "logicalType": "decimal"})), [("logical-type", "total")]),
+        (record(field("total", {**DECIMAL, "precision": 0})), [("logical-type", "total")]),
+        (record(field("total", {**DECIMAL, "precision": 9, "scale": 2})), []),
+        (record(field("at", "long", logicalType="timestamp-millis")), [("logical-type", "at")]),
+        (record(field("key", {**FIXED, "size": 3, "logicalType": "uuid"})), [("logical-type", "key")]),
+        (record(field("key", {**FIXED, "size": 16, "logicalType": "uuid"})), []),
+        (record(field("key", {**FIXED, "size": 3, "logicalType": "duration"})), [("logical-type", "key")]),
+        (record(field("key", {**FIXED, "size": -1})), [("not-avro", "key")]),
+        (record(field("note", ["null", "string", "string"], default=None)), [("not-avro", "note")]),
+        (record(field("note", ["null", "shop.Order", "Order"], default=None)), [("not-avro", "note")]),
+        (record(field("note", ["null", LIST, LIST], default=None)), [("not-avro", "note")]),
+        (record(field("note", ["null", ["int", "string"]], default=None)), [("not-avro", "note")]),
+        (record(field("note", [])), [("not-avro", "note"), ("unusable", "")]),
+        (record(field("lines", {"type": "array", "items": ["int", "int"]})), [("not-avro", "lines[*]")]),
+        (record(field("size", {**ENUM, "symbols": []})), [("not-avro", "size")]),
+        (record(field("size", {**ENUM, "default": "S"}, default="XL")), [("not-avro", "size")]),
+        (record(field("line", OTHER, default={})), [("not-avro", "line")]),
+        (record(field("total", "double", default=float("nan"))), [("not-avro", "")]),
+        (record(field("a"), field("b", aliases=["a"])), [("name", "b")]),
+        (record(field("a"), field("b", aliases=["c"])), []),
+        (record(field("next", "Order")), [("unusable", "")]),
+        (record(field("next", ["null", "Order"], default=None)), []),
+        (record(field("lines", {"type": "array", "items": "null"})), [("unusable", "")]),
         (record(field(), name="order"), [("naming", "")]),
         (record({"name": "id", "type": "long"}), [("field-doc", "")]),
         ("string", [("no-record", "")]),
@@ -90,6 +119,23 @@ def test_a_violation_has_the_line_of_its_field() -> None:
 def test_a_text_that_is_no_json_has_the_line_of_the_mistake() -> None:
     (violation,) = check_text('{\n"type": "record",\n}')
     assert (violation.rule, violation.line) == ("not-avro", 3)
+
+
+def test_one_schema_without_sense_hides_no_finding_of_another(folder: Path) -> None:
+    (folder / "schemas/a.avsc").write_text(json.dumps(record(field("size", {**ENUM, "symbols": []}))))
+    (folder / "schemas/b.avsc").write_text(json.dumps(record(field("size", ENUM))))
+    result = check("schemas", "--offline")
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "a.avsc:1: error: not-avro: size: Size has no symbols" in result.stdout
+    assert "b.avsc:1: error: enum-default: size:" in result.stdout
+
+
+@settings(max_examples=300, deadline=None)
+@given(schemas())
+def test_what_producers_and_consumers_can_start_with_and_has_a_value_is_not_called_unusable(schema: Any) -> None:
+    text = json.dumps(schema)
+    assume(not parse(text).endless)
+    assert [one for one in check_text(text) if one.rule in ("not-avro", "unusable")] == []
 
 
 def test_the_schemas_of_this_repository_have_no_errors() -> None:

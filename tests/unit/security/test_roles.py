@@ -40,6 +40,7 @@ cluster = "yard"
 domain = "orders"
 [topics."orders.paid"]
 domain = "orders"
+schema = "paid.avsc"
 [topics."dlq.shop"]
 domain = "orders"
 [topics."dlq.billing"]
@@ -50,6 +51,12 @@ domain = "orders"
 domain = "moves"
 [topics."dlq.crane"]
 domain = "moves"
+[gateway.types]
+"order.paid" = "orders.paid"
+"order.settled" = "orders.paid"
+[gateway.partners.acme]
+types = ["order.paid"]
+keys = ["sha256:{"0" * 64}"]
 """
 NAMED = {"producer": "shop", "consumer": "billing", "gateway": "gateway"}
 
@@ -57,6 +64,7 @@ NAMED = {"producer": "shop", "consumer": "billing", "gateway": "gateway"}
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     (tmp_path / "redrive.toml").write_text(SETTINGS)
+    (tmp_path / "paid.avsc").write_text("{}")
     monkeypatch.setenv("REDRIVE_CONFIG", str(tmp_path / "redrive.toml"))
     return Config.load()
 
@@ -97,6 +105,25 @@ def test_all_topics_of_a_producer_leave_out_dead_letters_of_others(config: Confi
     sales, yard = scopes(config, "producer", "shop")
     assert sales.topics == ("orders.created", "orders.paid", "dlq.shop")
     assert yard.topics == ("moves.done",)
+
+
+def test_the_gateway_writes_the_topics_of_its_event_types_and_no_others(config: Config) -> None:
+    (sales,) = scopes(config, "gateway")
+    assert sales.topics == ("orders.paid", "dlq.gateway")
+    (resource,) = [
+        statement["Resource"]
+        for statement in policy(config, "gateway", [sales])["Statement"]
+        if "kafka-cluster:WriteData" in statement["Action"]
+    ]
+    assert sorted(resource) == [f"{TOPIC}/dlq.gateway", f"{TOPIC}/orders.paid"]
+
+
+def test_the_gateway_is_called_as_in_its_settings(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDRIVE_GATEWAY__NAME", "shop")
+    result = CliRunner().invoke(app, ["security", "acls", "gateway"])
+    assert result.exit_code == 0, result.output
+    assert "User:shop" in result.output
+    assert "--topic dlq.shop" in result.output
 
 
 @pytest.mark.parametrize("role", ["producer", "consumer", "gateway"])
