@@ -169,6 +169,6 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
             within=silence,
         ),
         "clusters are not looked at",
-        f"No run of cluster-health was completed for {silence.total_seconds() / 60:g} minutes: no worker, or no ledger. "
-        "What to do: docs/runbooks/nobody-looks.md",
+        f"No run of cluster-health was completed for {silence.total_seconds() / 60:g} minutes: no worker, or no "
+        "ledger? What to do: docs/runbooks/nobody-looks.md",
     )

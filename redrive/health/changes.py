@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from redrive.health.facts import Facts, Standby, Unknown
@@ -14,7 +15,9 @@ UNAVAILABLE = "redrive.cluster.unavailable"
 RECOVERED = "redrive.cluster.recovered"
 """They can be published again."""
 UNWELL = "redrive.cluster.unwell"
-"""Something else is wrong, and was not before."""
+"""Something else is wrong, and was not lately."""
+LATELY = timedelta(minutes=15)
+"""A trouble that comes and goes is told again only once it was away for so long: people are called by it."""
 BACKLOG = "redrive.standby.backlog"
 """Events wait in the standby store of a cluster that takes events, and that has not just recovered."""
 
@@ -38,12 +41,16 @@ def look_of(health: Health, before: Look | None) -> Look:
     facts, verdict = health.facts, _verdict(before, health)
     since = before.since if before is not None and before.verdict == verdict else facts.at
     lags = {lag.group: lag.events for lag in facts.lags} if isinstance(facts.lags, tuple) else {}
-    troubles = [reason.code for reason in health.reasons]
-    if before is not None and not health.is_certain:
-        troubles += [code for code in before.troubles if code not in troubles]
+    troubles = _known(before, facts.at) | {reason.code: facts.at.isoformat() for reason in health.reasons}
     backlog = health.backlog if health.backlog is not None else before is not None and before.backlog
     stayed, counted = _stayed(facts, before), _counted(facts, before)
     return Look(facts.cluster, facts.at, verdict, since, backlog, lags, troubles, stayed, counted)
+
+
+def _known(before: Look | None, at: datetime) -> dict[str, str]:
+    """Give the troubles of late that were told, with when each was seen last."""
+    troubles = before.troubles if before is not None else {}
+    return {code: seen for code, seen in troubles.items() if at - datetime.fromisoformat(seen) < LATELY}
 
 
 def _verdict(before: Look | None, health: Health) -> str:
@@ -83,7 +90,7 @@ def changes(before: Look | None, health: Health) -> list[Change]:
         names.append(UNAVAILABLE)
     if was == "unavailable" and now != "unavailable":
         names.append(RECOVERED)
-    known = set(before.troubles) if before else set()
+    known = _known(before, health.facts.at)
     is_new = RECOVERED in names or any(reason.code not in known for reason in health.reasons)
     if health.verdict == "unwell" and is_new:
         names.append(UNWELL)

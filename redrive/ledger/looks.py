@@ -28,7 +28,7 @@ class LookRow(Base):
     since: Mapped[datetime]
     backlog: Mapped[bool]
     lags: Mapped[dict[str, Any]]
-    troubles: Mapped[list[str]] = mapped_column(JSON)
+    troubles: Mapped[dict[str, str] | list[str]] = mapped_column(JSON)
     stayed: Mapped[dict[str, Any]]
     counted: Mapped[dict[str, Any]]
 
@@ -43,7 +43,8 @@ class Look:
         since: when that verdict was first given; it has been the same since.
         backlog: events waited in the standby store though the cluster took events.
         lags: consumer group → events that waited for it.
-        troubles: the codes of what was wrong, see `redrive.health.judging.Reason`.
+        troubles: the codes of what was wrong lately, see `redrive.health.judging.Reason`, each with when it was seen
+            last, in ISO 8601.
         stayed: name → how far the topic that its producers have left was looked through for others', and what was
             found; see `redrive.health.facts.Stayed`.
         counted: how far what waits in the standby store was counted; see `redrive.health.waiting`.
@@ -55,7 +56,7 @@ class Look:
     since: datetime
     backlog: bool = False
     lags: dict[str, int] = field(default_factory=dict)
-    troubles: list[str] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
     stayed: dict[str, Any] = field(default_factory=dict)
     counted: dict[str, Any] = field(default_factory=dict)
 
@@ -72,8 +73,11 @@ class Looks:
             row = session.get(LookRow, cluster)
         if row is None:
             return None
+        troubles = row.troubles
+        if isinstance(troubles, list):  # of an earlier version, which had their codes only
+            troubles = dict.fromkeys(troubles, row.at.isoformat())
         return Look(
-            row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, row.troubles, row.stayed, row.counted
+            row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, troubles, row.stayed, row.counted
         )  # fmt: skip
 
     def clusters(self) -> list[str]:

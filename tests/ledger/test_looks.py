@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redrive.ledger import Ledger, Look, Operation
 
@@ -35,6 +36,14 @@ def test_a_clock_that_is_ahead_does_not_keep_others_from_entering_what_they_find
     down = replace(WELL, verdict="unavailable")
     ledger.looks.enter(down)
     assert ledger.looks.last("east") == down
+
+
+def test_troubles_as_an_earlier_version_has_entered_them_pass_for_seen_at_that_look(ledger: Ledger) -> None:
+    earlier: Any = ["backlog"]
+    ledger.looks.enter(replace(WELL, troubles=earlier))
+    last = ledger.looks.last("east")
+    assert last is not None
+    assert last.troubles == {"backlog": NOW.isoformat()}
 
 
 def test_looks_at_clusters_that_are_gone_can_be_forgotten(ledger: Ledger) -> None:

@@ -169,7 +169,7 @@ def test_the_worst_comes_first() -> None:
 
 def look(verdict: str, *troubles: str, backlog: bool = False, ago: int = 60) -> Look:
     at, since = NOW - timedelta(seconds=ago), NOW - timedelta(hours=1)
-    return Look("east", at, verdict, since, backlog, {"billing": 600}, list(troubles))
+    return Look("east", at, verdict, since, backlog, {"billing": 600}, dict.fromkeys(troubles, at.isoformat()))
 
 
 DOWN, BROKER_DOWN = {"state": AWAY}, {"state": state(up=2, down=1)}
@@ -202,6 +202,16 @@ def test_only_what_is_new_is_told(before: Look | None, parts: dict[str, Any], to
     assert all(change.payload["cluster"] == "east" for change in said)
 
 
+def test_a_trouble_that_comes_and_goes_is_told_again_only_after_it_was_away_for_a_while() -> None:
+    before, told = None, list[int]()
+    down = [(minute < 20 and minute % 2 == 0) or minute in (31, 55) for minute in range(60)]
+    for minute, is_down in enumerate(down):
+        health = found(at=NOW + timedelta(minutes=minute), **(BROKER_DOWN if is_down else {}))
+        told += [minute for change in changes(before, health) if change.name == UNWELL]
+        before = look_of(health, before)
+    assert told == [0, 55]
+
+
 NOBODY_KNOWS: dict[str, dict[str, Any]] = {
     "rights are missing": {"state": Unknown("listing brokers: SaslAuthenticationFailedError", "not-asked")},
     "it is slow": {"state": Unknown("not all was answered in time", "slow")},
@@ -219,7 +229,7 @@ def test_one_that_nobody_knows_of_has_not_recovered_and_its_recovery_is_told_whe
         health = found(**{"standby": WAITING, **parts})
         told.append([change.name for change in changes(before, health)])
         before = look_of(health, before)
-    assert told == [[UNAVAILABLE], [UNWELL], [], [], [UNWELL], [RECOVERED, UNWELL], []]
+    assert told == [[UNAVAILABLE], [UNWELL], [], [], [], [RECOVERED, UNWELL], []]
 
 
 @pytest.mark.parametrize("nobody_knows", NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
