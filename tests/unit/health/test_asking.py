@@ -137,6 +137,8 @@ class Slow:
 
 
 class HalfAnswering(Slow):
+    seconds = 0.0
+
     def ongoing(self) -> Any:
         raise UnavailableError("cluster c0", "listing reassignments: RequestTimedOutError")
 
