@@ -17,7 +17,7 @@ from redrive.health.last import last_look
 from redrive.standby.drain import open_store
 from redrive.standby.survey import Tally, survey
 
-BUDGET = 5.0
+BUDGET = 4.0
 """Seconds after which nothing more is asked; what is not counted by then, the next look counts."""
 
 
@@ -29,10 +29,9 @@ def read_standby(config: Config, cluster: str, budget: float = BUDGET) -> Standb
         OutOfTimeError: it is so slow that not even the state of all lanes could be read.
         ConfigError: it refuses, or has no such table.
     """
-    until, store = time.monotonic() + budget, open_store(config)
-    before = last_look(config, cluster)
+    store, before = open_store(config), last_look(config, cluster)
     known = tallies(before.counted, store.table) if before else {}
-    lanes = survey(store, cluster, known=known, until=until)
+    lanes = survey(store, cluster, known=known, until=time.monotonic() + budget)
     oldest = min((lane.oldest for lane in lanes if lane.oldest is not None), default=None)
     return Standby(
         lanes=len(lanes),

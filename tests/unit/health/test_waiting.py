@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from redrive.config import Config
-from redrive.health import waiting
+from redrive.health import last, waiting
 from redrive.health.changes import look_of
 from redrive.health.facts import Facts, Standby
 from redrive.health.judging import judge
@@ -100,9 +100,9 @@ def test_a_look_reads_only_what_was_stored_since_the_last_one(config: Config, mo
 def test_a_look_that_can_not_count_all_says_so_in_time_and_the_next_one_goes_on(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    minute = Minute(config, Shelf(5, seconds=0.01), monkeypatch)
-    began, (first, _) = time.monotonic(), minute.pass_(budget=0.1)
-    assert time.monotonic() - began < 2
+    minute = Minute(config, Shelf(5, seconds=0.05), monkeypatch)
+    began, (first, _) = time.monotonic(), minute.pass_(budget=0.5)
+    assert time.monotonic() - began < 3
     assert not first.is_whole
     assert 0 < first.events < LANES * 50
     assert first.diverted == LANES, "that events wait is known all the same"
@@ -112,6 +112,16 @@ def test_a_look_that_can_not_count_all_says_so_in_time_and_the_next_one_goes_on(
     second, read = minute.pass_()
     assert (second.events, second.is_whole) == (LANES * 50, True)
     assert read == LANES * 5 - first.events // 10, "no slot is read twice"
+
+
+def test_a_ledger_that_does_not_answer_holds_no_count_up(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    minute = Minute(config, Shelf(5), monkeypatch)
+    minute.pass_()
+    monkeypatch.setattr(last, "PATIENCE", 0.1)
+    monkeypatch.setattr(last.Ledger, "open", lambda _: time.sleep(3))
+    began = time.monotonic()
+    assert waiting.read_standby(config, "east").events == LANES * 50, "it is counted anew"
+    assert time.monotonic() - began < 2
 
 
 def test_of_another_table_nothing_is_known(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
