@@ -1,4 +1,4 @@
-"""``redrive automations``: who is told when a job fails, a cluster goes away, or nobody looks at clusters any more.
+"""``redrive automations``: who is told when a job fails, a cluster is not well, or nobody looks at clusters any more.
 
 What *starts* jobs are triggers in ``prefect.yaml``, made by deploying. These send something, and so need a block of
 Prefect that says where to; the settings name it.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from redrive.cli.output import out
 from redrive.config import Config
 from redrive.errors import ConfigError
-from redrive.health.changes import UNAVAILABLE
+from redrive.health.changes import UNAVAILABLE, UNWELL
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -135,19 +135,24 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
         "{{ flow.name }} waits for approval",
         "{{ flow.name }} {{ flow_run.name }}: read its plan, then Resume or `redrive approve`\n{{ flow_run|ui_url }}",
     )
-    yield tell(
-        "a cluster is unavailable",
-        "Events of a cluster's topics can't be published; producers store them.",
-        EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": "redrive.cluster.*"}),
-            expect={UNAVAILABLE},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
-        "cluster {{ event.payload.cluster }} is unavailable",
-        "{% for reason in event.payload.reasons %}{{ reason.what }}\n→ {{ reason.way_out }}\n{% endfor %}",
-    )
+    of_clusters = {
+        "unavailable": (UNAVAILABLE, "Events of a cluster's topics can't be published; producers store them."),
+        "unwell": (UNWELL, "Something else is wrong with a cluster, the standby store or a job, and was not before."),
+    }
+    for verdict, (event, description) in of_clusters.items():
+        yield tell(
+            f"a cluster is {verdict}",
+            description,
+            EventTrigger(
+                match=ResourceSpecification({"prefect.resource.id": "redrive.cluster.*"}),
+                expect={event},
+                for_each={"prefect.resource.id"},
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            f"cluster {{{{ event.payload.cluster }}}} is {verdict}",
+            "{% for reason in event.payload.reasons %}{{ reason.what }}\n→ {{ reason.way_out }}\n{% endfor %}",
+        )
     yield tell(
         "clusters are not looked at",
         "No run of cluster-health has come to its end for some time: no worker, no database, or a broken schedule.",
@@ -164,5 +169,6 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
             within=silence,
         ),
         "clusters are not looked at",
-        f"No run of cluster-health was completed for {silence.total_seconds() / 60:g} minutes. Is a worker running?",
+        f"No run of cluster-health was completed for {silence.total_seconds() / 60:g} minutes: no worker, or no "
+        "ledger? What to do: docs/runbooks/nobody-looks.md",
     )

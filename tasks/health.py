@@ -21,18 +21,20 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.events.schemas.events import Event, RelatedResource, Resource
-from prefect.runtime import flow_run as runtime
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
-from redrive.health.changes import Change, changes, look_of
+from redrive.health.changes import changes, look_of
 from redrive.health.facts import Standby
 from redrive.health.judging import Health, judge
-from redrive.health.looking import look, read_standby
+from redrive.health.looking import look
+from redrive.health.waiting import read_standby
 from redrive.ledger import Ledger, Look
+from redrive.ledger.looks import is_late
+from redrive.standby.survey import OutOfTimeError
 from tasks import artifacts
 from tasks.health_report import headline, report_text
+from tasks.telling import about_cluster, send
 from tasks.words import count
 
 KEPT = 60
@@ -75,11 +77,14 @@ def tell_changes(config: Config, found: Found) -> str:
             for health in found.healths:
                 name = health.facts.cluster
                 before = found.before[name] = ledger.looks.last(name)
+                if before is not None and is_late(health.facts.at, before.at):
+                    log.info("%s: a later look is known; this one tells nothing", name)
+                    continue
                 new = changes(before, health)
                 for change in new:
                     log.warning("%s: %s", change.name, headline(health))
                 if new:
-                    send(new)
+                    send([about_cluster(change.name, name, change.payload) for change in new])
                 ledger.looks.enter(look_of(health, before))
             found.gone = [name for name in ledger.looks.clusters() if name not in config.clusters]
     except (UnavailableError, ConfigError) as error:
@@ -89,34 +94,6 @@ def tell_changes(config: Config, found: Found) -> str:
         log.warning("the events of what has changed could not be sent; the next look tries again: %r", error)
         return f"the events of what has changed could not be sent; the next look tries again: {error!r}"
     return ""
-
-
-def send(new: Sequence[Change]) -> None:
-    """Have Prefect's server take the events of changes; returns when it has them.
-
-    `emit_event` only hands them to a thread, and nobody hears of those that it loses.
-
-    Raises:
-        httpx.HTTPError: the server does not answer, or takes none.
-    """
-    run = runtime.id
-    by = [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}] if run else []
-    events = [
-        Event(
-            event=change.name,
-            resource=Resource(
-                {
-                    "prefect.resource.id": f"redrive.cluster.{change.payload['cluster']}",
-                    "prefect.resource.name": change.payload["cluster"],
-                }
-            ),
-            related=[RelatedResource(each) for each in by],
-            payload=change.payload,
-        )
-        for change in new
-    ]
-    with get_client(sync_client=True) as client:
-        client.request("POST", "/events", json=[event.model_dump(mode="json") for event in events])
 
 
 def show(found: Found) -> None:
@@ -154,7 +131,7 @@ def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
             with Ledger.open(config.ledger_url()) as ledger:
                 ledger.looks.forget([name])
             get_run_logger().info("%s is not in the settings any more, and forgotten", name)
-    except UnavailableError as error:
+    except (UnavailableError, OutOfTimeError) as error:
         get_run_logger().warning("clusters that have left the settings are left to the next look: %s", error)
     return waiting
 

@@ -108,10 +108,11 @@ def _standby(standby: Standby | Unknown, at: datetime) -> str:
             f"Nothing waits; all {count(standby.lanes, 'lane')} are open." if standby.lanes else "It has no lanes yet."
         )
     oldest = "" if standby.oldest is None else f", the oldest for {duration((at - standby.oldest).total_seconds())}"
-    return (
+    text = (
         f"**{count(standby.events, 'event')}** ({size(standby.bytes)}) wait in {number(standby.diverted)} of "
         f"{count(standby.lanes, 'lane')}{oldest}."
     )
+    return text if standby.is_whole else f"{text} There are more: time was up, and the next look goes on counting."
 
 
 def _lags(facts: Facts, before: Look | None) -> str:

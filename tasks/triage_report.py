@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
 from prefect.states import Completed
 
 from redrive.deadletters.triage import Triaged
@@ -15,6 +14,7 @@ from tasks.ending import Word, close, held_up
 from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.triage import Failure, Overview
+from tasks.triage_telling import tell_growth
 from tasks.words import cell, count, duration, number, table
 
 MOST_ROWS = 100
@@ -23,7 +23,10 @@ MOST_ROWS = 100
 def finish_triage(
     run: Run, mode: str, done: Sequence[Triaged], failed: Sequence[Failure], overview: Overview
 ) -> State[object]:
-    """Enter the end in the ledger, show it, tell whoever listens, and give the flow run's last state."""
+    """Tell whoever listens, enter the end in the ledger, show it, and give the flow run's last state.
+
+    In this order: an end in the ledger says that what was entered has been told.
+    """
     new = sum(triaged.new for triaged in done)
     counts = {
         "topics": len(done),
@@ -34,42 +37,13 @@ def finish_triage(
         "missed": sum(triaged.missed for triaged in done),
     }
     reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
-    run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons})
-    if mode == "run":
-        _tell(run, done, overview)
+    told = tell_growth(run, overview) if mode == "run" else []
+    run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons, "told": told})
     word: Word = "failed" if failed else "planned" if mode == "plan" else "triaged"
     message = close(
         run, word, headline(mode, counts, overview, failed), counts, report_text(mode, done, failed, overview)
     )
     return held_up(run, message, {failure.cluster for failure in failed}) if failed else Completed(message=message)
-
-
-def _tell(run: Run, done: Sequence[Triaged], overview: Overview) -> None:
-    """Tell of each cluster whose dead letters have become more."""
-    new: defaultdict[str, int] = defaultdict(int)
-    for triaged in done:
-        new[triaged.cluster] += triaged.new
-    for cluster, letters in new.items():
-        if letters:
-            emit_event(
-                "redrive.dead_letters.growing",
-                {"prefect.resource.id": f"redrive.cluster.{cluster}", "prefect.resource.name": cluster},
-                related=[{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}],
-                payload={
-                    "cluster": cluster,
-                    "new": letters,
-                    "open": overview.open,
-                    "groups": [
-                        {
-                            "reason": group.reason,
-                            "producer": group.producer,
-                            "topic": group.topic,
-                            "letters": group.letters,
-                        }
-                        for group in overview.groups[:10]
-                    ],
-                },
-            )
 
 
 def headline(mode: str, counts: dict[str, int], overview: Overview, failed: Sequence[Failure]) -> str:

@@ -10,6 +10,7 @@ from constructs import Construct
 
 from deployments.aws import environment
 from deployments.aws.alarm_events import tell_prefect
+from deployments.aws.alarms import metric
 from deployments.aws.data_stack import DataStack
 from deployments.aws.image import image
 from deployments.aws.inside import Inside
@@ -19,14 +20,6 @@ from deployments.aws.program import Program
 from deployments.aws.registry import serve_registry
 from deployments.aws.roles import jobs
 from redrive.config import AwsConfig
-
-SET_UP = """set -e
-redrive topics apply
-prefect work-pool create redrive --type process --overwrite
-redrive deploy
-"""
-"""Topics and schemas; the work pool, the jobs, the automations. Again, it changes nothing that fits, nor what people
-have switched."""
 
 
 class JobsStack(Stack):
@@ -58,11 +51,20 @@ class JobsStack(Stack):
             secrets=secrets, policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
             stop_seconds=120,  # a run that is stopped ends its transaction and leaves a clean cursor
         )  # fmt: skip
-        return worker.serve(self.cluster, data.doors.worker)
+        service = worker.serve(self.cluster, data.doors.worker)
+        # No load balancer asks it anything. Fargate tells its CPU each minute: without a task there are no samples
+        # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-metrics.html).
+        about = {"ClusterName": self.cluster.cluster_name, "ServiceName": service.service_name}
+        data.alarms.away(
+            "worker-away", metric("AWS/ECS", "CPUUtilization", about, "SampleCount"), minutes=10, scope=self,
+            means="No worker runs: no job starts, no cluster is looked at, what producers stored is not replayed.",
+        )  # fmt: skip
+        return service
 
     def _set_up(self, aws: AwsConfig, data: DataStack) -> None:
         task = Program(
-            self, "SetUp", image(), ["sh", "-c", SET_UP], key=data.key, environment=self._found(data),
+            self, "SetUp", image(), ["python", "-m", "deployments.aws.set_up"], key=data.key,
+            environment=self._found(data),
             policies=data.roles.policies("administrator"), family=f"{aws.name}-set-up", memory_mib=2048,
         )  # fmt: skip
         where = data.vpc.select_subnets(subnet_type=FOR_TASKS.subnet_type).subnet_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,7 +81,11 @@ def _rows(health: Health) -> list[tuple[str, str]]:
         standby = facts.standby
         since = f", the oldest since {age(standby.oldest)}" if standby.oldest else ""
         rows.append(
-            ("standby store", f"{standby.events:,} events in {standby.diverted:,} of {standby.lanes:,} lanes{since}")
+            (
+                "standby store",
+                f"{'' if standby.is_whole else 'at least '}{standby.events:,} events in {standby.diverted:,} of "
+                f"{standby.lanes:,} lanes{since}",
+            )
         )
     if isinstance(facts.stayed, tuple) and (stayed := [each for each in facts.stayed if each.events]):
         rows.append(("left behind", ", ".join(f"{each.topic}: {each.events:,} events" for each in stayed[:SHOWN])))
@@ -123,4 +128,6 @@ def _document(health: Health) -> dict[str, Any]:
         },
         "throttles": disks.throttles,
     }  # fmt: skip
-    return document | {"lags": facts.lags, "standby": facts.standby, "books": facts.books, "stayed": facts.stayed}
+    # How far it was counted is for the next look only, and an entry for each producer and lane.
+    standby = facts.standby if isinstance(facts.standby, Unknown) else replace(facts.standby, counted={})
+    return document | {"lags": facts.lags, "standby": standby, "books": facts.books, "stayed": facts.stayed}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from redrive.health.facts import Facts, Standby, Unknown
@@ -14,7 +15,9 @@ UNAVAILABLE = "redrive.cluster.unavailable"
 RECOVERED = "redrive.cluster.recovered"
 """They can be published again."""
 UNWELL = "redrive.cluster.unwell"
-"""Something else is wrong, and was not before."""
+"""Something else is wrong, and was not lately."""
+LATELY = timedelta(minutes=15)
+"""A trouble that comes and goes is told again only once it was away for so long: people are called by it."""
 BACKLOG = "redrive.standby.backlog"
 """Events wait in the standby store of a cluster that takes events, and that has not just recovered."""
 
@@ -35,11 +38,34 @@ class Change:
 
 def look_of(health: Health, before: Look | None) -> Look:
     """Give what is to be remembered of a look."""
-    facts = health.facts
-    since = before.since if before is not None and before.verdict == health.verdict else facts.at
+    facts, verdict = health.facts, _verdict(before, health)
+    since = before.since if before is not None and before.verdict == verdict else facts.at
     lags = {lag.group: lag.events for lag in facts.lags} if isinstance(facts.lags, tuple) else {}
-    troubles = [reason.code for reason in health.reasons]
-    return Look(facts.cluster, facts.at, health.verdict, since, health.backlog, lags, troubles, _stayed(facts, before))
+    troubles = _known(before, facts.at) | {reason.code: facts.at.isoformat() for reason in health.reasons}
+    backlog = health.backlog if health.backlog is not None else before is not None and before.backlog
+    stayed, counted = _stayed(facts, before), _counted(facts, before)
+    return Look(facts.cluster, facts.at, verdict, since, backlog, lags, troubles, stayed, counted)
+
+
+def _known(before: Look | None, at: datetime) -> dict[str, str]:
+    """Give the troubles of late that were told, with when each was seen last."""
+    troubles = before.troubles if before is not None else {}
+    return {code: seen for code, seen in troubles.items() if at - datetime.fromisoformat(seen) < LATELY}
+
+
+def _verdict(before: Look | None, health: Health) -> str:
+    """Give the verdict that is remembered: while nobody knows whether events can be published, the last one stands.
+
+    Else a cluster that was away and can't be asked would pass for one that has recovered, and its recovery for no news.
+    """
+    return health.verdict if health.is_certain or before is None else before.verdict
+
+
+def _counted(facts: Facts, before: Look | None) -> dict[str, Any]:
+    """Give what the next look at the standby store goes on from."""
+    if isinstance(facts.standby, Unknown):
+        return before.counted if before else {}
+    return dict(facts.standby.counted)
 
 
 def _stayed(facts: Facts, before: Look | None) -> dict[str, Any]:
@@ -58,14 +84,15 @@ def _stayed(facts: Facts, before: Look | None) -> dict[str, Any]:
 
 def changes(before: Look | None, health: Health) -> list[Change]:
     """Say what is new since the last look; None: there was none, and then what is bad is new."""
-    was, now = before.verdict if before else None, health.verdict
+    was, now = before.verdict if before else None, _verdict(before, health)
     names = []
     if was != now and now == "unavailable":
         names.append(UNAVAILABLE)
     if was == "unavailable" and now != "unavailable":
         names.append(RECOVERED)
-    known = set(before.troubles) if before else set()
-    if now == "unwell" and (was == "unavailable" or any(reason.code not in known for reason in health.reasons)):
+    known = _known(before, health.facts.at)
+    is_new = RECOVERED in names or any(reason.code not in known for reason in health.reasons)
+    if health.verdict == "unwell" and is_new:
         names.append(UNWELL)
     if health.backlog and not (before and before.backlog) and RECOVERED not in names:
         names.append(BACKLOG)

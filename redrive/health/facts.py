@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from redrive.ledger.runs import Hold, LastRun
 from redrive.partitions.state import BrokerState, Key, LogDirs, Setting
@@ -13,17 +14,23 @@ ALIVE = timedelta(minutes=2)
 """So long after its last sign of life a run passes for one that works; it gives one every few seconds."""
 
 
+Why = Literal["no-answer", "not-asked", "slow", "fault"]
+"""``no-answer``: it does not answer. ``not-asked``: it could not be asked, or refused to say: settings, a secret or
+rights are missing. ``slow``: our time was up before all was answered, which does not say that it is away. ``fault``: a
+mistake of ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """In place of what did not answer in time, or refused to.
+    """In place of what is not known.
 
     Attributes:
-        reason: why.
-        not_asked: it could not be asked, or refused to say: settings, a secret or rights are missing.
+        reason: in words.
+        why: of which kind it is.
     """
 
     reason: str
-    not_asked: bool = False
+    why: Why = "no-answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class ClusterState:
         topics: names of all topics.
         without_leader, under_min_isr, under_replicated: see `redrive.partitions.picture.Picture`.
         moving: partitions with a reassignment under way.
+        unsaid: why only brokers, partitions and their leaders are known, and the rest is empty; empty: all is known.
     """
 
     brokers: Mapping[int, BrokerState]
@@ -48,6 +56,7 @@ class ClusterState:
     under_min_isr: tuple[Key, ...]
     under_replicated: tuple[Key, ...]
     moving: tuple[Key, ...]
+    unsaid: str = ""
 
     @property
     def down(self) -> list[int]:
@@ -125,6 +134,8 @@ class Standby:
         lanes, diverted: how many there are, and how many do not go to Kafka now.
         events, bytes: what waits.
         oldest: when the oldest was accepted; None if nothing waits.
+        is_whole: all of it was counted; else there is at least so much, and the next look goes on.
+        counted: what it goes on from; see `redrive.health.waiting.document`.
     """
 
     lanes: int
@@ -132,6 +143,8 @@ class Standby:
     events: int
     bytes: int
     oldest: datetime | None
+    is_whole: bool = True
+    counted: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,22 +59,34 @@ class Health:
         return self.reasons[0].verdict if self.reasons else "well"
 
     @property
-    def backlog(self) -> bool:
-        """Whether events wait in the standby store though the cluster takes events."""
+    def is_certain(self) -> bool:
+        """Whether it is known if events can be published; else what the last look found stands."""
+        state = self.facts.state
+        return self.verdict == "unavailable" or not (isinstance(state, Unknown) or state.unsaid)
+
+    @property
+    def backlog(self) -> bool | None:
+        """Whether events wait in the standby store though the cluster takes events; None: nobody knows."""
+        if self.verdict == "unavailable":
+            return False
         standby = self.facts.standby
-        return self.verdict != "unavailable" and isinstance(standby, Standby) and standby.diverted > 0
+        return standby.diverted > 0 if self.is_certain and isinstance(standby, Standby) else None
 
 
 def judge(facts: Facts) -> Health:
     """Judge a cluster by what is known of it. Lag and dead letters are shown and not judged: no number fits all."""
-    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_stayed(facts), *_books(facts)]
+    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_stayed(facts), *_books(facts), *_faults(facts)]
     # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.
     return Health(facts, tuple(sorted(reasons, key=lambda reason: reason.verdict != "unavailable")))
 
 
 def _state(facts: Facts) -> Iterator[Reason]:
     state, name = facts.state, facts.cluster
-    if isinstance(state, Unknown) and state.not_asked:
+    if isinstance(state, Unknown) and state.why in ("slow", "fault"):
+        if state.why == "slow":
+            yield _slow(state.reason)
+        return
+    if isinstance(state, Unknown) and state.why == "not-asked":
         yield Reason(
             "not-asked",
             f"nobody knows how it is: {state.reason}",
@@ -90,6 +102,8 @@ def _state(facts: Facts) -> Iterator[Reason]:
             "unavailable",
         )
         return
+    if state.unsaid:
+        yield _slow(state.unsaid)
     yield from _unwritable(facts.ours, state, _STORED if facts.active else _STANDS_BY)
     if state.down:
         are, named = "is" if len(state.down) == 1 else "are", ", ".join(map(str, state.down))
@@ -114,6 +128,11 @@ def _state(facts: Facts) -> Iterator[Reason]:
         yield Reason("missing-topics", what, "make what is missing: `redrive topics apply`")
 
 
+def _slow(what: str) -> Reason:
+    way_out = "look at the load of its brokers and at the network; what producers do is in their metrics"
+    return Reason("slow", f"it is slow, and nobody knows wholly how it is: {what}", way_out)
+
+
 def _unwritable(ours: frozenset[str], state: ClusterState, so: str) -> Iterator[Reason]:
     offline = [key for key in state.without_leader if key[0] in ours]
     if offline:
@@ -135,7 +154,7 @@ def _unwritable(ours: frozenset[str], state: ClusterState, so: str) -> Iterator[
 
 def _disks(facts: Facts) -> Iterator[Reason]:
     if isinstance(facts.disks, Unknown):
-        if not isinstance(facts.state, Unknown):
+        if not isinstance(facts.state, Unknown) and facts.disks.why != "fault":
             what = f"its disks are not known: {facts.disks.reason}"
             yield Reason("disks-unknown", what, f"`redrive cluster show {facts.cluster}`")
         return
@@ -162,6 +181,12 @@ def free_by_broker(disks: Disks) -> dict[int, float]:
 
 def _standby(facts: Facts) -> Iterator[Reason]:
     standby, books = facts.standby, facts.books
+    if isinstance(standby, Unknown) and standby.why in ("slow", "fault"):
+        if standby.why == "slow":
+            what = f"what waits in the standby store could not be counted in time: {standby.reason}"
+            way_out = "producers are not held up by that; `redrive standby status` takes the time that it takes"
+            yield Reason("standby-slow", what, way_out)
+        return
     if isinstance(standby, Unknown):
         yield Reason(
             "standby-unknown",
@@ -175,7 +200,8 @@ def _standby(facts: Facts) -> Iterator[Reason]:
     if not replaying and not any(reason.verdict == "unavailable" for reason in _state(facts)):
         yield Reason(
             "backlog",
-            f"{standby.events:,} events wait in {standby.diverted} lanes of the standby store; no replay is at work",
+            f"{'' if standby.is_whole else 'at least '}{standby.events:,} events wait in {standby.diverted} lanes of "
+            "the standby store; no replay is at work",
             f"one starts by itself; at once: `redrive run standby-replay --cluster {facts.cluster} --mode run`",
         )
 
@@ -203,6 +229,8 @@ def _stayed(facts: Facts) -> Iterator[Reason]:
 def _books(facts: Facts) -> Iterator[Reason]:
     books = facts.books
     if isinstance(books, Unknown):
+        if books.why == "fault":
+            return
         what = f"the ledger does not answer: {books.reason}"
         yield Reason("ledger-unknown", what, "mend it: no job can run without it")
         return
@@ -229,6 +257,18 @@ def _books(facts: Facts) -> Iterator[Reason]:
                 f"the last {run.job} has failed",
                 f"`redrive operations show {run.id[:8]}`" + (f", or {run.run_url}" if run.run_url else ""),
             )
+
+
+def _faults(facts: Facts) -> Iterator[Reason]:
+    """What nobody knows by a mistake of ours, which none of the others tells."""
+    parts = {
+        "brokers and partitions": facts.state, "disks": facts.disks, "consumer groups": facts.lags,
+        "the standby store": facts.standby, "topics that were left": facts.stayed, "the ledger": facts.books,
+    }  # fmt: skip
+    for name, part in parts.items():
+        if isinstance(part, Unknown) and part.why == "fault":
+            what = f"of {name} nothing is known, by a fault of ours: {part.reason}"
+            yield Reason(f"fault:{name}", what, "report it, with the traceback in the log of the run")
 
 
 def _some(keys: Sequence[Key]) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from redrive.config import Cluster, Config
 from redrive.deadletters.selection import Selection
+from redrive.errors import UnavailableError
 from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
 from redrive.health.lags import read_lags
 from redrive.health.stayed import read_stayed
+from redrive.health.waiting import read_standby
 from redrive.health.within import Asked
 from redrive.ledger import Ledger
 from redrive.partitions.picture import (
@@ -24,12 +27,15 @@ from redrive.partitions.picture import (
     without_leader,
 )
 from redrive.partitions.reader import PartitionReader
-from redrive.partitions.state import BrokerState
-from redrive.standby.drain import open_store
-from redrive.standby.survey import survey
+from redrive.partitions.state import BrokerState, Key, Ongoing
+from redrive.standby.survey import OutOfTimeError
+
+T = TypeVar("T")
 
 PATIENCE = 4.0
 """Seconds for which one question to a cluster is asked again."""
+ENOUGH = 4.0
+"""Seconds after which a cluster that has named its brokers and leaders is asked no more: it is slow."""
 LIMIT = 8.0
 """Seconds that a look may take in all. What has not answered by then is unknown."""
 RECENT = timedelta(days=1)
@@ -94,16 +100,23 @@ def _ask(config: Config, cluster: Cluster) -> _Questions:
 
 
 def read_state(cluster: Cluster) -> ClusterState:
-    """Ask a cluster about its brokers and partitions.
+    """Ask a cluster about its brokers and partitions; first what says whether events can be published.
 
     Raises:
         UnavailableError: it does not answer.
         RefusedByClusterError: it answers, and says no.
     """
+    until, min_isr, ongoing, unsaid = time.monotonic() + ENOUGH, dict[str, int](), dict[Key, Ongoing](), ""
     with PartitionReader(cluster, PATIENCE) as reader:
-        brokers, partitions, ongoing = reader.brokers(), reader.partitions(), reader.ongoing()
+        brokers, partitions = reader.brokers(), reader.partitions()
         topics = frozenset(topic for topic, _ in partitions)
-        min_isr, controller = read_min_isr(reader, topics), reader.controller()
+        try:
+            # What it does not say of these does not mean that nobody can publish.
+            min_isr = _in_time(until, "min.insync.replicas", lambda: read_min_isr(reader, topics))
+            ongoing = _in_time(until, "reassignments", reader.ongoing)
+        except (UnavailableError, OutOfTimeError) as error:
+            unsaid = str(error)
+        controller = None if unsaid else reader.controller()
     named = {id_ for partition in partitions.values() for id_ in partition.replicas}
     missing = {id_: BrokerState(id_, None, up=False) for id_ in named - brokers.keys()}
     return ClusterState(
@@ -113,10 +126,18 @@ def read_state(cluster: Cluster) -> ClusterState:
         leaders=Counter(partition.leader for partition in partitions.values() if partition.leader is not None),
         topics=topics,
         without_leader=without_leader(partitions),
-        under_min_isr=under_min_isr(partitions, min_isr),
-        under_replicated=under_replicated(partitions, ongoing),
+        under_min_isr=under_min_isr(partitions, min_isr) if min_isr or not unsaid else (),
+        # Without knowing what moves, replicas that are on their way would seem to be missing.
+        under_replicated=() if unsaid else under_replicated(partitions, ongoing),
         moving=tuple(ongoing),
+        unsaid=unsaid,
     )
+
+
+def _in_time(until: float, what: str, question: Callable[[], T]) -> T:
+    if time.monotonic() > until:
+        raise OutOfTimeError(f"each answer takes long; it was not asked about {what} any more")
+    return question()
 
 
 def read_disks(cluster: Cluster) -> Disks:
@@ -130,23 +151,6 @@ def read_disks(cluster: Cluster) -> Disks:
         up = [id_ for id_, broker in reader.brokers().items() if broker.up]
         topics = {topic for topic, _ in reader.partitions()}
         return Disks(reader.log_dirs(up), read_throttles(reader, up, topics))
-
-
-def read_standby(config: Config, cluster: str) -> Standby:
-    """Count what waits for a cluster in the standby store.
-
-    Raises:
-        UnavailableError: the store does not answer.
-    """
-    lanes = survey(open_store(config), cluster)
-    oldest = min((lane.oldest for lane in lanes if lane.oldest is not None), default=None)
-    return Standby(
-        lanes=len(lanes),
-        diverted=sum(not lane.is_open for lane in lanes),
-        events=sum(lane.events for lane in lanes),
-        bytes=sum(lane.bytes for lane in lanes),
-        oldest=None if oldest is None else datetime.fromtimestamp(oldest / 1000, UTC),
-    )
 
 
 def read_books(config: Config, cluster: str) -> Books:

@@ -16,9 +16,9 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from redrive.aliases.alias import Alias, read_aliases
 from redrive.config import Config
-from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
+from redrive.errors import UnknownTopicError
 from redrive.health.facts import Stayed
-from redrive.ledger import Ledger
+from redrive.health.last import last_look
 from redrive.migrations.survey import copied_so_far
 from redrive.migrations.unit import origin_of
 from redrive.pump.readback import ClientConfig, end_offsets, raise_if_hopeless, reader, start_offsets
@@ -47,7 +47,8 @@ def read_stayed(config: Config, cluster: str, patience: float) -> tuple[Stayed, 
     aliases = [each for each in read_aliases(client, patience=patience).values() if each.places and not each.unmoved]
     if not aliases:
         return ()
-    known, deadline = _known(config, cluster), time.monotonic() + BUDGET
+    look, deadline = last_look(config, cluster), time.monotonic() + BUDGET
+    known = look.stayed if look else {}  # without one it is counted anew, as far as time allows
     found = []
     for alias in aliases:
         before = known.get(alias.name, {})
@@ -59,15 +60,6 @@ def read_stayed(config: Config, cluster: str, patience: float) -> tuple[Stayed, 
     return tuple(found)
 
 
-def _known(config: Config, cluster: str) -> Mapping[str, Any]:
-    try:
-        with Ledger.open(config.ledger_url()) as ledger:
-            before = ledger.looks.last(cluster)
-    except (UnavailableError, ConfigError):  # that is told elsewhere; then it is counted anew, as far as time allows
-        return {}
-    return before.stayed if before else {}
-
-
 def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str, Any], deadline: float) -> Stayed:
     topic = alias.left
     lows, ends = start_offsets(client, topic), end_offsets(client, topic, committed=True)
@@ -75,7 +67,8 @@ def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str,
     latest = {int(partition): offset for partition, offset in before.get("latest", {}).items()}
     events, since, last = before.get("events", 0), before.get("since"), before.get("last")
     at: dict[int, int] = {}
-    for partition, (low, end) in enumerate(zip(lows, ends, strict=True)):
+    # Partitions that were added between the two questions are for the next look.
+    for partition, (low, end) in enumerate(zip(lows, ends, strict=False)):
         left_at = alias.places.get(partition, (end, 0))[0]
         # Beyond the end: somebody has deleted the topic and made it anew.
         at[partition] = min(max(low, read_to.get(partition, left_at)), end)

@@ -159,6 +159,14 @@ def letters(session: Session, selection: Selection, after: Place | None, limit: 
     return [_letter(row) for row in session.execute(_page(query, selection, after, limit))]
 
 
+def entered(session: Session, operations: Sequence[str]) -> dict[str, int]:
+    """See `redrive.ledger.letters.Letters.entered`."""
+    column = dead_letters.c
+    by = select(column.cluster, func.count()).join(EntryRow, EntryRow.id == column.entry)
+    by = by.where(EntryRow.operation_id.in_(operations)).group_by(column.cluster).order_by(column.cluster)
+    return dict(session.execute(by).tuples().all())
+
+
 def last_entry(session: Session) -> int:
     """See `redrive.ledger.letters.Letters.last_entry`."""
     return session.scalar(select(func.max(dead_letters.c.entry))) or 0

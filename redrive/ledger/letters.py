@@ -57,6 +57,11 @@ class Letters:
             operation.own(session)
             return letter_writes.record(session, operation.id, letters, reached)
 
+    def entered(self, operations: Iterable[str]) -> dict[str, int]:
+        """Give how many letters these operations have recorded, by cluster; clusters without any are left out."""
+        with self._database.reading() as session:
+            return letter_queries.entered(session, list(operations))
+
     def record_fates(self, operation: Operation, fates: Sequence[Fate], *, of: str | None = None) -> int:
         """Record what an operation has made of letters, all or nothing, for ever; give how many fates are new.
 

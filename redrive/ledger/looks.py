@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, delete, select
@@ -12,6 +12,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from redrive.ledger.database import Database
 from redrive.ledger.models import Base
+
+AT_ONCE = timedelta(minutes=1)
+"""Two looks may be under way at once, but not for longer than that: what is further apart is so by somebody's clock."""
 
 
 class LookRow(Base):
@@ -25,8 +28,9 @@ class LookRow(Base):
     since: Mapped[datetime]
     backlog: Mapped[bool]
     lags: Mapped[dict[str, Any]]
-    troubles: Mapped[list[str]] = mapped_column(JSON)
+    troubles: Mapped[dict[str, str] | list[str]] = mapped_column(JSON)
     stayed: Mapped[dict[str, Any]]
+    counted: Mapped[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,11 @@ class Look:
         since: when that verdict was first given; it has been the same since.
         backlog: events waited in the standby store though the cluster took events.
         lags: consumer group → events that waited for it.
-        troubles: the codes of what was wrong, see `redrive.health.judging.Reason`.
+        troubles: the codes of what was wrong lately, see `redrive.health.judging.Reason`, each with when it was seen
+            last, in ISO 8601.
         stayed: name → how far the topic that its producers have left was looked through for others', and what was
             found; see `redrive.health.facts.Stayed`.
+        counted: how far what waits in the standby store was counted; see `redrive.health.waiting`.
     """
 
     cluster: str
@@ -50,8 +56,9 @@ class Look:
     since: datetime
     backlog: bool = False
     lags: dict[str, int] = field(default_factory=dict)
-    troubles: list[str] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
     stayed: dict[str, Any] = field(default_factory=dict)
+    counted: dict[str, Any] = field(default_factory=dict)
 
 
 class Looks:
@@ -66,7 +73,12 @@ class Looks:
             row = session.get(LookRow, cluster)
         if row is None:
             return None
-        return Look(row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, row.troubles, row.stayed)
+        troubles = row.troubles
+        if isinstance(troubles, list):  # of an earlier version, which had their codes only
+            troubles = dict.fromkeys(troubles, row.at.isoformat())
+        return Look(
+            row.cluster, row.at, row.verdict, row.since, row.backlog, row.lags, troubles, row.stayed, row.counted
+        )  # fmt: skip
 
     def clusters(self) -> list[str]:
         """Give the names of all clusters that were looked at."""
@@ -79,13 +91,23 @@ class Looks:
             session.execute(delete(LookRow).where(LookRow.cluster.in_(clusters)))
 
     def enter(self, look: Look) -> None:
-        """Enter a look, unless a later one is there already."""
+        """Enter a look, unless a later one is there already, see `is_late`."""
         with self._database.writing() as session:
             row = session.get(LookRow, look.cluster)
-            if row is not None and row.at >= look.at:
+            if row is not None and is_late(look.at, row.at):
                 return
             if row is None:
                 row = LookRow(cluster=look.cluster)
                 session.add(row)
             row.at, row.verdict, row.since = look.at, look.verdict, look.since
-            row.backlog, row.lags, row.troubles, row.stayed = look.backlog, look.lags, look.troubles, look.stayed
+            row.backlog, row.lags, row.troubles = look.backlog, look.lags, look.troubles
+            row.stayed, row.counted = look.stayed, look.counted
+
+
+def is_late(at: datetime, known: datetime) -> bool:
+    """Whether a look made at a time is none that counts any more, since one made at ``known`` is entered.
+
+    One that seems to be of a minute ahead or more was made by a machine whose clock is wrong, and does not count: else
+    nothing could be entered until the other clocks have come to where that one was.
+    """
+    return timedelta() <= known - at < AT_ONCE

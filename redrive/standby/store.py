@@ -78,8 +78,8 @@ class Store(Protocol):
         """Yield the slots above ``after``, ascending, page by page."""
         ...
 
-    def outline(self, pk: str) -> Iterator[Slot]:
-        """Yield all slots of a log without their data."""
+    def outline(self, pk: str, after: int = 0) -> Iterator[tuple[int, Slot]]:
+        """Yield the slots above ``after``, ascending, without their data."""
         ...
 
     def delete(self, pk: str, sks: Sequence[int]) -> None:
@@ -203,12 +203,12 @@ class DynamoStore:
                 return
             start = {"ExclusiveStartKey": last}
 
-    def outline(self, pk: str) -> Iterator[Slot]:
+    def outline(self, pk: str, after: int = 0) -> Iterator[tuple[int, Slot]]:
         """See `Store.outline`. It saves the way, not the read units: DynamoDB counts whole items."""
         start: dict[str, Any] = {"ProjectionExpression": "sk, k, t, n, u, o, e, p, z"}
         while True:
-            slots, last = self._query(pk, 0, **start)
-            yield from (slot for _, slot in slots)
+            slots, last = self._query(pk, after, **start)
+            yield from slots
             if last is None:
                 return
             start["ExclusiveStartKey"] = last

@@ -18,9 +18,10 @@ from tests.aws.template import Platform
 
 WATCHED = {
     "kafka-orders-cpu", "kafka-orders-disk", "kafka-orders-offline", "kafka-orders-under-replicated",
-    "kafka-menu-cpu", "kafka-menu-disk", "kafka-menu-offline", "kafka-menu-under-replicated", "standby-throttled",
+    "kafka-menu-eu-cpu", "kafka-menu-eu-disk", "kafka-menu-eu-offline", "kafka-menu-eu-under-replicated",
+    "standby-throttled",
     "ledger-database-space", "ledger-database-cpu", "registry-database-space", "registry-database-cpu",
-    "prefect-database-space", "prefect-database-cpu", "registry-away", "prefect-away",
+    "prefect-database-space", "prefect-database-cpu", "registry-away", "prefect-away", "worker-away",
     "gateway-5xx", "gateway-unreached", "gateway-unready",
 }  # fmt: skip
 
@@ -53,8 +54,18 @@ def test_brokers_that_are_added_later_are_watched_too(platform: Platform) -> Non
 
 def test_nobody_at_all_is_an_alarm_where_somebody_has_to_be(platform: Platform) -> None:
     found = alarms(platform)
-    for name in ("registry-away", "prefect-away", "gateway-unready"):
+    for name in ("registry-away", "prefect-away", "worker-away", "gateway-unready"):
         assert found[name]["TreatMissingData"] == "breaching"
+
+
+def test_that_no_worker_runs_is_seen_by_the_missing_samples_of_its_service(platform: Platform) -> None:
+    away = alarms(platform)["worker-away"]
+    (worker,) = (name for name in platform.resources("AWS::ECS::Service", "jobs") if name.startswith("Worker"))
+    (cluster,) = platform.resources("AWS::ECS::Cluster", "jobs")
+    dimensions = {one["Name"]: one["Value"] for one in away["Dimensions"]}
+    assert dimensions == {"ClusterName": cluster, "ServiceName": f"{worker}.Name"}
+    assert (away["Namespace"], away["MetricName"], away["Statistic"]) == ("AWS/ECS", "CPUUtilization", "SampleCount")
+    assert (away["ComparisonOperator"], away["Threshold"]) == ("LessThanThreshold", 1)
 
 
 def test_an_alarm_about_cpu_calls_the_function_that_tells_prefect_of_that_cluster(platform: Platform) -> None:
@@ -64,7 +75,7 @@ def test_an_alarm_about_cpu_calls_the_function_that_tells_prefect_of_that_cluste
         (target,) = rule["Targets"]
         function = functions[target["Arn"].removesuffix(".Arn")]["Properties"]
         told[rule["EventPattern"]["resources"][0].rsplit(":")[-1]] = function["Environment"]["Variables"]["CLUSTER"]
-    assert told == {"redrive-kafka-orders-cpu": "orders", "redrive-kafka-menu-cpu": "menu"}
+    assert told == {"redrive-kafka-orders-cpu": "orders", "redrive-kafka-menu-eu-cpu": "menu-eu"}
     assert told.keys() <= {f"redrive-{name}" for name in WATCHED}
 
 

@@ -19,7 +19,7 @@ def key_of(platform: Platform) -> str:
 def test_every_cluster_of_the_settings_has_its_brokers_on_msk(platform: Platform) -> None:
     made = {one["ClusterName"]: one for one in platform.properties("AWS::MSK::Cluster")}
     assert made.keys() == {f"redrive-{name}" for name in Config.load().clusters}
-    orders, menu = made["redrive-orders"], made["redrive-menu"]
+    orders, menu = made["redrive-orders"], made["redrive-menu-eu"]
     assert (orders["NumberOfBrokerNodes"], menu["NumberOfBrokerNodes"]) == (6, 3)  # as given; one a zone
     assert orders["BrokerNodeGroupInfo"]["StorageInfo"]["EBSStorageInfo"]["VolumeSize"] == 500
     assert len(set(menu["BrokerNodeGroupInfo"]["ClientSubnets"])) == 3

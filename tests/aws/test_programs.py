@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 from deployments.aws.image import check_image
 from deployments.aws.registry import VERSION
+from deployments.aws.set_up import COMMANDS
 from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.security.iam import cluster_arn
@@ -33,7 +37,8 @@ def test_a_program_s_variables_go_with_the_settings_of_its_image(
     assert Config.check(EXAMPLE) == []
     config = Config.load(EXAMPLE)
     assert config.clusters["orders"].bootstrap == BROKERS
-    assert cluster_arn(config.clusters["menu"]) == f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/redrive-menu/{UNIQUE}"
+    menu = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/redrive-menu-eu/{UNIQUE}"
+    assert cluster_arn(config.clusters["menu-eu"]) == menu
     (inside,) = platform.resources("AWS::ElasticLoadBalancingV2::LoadBalancer", "jobs")
     assert config.registry.url == f"http://{inside}.DNSName:8080/apis/ccompat/v7"
     client = config.cluster("orders").client_config()
@@ -155,8 +160,31 @@ def test_there_are_never_two_servers_of_prefect_and_the_worker_waits_for_the_fir
 
 
 def test_the_setting_up_does_what_the_readme_says_a_person_does(platform: Platform) -> None:
-    script = platform.containers()["SetUp"]["Command"][-1]
+    script = "\n".join(COMMANDS)
     docs = (Path(__file__).parents[2] / "docs/workers.md").read_text()
     for command in ("prefect work-pool create redrive --type process", "redrive deploy"):
         assert command in script
         assert command in docs
+
+
+def test_the_setting_up_hands_on_the_address_of_a_cluster_with_a_dash_and_ends_with_what_fails(
+    platform: Platform, tmp_path: Path
+) -> None:
+    variables = {name: value for name, value in platform.environment("SetUp").items() if "MENU-EU" in name}
+    assert "REDRIVE_CLUSTERS__MENU-EU__BOOTSTRAP" in variables
+    for name, code in (("redrive", 0), ("prefect", 3)):
+        program = f"#!{sys.executable}\nimport os, sys\nprint(sys.argv, sorted(os.environ))\nsys.exit({code})\n"
+        (tmp_path / name).write_text(program)
+        (tmp_path / name).chmod(0o755)
+    (python, *arguments) = platform.containers()["SetUp"]["Command"]
+    assert python == "python"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    run = subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, **variables, "PATH": path}, capture_output=True, text=True
+    )
+    assert run.returncode == 3, run.stderr
+    assert "prefect work-pool create redrive --type process --overwrite failed (3)" in run.stderr
+    first, second = (line for line in run.stdout.splitlines() if not line.startswith("$"))
+    assert "'topics', 'apply'" in first
+    for line in (first, second):
+        assert all(repr(name) in line for name in variables)

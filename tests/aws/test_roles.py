@@ -36,7 +36,7 @@ def settings_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """The example's settings when its clusters are there and their ARNs have been written into them."""
     schemas = EXAMPLE.parents[2] / "schemas"
     text = EXAMPLE.read_text().replace("../../schemas", str(schemas))
-    for name in ("orders", "menu"):
+    for name in ("orders", "menu-eu"):
         arn = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/redrive-{name}/{UNIQUE}"
         text += f'\n[clusters.{name}.fleet]\nkind = "msk"\narn = "{arn}"\n'
     (tmp_path / "redrive.toml").write_text(text)

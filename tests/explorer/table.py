@@ -100,8 +100,8 @@ class ModelStore:
                 return
             after = page[-1][0]
 
-    def outline(self, pk: str) -> Iterator[Slot]:
-        return (slot for _, slot in self.read(pk, 0))
+    def outline(self, pk: str, after: int = 0) -> Iterator[tuple[int, Slot]]:
+        return self.read(pk, after)
 
     def delete(self, pk: str, sks: Sequence[int]) -> None:
         for sk in sks:

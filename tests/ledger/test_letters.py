@@ -79,6 +79,14 @@ def offsets(ledger: Ledger, **selection: Any) -> list[int]:
     return [place.offset for place in ledger.letters.places(Selection(**selection))]
 
 
+def test_what_an_operation_has_entered_is_counted_by_cluster(ledger: Ledger) -> None:
+    one = fill(ledger, [sighting(0), sighting(1), sighting(2, cluster="east")])
+    two = fill(ledger, [sighting(7, partition=1)])
+    fill(ledger, [sighting(8, partition=2)])
+    assert ledger.letters.entered([one.id, two.id]) == {"east": 1, "local": 3}
+    assert ledger.letters.entered([begin(ledger).id]) == {}
+
+
 def test_a_letter_is_read_back_as_it_was_seen(ledger: Ledger) -> None:
     most = sighting(
         2**40, main_partition=3, main_offset=2**40, schema_id=2**32 - 1, key=b"\x00\xff", partition=2**31 - 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redrive.ledger import Ledger, Look, Operation
 
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
-WELL = Look("east", NOW, "well", NOW - timedelta(hours=1), backlog=False, lags={"billing": 7})
+WELL = Look("east", NOW, "well", NOW - timedelta(hours=1), backlog=False, lags={"billing": 7}, counted={"table": "t"})
 
 
 def begin(ledger: Ledger, job: str, cluster: str, mode: str = "run") -> Operation:
@@ -26,8 +27,23 @@ def test_of_a_cluster_only_the_last_look_is_kept(ledger: Ledger) -> None:
 
 def test_a_look_that_comes_late_changes_nothing(ledger: Ledger) -> None:
     ledger.looks.enter(WELL)
-    ledger.looks.enter(replace(WELL, at=NOW - timedelta(minutes=1), verdict="unavailable"))
+    ledger.looks.enter(replace(WELL, at=NOW - timedelta(seconds=40), verdict="unavailable"))
     assert ledger.looks.last("east") == WELL
+
+
+def test_a_clock_that_is_ahead_does_not_keep_others_from_entering_what_they_find(ledger: Ledger) -> None:
+    ledger.looks.enter(replace(WELL, at=NOW + timedelta(minutes=5)))
+    down = replace(WELL, verdict="unavailable")
+    ledger.looks.enter(down)
+    assert ledger.looks.last("east") == down
+
+
+def test_troubles_as_an_earlier_version_has_entered_them_pass_for_seen_at_that_look(ledger: Ledger) -> None:
+    earlier: Any = ["backlog"]
+    ledger.looks.enter(replace(WELL, troubles=earlier))
+    last = ledger.looks.last("east")
+    assert last is not None
+    assert last.troubles == {"backlog": NOW.isoformat()}
 
 
 def test_looks_at_clusters_that_are_gone_can_be_forgotten(ledger: Ledger) -> None:

@@ -28,7 +28,7 @@ from deployments.local.stack import Stack
 from deployments.worker import create_pool, deploy
 from redrive.config import Config
 from redrive.errors import ConfigError
-from redrive.health.changes import UNAVAILABLE
+from redrive.health.changes import UNAVAILABLE, UNWELL
 from redrive.health.facts import Facts, Unknown
 from redrive.health.judging import judge
 from redrive.ledger import Ledger
@@ -102,10 +102,10 @@ def a_look() -> None:
     pass
 
 
-def test_people_are_told_of_failed_jobs_plans_that_wait_clusters_that_are_gone_and_silence(
+def test_people_are_told_of_failed_jobs_plans_that_wait_clusters_that_are_not_well_and_silence(
     prefect: SyncPrefectClient, pager: Pager, block: str
 ) -> None:
-    assert len(apply(prefect, block, silence=timedelta(seconds=10))) == 4
+    assert len(apply(prefect, block, silence=timedelta(seconds=10))) == 5
     time.sleep(2)  # the server's triggers learn of new automations through its own queue
     looked = prefect.create_flow_run(a_look, tags=["redrive"])
     prefect.set_flow_run_state(looked.id, Completed(), force=True)
@@ -118,19 +118,27 @@ def test_people_are_told_of_failed_jobs_plans_that_wait_clusters_that_are_gone_a
     waiting = prefect.create_flow_run(a_job, tags=["redrive"], name="run 9 letters")
     prefect.set_flow_run_state(waiting.id, Suspended(timeout_seconds=600), force=True)
     cluster = f"east-{uuid.uuid4().hex[:6]}"
-    event = {
-        "id": str(uuid.uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "event": UNAVAILABLE,
-        "resource": {"prefect.resource.id": f"redrive.cluster.{cluster}"},
-        "payload": {"cluster": cluster, "reasons": [{"what": "it does not answer", "way_out": "start its brokers"}]},
+    reasons = {
+        UNAVAILABLE: {"what": "it does not answer", "way_out": "start its brokers"},
+        UNWELL: {"what": "1 of 3 brokers is down: 3", "way_out": "start it"},
     }
-    prefect.request("POST", "/events", json=[event])
+    events = [
+        {
+            "id": str(uuid.uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": event,
+            "resource": {"prefect.resource.id": f"redrive.cluster.{cluster}"},
+            "payload": {"cluster": cluster, "reasons": [reason]},
+        }
+        for event, reason in reasons.items()
+    ]
+    prefect.request("POST", "/events", json=events)
 
     assert "run all: failed: 3 events are lost" in pager.wait_for("standby-replay: Failed")
     assert "run 9 letters: read its plan" in pager.wait_for("standby-replay waits for approval")
     assert "it does not answer\n→ start its brokers" in pager.wait_for(f"cluster {cluster} is unavailable")
-    assert "Is a worker running?" in pager.wait_for("clusters are not looked at")
+    assert "1 of 3 brokers is down: 3\n→ start it" in pager.wait_for(f"cluster {cluster} is unwell")
+    assert "docs/runbooks/nobody-looks.md" in pager.wait_for("clusters are not looked at")
     assert not [body for _, body in pager.heard if "a good one" in body or "not ours" in body]
 
 

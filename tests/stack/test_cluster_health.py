@@ -32,6 +32,8 @@ from redrive.ledger import Ledger
 from redrive.producer import EventProducer
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane, Topics
+from redrive.standby.store import Slot
+from redrive.standby.survey import survey
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
 from tasks.health import artifact_key
 from tests.stack.backlog import Backlogs
@@ -152,6 +154,21 @@ def test_a_run_shows_each_cluster_in_one_artifact_and_tells_what_is_new_once(
     assert artifacts_for(prefect, region.gone) == [], "what has left the settings is not shown for ever"
     assert f"standby-replay --cluster {lost} --mode run" in str(artifacts_for(prefect, lost)[0].data)
     assert artifacts_for(prefect, region.real)
+
+
+def test_what_was_counted_is_not_read_again_and_what_came_since_is_added(region: Region) -> None:
+    cluster = f"counted-{region.gone}"
+    store_one_event(region, cluster)
+    (lane,) = survey(region.store, cluster)
+    ((pk, tally),) = lane.tallies.items()
+    assert list(region.store.outline(pk, tally.slot)) == []
+    assert survey(region.store, cluster, known=lane.tallies) == [lane]
+
+    region.store.put_new(pk, tally.slot + 1, Slot("events", "more", b"data", events=7, oldest=tally.oldest or 0))
+    assert [number for number, _ in region.store.outline(pk, tally.slot)] == [tally.slot + 1]
+    (more,) = survey(region.store, cluster, known=lane.tallies)
+    assert [more] == survey(region.store, cluster)
+    assert (more.events, more.bytes) == (lane.events + 7, lane.bytes + 4)
 
 
 def store_one_event(region: Region, cluster: str) -> None:

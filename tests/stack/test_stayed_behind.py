@@ -21,7 +21,7 @@ from tests.stack.migrations.live import following, migration
 from tests.stack.moving_house import MovingHouse
 
 pytestmark = pytest.mark.timeout(120)
-NOT_ASKED = Unknown("not asked here", not_asked=True)
+NOT_ASKED = Unknown("not asked here", "not-asked")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_the_example_is_good() -> None:
 def test_a_cluster_that_nothing_is_said_about_has_a_broker_in_each_zone() -> None:
     aws = Config.load(EXAMPLE).aws
     assert aws is not None
-    assert (aws.msk("menu").brokers, aws.msk("menu").storage_gb) == (3, 100)
+    assert (aws.msk("menu-eu").brokers, aws.msk("menu-eu").storage_gb) == (3, 100)
     assert (aws.msk("orders").brokers, aws.msk("orders").storage_gb) == (6, 500)
 
 
@@ -59,7 +59,7 @@ def test_brokers_come_in_multiples_of_the_zones() -> None:
 
 def test_a_cluster_that_is_not_there_can_t_be_laid_out() -> None:
     (mistake,) = mistakes(("[aws.clusters.orders]", "[aws.clusters.sales]"))
-    assert mistake.endswith("aws.clusters.sales: there is no cluster 'sales'; there are menu, orders")
+    assert mistake.endswith("aws.clusters.sales: there is no cluster 'sales'; there are menu-eu, orders")
 
 
 def test_an_unknown_setting_names_those_there_are() -> None:
@@ -77,8 +77,8 @@ def test_every_cluster_comes_to_msk_by_iam() -> None:
 
 
 def test_commands_don_t_add_brokers_to_msk() -> None:
-    fleet = '[clusters.orders.fleet]\nkind = "command"\nload = ["l"]\nadd = ["a", "{brokers}"]\n\n[clusters.menu]'
-    (mistake,) = mistakes(("[clusters.menu]", fleet))
+    fleet = '[clusters.orders.fleet]\nkind = "command"\nload = ["l"]\nadd = ["a", "{brokers}"]\n\n[clusters.menu-eu]'
+    (mistake,) = mistakes(("[clusters.menu-eu]", fleet))
     assert "clusters.orders.fleet: with [aws] it is Amazon MSK that adds brokers" in mistake
 
 

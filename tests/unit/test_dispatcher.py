@@ -49,7 +49,7 @@ class Table:
     def read(self, pk: str, after: int) -> Iterator[tuple[int, Slot]]:
         return iter([(sk, slot) for sk, slot in sorted(self.logs.get(pk, {}).items()) if sk > after])
 
-    def outline(self, pk: str) -> Iterator[Slot]:
+    def outline(self, pk: str, after: int = 0) -> Iterator[tuple[int, Slot]]:
         return iter(())
 
     def delete(self, pk: str, sks: Sequence[int]) -> None:

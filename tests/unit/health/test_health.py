@@ -92,6 +92,16 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"disks": Unknown("it did not answer in time")}, "disks are not known", "redrive cluster show"),
         ({"standby": WAITING}, "1,200 events wait in 4 lanes", "redrive run standby-replay --cluster east"),
         ({"standby": Unknown("no answer")}, "standby store does not answer", "mend it"),
+        ({"standby": Unknown("9 lanes", "slow")}, "could not be counted in time: 9 lanes", "redrive standby status"),
+        ({"standby": replace(WAITING, is_whole=False)}, "at least 1,200 events", "redrive run standby-replay"),
+        ({"state": Unknown("not all was answered in time", "slow")}, "it is slow", "load of its brokers"),
+        ({"state": state(unsaid="reassignments")}, "nobody knows wholly how it is: reassignments", "load"),
+        (
+            {"lags": Unknown("KeyError: 3", "fault")},
+            "consumer groups nothing is known, by a fault of ours",
+            "report it",
+        ),
+        ({"books": Unknown("KeyError: 3", "fault")}, "of the ledger nothing is known", "report it"),
         ({"stayed": (ORDERS,)}, "3 events have come to orders since 2026-11-26 22:00 UTC", "schemas writers orders"),
         ({"stayed": (replace(ORDERS, last=ORDERS.since),)}, "not all are in orders.v2", "orders.v2 --goal copy"),
         ({"stayed": (replace(ORDERS, is_copied=True),)}, "were switched to orders.v2", "redrive run schema-backfill"),
@@ -139,7 +149,7 @@ def test_a_run_that_shows_no_sign_of_life_does_not_pass_for_one_at_work() -> Non
 
 
 def test_a_cluster_that_could_not_be_asked_is_not_said_to_be_away() -> None:
-    health = found(state=Unknown("the file of the password is not there", not_asked=True))
+    health = found(state=Unknown("the file of the password is not there", "not-asked"))
     assert health.verdict == "unwell"
     assert "password" in health.reasons[0].what
 
@@ -159,7 +169,7 @@ def test_the_worst_comes_first() -> None:
 
 def look(verdict: str, *troubles: str, backlog: bool = False, ago: int = 60) -> Look:
     at, since = NOW - timedelta(seconds=ago), NOW - timedelta(hours=1)
-    return Look("east", at, verdict, since, backlog, {"billing": 600}, list(troubles))
+    return Look("east", at, verdict, since, backlog, {"billing": 600}, dict.fromkeys(troubles, at.isoformat()))
 
 
 DOWN, BROKER_DOWN = {"state": AWAY}, {"state": state(up=2, down=1)}
@@ -190,6 +200,54 @@ def test_only_what_is_new_is_told(before: Look | None, parts: dict[str, Any], to
     said = changes(before, found(**parts))
     assert [change.name for change in said] == told
     assert all(change.payload["cluster"] == "east" for change in said)
+
+
+def test_a_trouble_that_comes_and_goes_is_told_again_only_after_it_was_away_for_a_while() -> None:
+    before, told = None, list[int]()
+    down = [(minute < 20 and minute % 2 == 0) or minute in (31, 55) for minute in range(60)]
+    for minute, is_down in enumerate(down):
+        health = found(at=NOW + timedelta(minutes=minute), **(BROKER_DOWN if is_down else {}))
+        told += [minute for change in changes(before, health) if change.name == UNWELL]
+        before = look_of(health, before)
+    assert told == [0, 55]
+
+
+NOBODY_KNOWS: dict[str, dict[str, Any]] = {
+    "rights are missing": {"state": Unknown("listing brokers: SaslAuthenticationFailedError", "not-asked")},
+    "it is slow": {"state": Unknown("not all was answered in time", "slow")},
+    "it says half of it": {"state": state(unsaid="listing reassignments: no answer")},
+    "a fault of ours": {"state": Unknown("KeyError: 3", "fault")},
+}
+
+
+@pytest.mark.parametrize("nobody_knows", NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
+def test_one_that_nobody_knows_of_has_not_recovered_and_its_recovery_is_told_when_it_comes(
+    nobody_knows: dict[str, Any],
+) -> None:
+    before, told = None, list[list[str]]()
+    for parts in (DOWN, nobody_knows, nobody_knows, DOWN, nobody_knows, {}, {}):
+        health = found(**{"standby": WAITING, **parts})
+        told.append([change.name for change in changes(before, health)])
+        before = look_of(health, before)
+    assert told == [[UNAVAILABLE], [UNWELL], [], [], [], [RECOVERED, UNWELL], []]
+
+
+@pytest.mark.parametrize("nobody_knows", NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
+def test_while_nobody_knows_a_backlog_stays_what_it_was(nobody_knows: dict[str, Any]) -> None:
+    waiting = look("unwell", "backlog", backlog=True)
+    kept = look_of(found(standby=WAITING, **nobody_knows), waiting)
+    assert (kept.verdict, kept.since, kept.backlog) == ("unwell", waiting.since, True)
+    assert changes(kept, found(standby=WAITING)) == [], "it was told"
+    assert not look_of(found(standby=WAITING, **nobody_knows), look("well")).backlog
+    silent = look_of(found(standby=Unknown("no answer")), waiting)
+    assert silent.backlog
+    assert not look_of(found(), silent).backlog
+
+
+def test_what_was_counted_is_kept_while_the_store_does_not_answer() -> None:
+    counted = {"table": "t", "streams": {"s": [3, 3, 30, 21, 1, 0]}}
+    kept = look_of(found(standby=replace(WAITING, counted=counted)), None)
+    assert look_of(found(standby=Unknown("no answer")), kept).counted == counted
 
 
 def test_a_look_is_told_once() -> None:

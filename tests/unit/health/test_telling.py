@@ -1,0 +1,73 @@
+"""Which looks tell something: none that another one has overtaken, and each change once, whatever clocks say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.events.schemas.events import Event
+from prefect.logging import disable_run_logger
+
+from redrive.config import Config
+from redrive.health.changes import RECOVERED, UNAVAILABLE
+from redrive.health.judging import judge
+from redrive.ledger import Ledger
+from tasks import health
+from tasks.health import Found, tell_changes
+from tests.unit.health.test_health import AWAY, GOOD
+
+NOW = datetime.now(UTC)
+
+
+class Looks:
+    """Looks at the cluster east, and what Prefect's server was sent of each."""
+
+    def __init__(self, config: Config, sent: list[str]) -> None:
+        self._config, self._sent = config, sent
+
+    def told(self, seconds: float, **parts: Any) -> list[str]:
+        """Look so many seconds from now, by the clock of whoever looks; give what it tells."""
+        self._sent.clear()
+        facts = replace(GOOD, at=NOW + timedelta(seconds=seconds), **parts)
+        assert tell_changes(self._config, Found([judge(facts)])) == ""
+        return list(self._sent)
+
+    def kept(self) -> str:
+        with Ledger.open(self._config.ledger_url()) as ledger:
+            look = ledger.looks.last("east")
+        assert look is not None
+        return look.verdict
+
+
+@pytest.fixture
+def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looks]:
+    (tmp_path / "redrive.toml").write_text(
+        '[registry]\nurl = "http://127.0.0.1:1"\n[clusters.east]\nbootstrap = "127.0.0.1:1"\n'
+        '[domains.a]\ncluster = "east"\n[topics.orders]\ndomain = "a"\n'
+    )
+    sent: list[str] = []
+
+    def send(events: Sequence[Event]) -> None:
+        sent.extend(event.event for event in events)
+
+    monkeypatch.setattr(health, "send", send)
+    with disable_run_logger():
+        yield Looks(Config.load(tmp_path / "redrive.toml"), sent)
+
+
+def test_a_look_that_another_one_has_overtaken_tells_nothing(looks: Looks) -> None:
+    assert looks.told(0, state=AWAY) == [UNAVAILABLE]
+    assert looks.told(-20) == []
+    assert looks.kept() == "unavailable"
+    assert looks.told(20) == [RECOVERED]
+
+
+def test_a_worker_whose_clock_is_ahead_makes_nobody_tell_the_same_again(looks: Looks) -> None:
+    assert looks.told(300, state=AWAY) == [UNAVAILABLE]
+    assert [looks.told(minute * 60, state=AWAY) for minute in range(3)] == [[], [], []]
+    assert looks.told(180) == [RECOVERED], "and nobody is kept from telling what is new"
+    assert [looks.told(480), looks.told(240)] == [[], []]
