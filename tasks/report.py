@@ -190,6 +190,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ["skipped", _with_reasons(ending, "skipped")],
         ["parked", _with_reasons(ending, "parked")],
         ["found again in Kafka", _verified(ending)],
+        *([["may be there twice", unsure]] if (unsure := _unsure(ending)) else []),
         *([["of these, sent again by their senders", repeated]] if (repeated := _repeated(ending)) else []),
         *([["found of earlier runs", _of_earlier(ending)]] if any(run.events for run, _ in ending.earlier) else []),
         ["lanes open again", f"{counts['opened']} of {counts['lanes']}"],
@@ -240,6 +241,13 @@ def _repeated(ending: Ending) -> str:
     return f"{number(repeated)} (the same id, accepted again; consumers of the SDK drop them)" if repeated else ""
 
 
+def _unsure(ending: Ending) -> str:
+    """Say how many events could not be looked up for certain, since the topic has deleted records of their time."""
+    unsure = sum(end.result.unsure for end in ending.ends if end.result)
+    why = "in doubt, and their topic has deleted records of their time: if they were among those, they are there again"
+    return f"{number(unsure)} ({why})" if unsure else ""
+
+
 def _of_earlier(ending: Ending) -> str:
     return ", ".join(
         f"{number(_found(proofs))} of {number(run.events)} that `{run.operation}` had published"
@@ -286,6 +294,7 @@ def _lane_evidence(end: LaneEnd) -> dict[str, Any]:
             "parked": outcome.parked,
             "epochs": list(end.result.epochs),
             "looked_up": len(end.result.doubtful),
+            "unsure": end.result.unsure,
             "digests": {topic: evidence.digest.hex() for topic, evidence in outcome.evidence.items()},
             "longest_transaction": round(outcome.longest_transaction, 3),
         }
