@@ -88,6 +88,18 @@ class Ending(Judged[LaneEnd]):
         return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
 
     @property
+    def not_proved(self) -> list[TopicName]:
+        """Topics whose read-back has found something wrong, of this run or of an earlier one."""
+        failed = {topic for topic, proof in self.proofs.items() if proof.verdict == "failed"}
+        failed |= {
+            topic
+            for run, proofs in self.earlier
+            if any(proof.verdict == "failed" for proof in proofs)
+            for topic in run.topics
+        }
+        return sorted(failed)
+
+    @property
     def held_up_by(self) -> list[str]:
         """What did not answer, by name; or why else lanes are not done."""
         return sorted({end.reason.partition(" is unavailable")[0] for end in self.unfinished})
@@ -133,6 +145,7 @@ class Ending(Judged[LaneEnd]):
             "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
             "left_out": list(self.left_out),
             "earlier": {run.operation: _found(proofs) for run, proofs in self.earlier},
+            "not_proved": self.not_proved,
             "topics": [
                 {
                     "cluster": cluster,
