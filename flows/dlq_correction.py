@@ -35,7 +35,8 @@ from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.protection import Protect, protections
+from tasks.plan import TopicName
+from tasks.protection import Protect, protections, see_that_group_is_known
 
 
 class Correction(BaseModel):
@@ -165,6 +166,7 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
             )
             work = Correcting(config, run, terms, rules, correction.selection)
             batch = gather(run, work, correction)
+            see_that_group_is_known(config, correction.protect, corrected_topics(config, batch))
             contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
             plan = judge_letters(work, batch, contexts, correction.samples)
             digest = bind(run, plan.canonical(), known)
@@ -235,13 +237,18 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     return finish(run, ending)
 
 
+def corrected_topics(config: Config, batch: Batch) -> list[TopicName]:
+    """Give the topics that letters go back to."""
+    return [topic for topic in topics_of(config, batch) if not config.topic(topic[1]).dead_letters]
+
+
 def governed(config: Config, correction: Correction, batch: Batch) -> Governor:
     """Make what decides the pace."""
 
     def give_up(reason: str) -> None:
         governor.stop(reason)
 
-    topics = [topic for topic in topics_of(config, batch) if not config.topic(topic[1]).dead_letters]
+    topics = corrected_topics(config, batch)
     watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up)
     governor = Governor(correction.rate, watch)
     return governor

@@ -56,7 +56,7 @@ from tasks.in_place import Renewing, check_partitions, count_keys, renew_partiti
 from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
-from tasks.protection import Protect, protections
+from tasks.protection import Protect, protections, see_that_group_is_known
 from tasks.switching import is_switched, look_at_alias, switch_producers
 
 SWITCHES = {"switch_producers", "switch_back"}
@@ -251,6 +251,7 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
                 hold_topics(work, backfill)
             if backfill.goal == "revert":
                 return take_back(work, backfill)
+            see_that_group_is_known(config, backfill.protect, [(work.cluster, work.source)])
             plan = decide(work, backfill)
             digest = bind(run, plan.canonical(), run.known_plan if backfill.mode == "run" else None)
             report_plan(run, plan, digest, mode=backfill.mode, rate=backfill.rate)
@@ -368,7 +369,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
                 may_lag=backfill.may_lag,
                 on_cancel=lambda: cancelled(run, board, storing),
             )
-            storing = ""
+            storing, unverified = "", switched.unverified
     except (
         UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError, LateGroupsError
     ) as error:  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -16,16 +17,16 @@ from redrive.pump.governor import Governor
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
 from tasks.drain import Draining, drain_lanes, tidy_up
-from tasks.earlier import Earlier, find_evidence, verify_all_earlier, without_verdict
+from tasks.earlier import Earlier, keep_evidence, keep_in_time, unproved_topics, verify_all_earlier, without_verdict
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
 from tasks.plan import JOB, Plan, TopicName, make_plan
 from tasks.plan_report import headline, report_plan
-from tasks.protection import Protect, protections
+from tasks.protection import Protect, protections, see_that_group_is_known
 from tasks.report import Ending, cancelled, finish, finish_early
-from tasks.survey import check_schemas, survey
+from tasks.survey import check_schemas, look_at_retention, survey
 from tasks.verify import verify_lanes
 
 
@@ -129,10 +130,11 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008 (noth
             plan = make_and_show_plan(run, config, replay, clusters)
             if replay.mode == "plan":
                 return finish_early(run, "nothing to replay" if plan.is_empty else "planned", plan)
-            unproved = without_verdict(run.earlier(), clusters, replay.topics)
-            if plan.is_empty and not unproved:
-                if plan.untidy:
-                    tidy_up(config, plan.untidy)
+            unproved = without_verdict(run.worked())
+            if plan.is_empty and not any(earlier.is_of(plan.surveyed) for earlier in unproved):
+                kept = unproved_topics(run.worked()).union(*(earlier.topics for earlier in unproved))
+                if untidy := [lane for lane in plan.untidy if (lane.cluster, lane.topic) not in kept]:
+                    tidy_up(config, untidy)
                 return finish_early(run, "nothing to replay", plan)
             return carry_out(run, config, replay, plan, unproved)
     except HeldError as error:
@@ -147,10 +149,12 @@ def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[
         backlog,
         check_schemas(config, waiting) if waiting else SchemaIds(),
         rate=replay.rate,
-        earlier=run.earlier(),
+        earlier=run.worked(),
         now=time.time_ns() // 1_000_000,
+        retention=look_at_retention(config, sorted({(each.lane.cluster, each.lane.topic) for each in waiting})),
     )
     if not plan.is_empty:
+        see_that_group_is_known(config, replay.protect, plan.topics)
         digest = run.keep_plan(plan.canonical())
         report_plan(run, plan, digest, replay.mode)
     get_run_logger().info("plan: %s", headline(plan))
@@ -160,13 +164,14 @@ def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[
 def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: list[Earlier]) -> State[Any]:
     """Claim the topics, drain and reopen their lanes, verify, report."""
     log = get_run_logger()
-    wanted = sorted({*plan.topics, *(topic for earlier in unproved for topic in earlier.topics)})
-    topics, left_out = run.claim(wanted, all_or_none=bool(replay.topics))
+    wanted = {topic for earlier in unproved if earlier.is_of(plan.surveyed) for topic in earlier.topics}
+    topics, left_out = run.claim(sorted(wanted.union(plan.topics)), all_or_none=bool(replay.topics))
     for words in left_out:
         log.warning("%s", words)
-    unproved = [earlier for earlier in unproved if set(earlier.topics) <= set(topics)]
-    if unproved:
-        unproved = find_evidence(config, unproved, plan.all_lanes)
+    lanes = [lane for lane in plan.all_lanes if (lane.cluster, lane.topic) in topics]
+    known, away = keep_evidence(run, config, unproved, lanes)
+    before = partial(keep_in_time, run, config, unproved, away)
+    unproved = [earlier for earlier in known if earlier.is_of(topic for topic in topics if topic[0] not in away)]
 
     backlog = plan.of_topics(topics)
     if not backlog and not unproved:
@@ -177,14 +182,16 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
         governed(config, replay, topics) as governor,
         Live(run, board, governor, replay.rate, Words("lane", "open again")) as live,
     ):
-        work = Draining(config, governor, board, operation=run.id, settle=replay.settle, patience=replay.patience)
+        work = Draining(
+            config, governor, board, operation=run.id, settle=replay.settle, patience=replay.patience, before=before
+        )
         ends = drain_lanes(work, backlog, parallel=replay.lanes, on_cancel=lambda: cancelled(run, board))
     seconds = time.monotonic() - began
     log.info("%d of %d lanes are open again, after %.1f s", sum(end.how == "open" for end in ends), len(ends), seconds)
 
     unverified, proofs, of_earlier = "", {}, []
     try:
-        proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify)
+        proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify, on_proved=work.tidy)
         of_earlier = verify_all_earlier(config, unproved, mode=replay.verify)
     except UnavailableError as error:
         unverified = str(error)

@@ -10,6 +10,9 @@ import msgspec
 from redrive.errors import InvalidEventError
 from redrive.events import Headers
 
+Identity = tuple[bytes | None, bytes | None]
+"""What tells an event from all others, as CloudEvents has it: its source, and its id there."""
+
 CONTENT_TYPE = b"application/avro"
 """The body is Avro; the frame in front of it is Confluent's (see `redrive.wire`)."""
 
@@ -58,6 +61,19 @@ def rfc3339(time_ms: int) -> bytes:
     """Write milliseconds since 1970 as a UTC time with milliseconds."""
     seconds, millis = divmod(time_ms, 1000)
     return b"%b.%03dZ" % (_second(seconds), millis)
+
+
+def header(of: Headers | None, name: str) -> bytes | None:
+    """Return a header's value (the first, if repeated), or None."""
+    for each, value in of or ():
+        if each == name:
+            return value
+    return None
+
+
+def identity(of: Headers | None) -> Identity:
+    """Return source and id among an event's headers, as they are written there."""
+    return header(of, "ce_source"), header(of, "ce_id")
 
 
 def event_id(of: Headers | None) -> str | None:

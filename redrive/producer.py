@@ -20,6 +20,10 @@ What is not guaranteed
 - A produce request that lay in the socket of a paused broker and is read after the replay's look-up (which waits for
   ``settle`` seconds after the cluster is well again) puts an event there twice. The replay's proof finds and reports
   it; the event's id lets consumers drop it.
+- The look-up finds what the topic still holds. If retention, or the cleaner of a compacted topic, has since taken an
+  event in doubt that was there, and every later one of its key from that producer, the replay publishes it again; on a
+  compacted topic, also over a newer value that another producer had published meanwhile. The report counts those that
+  retention may have taken. (What has a later event in doubt of its key in the topic is known to have been there.)
 - A producer that can't read the gate goes on with Kafka (unless ``gate_strict``); then order between producers can
   suffer.
 - Order between producers in one outage is by their clocks, as far as these agree (``skew``).

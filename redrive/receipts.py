@@ -122,6 +122,7 @@ class Receipt:
         """Call ``call(receipt)`` once it is done, from a thread of the producer; at once if it is done already.
 
         It holds up the producer's work: let it be quick. It may publish, but not wait for an acknowledgement.
+        What it publishes is accepted however much waits.
         """
         with self._changed:
             self.callbacks = [*(self.callbacks or ()), call]

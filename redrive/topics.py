@@ -19,7 +19,8 @@ from redrive.partitions.probe import PROBE_TOPIC, ensure_probe
 from redrive.pump.cursors import CURSORS_TOPIC, PARTITIONS, ensure_topic
 from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
-from redrive.standby.store import DynamoStore
+from redrive.standby.lanes import Lane, LaneLog, Topics
+from redrive.standby.store import DynamoStore, Store
 from redrive.subjects import Subjects, subject_of
 
 Kind = Literal["table", "topic", "schema", "cluster"]
@@ -62,7 +63,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
         config: the settings to follow.
         dry_run: only give what would change.
         add_partitions: also raise the number of partitions where it is too small. Most keys then move to another
-            partition: what comes is no longer ordered after what is there.
+            partition: what comes is no longer ordered after what is there. Refused while a lane of the topic is
+            diverted: its events in doubt may be in the partitions that their keys have now.
 
     Raises:
         UnavailableError: the registry, DynamoDB or all clusters do not answer in time. (One of several clusters that
@@ -89,7 +91,8 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
         if ALIASES_TOPIC not in present:
             changes.append(Change("topic", ALIASES_TOPIC, cluster, "create", "for names of topics that are switched"))
         for topic in config.topics_of(cluster):
-            changes += plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
+            of_topic = plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
+            changes += [_unless_diverted(change, store) for change in of_topic]
             if cluster == topic.clusters[0]:  # the registry is one for all
                 changes += _plan_schema(topic, subjects)
     if away and len(away) == len(admins):
@@ -132,6 +135,27 @@ def plan_topic(topic: Topic, present: TopicState | None, *, add_partitions: bool
     if strange:
         settings = ", ".join(f"{key} = {present.config[key]}" for key in strange)
         yield change("leave", f"set on the topic, but not in the settings: {settings}")
+
+
+def _unless_diverted(change: Change, store: Store) -> Change:
+    """Refuse to add partitions while events of a topic wait in the standby store, or may yet come there."""
+    if change.action != "add partitions":
+        return change
+    topics = Topics(store, change.cluster)
+    try:
+        lanes = [Lane(change.cluster, change.name, number) for number in range(topics.all().get(change.name, 0))]
+        diverted = [lane for lane in lanes if not LaneLog(store, lane).state().is_main]
+    except ConfigError as error:
+        if error.setting != "standby.table":
+            raise
+        return change  # there is no table yet
+    if not diverted:
+        return change
+    why = (
+        f"{len(diverted)} of its {len(lanes)} lanes are diverted, and what waits there is looked for in the partitions "
+        "of today: let standby-replay bring it back first"
+    )
+    return replace(change, outcome="failed", reason=why)
 
 
 def _plan_table(config: Config, store: DynamoStore) -> Iterator[Change]:

@@ -106,6 +106,7 @@ class Ending(Judged[End]):
     def findings(self) -> list[str]:
         """What is wrong, from the evidence."""
         found = [finding for each in self.checked for finding in each.findings]
+        found += self.switched.findings if self.switched else ()
         found += [f"{end.unit}: {end.reason}" for end in self.ends if end.how == "failed"]
         found += [
             f"{end.unit}: {number(end.result.outcome.read)} events were read, which is not what became of them in all"

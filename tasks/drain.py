@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -46,25 +46,35 @@ class Draining(Work):
     """What the tasks of one run share."""
 
     def __init__(
-        self, config: Config, governor: Governor, board: Board, *, operation: str, settle: float, patience: float
+        self,
+        config: Config,
+        governor: Governor,
+        board: Board,
+        *,
+        operation: str,
+        settle: float,
+        patience: float,
+        before: Callable[[Lane], None],
     ) -> None:
         super().__init__(governor, board, patience=patience)
         self.config = config
         self.store = open_store(config)
         self.operation, self.settle = operation, settle
+        self.before = before  # called with each lane before it is drained
         self.well: dict[str, float] = {}
         self.tidying = ThreadPoolExecutor(1, "tidying")
 
-    def tidy(self, do: Callable[[], None]) -> None:
-        """Tidy up the table beside everything else, one thing after the other; what fails is left to the next run."""
+    def tidy(self, lanes: Iterable[Lane]) -> None:
+        """Tidy up the table beside everything else, one lane after the other; what fails is left to the next run."""
 
-        def try_it() -> None:
+        def try_it(lane: Lane) -> None:
             try:
-                do()
+                tidy(self.store, lane, self.governor.check)
             except Exception as error:  # nobody waits for it, so nobody else would say so
                 log.warning("the standby table is not tidied up: %s", error)
 
-        self.tidying.submit(try_it)
+        for lane in lanes:
+            self.tidying.submit(try_it, lane)
 
 
 @task(
@@ -82,6 +92,7 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
         RedriveError: see `redrive.standby.drain.drain`.
     """
     with work.at(lane):
+        work.before(lane)
         return drain(
             work.config,
             lane,
@@ -92,7 +103,7 @@ def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
             settle=work.settle,
             well=work.well,
             store=work.store,
-            later=work.tidy,
+            later=lambda _: None,  # what is published is deleted once it is proved
         )
 
 

@@ -1,31 +1,39 @@
 """What earlier runs published and did not prove: they were killed, cancelled or cut off before they could.
 
-Their evidence stands in Kafka, in the checkpoints of the lanes. So the next run takes it up, before its own work
-replaces it there, and proves theirs with its own.
+Their evidence stands in Kafka, in the checkpoints of the lanes. So the next run takes it up before its own work
+replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
+import msgspec
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
 from redrive.errors import UnavailableError, UnknownTopicError
-from redrive.ledger import OperationRow
+from redrive.ledger import Ledger, OperationRow
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursor
 from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.standby.lanes import Lane
+from tasks.operations import Run
 from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
 
 Units = dict[str, dict[str, Evidence]]
 """Unit → topic → evidence."""
+
+
+NOTED = "unproved evidence"
+"""The journal's word for: this is what an earlier run had published; from here on, its checkpoints are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +42,13 @@ class Earlier:
 
     Attributes:
         operation: its id.
+        began: when.
         topics: what it worked on.
         evidence: cluster → what it published there, as far as it is known.
     """
 
     operation: str
+    began: datetime
     topics: tuple[TopicName, ...]
     evidence: dict[str, Units] = field(default_factory=dict)
 
@@ -48,14 +58,16 @@ class Earlier:
         every = (units for units in self.evidence.values())
         return sum(e.count for units in every for topics in units.values() for e in topics.values())
 
+    def is_of(self, topics: Iterable[TopicName]) -> bool:
+        """Tell whether it worked on none but these topics."""
+        return set(self.topics) <= set(topics)
 
-def without_verdict(rows: Iterable[OperationRow], clusters: Sequence[str], topics: Sequence[str]) -> list[Earlier]:
+
+def without_verdict(rows: Iterable[OperationRow]) -> list[Earlier]:
     """Find the operations that have not proved what they did, nor has another done it for them.
 
     Args:
-        rows: operations of this job.
-        clusters: only those that worked on these clusters alone.
-        topics: only those that worked on these topics alone; none: all.
+        rows: operations of this job that did something.
     """
     rows = list(rows)
     settled = {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
@@ -65,9 +77,67 @@ def without_verdict(rows: Iterable[OperationRow], clusters: Sequence[str], topic
             continue
         if row.status in ("running", "failed", "paused", "cancelled"):
             of = {(lane["cluster"], lane["topic"]) for lane in row.plan["lanes"]}
-            if of and all(cluster in clusters and (not topics or topic in topics) for cluster, topic in of):
-                found.append(Earlier(row.id, tuple(sorted(of))))
+            if of:
+                found.append(Earlier(row.id, row.started_at, tuple(sorted(of))))
     return found
+
+
+def unproved_topics(rows: Iterable[OperationRow]) -> set[TopicName]:
+    """Return the topics whose last proof has failed: what is left of their events in the store is evidence."""
+    latest: dict[TopicName, bool] = {}
+    for row in rows:
+        for cluster, topic in (row.evidence or {}).get("not_proved", ()):
+            latest.setdefault((cluster, topic), True)
+        for each in (row.evidence or {}).get("topics", ()):
+            latest.setdefault((each["cluster"], each["topic"]), False)
+    return {topic for topic, failed in latest.items() if failed}
+
+
+def keep_evidence(
+    run: Run, config: Config, earlier: Sequence[Earlier], lanes: Sequence[Lane]
+) -> tuple[list[Earlier], dict[str, UnavailableError]]:
+    """Read what earlier runs published to some lanes, and note it in the journal before their checkpoints are replaced.
+
+    Args:
+        run: this run.
+        config: the platform.
+        earlier: the runs without a verdict.
+        lanes: all lanes that this run may replay.
+
+    Returns:
+        The runs that have worked on topics of these lanes, with what is known of them; and the clusters that did not
+        answer, and why: of their topics no run can be proved now, and no lane be drained before `keep_in_time`.
+    """
+    topics = {(lane.cluster, lane.topic) for lane in lanes}
+    touched = [each for each in earlier if topics & set(each.topics)]
+    if not touched:
+        return [], {}
+    found, away = find_evidence(config, touched, lanes)
+    noted = _noted(run.ledger, min(each.began for each in touched))
+    kept = []
+    for each in touched:
+        before = noted.get(each.operation, {})
+        # A checkpoint that is still its own says more than what was noted of it.
+        clusters = before.keys() | found.get(each.operation, {}).keys()
+        now = {at: before.get(at, {}) | found.get(each.operation, {}).get(at, {}) for at in sorted(clusters)}
+        if now != before:
+            run.note(NOTED, {"operation": each.operation, "evidence": _as_json(now)})
+        kept.append(replace(each, evidence=now))
+    return kept, away
+
+
+def keep_in_time(
+    run: Run, config: Config, earlier: Sequence[Earlier], away: Mapping[str, UnavailableError], lane: Lane
+) -> None:
+    """Do `keep_evidence` for a lane that is about to be drained, if its cluster was away then.
+
+    Raises:
+        UnavailableError: it still is.
+    """
+    if lane.cluster in away:
+        _, still = keep_evidence(run, config, earlier, [lane])
+        if lane.cluster in still:
+            raise still[lane.cluster]
 
 
 @task(
@@ -75,7 +145,9 @@ def without_verdict(rows: Iterable[OperationRow], clusters: Sequence[str], topic
     description="Reads from the lanes' checkpoints what earlier runs published and had no time to prove.",
     cache_policy=NO_CACHE,
 )
-def find_evidence(config: Config, earlier: Sequence[Earlier], lanes: Sequence[Lane]) -> list[Earlier]:
+def find_evidence(
+    config: Config, earlier: Sequence[Earlier], lanes: Sequence[Lane]
+) -> tuple[dict[str, dict[str, Units]], dict[str, UnavailableError]]:
     """Read the evidence of earlier runs.
 
     Args:
@@ -84,11 +156,11 @@ def find_evidence(config: Config, earlier: Sequence[Earlier], lanes: Sequence[La
         lanes: all lanes of their topics.
 
     Returns:
-        Those whose clusters all answer; the others are for another time.
+        Operation → cluster → what it published there; and the clusters that do not answer, and why.
     """
     found: dict[str, dict[str, Units]] = defaultdict(lambda: defaultdict(dict))
     wanted = {topic for run in earlier for topic in run.topics}
-    away: set[str] = set()
+    away: dict[str, UnavailableError] = {}
     for lane in lanes:
         if (lane.cluster, lane.topic) not in wanted or lane.cluster in away:
             continue
@@ -98,17 +170,29 @@ def find_evidence(config: Config, earlier: Sequence[Earlier], lanes: Sequence[La
             continue
         except UnavailableError as error:
             get_run_logger().warning("what earlier runs did can't be proved now: %s", error)
-            away.add(lane.cluster)
+            away[lane.cluster] = error
             continue
         for run in earlier:
             published = Checkpoint.decode(cursor, run.operation).topics
             if published:
                 found[run.operation][lane.cluster][lane.unit] = published
-    return [
-        Earlier(run.operation, run.topics, {cluster: dict(units) for cluster, units in found[run.operation].items()})
-        for run in earlier
-        if away.isdisjoint(cluster for cluster, _ in run.topics)
-    ]
+    return {
+        operation: {at: dict(units) for at, units in clusters.items()} for operation, clusters in found.items()
+    }, away
+
+
+def _noted(ledger: Ledger, since: datetime) -> dict[str, dict[str, Units]]:
+    """Return what was noted of runs that began since then: operation → cluster → what it published there."""
+    noted: dict[str, dict[str, Units]] = {}
+    for entry in ledger.noted(NOTED, since):
+        of = noted.setdefault(entry.body["operation"], {})
+        for cluster, units in msgspec.convert(entry.body["evidence"], dict[str, Units], strict=False).items():
+            of[cluster] = of.get(cluster, {}) | units
+    return noted
+
+
+def _as_json(evidence: dict[str, Units]) -> Any:
+    return msgspec.to_builtins(evidence)
 
 
 @task(

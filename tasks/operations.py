@@ -112,6 +112,10 @@ class Run:
         """Give the latest other operations of this job, newest first."""
         return [row for row in self.ledger.operations(50, self.job) if row.id != self.id]
 
+    def worked(self) -> list[OperationRow]:
+        """Give the latest other operations of this job that did something, newest first."""
+        return [row for row in self.ledger.worked(self.job) if row.id != self.id]
+
     def finish(
         self,
         status: Status,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from redrive.ledger import OperationRow
@@ -28,6 +29,7 @@ class Plan:
         rate: events a second that it may take at most; None is full speed.
         speed: events a second that earlier replays reached; None if there were none.
         schemas: the schema ids that were looked at.
+        expiring: topics with events older than their retention → that, in milliseconds.
         surveyed_at: when, milliseconds since 1970.
     """
 
@@ -38,6 +40,7 @@ class Plan:
     speed: float | None
     schemas: SchemaIds
     surveyed_at: int
+    expiring: Mapping[TopicName, int] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -80,6 +83,11 @@ class Plan:
         """Every lane that was surveyed."""
         return [*(backlog.lane for backlog in self.lanes), *self.open]
 
+    @property
+    def surveyed(self) -> set[TopicName]:
+        """Cluster and name of each topic that was surveyed."""
+        return {(lane.cluster, lane.topic) for lane in self.all_lanes}
+
     def of_topics(self, topics: Iterable[TopicName]) -> list[LaneBacklog]:
         """Give the lanes of some topics."""
         wanted = set(topics)
@@ -116,6 +124,7 @@ def make_plan(
     rate: float | None,
     earlier: Iterable[OperationRow],
     now: int,
+    retention: Mapping[TopicName, int] = MappingProxyType({}),
 ) -> Plan:
     """Make the plan.
 
@@ -125,8 +134,16 @@ def make_plan(
         rate: events a second at most; None is full speed.
         earlier: operations of this job, newest first; the last three that measured a speed count.
         now: milliseconds since 1970.
+        retention: topic → how long it keeps its events by their times, in milliseconds; those that keep them for ever
+            are left out.
     """
     waiting = tuple(lane for lane in backlog if not lane.is_open)
+    expiring = {
+        (cluster, topic): kept
+        for (cluster, topic), kept in retention.items()
+        for each in waiting
+        if (each.lane.cluster, each.lane.topic) == (cluster, topic) and each.oldest and now - each.oldest > kept
+    }
     speeds = [speed for row in earlier if row.evidence and (speed := row.evidence.get("events_per_second"))]
     latest = sorted(speeds[:3])
     return Plan(
@@ -137,4 +154,5 @@ def make_plan(
         speed=latest[len(latest) // 2] if latest else None,
         schemas=schemas,
         surveyed_at=now,
+        expiring=expiring,
     )

@@ -9,7 +9,7 @@ from tasks.ending import plan_key
 from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.plan import Plan
-from tasks.words import count, duration, moment, number, size, table
+from tasks.words import cell, count, duration, moment, number, size, table
 
 MOST_ROWS = 100
 
@@ -122,6 +122,20 @@ def schemas_line(plan: Plan) -> str:
 
 
 def _warnings(plan: Plan) -> list[str]:
+    return [*_expiring(plan), *_unknown_schemas(plan)]
+
+
+def _expiring(plan: Plan) -> list[str]:
+    """Warn of events that brokers may delete as soon as they are back."""
+    return [
+        f"> **Events that wait for {cell(topic)} on {cell(cluster)} are older than it keeps any** (`retention.ms`: "
+        f"{duration(kept / 1000)}). They keep their times, so brokers may delete them soon after the replay, and "
+        "consumers that are behind may miss them. Raise it first, and put it back once they have read them."
+        for (cluster, topic), kept in plan.expiring.items()
+    ]
+
+
+def _unknown_schemas(plan: Plan) -> list[str]:
     schemas = plan.schemas
     if schemas.unknown:
         ids = ", ".join(map(str, schemas.unknown))

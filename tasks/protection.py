@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -9,15 +10,24 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from redrive.config import Config
-from redrive.errors import UnavailableError
+from redrive.errors import ConfigError, UnavailableError
 from redrive.pump.protections import ConsumerLag
 from tasks.plan import TopicName
+
+log = logging.getLogger(__name__)
 
 
 class Protect(BaseModel):
     """Hold the replay while a consumer group is too far behind on the topics that are replayed."""
 
-    group: Annotated[str, Field(title="Consumer group", min_length=1, description="The group to watch.")]
+    group: Annotated[
+        str,
+        Field(
+            title="Consumer group",
+            min_length=1,
+            description="The group to watch. It must have committed for one of the topics.",
+        ),
+    ]
     max_lag: Annotated[
         int,
         Field(
@@ -49,6 +59,41 @@ class PatientLag:
         return reason
 
 
+def _lags(config: Config, protect: Protect, topics: Sequence[TopicName]) -> list[ConsumerLag]:
+    """Make what asks how far the group is behind, on each cluster of the topics."""
+    return [
+        ConsumerLag(
+            config.cluster(cluster).client_config(),
+            protect.group,
+            [topic for at, topic in topics if at == cluster],
+            protect.max_lag,
+        )
+        for cluster in sorted({cluster for cluster, _ in topics})
+    ]
+
+
+def see_that_group_is_known(config: Config, protect: Protect | None, topics: Sequence[TopicName]) -> None:
+    """Refuse to protect a group that has never read any of the topics: a mistyped name would protect nothing.
+
+    Raises:
+        ConfigError: with the way out. (A cluster that does not answer is no reason to refuse.)
+    """
+    if protect is None or not topics:
+        return
+    try:
+        if any(lag.knows() for lag in _lags(config, protect, topics)):
+            return
+    except UnavailableError as error:
+        log.warning("whether consumer group %s is there is not known: %s", protect.group, error)
+        return
+    names = ", ".join(sorted({topic for _, topic in topics}))
+    raise ConfigError(
+        "protect.group",
+        f"{protect.group} has committed nothing for {names}, so there is nothing to protect it from: correct its name, "
+        "or leave it out",
+    )
+
+
 def protections(
     config: Config,
     protect: Protect | None,
@@ -60,16 +105,4 @@ def protections(
     """Make what watches the group, on each cluster that is published to."""
     if protect is None:
         return []
-    return [
-        PatientLag(
-            ConsumerLag(
-                config.cluster(cluster).client_config(),
-                protect.group,
-                [topic for at, topic in topics if at == cluster],
-                protect.max_lag,
-            ),
-            patience,
-            give_up,
-        )
-        for cluster in sorted({cluster for cluster, _ in topics})
-    ]
+    return [PatientLag(lag, patience, give_up) for lag in _lags(config, protect, topics)]

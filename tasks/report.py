@@ -88,6 +88,18 @@ class Ending(Judged[LaneEnd]):
         return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
 
     @property
+    def not_proved(self) -> list[TopicName]:
+        """Topics whose read-back has found something wrong, of this run or of an earlier one."""
+        failed = {topic for topic, proof in self.proofs.items() if proof.verdict == "failed"}
+        failed |= {
+            topic
+            for run, proofs in self.earlier
+            if any(proof.verdict == "failed" for proof in proofs)
+            for topic in run.topics
+        }
+        return sorted(failed)
+
+    @property
     def held_up_by(self) -> list[str]:
         """What did not answer, by name; or why else lanes are not done."""
         return sorted({end.reason.partition(" is unavailable")[0] for end in self.unfinished})
@@ -133,6 +145,7 @@ class Ending(Judged[LaneEnd]):
             "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
             "left_out": list(self.left_out),
             "earlier": {run.operation: _found(proofs) for run, proofs in self.earlier},
+            "not_proved": self.not_proved,
             "topics": [
                 {
                     "cluster": cluster,
@@ -190,6 +203,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ["skipped", _with_reasons(ending, "skipped")],
         ["parked", _with_reasons(ending, "parked")],
         ["found again in Kafka", _verified(ending)],
+        *([["may be there twice", unsure]] if (unsure := _unsure(ending)) else []),
         *([["of these, sent again by their senders", repeated]] if (repeated := _repeated(ending)) else []),
         *([["found of earlier runs", _of_earlier(ending)]] if any(run.events for run, _ in ending.earlier) else []),
         ["lanes open again", f"{counts['opened']} of {counts['lanes']}"],
@@ -240,6 +254,13 @@ def _repeated(ending: Ending) -> str:
     return f"{number(repeated)} (the same id, accepted again; consumers of the SDK drop them)" if repeated else ""
 
 
+def _unsure(ending: Ending) -> str:
+    """Say how many events could not be looked up for certain, since the topic has deleted records of their time."""
+    unsure = sum(end.result.unsure for end in ending.ends if end.result)
+    why = "in doubt, and their topic has deleted records of their time: if they were among those, they are there again"
+    return f"{number(unsure)} ({why})" if unsure else ""
+
+
 def _of_earlier(ending: Ending) -> str:
     return ", ".join(
         f"{number(_found(proofs))} of {number(run.events)} that `{run.operation}` had published"
@@ -286,6 +307,7 @@ def _lane_evidence(end: LaneEnd) -> dict[str, Any]:
             "parked": outcome.parked,
             "epochs": list(end.result.epochs),
             "looked_up": len(end.result.doubtful),
+            "unsure": end.result.unsure,
             "digests": {topic: evidence.digest.hex() for topic, evidence in outcome.evidence.items()},
             "longest_transaction": round(outcome.longest_transaction, 3),
         }

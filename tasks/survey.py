@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from redrive.config import Config
-from redrive.errors import ConfigError
+from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
+from redrive.pump.limits import limits_of
 from redrive.standby.drain import open_store
 from redrive.standby.schema_ids import SchemaIds, sample_schema_ids
 from redrive.standby.survey import LaneBacklog
 from redrive.standby.survey import survey as survey_cluster
+from tasks.plan import TopicName
 from tasks.retrying import BRIEFLY
 
 
@@ -39,6 +41,31 @@ def survey(config: Config, clusters: Sequence[str], topics: Sequence[str]) -> li
             raise ConfigError(f"topics.{topic}", reason)
     store = open_store(config)
     return [lane for cluster in clusters for lane in survey_cluster(store, cluster, topics or None)]
+
+
+@task(
+    name="look at retention",
+    description="Asks clusters how long they keep the events of topics: what waits may be older.",
+    **BRIEFLY,
+)
+def look_at_retention(config: Config, topics: Sequence[TopicName]) -> dict[TopicName, int]:
+    """Say how long topics keep their events by their times, in milliseconds; what is not known is left out."""
+    found: dict[TopicName, int] = {}
+    away: set[str] = set()
+    for cluster, topic in topics:
+        if cluster in away:
+            continue
+        try:
+            kept = limits_of(config.cluster(cluster).client_config(), topic).retention_ms
+        except UnknownTopicError:  # its lanes say so
+            continue
+        except UnavailableError as error:
+            get_run_logger().warning("how long topics of %s keep events is not known: %s", cluster, error)
+            away.add(cluster)
+            continue
+        if kept >= 0:
+            found[cluster, topic] = kept
+    return found
 
 
 @task(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from prefect import get_run_logger, task
 
@@ -14,9 +15,15 @@ from redrive.errors import ConfigError, RedriveError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
 from redrive.pump.readback import end_offsets
+from redrive.standby.drain import open_store
+from redrive.standby.survey import survey
 from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
 from tasks.board import Board
+from tasks.drain import tidy_up
+from tasks.earlier import keep_evidence, without_verdict
+from tasks.plan import JOB as REPLAY
 from tasks.retrying import BRIEFLY
+from tasks.verify import verify_topic
 from tasks.words import count
 
 _BETWEEN_TURNS = 0.5
@@ -87,6 +94,7 @@ def switch_producers(
     """
     make_ready(work, rules)
     alias, governor = _alias(work, may_lag), Governor(rate)
+    keep_evidence_of_replays(work, alias.name)
     board = Board({standing.unit: standing.left for standing in work.standings})
     in_turns = len(work.standings) > parallel
     ends = Ends(work.client, work.source, len(work.standings), follow=0.0 if in_turns else float("inf"))
@@ -107,7 +115,36 @@ def switch_producers(
         "producers of %s publish to %s; %s meanwhile", alias.name, alias.current, count(done.stored, "event")
     )
     work.run.note("producers switched", {"name": alias.name, "to": alias.current, "generation": alias.generation})
-    return done
+    return prove_what_was_brought(work, done)
+
+
+def keep_evidence_of_replays(work: Backfilling, topic: str) -> None:
+    """Note what replays have published of a topic and not proved: bringing its lanes over replaces their checkpoints.
+
+    Raises:
+        UnavailableError: Kafka or the standby store does not answer.
+    """
+    unproved = without_verdict(work.run.ledger.worked(REPLAY))
+    lanes = [each.lane for each in survey(open_store(work.config), work.cluster, [topic])] if unproved else []
+    _, away = keep_evidence(work.run, work.config, unproved, lanes)
+    for error in away.values():
+        raise error
+
+
+def prove_what_was_brought(work: Backfilling, done: Switched) -> Switched:
+    """Read back what was stored while producers were taken over; what is proved goes from the standby store."""
+    if not done.brought:
+        return done
+    topic = done.alias.current
+    try:
+        proof = verify_topic(
+            work.config, work.cluster, topic, done.brought, operation=work.run.id, mode="full", since_ms=None
+        )
+    except UnavailableError as error:
+        return replace(done, unverified=str(error))
+    if proof.verdict != "failed":
+        tidy_up(work.config, [result.lane for result in done.brought])
+    return replace(done, findings=tuple(proof.findings))
 
 
 def _copy_in_turns(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prefect import task
 
 from redrive.config import Config
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.standby.drain import LaneResult
+from redrive.standby.lanes import Lane
 from tasks.drain import LaneEnd
 from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
@@ -46,8 +47,23 @@ def verify_topic(
     )
 
 
-def verify_lanes(config: Config, ends: Sequence[LaneEnd], *, operation: str, mode: Mode) -> dict[TopicName, Proof]:
-    """Prove every topic, one after the other; each is read once, for all of its lanes."""
+def verify_lanes(
+    config: Config,
+    ends: Sequence[LaneEnd],
+    *,
+    operation: str,
+    mode: Mode,
+    on_proved: Callable[[Sequence[Lane]], None] = lambda lanes: None,
+) -> dict[TopicName, Proof]:
+    """Prove every topic, one after the other; each is read once, for all of its lanes.
+
+    Args:
+        config: the platform.
+        ends: how the lanes have ended.
+        operation: this run.
+        mode: see `prove`.
+        on_proved: called with the lanes of a topic of which nothing is wrong.
+    """
     results: dict[TopicName, list[LaneResult]] = defaultdict(list)
     oldest: dict[TopicName, list[int]] = defaultdict(list)
     for end in ends:
@@ -56,8 +72,9 @@ def verify_lanes(config: Config, ends: Sequence[LaneEnd], *, operation: str, mod
             results[name].append(end.result)
             if end.backlog.oldest is not None:
                 oldest[name].append(end.backlog.oldest)
-    return {
-        (cluster, topic): verify_topic(
+    proofs: dict[TopicName, Proof] = {}
+    for (cluster, topic), of_topic in sorted(results.items()):
+        proof = proofs[cluster, topic] = verify_topic(
             config,
             cluster,
             topic,
@@ -66,5 +83,6 @@ def verify_lanes(config: Config, ends: Sequence[LaneEnd], *, operation: str, mod
             mode=mode,
             since_ms=min(oldest[cluster, topic], default=None),
         )
-        for (cluster, topic), of_topic in sorted(results.items())
-    }
+        if proof.verdict != "failed":
+            on_proved([result.lane for result in of_topic])
+    return proofs

@@ -22,7 +22,7 @@ from redrive.errors import FencedError, UnavailableError
 from redrive.migrations.crossing import Crossing
 from redrive.migrations.survey import copied_so_far
 from redrive.pump.readback import end_offsets
-from redrive.standby.drain import drain, open_store
+from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane, LaneLog, Topics
 from redrive.standby.store import Store
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
@@ -41,6 +41,9 @@ class Switched:
         stored: events that were published meanwhile, and stored until then.
         seconds: that it took.
         no_places: why consumers can't go over by themselves; empty: they can, or need not.
+        brought: the lanes whose stored events this has published, to be proved; then they may be tidied up.
+        findings: what the proof of that has found.
+        unverified: why there is none.
     """
 
     alias: Alias
@@ -48,6 +51,9 @@ class Switched:
     stored: int
     seconds: float
     no_places: str
+    brought: tuple[LaneResult, ...] = ()
+    findings: tuple[str, ...] = ()
+    unverified: str = ""
 
 
 def switch(
@@ -89,11 +95,12 @@ def switch(
             alias, no_places = _with_places(config, alias, cluster)
             write_alias(client, alias)
 
-        def bring_over(lane: Lane) -> int:
+        def bring_over(lane: Lane) -> LaneResult | None:
             return _bring_over(config, store, lane, alias, operation, settle, diverted, patience, check)
 
-        stored = sum(pool.map(bring_over, lanes))
-    return Switched(alias, len(lanes), stored, time.monotonic() - began, no_places)
+        brought = tuple(result for result in pool.map(bring_over, lanes) if result is not None)
+    stored = sum(result.outcome.read for result in brought)
+    return Switched(alias, len(lanes), stored, time.monotonic() - began, no_places, brought)
 
 
 def _lanes(config: Config, store: Store, cluster: str, alias: Alias) -> list[Lane]:
@@ -126,13 +133,20 @@ def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give 
     diverted: float,
     patience: float,
     check: Callable[[], None],
-) -> int:
-    """Replay a lane until it is open to the alias's topic; say how many events that were."""
-    until, events = time.monotonic() + patience, 0
+) -> LaneResult | None:
+    """Replay a lane until it is open to the alias's topic; give what that came to, if it was not another's doing."""
+    until, done = time.monotonic() + patience, None
     while not _is_over(store, lane, alias):
         try:
-            done = drain(config, lane, operation=operation, settle=settle, store=store, diverted_since=diverted)
-            events = done.outcome.read
+            done = drain(
+                config,
+                lane,
+                operation=operation,
+                settle=settle,
+                store=store,
+                later=lambda _: None,
+                diverted_since=diverted,
+            )
         except (UnavailableError, FencedError):
             if time.monotonic() > until:
                 raise
@@ -142,7 +156,7 @@ def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give 
             _divert(config, store, lane, f"switch-{operation}-{time.monotonic_ns()}", check)
             diverted = time.monotonic()
         check()
-    return events
+    return done
 
 
 def _with_places(config: Config, alias: Alias, cluster: str) -> tuple[Alias, str]:

@@ -32,6 +32,9 @@ _STEP_BACK_MS = 60_000
 _REPORT_EVERY = 1_000
 """Events after which the publishing thread takes in delivery reports itself."""
 
+_thread = threading.local()
+"""``calls_back``: this thread is just then telling callers what has become of events; of any cluster."""
+
 
 class Dispatcher:
     """Runs the paths of one cluster for one producer.
@@ -139,7 +142,8 @@ class Dispatcher:
 
         Args:
             receipt: the event's.
-            crowded: accept it however much waits; for one that takes the place of another.
+            crowded: accept it however much waits; for one that takes the place of another. So is what a callback
+                submits: it follows an event that is done.
 
         Raises:
             BackPressureError: too much waits; this one was not accepted.
@@ -243,6 +247,8 @@ class Dispatcher:
         self._tell()
 
     def _wait_for_room(self) -> None:
+        if getattr(_thread, "calls_back", False):
+            return  # room is made by this very thread: it would wait for itself, and everybody with it
         started = self._clock.monotonic()
         limit = self._settings.block_timeout
 
@@ -333,8 +339,12 @@ class Dispatcher:
                 told, self._to_tell = self._to_tell, []
             for receipt in refused:
                 self._bury(receipt)
-            for receipt in told:
-                receipt.call_back()
+            _thread.calls_back = True
+            try:
+                for receipt in told:
+                    receipt.call_back()
+            finally:
+                _thread.calls_back = False
 
     def _bury(self, receipt: Receipt) -> None:
         """Have the dead letter of an event submitted in its place; or it fails."""

@@ -43,6 +43,9 @@ class InFlight:
         """Hand one event to Kafka's client."""
         # It counts as sent before it is: whatever interrupts this, it is confirmed, or taken back.
         self._sent.append(receipt)
+        if self._main.fatal:  # nothing may get through behind what this client has not taken
+            receipt.progress = Progress.TAKEN_BACK
+            return
         while True:
             try:
                 self._main.send(receipt)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.engine import URL
 
 from redrive.errors import UnknownOperationError
@@ -132,6 +132,17 @@ class Ledger:
         with self._database.reading() as session:
             return list(session.scalars(query))
 
+    def worked(self, job: str, limit: int = 500) -> list[OperationRow]:
+        """Give the latest operations of a job that did something, newest first: they have a verdict, or lack one.
+
+        Plans, and runs that had nothing to do, are left out, however many there are.
+        """
+        without = OperationRow.status.in_(("running", "failed", "paused", "cancelled"))
+        query = select(OperationRow).where(OperationRow.job == job, OperationRow.mode == "run")
+        query = query.where(or_(OperationRow.verdict.is_not(None), without))
+        with self._database.reading() as session:
+            return list(session.scalars(query.order_by(OperationRow.started_at.desc(), OperationRow.id).limit(limit)))
+
     def operation(self, operation_id: str) -> OperationRow:
         """Give an operation by its id, or by as many first letters of it as make it the only one.
 
@@ -153,6 +164,12 @@ class Ledger:
     def entries(self, operation_id: str) -> list[EntryRow]:
         """Give an operation's entries in the journal, oldest first."""
         query = select(EntryRow).where(EntryRow.operation_id == operation_id).order_by(EntryRow.id)
+        with self._database.reading() as session:
+            return list(session.scalars(query))
+
+    def noted(self, kind: str, since: datetime) -> list[EntryRow]:
+        """Give what operations have noted under a word since then, oldest first."""
+        query = select(EntryRow).where(EntryRow.kind == kind, EntryRow.at >= since).order_by(EntryRow.id)
         with self._database.reading() as session:
             return list(session.scalars(query))
 

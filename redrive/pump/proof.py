@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
+from redrive.envelope import Identity, header, identity
 from redrive.errors import UnknownTopicError
 from redrive.events import Headers
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
@@ -58,7 +59,7 @@ def prove(
     *,
     operation: str = "",
     mode: Mode = "full",
-    also_ids: Set[str] = frozenset(),
+    also_ids: Set[Identity] = frozenset(),
     since_ms: int | None = None,
     patience: float = 60.0,
     on_found: Callable[[Message, bytes], None] | None = None,
@@ -72,8 +73,9 @@ def prove(
         units: unit → topic → evidence (`Outcome.evidence`).
         operation: only records of this operation count; the one the sinks were made with.
         mode: ``full`` compares contents; ``counts`` only counts, and checks order.
-        also_ids: event ids that were in doubt. None of them may be there twice with one time of acceptance
-            (``ce_time``), whoever published it: a replay keeps that time, and what is sent again gets another one.
+        also_ids: events that were in doubt, by source and id. None of them may be there twice with one time of
+            acceptance (``ce_time``), whoever published it: a replay keeps that time, and what is sent again gets
+            another one.
         since_ms: where to begin to look for ``also_ids``, as a time; milliseconds since 1970.
         patience: as for `redrive.pump.readback.scan`.
         on_found: called with each record of the units, and its origin.
@@ -167,7 +169,7 @@ class _Reading:
         *,
         operation: bytes,
         full: bool,
-        also_ids: Set[str],
+        also_ids: Set[Identity],
         findings: _Findings,
         on_found: Callable[[Message, bytes], None] | None,
     ) -> None:
@@ -176,8 +178,8 @@ class _Reading:
         self._expected = expected
         self._operation = operation
         self._full = full
-        self._ids: dict[bytes, dict[bytes | None, str]] = {event_id.encode(): {} for event_id in also_ids}
-        """Id → time of acceptance → the record that has both."""
+        self._ids: dict[Identity, dict[bytes | None, str]] = {event: {} for event in also_ids}
+        """Source and id → time of acceptance → the record that has both."""
         self._findings = findings
         self._found = {unit: _Found() for unit in expected}
         self._streams: dict[tuple[int, bytes], _Stream | None] = {}
@@ -261,20 +263,17 @@ class _Reading:
         return _Stream(self._found[max(owners, key=len)]) if owners else None
 
     def _look_for_ids(self, headers: Headers, message: Message) -> None:
-        event_id = _header(headers, "ce_id")
-        if event_id is None or (before := self._ids.get(event_id)) is None:
+        source, event_id = identity(headers)
+        before = self._ids.get((source, event_id))
+        if before is None:
             return
-        accepted = _header(headers, "ce_time")
+        accepted = header(headers, "ce_time")
         if accepted in before:
-            first = before[accepted]
-            self._findings.add(f"event {event_id.decode()} is there twice: at {first} and {_name(message)}")
+            first, name = before[accepted], (event_id or b"").decode(errors="replace")
+            self._findings.add(f"event {name} is there twice: at {first} and {_name(message)}")
         elif before:
             self.repeated += 1
         before[accepted] = _name(message)
-
-
-def _header(headers: Headers, name: str) -> bytes | None:
-    return next((value for each, value in headers if each == name), None)
 
 
 def _name(message: Message) -> str:

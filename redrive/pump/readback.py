@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Literal, TypeVar, cast
 
 from confluent_kafka import (
@@ -22,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from redrive.envelope import Identity, header, identity
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.events import Headers
 
@@ -207,42 +208,44 @@ class _Scan:
         return wanted
 
 
-def find_ids(
+def find_events(
     client_config: ClientConfig,
     topic: str,
-    ids: set[str],
-    since_ms: int,
+    wanted: Set[Identity],
+    span: Mapping[int, tuple[int, int]],
     *,
-    partitions: set[int] | None = None,
     patience: float = 60.0,
-) -> set[str]:
-    """Say which event ids (header ``ce_id``) are in a topic already.
+) -> dict[Identity, set[bytes | None]]:
+    """Say which events, by source and id, are in a topic already.
 
     Only committed records count: what an aborted transaction left behind is not there.
 
     Args:
         client_config: the cluster.
         topic: where to look.
-        ids: the events in question.
-        since_ms: no record of them is older; milliseconds since 1970. Allow for the skew of the producers' clocks.
-        partitions: only these; None: all.
+        wanted: the events in question.
+        span: partition → the first offset to look at, and the one to stop before; only these partitions are read.
         patience: as for `scan`.
+
+    Returns:
+        Those that are there → the times of acceptance (``ce_time``) that they were found with. Once all are found,
+        nothing more is read.
 
     Raises:
         UnknownTopicError: there is no such topic.
         UnavailableError: the cluster does not answer in time.
     """
-    if not ids:
-        return set()
-    wanted = {event_id.encode(): event_id for event_id in ids}
-    found: set[str] = set()
-    start = dict(enumerate(offsets_for_time(client_config, topic, since_ms)))
-    end = {p: o for p, o in enumerate(end_offsets(client_config, topic)) if partitions is None or p in partitions}
+    found: dict[Identity, set[bytes | None]] = {}
+    if not wanted or not span:
+        return found
+    ids = {event_id for _, event_id in wanted}
+    start = {partition: first for partition, (first, _) in span.items()}
+    end = {partition: last for partition, (_, last) in span.items()}
     for messages in scan(client_config, topic, start, end=end, patience=patience):
         for message in messages:
-            for name, value in cast(Headers, message.headers() or ()):
-                if name == "ce_id" and value in wanted:
-                    found.add(wanted[value])
+            headers = cast("Headers | None", message.headers())
+            if header(headers, "ce_id") in ids and (event := identity(headers)) in wanted:
+                found.setdefault(event, set()).add(header(headers, "ce_time"))
         if len(found) == len(wanted):
             break
     return found

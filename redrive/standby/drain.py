@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from redrive.aliases.route import Route
 from redrive.config import Config
+from redrive.envelope import Identity
 from redrive.errors import UnavailableError
-from redrive.murmur2 import partition_of
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
-from redrive.pump.readback import find_ids, partition_count
 from redrive.pump.sink import TransactionalSink
-from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane, LaneLog
+from redrive.standby.lookup import Doubtful, look_up
 from redrive.standby.replay import LaneReplay, Later
 from redrive.standby.store import DynamoStore, Store
 from redrive.standby.streams import GapError
@@ -38,13 +37,16 @@ class LaneResult:
         lane: which one.
         outcome: counts and evidence, over all runs of the operation.
         epochs: epochs that this run has finished; empty if there was nothing to do.
-        doubtful: ids of events that were looked up, because Kafka might have had them already.
+        doubtful: events that were looked up, because Kafka might have had them already.
+        unsure: how many of them may have been there, and are published again: the topic has deleted records of their
+            time.
     """
 
     lane: Lane
     outcome: Outcome
     epochs: tuple[int, ...]
-    doubtful: frozenset[str] = field(default_factory=frozenset)
+    doubtful: frozenset[Identity] = field(default_factory=frozenset)
+    unsure: int = 0
 
 
 def open_store(config: Config) -> DynamoStore:
@@ -95,18 +97,13 @@ def drain(
     client = config.cluster(lane.cluster).client_config()
     began = time.monotonic() if diverted_since is None else diverted_since
 
-    def lookup(lane: Lane, doubtful: Sequence[Stored]) -> set[str]:
-        count = partition_count(client, route.topic)
-        # Without a key, an event may be on any partition.
-        anywhere = any(event.partition is None and not event.key for event in doubtful)
-        partitions = {
-            partition_of(event.key or b"", count) if event.partition is None else event.partition for event in doubtful
-        }
-        # A record's time is its event's time of acceptance; `skew` matters only if the broker stamps records itself.
-        since = min(event.accepted for event in doubtful) - int(skew * 1000)
-        return find_ids(
-            client, route.topic, {event.id for event in doubtful}, since, partitions=None if anywhere else partitions
-        )
+    unsure = 0
+
+    def lookup(lane: Lane, doubtful: Sequence[Doubtful]) -> Set[Identity]:
+        nonlocal unsure
+        answer = look_up(client, route.topic, doubtful, skew=skew)
+        unsure += answer.unsure
+        return answer.present
 
     governor = governor or Governor()
     well = {} if well is None else well
@@ -144,7 +141,7 @@ def drain(
             total=total,
         )
         try:
-            return _replay(lane, replay, pump, cursor)
+            return replace(_replay(lane, replay, pump, cursor), unsure=unsure)
         except GapError:
             # Another run that has taken over deletes what it has published: then the gap is no loss, and this says so.
             sink.commit([], pump.outcome.cursor or Checkpoint(operation=operation).encode())

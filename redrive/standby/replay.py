@@ -8,23 +8,25 @@ time, and `open` and deletions only ever follow from a committed cursor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 
 import msgspec
 
+from redrive.envelope import Identity
 from redrive.events import Event
 from redrive.pump.model import Chunk
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
 from redrive.standby.log import SEAL, seal
+from redrive.standby.lookup import Doubtful, identity_of
 from redrive.standby.store import Store
 from redrive.standby.streams import Position, StreamReader, merge
 from redrive.standby.tidying import tidy
 from redrive.standby.writer import Clock
 
-Lookup = Callable[[Lane, Sequence[Stored]], set[str]]
-"""Tells which of some events (by id) are in their topic already."""
+Lookup = Callable[[Lane, Sequence[Doubtful]], Set[Identity]]
+"""Tells which of some events are, or were, in their topic; those of a producer come in the order of its stream."""
 
 ROUNDS = 20
 """Rounds after which a lane is sealed, however long they take."""
@@ -76,7 +78,7 @@ class LaneReplay:
         quick: seconds in which a round must have been read and published for the lane to be sealed.
 
     Attributes:
-        doubtful: ids of the events that were looked up.
+        doubtful: the events that were looked up.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class LaneReplay:
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.lane = lane
-        self.doubtful: set[str] = set()
+        self.doubtful: set[Identity] = set()
         self._store = store
         self._log = LaneLog(store, lane)
         self._gate = Gate(store, lane.cluster)
@@ -116,7 +118,7 @@ class LaneReplay:
         self._epoch: int | None = 0
         self._rounds = 0
         self._round_began = 0.0
-        self._present: set[str] = set()
+        self._present: set[Identity] = set()
         self._checked: dict[str, int] = {}
 
     def next_epoch(self, cursor: bytes | None) -> int | None:
@@ -227,7 +229,7 @@ class LaneReplay:
             for taken in group:
                 origin = f"{self.lane.unit}/{epoch}.{taken.producer}/{taken.slot}/"
                 for index, stored in enumerate(taken.events, taken.first):
-                    if stored.doubtful and stored.id in self._present:
+                    if stored.doubtful and identity_of(stored) in self._present:
                         present += 1
                     else:
                         events.append(self._event(stored, f"{origin}{index}"))
@@ -257,7 +259,7 @@ class LaneReplay:
         A producer takes events back from Kafka as it enters an epoch, so they lead its stream; a batch of them that
         comes after this look stays for the next round (see `StreamReader`).
         """
-        doubtful: list[Stored] = []
+        doubtful: list[Doubtful] = []
         for producer in producers:
             start = self._cursor.streams.get(producer) or Position()
             if start.ended:
@@ -265,13 +267,13 @@ class LaneReplay:
             after = max(start.slot, self._checked.get(producer, 0))
             found = StreamReader.doubtful(self._store, self.lane.stream(self._cursor.epoch, producer), after)
             for number, batch in found:
-                doubtful += [stored for stored in batch if stored.doubtful]
+                doubtful += [Doubtful.of(producer, stored) for stored in batch if stored.doubtful]
                 self._checked[producer] = number
         if doubtful:
-            self._let_settle(max(stored.accepted for stored in doubtful))
+            self._let_settle(max(each.accepted for each in doubtful))
             self._ready()
             self._present |= self._lookup(self.lane, doubtful)
-            self.doubtful |= {stored.id for stored in doubtful}
+            self.doubtful |= {each.identity for each in doubtful}
 
     def _let_settle(self, accepted: int) -> None:
         """Wait until what a broker had in its sockets when it came back, or was sent there last, is in the topic."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence, Set
 
+from redrive.envelope import Identity
 from redrive.errors import FencedError, UnavailableError
 from redrive.events import Event
-from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane
+from redrive.standby.lookup import Doubtful
 from tests.explorer.client import ModelMain
 from tests.explorer.parts import Option
 from tests.explorer.world import World
@@ -165,14 +166,15 @@ class ModelSink:
         pass
 
 
-def model_lookup(world: World, kafka: ModelKafka) -> Callable[[Lane, Sequence[Stored]], set[str]]:
-    """Return a look-up of ids in the log."""
+def model_lookup(world: World, kafka: ModelKafka) -> Callable[[Lane, Sequence[Doubtful]], Set[Identity]]:
+    """Return a look-up in the log."""
 
-    def lookup(lane: Lane, events: Sequence[Stored]) -> set[str]:
-        world.step("look up", tuple([event.id for event in events]), enabled=lambda: kafka.up)
-        there = {event.id for event in kafka.log} & {event.id for event in events}
+    def lookup(lane: Lane, events: Sequence[Doubtful]) -> Set[Identity]:
+        ids = {(event.identity[1] or b"").decode(): event.identity for event in events}
+        world.step("look up", tuple(ids), enabled=lambda: kafka.up)
+        there = ids.keys() & {event.id for event in kafka.log}
         world.learned(tuple(sorted(there)))
         world.tell("look up", there)
-        return there
+        return {ids[event_id] for event_id in there}
 
     return lookup

@@ -54,7 +54,7 @@ def replay(job: Replaying) -> None:
     parts = redrive.standby.drain
     redrive.pump.sink.Transactions = fused_transactions(fuse)  # type: ignore[misc, attr-defined]
     parts.TransactionalSink = fused_sink(fuse, job.transaction_timeout)  # type: ignore[misc, attr-defined]
-    parts.find_ids = fuse.wrap("look_up", parts.find_ids)  # type: ignore[attr-defined]
+    parts.look_up = fuse.wrap("look_up", parts.look_up)  # type: ignore[attr-defined]
     Replayer(job, journal, fuse).run()
     journal.write("end", dict(fuse.passed))
 

@@ -243,3 +243,22 @@ def test_a_file_that_is_no_database_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("not a database at all, but longer than a header\n" * 100)
     with pytest.raises(ConfigError, match="file is not a database"):
         Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_runs_that_did_something_are_found_behind_any_number_that_did_nothing(ledger: Ledger) -> None:
+    """The safety net runs every quarter of an hour, and mostly finds nothing to do."""
+    proved, cut_off = begin(ledger), begin(ledger)
+    proved.finish("done", "proved", evidence={"events_per_second": 900.0})
+    cut_off.finish("cancelled")
+    for _ in range(60):
+        begin(ledger).finish("done")
+    assert {row.id for row in ledger.worked(proved.job)} == {proved.id, cut_off.id}
+
+
+def test_what_operations_note_is_found_by_its_word_and_time(ledger: Ledger) -> None:
+    operation = begin(ledger)
+    operation.note("found", {"events": 3})
+    operation.note("other", {})
+    began = ledger.operation(operation.id).started_at
+    assert [entry.body for entry in ledger.noted("found", began)] == [{"events": 3}]
+    assert ledger.noted("found", began + timedelta(hours=1)) == []

@@ -12,11 +12,12 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from redrive.envelope import Identity
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.events import Event
 from redrive.pump.proof import Proof, prove
 from redrive.pump.pump import Outcome
-from redrive.pump.readback import end_offsets, find_ids, offsets_for_time, scan
+from redrive.pump.readback import end_offsets, find_events, offsets_for_time, scan
 from redrive.pump.sink import TransactionalSink
 from tests.stack.pumping import OPERATION, Lab
 
@@ -58,6 +59,16 @@ def publish(lab: Lab, mutation: Mutation = lambda events: events) -> Outcome:
 
 def proof_of(lab: Lab, outcome: Outcome, **options: Any) -> Proof:
     return prove(lab.client, {lab.unit: outcome.evidence}, operation=OPERATION, **options)
+
+
+def named(*ids: str) -> set[Identity]:
+    return {(None, each.encode()) for each in ids}
+
+
+def found(lab: Lab, *ids: str, since: int = 0) -> set[Identity]:
+    starts, ends = offsets_for_time(lab.client, lab.topic, since), end_offsets(lab.client, lab.topic)
+    span = dict(enumerate(zip(starts, ends, strict=True)))
+    return set(find_events(lab.client, lab.topic, named(*ids), span))
 
 
 def changed(event: Event, **fields: Any) -> Event:
@@ -119,11 +130,11 @@ def test_finds_an_event_in_doubt_that_arrived_after_all(lab):
     producer.flush()
     outcome = publish(lab)
     assert proof_of(lab, outcome).verdict == "proved"
-    proof = proof_of(lab, outcome, also_ids={event.id, "71"}, since_ms=since)
+    proof = proof_of(lab, outcome, also_ids=named(event.id, "71"), since_ms=since)
     assert proof.verdict == "failed"
     (finding,) = proof.findings
     assert finding.startswith(f"event 70 is there twice: at {lab.topic}-")
-    assert proof_of(lab, outcome, also_ids={"71"}, since_ms=since).verdict == "proved"
+    assert proof_of(lab, outcome, also_ids=named("71"), since_ms=since).verdict == "proved"
 
 
 def test_an_event_in_doubt_that_its_sender_sent_again_is_counted_and_no_fault(lab):
@@ -135,8 +146,22 @@ def test_an_event_in_doubt_that_its_sender_sent_again_is_counted_and_no_fault(la
         headers = [*event.headers, ("ce_time", b"2026-01-01T00:00:0%s.000Z" % second)]
         producer.produce(lab.topic, event.value, event.key, headers=headers)
     producer.flush()
-    proof = proof_of(lab, publish(lab), also_ids={event.id}, since_ms=since)
+    proof = proof_of(lab, publish(lab), also_ids=named(event.id), since_ms=since)
     assert (proof.verdict, proof.findings, proof.repeated) == ("proved", [], 2)
+
+
+def test_an_event_of_another_source_with_the_same_id_is_another_event(lab):
+    """Two services that number their orders: CloudEvents asks of an id that it is unique with its source."""
+    since = int(time.time() * 1000)
+    producer = Producer(lab.client)
+    for source in (b"shop", b"stock"):
+        producer.produce(lab.topic, b"v", b"k", headers=[("ce_id", b"o-17"), ("ce_source", source)])
+    producer.flush()
+    span = {p: (0, end) for p, end in enumerate(end_offsets(lab.client, lab.topic))}
+    wanted = {(b"shop", b"o-17"), (b"bank", b"o-17")}
+    assert find_events(lab.client, lab.topic, wanted, span).keys() == {(b"shop", b"o-17")}
+    both = {(b"shop", b"o-17"), (b"stock", b"o-17")}
+    assert proof_of(lab, publish(lab), also_ids=both, since_ms=since).findings == []
 
 
 def test_counts_only_when_asked_to(lab):
@@ -173,7 +198,7 @@ def test_a_scan_waits_for_an_open_transaction_and_skips_what_was_aborted(lab):
     read = sum(len(batch) for batch in scan(lab.client, lab.topic))
     assert read == COUNT
     assert 0.8 < time.monotonic() - began < 10
-    assert find_ids(lab.client, lab.topic, {"ghost-1", "70"}, 0) == {"70"}
+    assert found(lab, "ghost-1", "70") == named("70")
 
 
 def test_a_scan_gives_up_on_a_transaction_that_stays_open_and_says_so(lab):
@@ -214,10 +239,10 @@ def test_ids_are_looked_up_from_a_time_on(lab):
     sink = lab.sink()
     sink.start()
     sink.commit(lab.events(100), b"1")  # at 1, 2, 3, … ms
-    assert find_ids(lab.client, lab.topic, {"5", "50", "nobody"}, 0) == {"5", "50"}
-    assert find_ids(lab.client, lab.topic, {"50", "99"}, 100) == {"99"}
-    assert find_ids(lab.client, lab.topic, {"50"}, 1000) == set()
-    assert find_ids(lab.client, lab.topic, set(), 0) == set()
+    assert found(lab, "5", "50", "nobody") == named("5", "50")
+    assert found(lab, "50", "99", since=100) == named("99")
+    assert found(lab, "50", since=1000) == set()
+    assert found(lab) == set()
     after_all = dict(enumerate(offsets_for_time(lab.client, lab.topic, 1000)))
     assert list(scan(lab.client, lab.topic, after_all)) == []
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -25,6 +26,7 @@ from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
+from tasks.protection import Protect
 from tests.stack.backlog import Backlogs, by_key, word
 
 pytestmark = pytest.mark.timeout(180)
@@ -221,6 +223,23 @@ def test_events_whose_schema_the_registry_has_lost_are_reported_and_come_back_al
     assert "The registry does not know schema id 987654." in plan
 
     assert word(replay(mode="run")) == "proved"
+    assert platform.ids_by_key(orders) == by_key(ids)
+
+
+def test_a_group_to_protect_that_nobody_knows_is_refused_before_anything_is_published(platform: Backlogs) -> None:
+    """Mistyped, it would never be behind."""
+    orders, _ = platform.topics
+    ids = platform.fill(orders, 100)
+    before = platform.traces()
+    state = replay(mode="run", protect=Protect(group="analytcis"))
+    assert state.is_failed()
+    assert f"protect.group: analytcis has committed nothing for {orders}" in str(state.message)
+    assert platform.traces() == before
+
+    reader = Consumer(platform.config.cluster(platform.cluster).client_config() | {"group.id": "analytics"})
+    reader.commit(offsets=[TopicPartition(orders, 0, 0)], asynchronous=False)
+    reader.close()
+    assert word(replay(mode="run", protect=Protect(group="analytics"))) == "proved"
     assert platform.ids_by_key(orders) == by_key(ids)
 
 

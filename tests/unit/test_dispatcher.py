@@ -14,6 +14,7 @@ import pytest
 
 from redrive.dispatch import Dispatcher, DispatchSettings
 from redrive.dispatch.destination import Destinations
+from redrive.dispatch.inflight import InFlight
 from redrive.dispatch.standby import LINGER
 from redrive.errors import BackPressureError, PublishError, UnavailableError
 from redrive.events import Event
@@ -86,6 +87,9 @@ class Client:
         reported, self.queue = self.queue, []
         for receipt in reported:
             receipt.progress = progress
+
+    def report_first(self) -> None:
+        self.queue.pop(0).progress = Progress.ACKNOWLEDGED
 
     def purge(self) -> None:
         self.fatal = True
@@ -192,6 +196,41 @@ def test_a_callback_may_wait_for_a_thread_that_publishes() -> None:
     rig.publish("first", call=publish_elsewhere)
     wait_until(lambda: bool(done))
     assert done == [True]
+
+
+def test_a_callback_that_publishes_while_too_much_waits_holds_nothing_up() -> None:
+    """Room is made by the thread that calls back: waiting for it there would be waiting for oneself."""
+    client = Client(up=False)
+    rig = Rig(client, max_unacknowledged=2, block_timeout=30.0, divert_after=30.0)
+    took: list[float] = []
+
+    def follow(receipt: Receipt) -> None:
+        rig.publish("more")  # another publisher is quicker, and takes the room that has been made
+        began = time.monotonic()
+        rig.publish("third")
+        took.append(time.monotonic() - began)
+
+    rig.publish("first", call=follow)
+    rig.publish("second")
+    client.report_first()
+    wait_until(lambda: bool(took))
+    assert took[0] < 5
+    client.up = True
+    wait_until(lambda: rig.dispatcher.unacknowledged == 0)
+
+
+def test_nothing_gets_through_behind_an_event_that_the_client_has_not_taken() -> None:
+    """Else it would be in Kafka, and the other one is stored, and comes after it."""
+    client = Client(up=False, room=1)
+    in_flight = InFlight(client, SystemClock())
+    first, second, third = (Receipt(Event(name, "t", b"k", b"v", [], 0), threading.Condition()) for name in "123")
+    first.published = second.published = third.published = time.monotonic()
+    in_flight.send(first)
+    in_flight.send(second)  # there is no room for it, for too long
+    client.room = 10
+    in_flight.send(third)
+    assert client.queue == [first]
+    assert in_flight.take_back() == ([first, second, third], [])
 
 
 def test_an_interrupted_publish_leaves_nothing_that_is_waited_for_ever() -> None:

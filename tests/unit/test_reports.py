@@ -91,6 +91,19 @@ def test_all_open_and_all_found_is_proved() -> None:
     assert result.headline == ("200 events back in Kafka, each once, in order, unchanged; 2 lanes open again; 2.0 s")
 
 
+def test_a_plan_warns_of_events_that_are_older_than_their_topic_keeps_any() -> None:
+    hour = 3_600_000
+    waiting = [lane(0)]
+    name = (waiting[0].lane.cluster, waiting[0].lane.topic)
+    assert waiting[0].oldest is not None
+    age = NOW - waiting[0].oldest
+    plan = make_plan(waiting, SchemaIds(), rate=None, earlier=[], now=NOW, retention={name: age - 1})
+    assert plan.expiring == {name: age - 1}
+    assert "brokers may delete them soon after the replay" in plan_text(plan, "digest", "plan")
+    plan = make_plan(waiting, SchemaIds(), rate=None, earlier=[], now=NOW, retention={name: age + hour})
+    assert "brokers may delete" not in plan_text(plan, "digest", "plan")
+
+
 def test_one_finding_makes_the_verdict_red() -> None:
     result = ending(end(0), proof=Proof("failed", ["orders: 3 events are missing"], {}, 97, 0.5))
     assert (result.status, result.word, result.headline) == ("failed", "failed", "orders: 3 events are missing")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from redrive.clusters import TopicState
 from redrive.config import Topic
-from redrive.topics import plan_topic
+from redrive.standby.store import Slot
+from redrive.topics import _unless_diverted, plan_topic
 
 WANTED = Topic("orders", "sales", "blue", 6, 3, 6, None, {"retention.ms": "1000", "min.insync.replicas": "2"})
 
@@ -65,3 +69,26 @@ def test_what_is_not_for_this_command_to_change_is_shown_and_left(
 ) -> None:
     (change,) = plan_topic(WANTED, present, add_partitions=add_partitions)
     assert (change.action, change.detail) == ("leave", detail)
+
+
+class Lanes:
+    """A standby table with one topic of two lanes, of which one may be diverted."""
+
+    def __init__(self, diverted: bool) -> None:
+        self.diverted = diverted
+
+    def read(self, pk: str, after: int) -> Iterator[tuple[int, Slot]]:
+        return iter([(1, Slot("topic", "t", epoch=2, producer="orders"))] if after < 1 else [])
+
+    def last(self, pk: str) -> tuple[int, Slot] | None:
+        return (1, Slot("divert", "t", epoch=1, producer="shop-1")) if self.diverted and pk.endswith("|1") else None
+
+
+@pytest.mark.parametrize("diverted", [False, True])
+def test_no_partitions_are_added_while_events_of_the_topic_wait_in_the_standby_store(diverted: bool) -> None:
+    """Events in doubt are in the partition that their key has had; it would have another one."""
+    (added,) = plan_topic(WANTED, state(partitions=3), add_partitions=True)
+    store: Any = Lanes(diverted)
+    assert _unless_diverted(added, store).outcome == ("failed" if diverted else "planned")
+    if diverted:
+        assert "1 of its 2 lanes" in _unless_diverted(added, store).reason

@@ -1,0 +1,125 @@
+"""What runs of `standby-replay` that were killed have published is proved all the same, and kept until it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+import flows.standby_replay
+import tasks.verify
+from deployments.local.stack import Stack
+from flows.standby_replay import Replay, standby_replay
+from redrive.ledger import Ledger
+from redrive.pump.proof import Proof
+from redrive.standby.survey import survey
+from tests.stack.backlog import Backlogs, by_key, word
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class DiedError(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.fixture
+def platform(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backlogs]:
+    """A platform with two topics, on which flows run in this process."""
+    platform = Backlogs(stack, tmp_path, "orders", "refunds", lanes=1)
+    for name, value in platform.environment.items():
+        monkeypatch.setenv(name, value)
+    platform.create()
+    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(updates=settings):
+        yield platform
+
+
+def replay(**parameters: Any) -> State[Any]:
+    """Run the flow to its end."""
+    return standby_replay(Replay(mode="run", settle=0, **parameters), return_state=True)
+
+
+def replay_until_all_is_published(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> None:
+    """Run the flow until it would begin to prove what it has published."""
+
+    def die(*_: object, **__: object) -> None:
+        raise DiedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flows.standby_replay, "verify_lanes", die)
+        assert replay(**parameters).is_failed()
+
+
+def untidy(platform: Backlogs) -> dict[str, bool]:
+    """Say of which topics the store still has what was published."""
+    lanes = survey(platform.store, platform.cluster)
+    return {lane.lane.topic.partition("-")[0]: lane.untidy for lane in lanes}
+
+
+def found_of_earlier_runs(platform: Backlogs) -> dict[str, int]:
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        operations = ledger.operations()
+    numbers = {row.id: number for number, row in enumerate(reversed(operations))}
+    return {f"run {numbers[id_]}": found for id_, found in (operations[0].evidence or {})["earlier"].items()}
+
+
+def test_the_evidence_of_a_killed_run_outlives_the_next_one_that_is_killed(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, refunds = platform.topics
+    ids, others = platform.fill(orders, 300), platform.fill(refunds, 50)
+    replay_until_all_is_published(monkeypatch)
+    ids += platform.fill(orders, 200)
+    # Of this topic alone: it can't prove the first run, but takes the place of its checkpoints.
+    replay_until_all_is_published(monkeypatch, topics=[orders])
+
+    ids += platform.fill(orders, 100)
+    assert word(replay()) == "proved"
+
+    assert found_of_earlier_runs(platform) == {"run 0": 350, "run 1": 200}
+    assert platform.ids_by_key(orders) == by_key(ids)
+    assert platform.ids_by_key(refunds) == by_key(others)
+    assert word(replay()) == "nothing to replay"
+
+
+def test_what_was_published_stays_in_the_store_until_it_is_proved(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, refunds = platform.topics
+    platform.fill(orders, 100)
+    platform.fill(refunds, 100)
+    replay_until_all_is_published(monkeypatch)
+    assert untidy(platform) == {"orders": True, "refunds": True}
+
+    assert word(replay()) == "proved"
+    assert word(replay()) == "nothing to replay"
+    assert untidy(platform) == {"orders": False, "refunds": False}
+
+
+def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topic_is(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, refunds = platform.topics
+    platform.fill(orders, 100)
+    platform.fill(refunds, 100)
+    prove = tasks.verify.prove
+
+    def prove_wrongly(client: Any, units: Any, **options: Any) -> Proof:
+        proof = prove(client, units, **options)
+        wrong = any(orders in topics for topics in units.values())
+        return replace(proof, verdict="failed", findings=["1 events are missing"]) if wrong else proof
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.verify, "prove", prove_wrongly)
+        assert word(replay()) == "failed"
+    assert word(replay()) == "nothing to replay"
+    assert untidy(platform) == {"orders": True, "refunds": False}
+
+    platform.fill(orders, 1)
+    assert word(replay()) == "proved"
+    assert untidy(platform) == {"orders": False, "refunds": False}
