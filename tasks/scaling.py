@@ -191,9 +191,13 @@ def who_asks(work: Scaling) -> str:
     return ""
 
 
-@task(task_run_name="ask for {growth.target} brokers", **BRIEFLY)
+@task(task_run_name="ask for {growth.target} brokers", cache_policy=NO_CACHE)
 def ask_for_brokers(work: Scaling, growth: Growth) -> None:
-    """Ask the fleet for so many brokers in all."""
+    """Ask the fleet for so many brokers in all. When no answer comes, the next run asks again.
+
+    Raises:
+        FleetError, UnavailableError: see `redrive.fleets.fleet.Fleet.grow`.
+    """
     work.fleet.grow(growth.target)
 
 
@@ -242,7 +246,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
         ConfigError: that job is not deployed.
     """
     goal = {"mode": "run", "cluster": work.cluster, "goal": "add_brokers", "brokers": list(growth.brokers)}
-    goal |= work.moves.parameters()
+    goal |= growth.terms or work.moves.parameters()
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")

@@ -120,6 +120,10 @@ bootstrap = "{lab.bootstrap}"
     assert len(owed) == 10  # two rates on each of four brokers, two lists of the topic
     assert "owed" in CliRunner().invoke(app, ["debts", "list"]).stdout
     result = CliRunner().invoke(app, ["debts", "settle"])
+    assert (result.exit_code, result.stdout) == (1, "0 settings settled, 10 owed still.\n")
+    assert "--goal go_on" in result.stderr
+    assert set(lab.throttles(topic)) == {"1", "2", "3", "4", "topic"}
+    result = CliRunner().invoke(app, ["debts", "settle", "--now"])
     assert (result.exit_code, result.stdout) == (0, "10 settings settled, 0 owed still.\n  10 restored\n")
     assert lab.throttles(topic) == {}
     assert CliRunner().invoke(app, ["debts", "list"]).stdout == "Nothing is owed.\n"

@@ -18,6 +18,7 @@ from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Progress
 from redrive.partitions.progress import Step
+from redrive.partitions.settling import NEEDED, settle_all, settle_idle
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 from redrive.partitions.strain import Strain
 from redrive.partitions.throttle import Throttle
@@ -329,3 +330,35 @@ def test_what_can_t_be_released_now_is_told_once_in_the_log(ledger: Ledger, capl
     executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST, SECOND])
     told = [record.message for record in caplog.records if "throttled still" in record.message]
     assert len(told) == 1
+
+
+def test_what_partitions_move_behind_is_not_settled_unless_that_is_asked_for(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND)
+    paper.reassign({("first", 0): (3, 2)})
+    for name, setting in (("3", FOLLOWER_RATE), ("4", FOLLOWER_RATE), ("first", FOLLOWER_REPLICAS)):
+        debt(ledger, paper, name, setting, "0:3" if setting == FOLLOWER_REPLICAS else "5")
+    debt(ledger, paper, "second", FOLLOWER_REPLICAS, "0:3")
+    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
+    settlement = settle_idle(paper, ledger.debts, operation)
+    assert {row.name for row in ledger.debts.owed()} == {"3", "first"}
+    assert set(settlement.left.values()) == {NEEDED}
+    assert {resource.name for resource, _ in paper.set} == {"3", "first"}
+    settle_all(paper, ledger.debts, operation)
+    assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:
+    """A broker may not have heard of our value yet, or an order of ours may still be on its way."""
+    ordered: list[Any] = []
+
+    class Noting(Paper):
+        def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Any, Any]:
+            ordered.append({str(resource): dict(change) for resource, change in changes.items()})
+            return super().configure(changes)
+
+    paper = Noting(FIRST)
+    debt(ledger, paper, "3")
+    paper.set.clear()
+    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
+    settle_all(paper, ledger.debts, operation)
+    assert ordered == [{"broker 3": {FOLLOWER_RATE: None}}]
