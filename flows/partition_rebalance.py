@@ -71,8 +71,8 @@ class Rebalance(BaseModel):
             title="Goal",
             description="balance: bytes, replicas and leaders evenly. add_brokers: the same, but only new brokers "
             "take. drain_brokers: everything leaves some brokers. leaders: evenly, without copying. "
-            "replication_factor: so many replicas. go_on: with what the last run here has left undone. roll_back: all "
-            "that it has done, to the exact order of replicas.",
+            "replication_factor: so many replicas. go_on: with what the last run that moved here has left undone. "
+            "roll_back: all that it has done, to the exact order of replicas.",
         ),
     ] = "balance"
     brokers: Annotated[
@@ -114,7 +114,8 @@ class Rebalance(BaseModel):
         Field(
             title="If it does not come to a good end",
             description="stop: what is done stays, what is under way is taken back. roll_back: everything is taken "
-            "back. A cancel always stops: to take back what was done, start a run with the goal roll_back.",
+            "back, unless the run is itself a way back. A cancel always stops: to take back what was done, start a run "
+            "with the goal roll_back.",
         ),
     ] = "stop"
     patience: Annotated[

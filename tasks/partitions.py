@@ -239,6 +239,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
     run = work.run
     auto, cluster = terms.throttle == "auto", work.config.cluster(work.cluster)
     asked = None if isinstance(terms.throttle, str) else terms.throttle
+    begun: dict[str, Any] = {"kind": MOVING, "body": {"moves": len(moves.all)}}
     steer = MovesPace(run.ledger, work.cluster, run.id, asked, follows=auto)
     with (
         Strains(cluster, work.picture, terms.strain) as strains,
@@ -255,7 +256,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             hold_back=steer.held_by,
             gauges=strains.gauges,
             follow=auto,
-            begins=lambda: run.note(MOVING, {"moves": len(moves.all)}),
+            begins=lambda: run.note(**begun),
         )
         steer.steer(execution)
         copies = any(move.added for move in moves.all)
@@ -265,7 +266,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
         back = None
         is_way_back = (run.known_plan or {}).get("goal", {}).get("mode") == BACK
         if terms.roll_back and not (is_way_back or result.complete or stop.event.is_set()):
-            run.note(ROLLING_BACK, {"because": result.stopped, "counts": result.counts})
+            begun |= {"kind": ROLLING_BACK, "body": {"because": result.stopped, "counts": result.counts}}
             back = execution.roll_back(moves.all, stop=stop.event)
         following = execution.following
         rates = following.rates if following is not None and strains.gauges else None

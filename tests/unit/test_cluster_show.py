@@ -16,8 +16,8 @@ def test_what_is_above_the_mean_of_the_brokers_that_are_up_is_amber_and_what_is_
     assert [cell.plain for cell in cells] == [
         "200 of them",
         "0 of them",
-        "100 of them",
-        "104 of them",
+        "98 of them",
+        "102 of them",
         "900 of them",
         "–",
     ]
