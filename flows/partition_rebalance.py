@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -22,7 +23,7 @@ from redrive.errors import (
 from redrive.partitions.cautions import cautions, losing
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.planner.goal import Mode
-from redrive.partitions.rebalancing import JOB, moves_of, record
+from redrive.partitions.rebalancing import BACK, JOB, moves_of, record
 from redrive.partitions.settling import SETTINGS
 from redrive.partitions.waves import Limits
 from tasks.approval import RefusedByPersonError, approve
@@ -199,7 +200,8 @@ def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> Decided:
 def _decided(work: Moving, kept: dict[str, Any], digest: str, notes: list[str]) -> Decided:
     moves = moves_of(kept)
     left = left_of(work, moves)
-    return Decided(moves, left, digest, [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr)])
+    said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr)]
+    return Decided(moves, left, digest, said, back=kept["goal"].get("mode") == BACK)
 
 
 def needs_approval(work: Moving, decided: Decided) -> bool:
@@ -218,10 +220,11 @@ def carry_out(work: Moving, decided: Decided, terms: Terms, approved: str) -> St
     run: Run = work.run
     began = time.monotonic()
     try:
+        terms = replace(terms, roll_back=terms.roll_back and not decided.back)
         moved = move_partitions(work, decided.moves, terms, on_cancel=lambda: cancelled(run, decided, work.moved))
         drained = look_at_drained(work)
     except (UnavailableError, RefusedByClusterError) as error:
-        return cut_off(run, error, work.moved)
+        return cut_off(run, decided, error, work.moved)
     ending = Ending(decided, moved, time.monotonic() - began, approved, drained)
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)

@@ -20,7 +20,7 @@ from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
-from redrive.partitions.rebalancing import BACK, changed_since, left_to_do, moves_of, plan_of, split, with_moves
+from redrive.partitions.rebalancing import changed_since, left_to_do, moves_of, plan_of, split, with_moves
 from redrive.partitions.removal import Drained, drained
 from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
@@ -84,12 +84,21 @@ class Decided:
         left: those that are not done yet; see `redrive.partitions.rebalancing.left_to_do`.
         digest: of the plan.
         notes: what whoever approves it has to know, in sentences.
+        back: it takes back what another run has moved.
     """
 
     moves: list[Move]
     left: list[Move]
     digest: str
     notes: list[str]
+    back: bool = False
+
+    @property
+    def way_on(self) -> str:
+        """Say how to go on with it, if it does not come to its end, and how to take it back."""
+        if self.back:
+            return "To go on with the way back: goal roll_back"
+        return "To go on: goal go_on; to take it back: goal roll_back"
 
     @property
     def bytes(self) -> int:
@@ -264,8 +273,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             strains.measure_before(stop.event)
         result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
         back = None
-        is_way_back = (run.known_plan or {}).get("goal", {}).get("mode") == BACK
-        if terms.roll_back and not (is_way_back or result.complete or stop.event.is_set()):
+        if terms.roll_back and not (result.complete or stop.event.is_set()):
             begun |= {"kind": ROLLING_BACK, "body": {"because": result.stopped, "counts": result.counts}}
             back = execution.roll_back(moves.all, stop=stop.event)
         following = execution.following

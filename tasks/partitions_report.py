@@ -22,6 +22,7 @@ from tasks.pictures import curve
 from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
+NOT_EMPTY = "not all brokers that were to be drained are empty: plan the drain anew"
 
 
 class Ending:
@@ -38,7 +39,7 @@ class Ending:
     def __init__(
         self, decided: Decided, moved: Moved, seconds: float, approved: str, drained: Drained | None = None
     ) -> None:
-        self.moves, self.moved, self.seconds, self.approved = decided.moves, moved, seconds, approved
+        self.decided, self.moved, self.seconds, self.approved = decided, moved, seconds, approved
         self.drained = drained
         moves, result = decided.moves, moved.back or moved.result
         self.findings = _findings(result)
@@ -81,13 +82,13 @@ class Ending:
     def _headline(self, result: Result, done: int, foreign: int) -> str:
         if self.findings:
             return self.findings[0]
-        what = f"{number(done)} of {count(len(self.moves), 'partition')}"
+        what = f"{number(done)} of {count(len(self.decided.moves), 'partition')}"
         others = f"; {count(foreign, 'partition')} left as somebody else has placed or deleted them" if foreign else ""
         if self.word == "paused":
             why = result.stopped or "not all is done"
             if self.moved.back:
                 return f"{what} back where they were, {why}. To go on with that: goal roll_back{others}"
-            return f"{what} moved, {why}. To go on: goal go_on; to take it back: goal roll_back{others}"
+            return f"{what} moved, {why}. {self.decided.way_on}{others}"
         if self.word == "rolled back":
             why = self.moved.result.stopped or "not all moves came to a good end"
             return f"{what} are as they were before, in their order, because {why}{others}"
@@ -109,9 +110,8 @@ def _copied(decided: Decided, moved: Moved) -> int:
 
 
 def unsafe(drained: Drained | None) -> list[str]:
-    """Name the brokers that were drained and may not be taken away."""
-    removals = drained.removals if drained else ()
-    return [f"{each}; to go on, plan the drain anew" for each in removals if not each.safe]
+    """Find that brokers which were drained may not be taken away."""
+    return [] if drained is None or all(each.safe for each in drained.removals) else [NOT_EMPTY]
 
 
 def _findings(result: Result) -> list[str]:
@@ -151,9 +151,9 @@ def finish_early(
     return Completed(message=close(run, word, message, counts))
 
 
-def cut_off(run: Run, error: RedriveError, moved: Moved | None) -> State[Any]:
+def cut_off(run: Run, decided: Decided, error: RedriveError, moved: Moved | None) -> State[Any]:
     """End a run whose cluster did not answer, or refused a throttle; ``moved``: what is known of the moves."""
-    way_on = "To go on when it answers: goal go_on; to take it back: goal roll_back; either restores the settings"
+    way_on = f"{decided.way_on}. That restores the settings, too"
     if moved is None:
         words = f"{error}. If anything is under way, it goes on in the cluster, throttled. {way_on}"
     else:
@@ -164,7 +164,7 @@ def cut_off(run: Run, error: RedriveError, moved: Moved | None) -> State[Any]:
 
 def cancelled(run: Run, decided: Decided, moved: Moved | None) -> None:
     """End a run that was cancelled; ``moved``: what has come of the moves, None if that is not known in time."""
-    words = f"{_after_cancel(moved)}; what was done stays. To go on: goal go_on; to take it back: goal roll_back"
+    words = f"{_after_cancel(moved)}; what was done stays. {decided.way_on}"
     counts: dict[str, int] = {}
     if moved is not None:
         result = moved.back or moved.result
@@ -178,7 +178,7 @@ def _after_cancel(moved: Moved | None) -> str:
     if moved is None:
         return "what was under way was not seen to be taken back: it may go on, throttled (see redrive debts list)"
     result = moved.back or moved.result
-    under_way = len(result.ongoing)
+    under_way = sum(result.outcomes[key].step not in SOMEBODY_ELSE for key in result.ongoing)
     if under_way:
         return f"{count(under_way, 'partition')} could not be taken back in time, and may go on; {_steps(moved)}"
     if result.owed:
@@ -214,8 +214,8 @@ def report_text(run: Run, ending: Ending) -> str:
             if (rates := ending.moved.rates)
             else []
         ),
-        ["settings", "as before" if not result.owed else cell("; ".join(result.owed))],
-        *([["owed still by runs before", cell("; ".join(result.owed_before))]] if result.owed_before else []),
+        ["settings", "as before" if not result.owed else "; ".join(result.owed)],
+        *([["owed still by runs before", "; ".join(result.owed_before)]] if result.owed_before else []),
         ["started by", run.who],
         *([["approved by", cell(ending.approved)]] if ending.approved else []),
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],

@@ -126,7 +126,8 @@ class Execution:
 
         Raises:
             ThrottleTooLowError: nothing was changed.
-            UnavailableError: the cluster does not answer for as long as the limits' patience. What is owed stays owed.
+            UnavailableError: the cluster does not answer at the beginning, or later for as long as the limits'
+                patience. What is owed stays owed.
             FencedError: the operation is no longer this process's; it has stopped.
         """
         return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from redrive.partitions.state import Key
 from tasks import partitions_report
 from tasks.operations import Run
 from tasks.partitions import Decided, Moved
-from tasks.partitions_report import Ending, cancelled, cut_off
+from tasks.partitions_report import NOT_EMPTY, Ending, cancelled, cut_off
 
 MB = 1_000_000
 MOVES = [Move("orders", number, (1, 2), (3, 2), 10 * MB) for number in range(3)]
@@ -46,8 +47,8 @@ def test_a_drain_is_proved_only_if_its_broker_is_safe_to_remove() -> None:
     assert safe.headline.endswith("; broker 3 is safe to remove")
     unsafe = ending(ALL_DONE, drained=HOLDS)
     assert (unsafe.word, unsafe.status) == ("failed", "failed")
-    assert unsafe.headline.startswith("broker 3 is not safe to remove: it holds late/0")
-    assert "plan the drain anew" in unsafe.headline
+    assert unsafe.headline == f"{NOT_EMPTY}; {HOLDS}"
+    assert str(HOLDS) == "broker 3 is not safe to remove: it holds late/0, and leads 1 of them"
 
 
 def test_what_runs_before_owe_is_told_and_does_not_count() -> None:
@@ -115,8 +116,11 @@ def test_a_cancel_says_what_has_come_of_the_moves_and_nothing_that_was_not_seen(
 
 def test_a_run_that_was_cut_off_after_its_moves_says_so(told: list[str]) -> None:
     run = Finishing()
-    cut_off(cast(Run, run), UnavailableError("cluster east", "no answer"), moved(ALL_DONE))
+    decided, error = Decided(MOVES, MOVES, "", []), UnavailableError("cluster east", "no answer")
+    cut_off(cast(Run, run), decided, error, moved(ALL_DONE))
     assert "The moves have ended before: 3 done." in told[0]
     assert run.evidence["not_done"] == {}
-    cut_off(cast(Run, run), UnavailableError("cluster east", "no answer"), None)
+    cut_off(cast(Run, run), decided, error, None)
     assert "If anything is under way, it goes on" in told[1]
+    cut_off(cast(Run, run), replace(decided, back=True), error, None)
+    assert "To go on with the way back: goal roll_back." in told[2]
