@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -21,10 +22,10 @@ from redrive.partitions import convergence, inflow
 from redrive.partitions.copying import Copying
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
-from redrive.partitions.orders import Orders, lags, led_elsewhere
+from redrive.partitions.orders import Orders
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
-from redrive.partitions.reading_back import outcome_of, settled
+from redrive.partitions.reading_back import result_of, settled
 from redrive.partitions.settling import Settlement, settle_all
 from redrive.partitions.strain import Gauge, over_limit
 from redrive.partitions.survey import Survey, key_of
@@ -320,13 +321,9 @@ class Execution:
                 (owed if ours else before).add(settlement.left.get(row.id, f"{row.setting} of {row.kind} {row.name}"))
         if self._throttle is not None:
             respected |= self._throttle.respected
-        done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
-        return Result(
-            outcomes={key: outcome_of(survey, key, orders.refused) for key in survey.moves},
+        return replace(
+            result_of(survey, orders.refused),
             stopped=stopped,
-            not_in_sync=tuple(each.key for each in done if lags(each)),
-            led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
-            ongoing=tuple(survey.ongoing),
             owed=tuple(sorted(owed)),
             owed_before=tuple(sorted(before)),
             respected=tuple(sorted(respected)),
