@@ -143,6 +143,11 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
     throttle: Throttle = "50",
     max_latency: MaxLatency = None,
     watch: Watch = None,
+    moves_per_broker: Annotated[int, typer.Option(min=1, max=1_000, help="Of one broker at the same time.")] = 5,
+    moves_at_once: Annotated[int, typer.Option(min=1, max=10_000, help="In the whole cluster at the same time.")] = 100,
+    patience: Annotated[
+        float, typer.Option(min=1, max=86_400, help="Seconds to wait while nothing moves, before it stops.")
+    ] = 600,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="Take all back if it comes to no good end.")] = False,
     follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
     json: Json = False,
@@ -155,6 +160,7 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "goal": goal, "brokers": broker or [], "replication": replication,
         "excluded_topics": exclude_topic or [], "excluded_brokers": exclude_broker or [], "band": band,
+        "moves_per_broker": moves_per_broker, "moves_at_once": moves_at_once, "patience": patience,
         "on_failure": "roll_back" if roll_back else "stop", **_sparing(throttle, max_latency, watch),
     }  # fmt: skip
     _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)

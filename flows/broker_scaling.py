@@ -168,7 +168,7 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
         if tuple(kept["before"]) != before:
             raise StalePlanError(f"there were the brokers {kept['before']}, and are {list(before)}")
         check_moves(work)
-        return Growth.new(before, kept["target"]), "as it was shown"
+        return Growth.new(before, kept["target"], kept["moves"]), "as it was shown"
     if scale.mode == "run" and (other := who_asks(work)):
         return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
     measure_load(work, scale.window)
@@ -178,11 +178,12 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     check_moves(work)  # not what a run before has begun: that is to come to its end
     if scale.mode == "plan":
         return None, decision.why
+    terms = work.moves.parameters()
     if decision.answer == "fill":
         empty = tuple(sorted(situation_of(work).empty))
         rest = tuple(id_ for id_ in before if id_ not in empty)
-        return replace(Growth.new(rest, len(before)), step="there", brokers=empty), decision.why
-    return Growth.new(before, decision.target), decision.why
+        return replace(Growth.new(rest, len(before), terms), step="there", brokers=empty), decision.why
+    return Growth.new(before, decision.target, terms), decision.why
 
 
 def under_way(growth: Growth) -> str:

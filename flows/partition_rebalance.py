@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -19,31 +20,34 @@ from redrive.errors import (
     ThrottleTooLowError,
     UnavailableError,
 )
-from redrive.partitions.layout import Move
+from redrive.partitions.cautions import cautions, losing
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.planner.goal import Mode
-from redrive.partitions.rebalancing import JOB, moves_of, record
+from redrive.partitions.rebalancing import BACK, JOB, moves_of, record
 from redrive.partitions.settling import SETTINGS
 from redrive.partitions.waves import Limits
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
 from tasks.moves_limits import LargestProduceLatency, MovesThrottle, StrainLimits, WatchedGroups
 from tasks.moves_pace import MB
-from tasks.operations import MOVING, Run, operation
+from tasks.operations import Run, operation
 from tasks.partitions import (
+    Decided,
     Moving,
     Terms,
     check_terms,
     hold_on,
+    left_of,
     look_at_cluster,
     look_at_drained,
     move_partitions,
     plan_moves,
     restore_settings,
+    without_others,
 )
 from tasks.partitions_plan import approval_text, headline, report_plan
 from tasks.partitions_report import Ending, cancelled, cut_off, finish, finish_early
-from tasks.unfinished import unfinished
+from tasks.unfinished import of_which_run, unfinished
 
 
 class Rebalance(BaseModel):
@@ -68,8 +72,8 @@ class Rebalance(BaseModel):
             title="Goal",
             description="balance: bytes, replicas and leaders evenly. add_brokers: the same, but only new brokers "
             "take. drain_brokers: everything leaves some brokers. leaders: evenly, without copying. "
-            "replication_factor: so many replicas. go_on: with what the last run here has left undone. roll_back: all "
-            "that it has done, to the exact order of replicas.",
+            "replication_factor: so many replicas. go_on: with what the last run that moved here has left undone. "
+            "roll_back: all that it has done, to the exact order of replicas.",
         ),
     ] = "balance"
     brokers: Annotated[
@@ -111,7 +115,8 @@ class Rebalance(BaseModel):
         Field(
             title="If it does not come to a good end",
             description="stop: what is done stays, what is under way is taken back. roll_back: everything is taken "
-            "back. A cancel always stops: to take back what was done, start a run with the goal roll_back.",
+            "back, unless the run is itself a way back. A cancel always stops: to take back what was done, start a run "
+            "with the goal roll_back.",
         ),
     ] = "stop"
     patience: Annotated[
@@ -151,56 +156,76 @@ def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # no
             if rebalance.mode == "run":
                 run.claim([(cluster, SETTINGS)], all_or_none=True)
             work, terms = Moving(config, run, cluster), _terms(rebalance)
-            moves, digest = decide(work, rebalance, terms)
-            get_run_logger().info("plan: %s", headline(moves))
-            if rebalance.mode == "run" and not moves:
+            decided = decide(work, rebalance, terms)
+            get_run_logger().info("plan: %s", headline(decided.left))
+            if rebalance.mode == "run" and not decided.moves:
                 restore_settings(work)
             if rebalance.mode == "plan":
-                return finish_early(run, "planned", moves)
-            if not moves:
-                return finish_early(run, "nothing to move", moves, look_at_drained(work))
+                return finish_early(run, "planned", decided.left)
+            if not decided.moves:
+                return finish_early(run, "nothing to move", [], look_at_drained(work))
             approved = ""
-            if config.rebalancing.needs_approval(sum(move.bytes for move in moves) / MB):
-                text = approval_text(moves, terms, digest)
-                approved = approve(run, digest, text, four_eyes=config.rebalancing.four_eyes)
-            return carry_out(work, moves, terms, approved)
+            if needs_approval(work, decided):
+                text = approval_text(decided, terms)
+                approved = approve(run, decided.digest, text, four_eyes=config.rebalancing.four_eyes)
+            return carry_out(work, decided, terms, approved)
         except (HeldError, StalePlanError, RefusedByPersonError, GoalError, ThrottleTooLowError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
 
 
-def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> tuple[list[Move], str]:
-    """Say what is to be moved: what this run has shown before, what another has left, or a new plan; and its digest."""
+def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> Decided:
+    """Say what is to be moved: what this run has shown before, what another has left, or a new plan."""
     run = work.run
     look_at_cluster(work)
     check_terms(work, terms)
+    takes_up = rebalance.goal in ("go_on", "roll_back")
     kept = run.known_plan if rebalance.mode == "run" else None
     if kept is not None:
         if not run.has_moved():
-            hold_on(work, kept)
-        return moves_of(kept), str(run.ledger.operation(run.id).plan_digest)
+            hold_on(work, kept, begun=takes_up)
+        return _decided(work, kept, str(run.ledger.operation(run.id).plan_digest), [])
     plan: Plan | None = None
+    theirs = list[str]()
     if rebalance.goal == "go_on" or rebalance.goal == "roll_back":  # noqa: PLR1714 (types are narrowed so)
-        kept = unfinished(run, work.cluster, back=rebalance.goal == "roll_back")
+        kept, theirs = without_others(work, unfinished(run, work.cluster, back=rebalance.goal == "roll_back"))
     else:
         plan = plan_moves(work, _goal(rebalance, rebalance.goal))
         kept = record(work.cluster, plan)
-    moves, digest = moves_of(kept), run.keep_plan(kept)
-    report_plan(run, plan, moves, digest, terms, mode=rebalance.mode)
-    return moves, digest
+    decided = _decided(work, kept, run.keep_plan(kept), theirs)
+    report_plan(run, plan, decided, terms, mode=rebalance.mode)
+    return decided
 
 
-def carry_out(work: Moving, moves: list[Move], terms: Terms, approved: str) -> State[Any]:
+def _decided(work: Moving, kept: dict[str, Any], digest: str, notes: list[str]) -> Decided:
+    moves = moves_of(kept)
+    left = left_of(work, moves)
+    said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr)]
+    return Decided(moves, left, digest, said, back=kept["goal"].get("mode") == BACK)
+
+
+def needs_approval(work: Moving, decided: Decided) -> bool:
+    """Say whether the moves have to be approved: by their bytes, or since partitions lose replicas.
+
+    Once a person was asked, the answer counts, whatever is left by now.
+    """
+    settings = work.config.rebalancing
+    loses = bool(losing(decided.left)) and settings.approval != "none"
+    asks = bool(decided.left) and (loses or settings.needs_approval(decided.bytes / MB))
+    return asks or work.run.has_asked()
+
+
+def carry_out(work: Moving, decided: Decided, terms: Terms, approved: str) -> State[Any]:
     """Move, look at what has come of it, report."""
     run: Run = work.run
-    run.note(MOVING, {"moves": len(moves), "bytes": sum(move.bytes for move in moves)})
     began = time.monotonic()
     try:
-        moved = move_partitions(work, moves, terms, on_cancel=lambda clean: cancelled(run, clean=clean))
+        terms = replace(terms, roll_back=terms.roll_back and not decided.back)
+        moved = move_partitions(work, decided.moves, terms, on_cancel=lambda: cancelled(run, decided, work.moved))
         drained = look_at_drained(work)
     except (UnavailableError, RefusedByClusterError) as error:
-        return cut_off(run, error)
-    ending = Ending(moves, moved, time.monotonic() - began, approved, drained)
+        return cut_off(run, decided, error, work.moved)
+    ending = Ending(decided, moved, time.monotonic() - began, approved, drained)
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
 

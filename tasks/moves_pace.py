@@ -57,9 +57,9 @@ class MovesPace:
 
     @rate.setter
     def rate(self, rate: float | None) -> None:
+        self.complaint = ""
         if rate == self._rate:
             return
-        self.complaint = ""
         fixed = self._rate is None and not self._follows
         if rate is None or fixed or self._execution is None:
             self.complaint = "a throttle is not put on or taken off while partitions move; only its rate can change"

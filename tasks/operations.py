@@ -26,6 +26,9 @@ from tasks.plan import TopicName
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
 
+ROLLING_BACK = "rolling back"
+"""The journal's word for: from here on, what this run has moved goes back."""
+
 ASKED = "approval asked"
 """The journal's word for: a person has to answer."""
 
@@ -148,9 +151,9 @@ class Run:
         """The plan that an earlier attempt of this run has kept; None if there is none."""
         return self.ledger.operation(self.id).plan
 
-    def has_moved(self, operation: str | None = None) -> bool:
-        """Say whether this run, or another one, has begun to carry its plan out, by the journal."""
-        return any(entry.kind == MOVING for entry in self.ledger.entries(operation or self.id))
+    def has_moved(self) -> bool:
+        """Say whether this run has begun to carry its plan out, by the journal."""
+        return any(entry.kind == MOVING for entry in self.ledger.entries(self.id))
 
     def has_asked(self) -> bool:
         """Say whether this run has asked for approval: then the answer counts, whatever has changed since."""

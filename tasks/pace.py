@@ -86,7 +86,7 @@ def variable_name(job: str, run_id: str) -> str:
 
 
 class PaceControl:
-    """Applies a run's variable to its governor.
+    """Applies a run's variable to its governor. A rate that is not taken is asked for again at the next look.
 
     Attributes:
         name: of the variable.
@@ -144,9 +144,11 @@ class PaceControl:
             self._governor.pause(f"paused by the variable {self.name}", BY)
         else:
             self._governor.resume(BY)
-        self.pace = pace
-        self.changes.append(Change(time.time(), pace))
-        self._on_change(pace)
+        taken = Pace(rate=self._governor.rate, paused=pace.paused)
+        if taken != self.pace:
+            self.pace = taken
+            self.changes.append(Change(time.time(), taken))
+            self._on_change(taken)
 
 
 def running(client: SyncPrefectClient, job: str) -> list[str]:

@@ -20,7 +20,7 @@ from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
-from redrive.partitions.rebalancing import changed_since, moves_of, plan_of
+from redrive.partitions.rebalancing import changed_since, left_to_do, moves_of, plan_of, split, with_moves
 from redrive.partitions.removal import Drained, drained
 from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
@@ -28,7 +28,7 @@ from redrive.partitions.writer import PartitionWriter
 from tasks.moves_limits import ProduceTimes, StrainLimits, Strains, check_limits
 from tasks.moves_live import MovesLive
 from tasks.moves_pace import MB, MovesPace
-from tasks.operations import Run
+from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.retrying import BRIEFLY
 from tasks.side_by_side import STOP_PATIENCE
 
@@ -41,9 +41,11 @@ class Moving:
 
     Attributes:
         picture: the cluster as it was when it was looked at last.
+        moved: what has come of the moves, once they have ended.
     """
 
     picture: Picture
+    moved: Moved | None = None
 
     def __init__(self, config: Config, run: Run, cluster: str) -> None:
         self.config, self.run, self.cluster = config, run, cluster
@@ -71,6 +73,37 @@ class Terms:
         if self.throttle is None:
             return None
         return round((AUTO_START if self.throttle == "auto" else self.throttle) * MB)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What is to be moved.
+
+    Attributes:
+        moves: all of the plan.
+        left: those that are not done yet; see `redrive.partitions.rebalancing.left_to_do`.
+        digest: of the plan.
+        notes: what whoever approves it has to know, in sentences.
+        back: it takes back what another run has moved.
+    """
+
+    moves: list[Move]
+    left: list[Move]
+    digest: str
+    notes: list[str]
+    back: bool = False
+
+    @property
+    def way_on(self) -> str:
+        """Say how to go on with it, if it does not come to its end, and how to take it back."""
+        if self.back:
+            return "To go on with the way back: goal roll_back"
+        return "To go on: goal go_on; to take it back: goal roll_back"
+
+    @property
+    def bytes(self) -> int:
+        """What is still to be copied."""
+        return sum(move.bytes for move in self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,23 +175,43 @@ def restore_settings(work: Moving) -> None:
         get_run_logger().warning("a setting is still owed: %s; see `redrive debts list`", why)
 
 
-def hold_on(work: Moving, kept: dict[str, Any]) -> None:
-    """See that a plan that was shown still holds.
+def left_of(work: Moving, moves: list[Move]) -> list[Move]:
+    """Give the moves that are not done yet, by the cluster as it is."""
+    return left_to_do(moves, work.picture.partitions, work.picture.ongoing)
+
+
+def without_others(work: Moving, kept: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Take out of a plan that was begun what is somebody else's by now; says so in a sentence, if anything is."""
+    ours, theirs = split(moves_of(kept), work.picture.partitions, work.picture.ongoing)
+    if not theirs:
+        return kept, []
+    names = ", ".join(f"{move.topic}/{move.number}" for move in theirs[:5]) + (" and more" if len(theirs) > 5 else "")
+    return with_moves(kept, ours), [f"Left as somebody else has placed, moves or deleted them: {names}."]
+
+
+def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
+    """See that a plan that was shown still holds; of one that was ``begun`` by another run, any part may be done.
 
     Raises:
         StalePlanError: the cluster has changed.
     """
-    up = (broker.id for broker in work.picture.brokers if broker.up)
-    if moved := changed_since(moves_of(kept), work.picture.partitions, up):
+    if begun:
+        _, theirs = split(moves_of(kept), work.picture.partitions, work.picture.ongoing)
+        moved = [f"{move.topic}/{move.number} was moved or deleted by somebody else" for move in theirs]
+    else:
+        up = (broker.id for broker in work.picture.brokers if broker.up)
+        moved = changed_since(moves_of(kept), work.picture.partitions, up)
+    if moved:
         raise StalePlanError("; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else ""))
 
 
-def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Callable[[bool], None]) -> Moved:
+def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Callable[[], None]) -> Moved:
     """Move, and take back if that is asked for and needed. A cancel, which arrives in this thread, stops it.
 
     Args:
         work, moves, terms: what is to be done.
-        on_cancel: called then, with whether what was under way could be taken back in time.
+        on_cancel: called then, once the moves have ended, with what has come of them in ``work.moved``, or when
+            there is no more time to wait for that.
     """
     stop = threading.Event()
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
@@ -170,8 +223,8 @@ def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Ca
             raise  # of the moves; a cancel is none
         except BaseException:
             stop.set()
-            still_at_it = wait([future.wrapped_future], timeout=STOP_PATIENCE).not_done
-            on_cancel(not still_at_it)
+            wait([future.wrapped_future], timeout=STOP_PATIENCE)
+            on_cancel()
             raise
     return moved
 
@@ -195,6 +248,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
     run = work.run
     auto, cluster = terms.throttle == "auto", work.config.cluster(work.cluster)
     asked = None if isinstance(terms.throttle, str) else terms.throttle
+    begun: dict[str, Any] = {"kind": MOVING, "body": {"moves": len(moves.all)}}
     steer = MovesPace(run.ledger, work.cluster, run.id, asked, follows=auto)
     with (
         Strains(cluster, work.picture, terms.strain) as strains,
@@ -211,6 +265,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             hold_back=steer.held_by,
             gauges=strains.gauges,
             follow=auto,
+            begins=lambda: run.note(**begun),
         )
         steer.steer(execution)
         copies = any(move.added for move in moves.all)
@@ -218,9 +273,10 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             strains.measure_before(stop.event)
         result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
         back = None
-        if terms.roll_back and not result.complete and not stop.event.is_set():
-            run.note("rolling back", {"because": result.stopped, "counts": result.counts})
+        if terms.roll_back and not (result.complete or stop.event.is_set()):
+            begun |= {"kind": ROLLING_BACK, "body": {"because": result.stopped, "counts": result.counts}}
             back = execution.roll_back(moves.all, stop=stop.event)
         following = execution.following
         rates = following.rates if following is not None and strains.gauges else None
-        return Moved(result, back, live, strains.times() if copies else None, rates)
+        work.moved = Moved(result, back, live, strains.times() if copies else None, rates)
+    return work.moved

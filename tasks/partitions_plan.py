@@ -6,6 +6,7 @@ from typing import Literal
 
 from prefect.client.orchestration import get_client
 
+from redrive.partitions.cautions import losing
 from redrive.partitions.layout import Move, reassignment_json
 from redrive.partitions.planner import Plan
 from redrive.partitions.rebalancing import JOB
@@ -14,7 +15,7 @@ from tasks.ending import plan_key
 from tasks.moves_limits import StrainLimits
 from tasks.moves_pace import UNIT
 from tasks.operations import Run
-from tasks.partitions import AUTO_START, Terms
+from tasks.partitions import AUTO_START, Decided, Terms
 from tasks.pictures import heat
 from tasks.words import cell, count, duration, number, size, table
 
@@ -29,38 +30,43 @@ def headline(moves: list[Move]) -> str:
     copied, copies = sum(move.bytes for move in moves), sum(bool(move.added) for move in moves)
     orders = sum(not move.added and not move.removed for move in moves)
     line = f"{count(copies, 'partition')} to move, {size(copied)} to copy"
-    return line + (f"; {count(orders, 'partition')} to be led by another broker" if orders else "")
+    if orders:
+        line += f"; {count(orders, 'partition')} to be led by another broker"
+    if fewer := len(losing(moves)):
+        line += f"; {number(fewer)} {'partition loses' if fewer == 1 else 'partitions lose'} replicas"
+    return line
 
 
-def report_plan(run: Run, plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *, mode: str) -> None:
+def report_plan(run: Run, plan: Plan | None, decided: Decided, terms: Terms, *, mode: str) -> None:
     """Show the plan of a run; without one, the moves that an earlier run has left."""
-    facts = {"plan_digest": digest, "moves": str(len(moves)), "bytes": str(sum(move.bytes for move in moves))}
+    facts = {"plan_digest": decided.digest, "moves": str(len(decided.left)), "bytes": str(decided.bytes)}
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
             run.id,
             key=plan_key(run.job),
             kind="markdown",
-            data=plan_text(plan, moves, digest, terms, mode=mode),
-            description=headline(moves),
+            data=plan_text(plan, decided, terms, mode=mode),
+            description=headline(decided.left),
             facts=facts,
         )
 
 
-def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *, mode: str) -> str:
+def plan_text(plan: Plan | None, decided: Decided, terms: Terms, *, mode: str) -> str:
     """Write the plan as Markdown."""
+    moves = decided.left
     doing = (
         "This is a plan: nothing was changed, and nothing will be." if mode == "plan" else "This run carries it out."
     )
     line = headline(moves)
     parts = [f"## {line[:1].upper()}{line[1:]}", doing if moves else "The cluster is as it should be."]
+    parts += [f"> **{cell(note)}**" for note in decided.notes]
     if plan is not None:
         parts.append(heat_map(plan))
         parts += [f"> {cell(finding)}" for finding in plan.findings[:MOST_ROWS]]
         head = ["broker", "rack", "bytes", "after", "target", "replicas", "after", "leaders", "after"]
         parts.append(table(head, _rows(plan), left=2))
-    copied = sum(move.bytes for move in moves)
-    facts = [["to copy", size(copied)]]
+    facts = [["to copy", size(decided.bytes)]]
     if plan is not None:
         ratio = f" ({plan.ratio:.3f} times that is planned)" if plan.least_bytes else ""
         facts.append(["the least that any plan copies", size(plan.least_bytes) + ratio])
@@ -69,7 +75,7 @@ def plan_text(plan: Plan | None, moves: list[Move], digest: str, terms: Terms, *
     facts += [
         *throttle_facts(terms.throttle, terms.strain),
         ["estimated time", estimate(moves, terms)],
-        ["digest of the plan", f"`{digest}`"],
+        ["digest of the plan", f"`{decided.digest}`"],
     ]
     parts.append(table(["", ""], facts, left=2))
     if moves:
@@ -110,13 +116,15 @@ def heat_map(plan: Plan) -> str:
     return heat("Load of each broker, before and after; amber: above the mean, blue: below", names, rows)
 
 
-def approval_text(moves: list[Move], terms: Terms, digest: str) -> str:
+def approval_text(decided: Decided, terms: Terms) -> str:
     """Say in a few lines what is to be approved."""
     return "\n\n".join(
         [
-            f"**{headline(moves)}**, in {estimate(moves, terms)}.",
+            f"**{headline(decided.left)}**, in {estimate(decided.left, terms)}.",
+            *decided.notes,
             f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
-            f"with the digest `{digest[:16]}…`; if one of its partitions has moved by the time it goes on, it stops.",
+            f"with the digest `{decided.digest[:16]}…`; if one of its partitions has been moved by somebody else by "
+            "the time it goes on, it stops.",
         ]
     )
 

@@ -13,14 +13,16 @@ from redrive.partitions.layout import Move
 from redrive.partitions.outcome import SOMEBODY_ELSE, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.removal import Drained
+from redrive.partitions.survey import key_of
 from tasks.ending import Word, close
 from tasks.operations import Run
-from tasks.partitions import Moved
+from tasks.partitions import Decided, Moved
 from tasks.partitions_plan import headline
 from tasks.pictures import curve
 from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
+NOT_EMPTY = "not all brokers that were to be drained are empty: plan the drain anew"
 
 
 class Ending:
@@ -35,15 +37,17 @@ class Ending:
     """
 
     def __init__(
-        self, moves: list[Move], moved: Moved, seconds: float, approved: str, drained: Drained | None = None
+        self, decided: Decided, moved: Moved, seconds: float, approved: str, drained: Drained | None = None
     ) -> None:
-        self.moves, self.moved, self.seconds, self.approved = moves, moved, seconds, approved
+        self.decided, self.moved, self.seconds, self.approved = decided, moved, seconds, approved
         self.drained = drained
-        result = moved.back or moved.result
+        moves, result = decided.moves, moved.back or moved.result
         self.findings = _findings(result)
+        if not (self.findings or result.stopped or moved.back):
+            self.findings = unsafe(drained)
         foreign = [outcome for outcome in result.outcomes.values() if outcome.step in SOMEBODY_ELSE]
         done = sum(outcome.step is Step.DONE for outcome in result.outcomes.values())
-        self.counts = {"moves": len(moves), "done": done, "foreign": len(foreign), "bytes": self._copied(result)}
+        self.counts = {"moves": len(moves), "done": done, "foreign": len(foreign), "bytes": _copied(decided, moved)}
         self.status: Status
         self.verdict: Verdict | None
         self.word: Word
@@ -60,13 +64,11 @@ class Ending:
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""
-        back = {} if self.moved.back is None else {"back": self.moved.back.evidence()}
         changes = [{"at": each.at, **each.pace.model_dump()} for each in self.moved.live.pace.changes]
         return {
             "findings": self.findings,
             "seconds": round(self.seconds, 3),
-            **self.moved.result.evidence(),
-            **back,
+            **_evidence(self.moved),
             **(self.drained.evidence() if self.drained else {}),
             **(self.moved.times.evidence() if self.moved.times else {}),
             **(
@@ -77,19 +79,16 @@ class Ending:
             "pace_changes": changes,
         }
 
-    def _copied(self, result: Result) -> int:
-        return sum(move.bytes for move in self.moves if result.outcomes[move.topic, move.number].step is Step.DONE)
-
     def _headline(self, result: Result, done: int, foreign: int) -> str:
         if self.findings:
             return self.findings[0]
-        what = f"{number(done)} of {count(len(self.moves), 'partition')}"
+        what = f"{number(done)} of {count(len(self.decided.moves), 'partition')}"
         others = f"; {count(foreign, 'partition')} left as somebody else has placed or deleted them" if foreign else ""
         if self.word == "paused":
             why = result.stopped or "not all is done"
             if self.moved.back:
                 return f"{what} back where they were, {why}. To go on with that: goal roll_back{others}"
-            return f"{what} moved, {why}. To go on: goal go_on; to take it back: goal roll_back{others}"
+            return f"{what} moved, {why}. {self.decided.way_on}{others}"
         if self.word == "rolled back":
             why = self.moved.result.stopped or "not all moves came to a good end"
             return f"{what} are as they were before, in their order, because {why}{others}"
@@ -97,6 +96,22 @@ class Ending:
             f"{what} moved, {size(self.counts['bytes'])} copied, all replicas in sync, led as planned, settings as "
             f"before{others}; {duration(self.seconds)}"
         )
+
+
+def _copied(decided: Decided, moved: Moved) -> int:
+    """Give the bytes that have been copied: there, and back again as far as moves had come to their end."""
+    there = [move for move in decided.moves if moved.result.outcomes[key_of(move)].step is Step.DONE]
+    left = {key_of(move): move.bytes for move in decided.left}
+    copied = sum(left.get(key_of(move), 0) for move in there)
+    if moved.back is None:
+        return copied
+    back = (move.back() for move in there if moved.back.outcomes[key_of(move)].step is Step.DONE)
+    return copied + sum(move.bytes for move in back)
+
+
+def unsafe(drained: Drained | None) -> list[str]:
+    """Find that brokers which were drained may not be taken away."""
+    return [] if drained is None or all(each.safe for each in drained.removals) else [NOT_EMPTY]
 
 
 def _findings(result: Result) -> list[str]:
@@ -128,30 +143,59 @@ def finish_early(
 ) -> State[Any]:
     """End a run that was only to plan, or had nothing to do."""
     counts = {"moves": len(moves), "bytes": sum(move.bytes for move in moves)}
-    run.finish("done", counts=counts, evidence=drained.evidence() if drained else None)
-    return Completed(message=close(run, word, headline(moves) + _and(drained), counts))
+    evidence, message = drained.evidence() if drained else None, headline(moves) + _and(drained)
+    if findings := unsafe(drained):
+        run.finish("failed", "failed", counts, {"findings": findings, **(evidence or {})})
+        return Failed(message=close(run, "failed", message, counts))
+    run.finish("done", counts=counts, evidence=evidence)
+    return Completed(message=close(run, word, message, counts))
 
 
-def cut_off(run: Run, error: RedriveError) -> State[Any]:
-    """End a run whose cluster did not answer, or refused a throttle: how far it is, the next one finds out."""
-    words = (
-        f"{error}. What is under way goes on in the cluster, throttled. To go on when it answers: goal go_on; to take "
-        "it back: goal roll_back; either restores the settings"
-    )
-    run.finish("paused", evidence={"reason": str(error)})
+def cut_off(run: Run, decided: Decided, error: RedriveError, moved: Moved | None) -> State[Any]:
+    """End a run whose cluster did not answer, or refused a throttle; ``moved``: what is known of the moves."""
+    way_on = f"{decided.way_on}. That restores the settings, too"
+    if moved is None:
+        words = f"{error}. If anything is under way, it goes on in the cluster, throttled. {way_on}"
+    else:
+        words = f"{error}. The moves have ended before: {_steps(moved)}. {way_on}"
+    run.finish("paused", evidence={"reason": str(error), **_evidence(moved)})
     return Failed(message=close(run, "paused", words, {}, f"## Paused\n\n{cell(words)}"))
 
 
-def cancelled(run: Run, *, clean: bool) -> None:
-    """End a run that was cancelled; ``clean``: what was under way was taken back in time."""
-    under_way = (
-        "what was under way was taken back"
-        if clean
-        else "there was no time to take back what is under way: it may go on, throttled (see redrive debts list)"
-    )
-    words = f"{under_way}; what was done stays. To go on: goal go_on; to take it back: goal roll_back"
-    run.finish("cancelled", evidence={"reason": "cancelled"})
-    close(run, "cancelled", words, {}, f"## Cancelled\n\n{words}")
+def cancelled(run: Run, decided: Decided, moved: Moved | None) -> None:
+    """End a run that was cancelled; ``moved``: what has come of the moves, None if that is not known in time."""
+    words = f"{_after_cancel(moved)}; what was done stays. {decided.way_on}"
+    counts: dict[str, int] = {}
+    if moved is not None:
+        result = moved.back or moved.result
+        done = sum(outcome.step is Step.DONE for outcome in result.outcomes.values())
+        counts = {"moves": len(decided.moves), "done": done, "bytes": _copied(decided, moved)}
+    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled", **_evidence(moved)})
+    close(run, "cancelled", words, counts, f"## Cancelled\n\n{cell(words)}")
+
+
+def _after_cancel(moved: Moved | None) -> str:
+    if moved is None:
+        return "what was under way was not seen to be taken back: it may go on, throttled (see redrive debts list)"
+    result = moved.back or moved.result
+    under_way = sum(result.outcomes[key].step not in SOMEBODY_ELSE for key in result.ongoing)
+    if under_way:
+        return f"{count(under_way, 'partition')} could not be taken back in time, and may go on; {_steps(moved)}"
+    if result.owed:
+        return f"what was under way was taken back, but settings are owed still: {'; '.join(result.owed)}"
+    return "what was under way was taken back"
+
+
+def _steps(moved: Moved) -> str:
+    result = moved.back or moved.result
+    told = ", ".join(f"{number(moves)} {step}" for step, moves in result.counts.items())
+    return f"{'on the way back, ' if moved.back else ''}{told}"
+
+
+def _evidence(moved: Moved | None) -> dict[str, Any]:
+    if moved is None:
+        return {}
+    return moved.result.evidence() | ({"back": moved.back.evidence()} if moved.back else {})
 
 
 def report_text(run: Run, ending: Ending) -> str:
@@ -171,6 +215,7 @@ def report_text(run: Run, ending: Ending) -> str:
             else []
         ),
         ["settings", "as before" if not result.owed else "; ".join(result.owed)],
+        *([["owed still by runs before", "; ".join(result.owed_before)]] if result.owed_before else []),
         ["started by", run.who],
         *([["approved by", cell(ending.approved)]] if ending.approved else []),
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],

@@ -19,7 +19,6 @@ from redrive.fleets import Sample, Shape, open_fleet
 from redrive.fleets.decision import Situation
 from redrive.fleets.growth import KIND, Growth
 from redrive.partitions.picture import Picture
-from redrive.partitions.planner.goal import CANARY
 from redrive.partitions.reader import PartitionReader
 from redrive.partitions.rebalancing import JOB as MOVES
 from tasks.approval import asking, is_asking
@@ -168,12 +167,10 @@ def situation_of(work: Scaling) -> Situation:
     """Put together what decides."""
     picture, last = work.picture, work.run.ledger.latest(KIND, work.cluster)
     came = last is not None and Growth.read(last.body).brokers
-    filled = {id_ for (topic, _), each in picture.partitions.items() if not topic.startswith(CANARY)
-              for id_ in each.replicas}  # fmt: skip
     return Situation(
         brokers=work.up,
         down=frozenset(broker.id for broker in picture.brokers if not broker.up),
-        empty=work.up - filled,
+        empty=picture.empty,
         moving=len(picture.ongoing),
         shape=work.shape,
         scaled_at=last.at.timestamp() if last and came else None,
@@ -194,9 +191,13 @@ def who_asks(work: Scaling) -> str:
     return ""
 
 
-@task(task_run_name="ask for {growth.target} brokers", **BRIEFLY)
+@task(task_run_name="ask for {growth.target} brokers", cache_policy=NO_CACHE)
 def ask_for_brokers(work: Scaling, growth: Growth) -> None:
-    """Ask the fleet for so many brokers in all."""
+    """Ask the fleet for so many brokers in all. When no answer comes, the next run asks again.
+
+    Raises:
+        FleetError, UnavailableError: see `redrive.fleets.fleet.Fleet.grow`.
+    """
     work.fleet.grow(growth.target)
 
 
@@ -245,7 +246,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
         ConfigError: that job is not deployed.
     """
     goal = {"mode": "run", "cluster": work.cluster, "goal": "add_brokers", "brokers": list(growth.brokers)}
-    goal |= work.moves.parameters()
+    goal |= growth.terms or work.moves.parameters()
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")

@@ -5,22 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from redrive.errors import GoalError
-from redrive.partitions.rebalancing import way_back
-from tasks.operations import Run
+from redrive.ledger import OperationRow
+from redrive.partitions.rebalancing import BACK, way_back
+from tasks.operations import MOVING, ROLLING_BACK, Run
 
 
 def unfinished(run: Run, cluster: str, *, back: bool) -> dict[str, Any]:
-    """Give the plan of the last run that moved partitions of a cluster, or the way back from it.
+    """Give the plan of the run that was the last to move partitions of a cluster, or the way back from it.
+
+    A run that was on a way back is gone on with that way, by either goal.
 
     Raises:
         GoalError: there is none, or it was brought to its end.
     """
-    for row in run.earlier():
-        if row.cluster != cluster or not row.plan or not run.has_moved(row.id):
-            continue
-        if not back and row.status == "done":
-            raise GoalError(
-                "goal", f"the last run here, {row.id[:8]}, left nothing undone; there is nothing to go on with"
-            )
-        return way_back(row.plan) if back else row.plan
-    raise GoalError("goal", f"no run has moved partitions of cluster {cluster} yet")
+    entries = [entry for kind in (MOVING, ROLLING_BACK) if (entry := run.ledger.latest(kind, cluster))]
+    if not entries:
+        raise GoalError("goal", f"no run has moved partitions of cluster {cluster} yet")
+    last = max(entries, key=lambda entry: entry.id)
+    row = run.ledger.operation(last.operation_id)
+    plan = dict(row.plan or {})
+    it = {"run": row.id, "at": f"{last.at:%Y-%m-%d %H:%M UTC}"}
+    if plan["goal"].get("mode") == BACK or last.kind == ROLLING_BACK:
+        if row.status == "done" or (last.kind == ROLLING_BACK and _is_back(row)):
+            raise GoalError("goal", f"the last run here, {row.id[:8]}, has taken its moves back; nothing is left to do")
+        return {"takes_back": it, **(way_back(plan) if last.kind == ROLLING_BACK else plan)}
+    if back:
+        return way_back(plan) | {"takes_back": it}
+    if row.status == "done":
+        raise GoalError("goal", f"the last run here, {row.id[:8]}, left nothing undone; there is nothing to go on with")
+    return plan | {"goes_on_with": it}
+
+
+def of_which_run(kept: dict[str, Any]) -> list[str]:
+    """Say in a sentence which run a plan takes up; none for a plan of its own."""
+    for name, words in (("takes_back", "This takes back"), ("goes_on_with", "This goes on with")):
+        if it := kept.get(name):
+            return [f"{words} run {it['run']}, which began to move on {it['at']}."]
+    return []
+
+
+def _is_back(row: OperationRow) -> bool:
+    end = (row.evidence or {}).get("back")
+    return end is not None and not end["stopped"] and not end["not_done"]

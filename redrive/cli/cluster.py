@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
 
-from redrive.cli.output import Json, out, short, show_json, show_table, size
-from redrive.config import Config
+from redrive.cli.output import Json, note, out, short, show_json, show_table, size
+from redrive.config import Cluster, Config
 
 if TYPE_CHECKING:
     from redrive.partitions.picture import BrokerPicture, Picture
@@ -20,6 +21,10 @@ app = typer.Typer(help="The clusters: their brokers and partitions.", no_args_is
 
 SHOWN = 10
 """Lines of a table that might have as many as the cluster has partitions; JSON has them all."""
+AMBER, BLUE = (190, 120, 0), (0, 95, 175)
+"""Backgrounds of what is twice the mean, and of nothing at all."""
+COLOURLESS = 0.05
+"""A fraction of the mean by which a value may be off it before it is coloured."""
 
 
 @app.callback()
@@ -31,21 +36,46 @@ def _group() -> None:
 def show(
     cluster: Annotated[str | None, typer.Argument(help="Its name.", show_default="the only one")] = None,
     measure: Annotated[
-        float, typer.Option("--measure", min=0, help="Measure what producers write, for so many seconds.")
+        float,
+        typer.Option(
+            "--measure", min=0, help="Measure what producers write, and consumer groups commit, for so many seconds."
+        ),
     ] = 0,
     json: Json = False,
 ) -> None:
-    """Show a cluster: load by broker, what is wrong with partitions, what moves, which throttles are in force."""
+    """Show a cluster: load by broker, what is wrong with partitions, what moves, which throttles are in force.
+
+    On a terminal the load is a heat map: amber is above the mean of all brokers that are up, blue below it.
+    """
     from redrive.partitions.picture import Picture
     from redrive.partitions.reader import PartitionReader
 
     config = Config.load()
-    with PartitionReader(config.cluster(config.only_cluster(cluster))) as reader:
+    from redrive.partitions.inflow import rates
+
+    known = config.cluster(config.only_cluster(cluster))
+    began, before = time.monotonic(), _committed(known) if measure else None
+    with PartitionReader(known) as reader:
         picture = Picture.take(reader, measure)
+    consumed: Mapping[Key, float] | None = None
+    if before is not None and (after := _committed(known)) is not None:
+        consumed = rates(before, after, time.monotonic() - began)
     if json:
-        show_json(_document(picture))
+        show_json(_document(picture, consumed))
     else:
-        _show(picture)
+        _show(picture, consumed)
+
+
+def _committed(cluster: Cluster) -> dict[Key, int] | None:
+    """Give what consumer groups have committed; None, with a word about it, if nobody tells."""
+    from redrive.errors import UnavailableError
+    from redrive.health.lags import read_committed
+
+    try:
+        return read_committed(cluster, 10)
+    except UnavailableError as error:
+        note(f"What is consumed is not known: {error}")
+        return None
 
 
 @app.command()
@@ -123,22 +153,22 @@ def plan(  # noqa: PLR0917 (each is an option)
     )
 
 
-def _show(picture: Picture) -> None:
-    columns = ("broker", "rack", "state", "replicas", "leaders", "size", "free", "written/s")
-    rows = (
-        (
-            str(broker.id),
-            broker.rack,
-            Text("up", "green") if broker.up else Text("down", "red"),
-            broker.replicas,
-            broker.leaders,
-            _size(broker.size),
-            _size(broker.usable),
-            _size(broker.inflow),
-        )
-        for broker in picture.brokers
+def _show(picture: Picture, consumed: Mapping[Key, float] | None) -> None:
+    brokers, by_broker = picture.brokers, _by_broker(picture, consumed)
+    columns = ("broker", "rack", "state", "replicas", "leaders", "size", "free", "written/s", "consumed/s")
+    heat = (
+        heated(brokers, [broker.replicas for broker in brokers], lambda value: f"{value:,.0f}"),
+        heated(brokers, [broker.leaders for broker in brokers], lambda value: f"{value:,.0f}"),
+        heated(brokers, [broker.size for broker in brokers], _size),
+        [Text(_size(broker.usable)) for broker in brokers],
+        heated(brokers, [broker.inflow for broker in brokers], _size),
+        heated(brokers, [by_broker.get(broker.id) for broker in brokers], _events),
     )
-    show_table(columns, rows, numbers=("broker", "replicas", "leaders", "size", "free", "written/s"))
+    rows = (
+        (str(broker.id), broker.rack, Text("up", "green") if broker.up else Text("down", "red"), *cells)
+        for broker, *cells in zip(brokers, *heat, strict=True)
+    )
+    show_table(columns, rows, numbers=("broker", *columns[3:]))
     for broker in picture.brokers:
         if broker.up and broker.unknown:
             out.print(f"Broker {broker.id}: {broker.unknown}", markup=False, highlight=False)
@@ -160,6 +190,36 @@ def _show(picture: Picture) -> None:
         f"{len(picture.ongoing):,} moving.",
         highlight=False,
     )
+
+
+def heated(
+    brokers: Sequence[BrokerPicture], values: Sequence[float | None], shown: Callable[[float | None], str]
+) -> list[Text]:
+    """Give the cells of a column, the further from the mean of the brokers that are up, the stronger their colour."""
+    known = [value for broker, value in zip(brokers, values, strict=True) if broker.up and value is not None]
+    mean = sum(known) / len(known) if known else 0.0
+    return [Text("–" if value is None else shown(value), _colour(value, mean)) for value in values]
+
+
+def _colour(value: float | None, mean: float) -> str:
+    off = (value or 0.0) / mean - 1 if mean else 0.0
+    if value is None or abs(off) < COLOURLESS:
+        return ""
+    strength = min(1.0, abs(off))
+    red, green, blue = AMBER if off > 0 else BLUE
+    return f"on rgb({round(red * strength)},{round(green * strength)},{round(blue * strength)})"
+
+
+def _by_broker(picture: Picture, consumed: Mapping[Key, float] | None) -> dict[int, float]:
+    """Give events a second that groups have committed, by the broker that leads; empty if they were not measured."""
+    if consumed is None:
+        return {}
+    found = dict.fromkeys((broker.id for broker in picture.brokers), 0.0)
+    for key, rate in consumed.items():
+        partition = picture.partitions.get(key)
+        if partition is not None and partition.leader in found:
+            found[partition.leader] += rate
+    return found
 
 
 def _problems(picture: Picture) -> Iterator[tuple[Any, ...]]:
@@ -185,11 +245,12 @@ def _at_most(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [*rows[:SHOWN], (rest, *[""] * (len(rows[0]) - 1))]
 
 
-def _document(picture: Picture) -> dict[str, Any]:
+def _document(picture: Picture, consumed: Mapping[Key, float] | None) -> dict[str, Any]:
+    by_broker = _by_broker(picture, consumed)
     sizes = {(each.topic, each.number): each.size for each in picture.layout.partitions}
     return {
         "cluster": picture.cluster,
-        "brokers": [_broker(broker) for broker in picture.brokers],
+        "brokers": [{**_broker(broker), "consumed_per_second": by_broker.get(broker.id)} for broker in picture.brokers],
         "partitions": [
             {
                 "topic": each.topic,
@@ -199,6 +260,7 @@ def _document(picture: Picture) -> dict[str, Any]:
                 "isr": sorted(each.isr),
                 "bytes": sizes[key],
                 "written_per_second": None if picture.inflow is None else picture.inflow.get(key),
+                "consumed_per_second": None if consumed is None else consumed.get(key),
             }
             for key, each in picture.partitions.items()
         ],
@@ -231,6 +293,10 @@ def _name(key: Key) -> str:
 
 def _ids(ids: Iterable[int]) -> str:
     return ", ".join(map(str, ids)) or "–"
+
+
+def _events(count: float | None) -> str:
+    return "–" if count is None else f"{count:,.1f} events"
 
 
 def _size(count: float | None) -> str:

@@ -41,10 +41,12 @@ def list_(
 @app.command()
 def settle(
     cluster: Annotated[str | None, typer.Argument(help="Only this one's.", show_default="all")] = None,
+    now: Annotated[bool, typer.Option("--now", help="Also what partitions need that are on the move.")] = False,
     json: Json = False,
 ) -> None:
     """Make settings what they were before a job changed them, unless somebody else has changed them since.
 
+    A throttle that partitions move behind stays, unless --now is given: without it they would copy as fast as they can.
     Exit code 1 if something stays owed, such as that of a broker that is down.
     """
     config = Config.load()
@@ -53,7 +55,7 @@ def settle(
         owed = ledger.debts.owed(config.cluster(cluster).name if cluster else None)
         for name in sorted({row.cluster for row in owed}):
             try:
-                outcome = _settle(ledger, config.cluster(name))
+                outcome = _settle(ledger, config.cluster(name), now=now)
             except RedriveError as error:  # that cluster's; the others have their own debts
                 failures.append(error)
                 continue
@@ -75,9 +77,39 @@ def settle(
         raise typer.Exit(BAD)
 
 
-def _settle(ledger: Ledger, cluster: Cluster) -> Settlement:
+@app.command("write-off")
+def write_off(
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Of debts, by `redrive debts list`.")],
+    why: Annotated[str, typer.Option(help="Goes into the ledger, for good.")],
+) -> None:
+    """Give debts up that can't be paid any more, such as those of a broker that is gone for good.
+
+    Nothing is set: if the broker comes back, it has the setting still.
+    """
+    from redrive.errors import ConfigError
     from redrive.ledger.acting import acting
-    from redrive.partitions.settling import resource_to_hold, settle_all
+    from redrive.partitions.settling import resource_to_hold
+
+    if not why.strip():
+        raise ConfigError("why", "is empty; say why nobody will ever pay it")
+    with open_ledger() as ledger:
+        owed = {row.id: row for row in ledger.debts.owed()}
+        if unknown := sorted(set(ids) - owed.keys()):
+            raise ConfigError("ID", f"{', '.join(map(str, unknown))} is not owed; see `redrive debts list`")
+        for cluster in sorted({owed[id_].cluster for id_ in ids}):
+            given, resources = {"why": why}, [resource_to_hold(cluster)]
+            here = {id_: f"written off: {why}" for id_ in ids if owed[id_].cluster == cluster}
+            who = getpass.getuser()
+            with acting(ledger, "debts", cluster=cluster, resources=resources, who=who, parameters=given) as operation:
+                ledger.claim(resources, operation)
+                ledger.debts.settle(operation, here)
+                operation.finish("done", counts={"written_off": len(here)})
+    out.print(f"{len(set(ids))} settings written off.", highlight=False)
+
+
+def _settle(ledger: Ledger, cluster: Cluster, *, now: bool) -> Settlement:
+    from redrive.ledger.acting import acting
+    from redrive.partitions.settling import resource_to_hold, settle_all, settle_idle
     from redrive.partitions.writer import PartitionWriter
 
     name, resources = cluster.name, [resource_to_hold(cluster.name)]
@@ -87,7 +119,7 @@ def _settle(ledger: Ledger, cluster: Cluster) -> Settlement:
     ):
         ledger.claim(resources, operation)
         # What is owed now: a job that has just ended may have paid its debts itself.
-        outcome = settle_all(writer, ledger.debts, operation)
+        outcome = (settle_all if now else settle_idle)(writer, ledger.debts, operation)
         counts = {"settled": len(outcome.settled), "owed": len(outcome.left)}
         operation.finish("failed" if outcome.left else "done", "counted", counts)
     return outcome

@@ -215,7 +215,10 @@ class JobsConfig(Section):
 
 
 class RebalancingConfig(ApprovalConfig):
-    """What moves of partitions may be made without asking; the number of ``approval`` is one of MB to be copied."""
+    """What moves of partitions may be made without asking; the number of ``approval`` is one of MB to be copied.
+
+    With any number, plans by which partitions lose replicas ask all the same.
+    """
 
 
 class ScalingConfig(ApprovalConfig):

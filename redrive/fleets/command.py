@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from redrive.config import CommandFleetConfig
-from redrive.errors import FleetError
+from redrive.errors import FleetError, UnavailableError
 from redrive.fleets.fleet import Sample, Shape
 
 LOAD_TIMEOUT = 60.0
@@ -26,6 +26,10 @@ LONGEST_STEP = 60.0
 STEPS = 10
 _MERCY = 5.0  # seconds from SIGTERM to SIGKILL
 _QUOTED = 300  # characters
+
+
+class _HangsError(FleetError):
+    """A command has not ended in its time."""
 
 
 class CommandFleet:
@@ -77,7 +81,10 @@ class CommandFleet:
     def grow(self, brokers: int) -> None:
         """Run the command that has the fleet grow, and wait for its end."""
         command = [word.replace("{brokers}", str(brokers)) for word in self._config.add]
-        self._run("add", command, self._config.timeout)
+        try:
+            self._run("add", command, self._config.timeout)
+        except _HangsError as error:  # what it has set about by then may still come
+            raise UnavailableError(error.fleet, error.reason) from error
 
     def _load(self) -> dict[int, float]:
         text = self._run("load", self._config.load, LOAD_TIMEOUT)
@@ -101,9 +108,8 @@ class CommandFleet:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:
                 _end(process)
-                raise self._error(
-                    name, f"has not ended after {timeout:g} s; its stderr ends with", _text(err)
-                ) from None
+                told = self._error(name, f"has not ended after {timeout:g} s; its stderr ends with", _text(err))
+                raise _HangsError(told.fleet, told.reason) from None
             except BaseException:  # a cancel
                 _end(process)
                 raise

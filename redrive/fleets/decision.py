@@ -104,6 +104,11 @@ def _obstacle(situation: Situation, terms: Terms, now: float) -> str:
     """Say what is in the way of doing anything about a high load; empty if nothing is."""
     if situation.down:
         return f"{_named(situation.down)} down: start what is there before anything is added"
+    there, known = situation.shape.brokers or 0, len(situation.brokers)
+    if there > known:  # clusters older than Kafka 4.0 do not name those that are down
+        return (
+            f"the fleet has {there:,} brokers, of which {there - known:,} don't serve: start those before any is added"
+        )
     if situation.shape.changing:
         return f"{situation.shape.changing}: nothing can be added until that is over"
     if situation.moving:

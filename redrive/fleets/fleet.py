@@ -66,5 +66,9 @@ class Fleet(Protocol):
         """Ask for so many brokers in all. Asking twice for the same number adds nothing more.
 
         Returns when the order is taken; brokers may come later.
+
+        Raises:
+            FleetError: it is certain that it has not taken the order.
+            UnavailableError: it may have: asking again is right.
         """
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 from uuid import uuid4
 
@@ -27,6 +27,7 @@ class Growth:
         step: ``asking`` the fleet, ``asked`` it and waiting; brokers ``there``; partitions ``moving``; or ``ended``.
         brokers: ids of the new ones, once they are there.
         moves: the run that moves partitions to them.
+        terms: how they are to move, as the form of the job that moves has it: as it was shown, and approved.
     """
 
     id: str
@@ -35,11 +36,12 @@ class Growth:
     step: Step = "asking"
     brokers: tuple[int, ...] = ()
     moves: str = ""
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def new(cls, before: Iterable[int], target: int) -> Self:
+    def new(cls, before: Iterable[int], target: int, terms: Mapping[str, Any]) -> Self:
         """Set about so many brokers, by asking for them."""
-        return cls(uuid4().hex, tuple(before), target)
+        return cls(uuid4().hex, tuple(before), target, terms=terms)
 
     def entry(self) -> dict[str, Any]:
         """Give the body of the journal's entry."""
@@ -48,6 +50,5 @@ class Growth:
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> Self:
         """Read the body of such an entry."""
-        return cls(
-            body["id"], tuple(body["before"]), body["target"], body["step"], tuple(body["brokers"]), body["moves"]
-        )
+        before, brokers = tuple(body["before"]), tuple(body["brokers"])
+        return cls(body["id"], before, body["target"], body["step"], brokers, body["moves"], body.get("terms", {}))

@@ -100,14 +100,26 @@ class MskFleet:
         )
 
     def grow(self, brokers: int) -> None:
-        """Ask MSK for so many brokers in all; it takes a quarter of an hour or more until they are there."""
+        """Ask MSK for so many brokers in all; it takes a quarter of an hour or more until they are there.
+
+        While it changes, by whatever order, it takes none: that may be this very one, of which no answer came.
+        """
         about = self._describe()
         if about["Provisioned"]["NumberOfBrokerNodes"] >= brokers:
             return
-        with self._asking("kafka:UpdateBrokerCount"):
-            self._kafka.update_broker_count(
-                ClusterArn=self._arn, CurrentVersion=about["CurrentVersion"], TargetNumberOfBrokerNodes=brokers
-            )
+        if about["State"] != _ACTIVE:
+            raise UnavailableError(self._named, f"it is {about['State']}, and can be asked again when that is over")
+        try:
+            with self._asking("kafka:UpdateBrokerCount"):
+                self._kafka.update_broker_count(
+                    ClusterArn=self._arn, CurrentVersion=about["CurrentVersion"], TargetNumberOfBrokerNodes=brokers
+                )
+        except FleetError as refused:
+            now = self._describe()
+            if (now["State"], now["CurrentVersion"]) == (about["State"], about["CurrentVersion"]):
+                raise
+            # boto3 asks again by itself when no answer comes, and an order that was taken is refused the second time.
+            raise UnavailableError(self._named, f"it is {now['State']} since it was asked: {refused.reason}") from None
 
     def _describe(self) -> dict[str, Any]:
         with self._asking("kafka:DescribeClusterV2"):

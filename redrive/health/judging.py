@@ -242,7 +242,7 @@ def _books(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             "debts",
             f"{left} settings are still as a job left them that has ended",
-            f"`redrive debts settle {facts.cluster}`",
+            _way_to_settle(facts),
         )
     for run in books.runs:
         if run.status == "running" and run.id not in running:
@@ -269,6 +269,16 @@ def _faults(facts: Facts) -> Iterator[Reason]:
         if isinstance(part, Unknown) and part.why == "fault":
             what = f"of {name} nothing is known, by a fault of ours: {part.reason}"
             yield Reason(f"fault:{name}", what, "report it, with the traceback in the log of the run")
+
+
+def _way_to_settle(facts: Facts) -> str:
+    settle = f"`redrive debts settle {facts.cluster}`; one that nobody can pay any more: `redrive debts write-off`"
+    if isinstance(facts.state, Unknown) or not facts.state.moving:
+        return settle
+    return (
+        "partitions still move: have the run that moves them gone on with, which restores the settings, too: `redrive "
+        f"run partition-rebalance --cluster {facts.cluster} --goal go_on --mode run`, or roll_back; then {settle}"
+    )
 
 
 def _some(keys: Sequence[Key]) -> str:

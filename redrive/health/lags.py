@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from redrive.config import Cluster
 from redrive.errors import UnavailableError
 from redrive.health.facts import Lag
+from redrive.partitions.state import Key
 from redrive.pump.readback import LATEST, admin_client, ask_leaders, cluster_name, offset_reader
 
 MOST_GROUPS = 500
@@ -28,17 +31,10 @@ def read_lags(cluster: Cluster, timeout: float) -> tuple[Lag, ...]:
     client = cluster.client_config()
     admin, named = admin_client(client), f"Kafka {cluster_name(client)}"
     try:
-        listed = admin.list_consumer_groups(request_timeout=timeout).result()
-        names = sorted(group.group_id for group in listed.valid)[:MOST_GROUPS]
-        if not names:
+        committed = _committed_by_group(admin, timeout)
+        if not committed:
             return ()
-        described = admin.describe_consumer_groups(names, request_timeout=timeout)
-        # All at once: one request can ask about one group only.
-        asked = {
-            name: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=timeout)[name]
-            for name in names
-        }
-        committed = {name: _committed(future) for name, future in asked.items()}
+        described = admin.describe_consumer_groups(list(committed), request_timeout=timeout)
         topics = admin.list_topics(timeout=timeout).topics
         led = {(topic, number) for topic, about in topics.items() for number, partition in about.partitions.items()
                if partition.leader >= 0}  # fmt: skip
@@ -60,6 +56,36 @@ def read_lags(cluster: Cluster, timeout: float) -> tuple[Lag, ...]:
     return tuple(sorted(found, key=lambda lag: (-lag.events, lag.group)))
 
 
-def _committed(future: Future[Any]) -> dict[tuple[str, int], int]:
+def read_committed(cluster: Cluster, timeout: float) -> dict[Key, int]:
+    """Give for each partition the offsets that groups have committed, those of all groups together.
+
+    Of two looks the difference is what was consumed in between, an event by each group once.
+
+    Raises:
+        UnavailableError: the cluster does not answer in time, or refuses to say.
+    """
+    client = cluster.client_config()
+    found = Counter[Key]()
+    try:
+        for offsets in _committed_by_group(admin_client(client), timeout).values():
+            found.update(offsets)
+    except KafkaException as error:
+        named = f"Kafka {cluster_name(client)}"
+        raise UnavailableError(named, f"offsets of consumer groups: {error.args[0].str()}") from error
+    return dict(found)
+
+
+def _committed_by_group(admin: AdminClient, timeout: float) -> dict[str, dict[Key, int]]:
+    listed = admin.list_consumer_groups(request_timeout=timeout).result()
+    names = sorted(group.group_id for group in listed.valid)[:MOST_GROUPS]
+    # All at once: one request can ask about one group only.
+    asked = {
+        name: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=timeout)[name]
+        for name in names
+    }
+    return {name: _committed(future) for name, future in asked.items()}
+
+
+def _committed(future: Future[Any]) -> dict[Key, int]:
     partitions = future.result().topic_partitions
     return {(each.topic, each.partition): each.offset for each in partitions if each.offset >= 0}

@@ -18,6 +18,9 @@ from redrive.ledger.database import Database
 from redrive.ledger.models import Base
 from redrive.ledger.operation import Operation
 
+KEPT = 20
+"""Of the values that an operation has set, the latest so many are known for its own."""
+
 
 class DebtRow(Base):
     """A setting to be restored, or that was.
@@ -26,7 +29,8 @@ class DebtRow(Base):
         operation_id: whose change it was; of several, the last one's.
         kind, name: what has the setting, such as ``broker`` and ``3``.
         previous: what was set on it before; None if nothing was, so that what it inherits is to have effect again.
-        ours: what the operation has set, or was about to set. Other values are somebody else's.
+        ours: what the operation has set, or was about to set, the latest `KEPT` of them. Other values are somebody
+            else's.
         settled_at: None as long as it is owed.
         how: how it was settled.
         settled_by: the operation that did.
@@ -134,10 +138,11 @@ class Debts:
 def owing(previous: str | None, ours: Sequence[str], change: Change) -> tuple[str | None, list[str]]:
     """Give the previous value and ours of a debt, after a further change; see `Debts.owe`.
 
-    Of our values two count: the one that is set, and the one that is about to be. The process may die in between.
+    All of our values count: which one is set at last is not known while orders are on their way, or the process has
+    died, or a broker tells an older story.
     """
-    still_set = [value for value in ours if value == change.seen]
-    return previous if still_set else change.seen, [*still_set, change.ours]
+    known = list(dict.fromkeys([*(value for value in ours if value != change.ours), change.ours]))
+    return previous if change.seen in ours else change.seen, known[-KEPT:]
 
 
 def _owed(session: Session, cluster: str | None) -> list[DebtRow]:

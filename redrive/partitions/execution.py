@@ -8,10 +8,13 @@ else's order would be overwritten.)
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from redrive.errors import UnavailableError
 from redrive.ledger import Debts, Operation
@@ -19,10 +22,10 @@ from redrive.partitions import convergence, inflow
 from redrive.partitions.copying import Copying
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
-from redrive.partitions.orders import Orders, lags, led_elsewhere
+from redrive.partitions.orders import Orders
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
-from redrive.partitions.reading_back import outcome_of, settled
+from redrive.partitions.reading_back import result_of, settled
 from redrive.partitions.settling import Settlement, settle_all
 from redrive.partitions.strain import Gauge, over_limit
 from redrive.partitions.survey import Survey, key_of
@@ -34,15 +37,21 @@ from redrive.partitions.writer import PartitionWriter
 
 SAMPLE = 3.0
 """Seconds over which the inflow to the moving partitions is measured."""
-LEADER_PATIENCE = 30.0
-"""Seconds that replicas get to be in sync, and preferred leaders to be elected."""
 LAST_PATIENCE = 5.0
-"""The same when it was asked to stop: whoever asks does not wait for long."""
+"""Seconds that replicas get to be in sync, leaders to be elected, and the cluster to answer, once it was asked to stop:
+whoever asks does not wait for long."""
 ASKED = "asked to stop"
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
 
 
 def _silent(_: Progress) -> None:
     """Report nothing."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Execution:
@@ -63,6 +72,7 @@ class Execution:
             (see `redrive.partitions.following`). If nothing moves meanwhile for as long as `Limits.patience`, or the
             rate is held at its least for so long, that is a standstill.
         follow: the rate is only what it begins with, and becomes whatever the gauges allow.
+        begins: called before the first order, once nothing refuses it any more.
     """
 
     def __init__(
@@ -77,10 +87,12 @@ class Execution:
         hold_back: Callable[[], str] = str,
         gauges: Sequence[Gauge] = (),
         follow: bool = False,
+        begins: Callable[[], None] = _nothing,
     ) -> None:
         self._writer, self._debts, self._operation = writer, debts, operation
         self._gauges = tuple(gauges)
         self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
+        self._begins, self._not_released = begins, ""
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
         self.following: FollowingThrottle | None = None
         if self._throttle is not None:
@@ -115,7 +127,8 @@ class Execution:
 
         Raises:
             ThrottleTooLowError: nothing was changed.
-            UnavailableError: the cluster does not answer for as long as the limits' patience. What is owed stays owed.
+            UnavailableError: the cluster does not answer at the beginning, or later for as long as the limits'
+                patience. What is owed stays owed.
             FencedError: the operation is no longer this process's; it has stopped.
         """
         return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight)
@@ -138,11 +151,13 @@ class Execution:
         orders = Orders(self._writer, self._operation, self._throttle, by_key)
         survey = orders.look()
         self._require_convergence(survey)
+        self._begins()
         if self._throttle is None:
             self._lift()  # what a run before this one has left
-        stopped = self._work(orders, stop, cancel_in_flight=cancel_in_flight)
-        orders.elect(LAST_PATIENCE if stop.is_set() else LEADER_PATIENCE)
-        return self._read_back(orders, stopped)
+        watch = Watch(self._limits.patience)
+        stopped = self._work(orders, survey, watch, stop, cancel_in_flight=cancel_in_flight)
+        self._elect(orders, watch, stop, LAST_PATIENCE if stopped else self._limits.patience)
+        return self._patiently(lambda: self._read_back(orders, stopped), stop)
 
     def _require_convergence(self, survey: Survey) -> None:
         free = {key_of(move) for move in survey.at(Step.PENDING) if survey.costs_nothing(move)}
@@ -152,9 +167,37 @@ class Execution:
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
             self.following.begin(needs)
 
-    def _work(self, orders: Orders, stop: threading.Event, *, cancel_in_flight: bool) -> str:
+    def _elect(self, orders: Orders, watch: Watch, stop: threading.Event, patience: float) -> None:
+        """Have moved partitions led as planned, and wait for that, and until all of their replicas are in sync."""
+        began, pause = time.monotonic(), min(0.2, self._limits.poll)
+        while True:
+            survey = self._patiently(orders.look, stop)
+            waiting_for = self._patiently(partial(orders.elect, survey), stop)
+            if not waiting_for or time.monotonic() - began > min(patience, self._patience(stop)):
+                return
+            self._show(watch, survey, Copying.take(survey, self._writer), waiting_for)
+            time.sleep(pause)
+            pause = min(2 * pause, self._limits.poll)
+
+    def _patience(self, stop: threading.Event) -> float:
+        return LAST_PATIENCE if stop.is_set() else self._limits.patience
+
+    def _patiently(self, ask: Callable[[], Answer], stop: threading.Event) -> Answer:
+        """Ask once more, as long as there is patience, when the cluster does not answer."""
+        began = time.monotonic()
+        while True:
+            try:
+                return ask()
+            except UnavailableError:
+                if time.monotonic() - began > self._patience(stop):
+                    raise
+            time.sleep(self._limits.poll)
+
+    def _work(
+        self, orders: Orders, survey: Survey, watch: Watch, stop: threading.Event, *, cancel_in_flight: bool
+    ) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
-        wellness, watch = Wellness(self._writer), Watch(self._limits.patience)
+        wellness = Wellness(self._writer)
         stopped, waiting_for, covered = "", "", False
         while True:
             try:
@@ -180,6 +223,7 @@ class Execution:
                 if watch.stands_still:
                     raise
                 waiting_for, covered = str(error), False
+                self._show(watch, survey, Copying.take(survey, self._writer), waiting_for)
             if watch.stands_still:
                 why = watch.why_still
                 if stopped:
@@ -225,11 +269,23 @@ class Execution:
 
     def _release(self, orders: Orders, survey: Survey) -> None:
         """Throttle no longer what has arrived. Where that can't be done, the next look tries again, and all goes on."""
-        with suppress(UnavailableError):
+        failed = ""
+        try:
             orders.release(survey)
+        except UnavailableError as error:
+            failed = str(error)
+        if failed and failed != self._not_released:
+            logger.warning("what has arrived is throttled still, and that is tried again: %s", failed)
+        self._not_released = failed
 
     def _tell(self, watch: Watch, survey: Survey, waiting_for: str) -> None:
-        copying, following = Copying.take(survey, self._writer), self.following
+        copying = Copying.take(survey, self._writer)
+        self._show(watch, survey, copying, waiting_for)
+        if self.following is not None and survey.under_way():
+            self.following.look(copying)
+
+    def _show(self, watch: Watch, survey: Survey, copying: Copying, waiting_for: str) -> None:
+        following = self.following
         if following is None or not survey.under_way():
             self._report(watch.see(survey, copying, waiting_for=waiting_for, slowed_by=""))
             return
@@ -242,7 +298,6 @@ class Execution:
             too_low=following.too_low,
         )
         self._report(progress)
-        following.look(copying)
 
     @property
     def _slowed_by(self) -> str:
@@ -255,21 +310,21 @@ class Execution:
 
     def _read_back(self, orders: Orders, stopped: str) -> Result:
         survey = settled(orders, stopped)
-        owed, respected = list[str](), set[str]()
+        owed, before, respected = set[str](), set[str](), set[str]()
         if self._throttle is not None and survey.under_way():
-            owed = ["throttles, as partitions still move; the next run lifts them, or `redrive debts settle`"]
+            owed = {"throttles, as partitions still move; the next run lifts them, or `redrive debts settle --now`"}
         else:
             settlement = self._lift()
-            owed, respected = sorted(set(settlement.left.values())), set(settlement.respected)
+            respected = set(settlement.respected)
+            for row in self._debts.owed(self._writer.cluster):
+                ours = row.operation_id == self._operation.id
+                (owed if ours else before).add(settlement.left.get(row.id, f"{row.setting} of {row.kind} {row.name}"))
         if self._throttle is not None:
             respected |= self._throttle.respected
-        done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
-        return Result(
-            outcomes={key: outcome_of(survey, key, orders.refused) for key in survey.moves},
+        return replace(
+            result_of(survey, orders.refused),
             stopped=stopped,
-            not_in_sync=tuple(each.key for each in done if lags(each)),
-            led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
-            ongoing=tuple(survey.ongoing),
-            owed=tuple(owed),
+            owed=tuple(sorted(owed)),
+            owed_before=tuple(sorted(before)),
             respected=tuple(sorted(respected)),
         )

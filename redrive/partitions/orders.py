@@ -117,23 +117,20 @@ class Orders:
             here |= {key_of(move) for move in survey.at(Step.IN_FLIGHT)}
             self.throttle([self._moves[key] for key in sorted(here)])
 
-    def elect(self, patience: float) -> None:
-        """Have moved partitions led by the first of their replicas, and wait until they are, with all of them in sync.
+    def elect(self, survey: Survey) -> str:
+        """Have moved partitions led by the first of their replicas; says what they wait for, empty if for nothing.
 
         A broker that has just come back can't lead before it has caught up.
         """
-        deadline = time.monotonic() + patience
-        while True:
-            survey = self.look()
-            done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
-            wanted = [each.key for each in done if led_elsewhere(each) and each.replicas[0] in each.isr]
-            if not (wanted or any(map(lags, done))) or time.monotonic() > deadline:
-                return
-            if wanted:
-                self._operation.heartbeat()
-            for batch in _batches(wanted):
-                self._writer.elect_preferred(batch)
-            time.sleep(0.2)
+        done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
+        wanted = [each.key for each in done if led_elsewhere(each) and each.replicas[0] in each.isr]
+        if wanted:
+            self._operation.heartbeat()
+        for batch in _batches(wanted):
+            self._writer.elect_preferred(batch)
+        if behind := sum(map(lags, done)):
+            return f"replicas of {behind:,} partitions to be in sync"
+        return f"{len(wanted):,} partitions to be led by the first of their replicas" if wanted else ""
 
 
 def lags(partition: PartitionState) -> bool:

@@ -62,7 +62,8 @@ class Result:
         not_in_sync: moved partitions of which a replica is not in sync.
         led_elsewhere: moved partitions that another broker leads than the first of their replicas.
         ongoing: partitions of the moves with a reassignment under way, whoever has ordered it.
-        owed: settings that are not yet what they were, and why.
+        owed: settings of this execution that are not yet what they were, and why.
+        owed_before: the same of runs before it.
         respected: settings that somebody else has changed meanwhile.
     """
 
@@ -72,6 +73,7 @@ class Result:
     led_elsewhere: tuple[Key, ...] = ()
     ongoing: tuple[Key, ...] = ()
     owed: tuple[str, ...] = ()
+    owed_before: tuple[str, ...] = ()
     respected: tuple[str, ...] = field(default=())
 
     @property
@@ -82,15 +84,16 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Whether all is done that can be: what somebody else has deleted or placed otherwise meanwhile is theirs."""
+        """Whether all has moved that can: what somebody else has deleted or placed otherwise meanwhile is theirs."""
         ended = all(outcome.step in (Step.DONE, *SOMEBODY_ELSE) for outcome in self.outcomes.values())
-        return ended and not (self.not_in_sync or self.led_elsewhere or self.owed or self.stopped)
+        return ended and not self.stopped
 
     @property
     def proved(self) -> bool:
         """Whether all moves are done, their replicas in sync and led as planned, and nothing is left behind."""
         done = all(outcome.step is Step.DONE for outcome in self.outcomes.values())
-        return done and self.complete and not self.ongoing
+        left = self.not_in_sync or self.led_elsewhere or self.owed or self.ongoing
+        return done and self.complete and not left
 
     def evidence(self) -> dict[str, Any]:
         """Give what a verdict rests on, for the ledger."""
@@ -105,5 +108,6 @@ class Result:
             "not_done": others,
             **{name: [f"{topic}/{number}" for topic, number in keys] for name, keys in lists.items()},
             "owed": list(self.owed),
+            "owed_before": list(self.owed_before),
             "respected": list(self.respected),
         }

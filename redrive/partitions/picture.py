@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from redrive.partitions.inflow import rates, sizes
 from redrive.partitions.layout import Broker, Layout, Partition
+from redrive.partitions.planner.goal import CANARY
 from redrive.partitions.reader import PartitionReader
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 from redrive.partitions.throttle_settings import RATES, REPLICAS
@@ -50,6 +51,7 @@ class Picture:
         under_replicated: those of which a replica is not in sync, but for replicas that are on their way.
         without_leader: those that can't be read or written.
         under_min_isr: those that take no acknowledged events now, having too few replicas in sync.
+        min_isr: ``min.insync.replicas`` of each topic.
         ongoing: reassignments under way, whoever has ordered them.
         throttles: replication throttles in force, by resource and setting.
         inflow: bytes a second that producers write to a partition, as far as known; None if not measured.
@@ -62,9 +64,18 @@ class Picture:
     under_replicated: tuple[Key, ...]
     without_leader: tuple[Key, ...]
     under_min_isr: tuple[Key, ...]
+    min_isr: Mapping[str, int]
     ongoing: Mapping[Key, Ongoing]
     throttles: tuple[Setting, ...]
     inflow: Mapping[Key, float] | None
+
+    @property
+    def empty(self) -> frozenset[int]:
+        """Ids of the brokers that are up and have no replica; those of Amazon MSK's own topics don't count."""
+        filled = {
+            id_ for each in self.partitions.values() if not each.topic.startswith(CANARY) for id_ in each.replicas
+        }
+        return frozenset(broker.id for broker in self.brokers if broker.up) - filled
 
     @classmethod
     def take(cls, reader: PartitionReader, seconds: float = 0) -> Picture:
@@ -99,6 +110,7 @@ class Picture:
             under_replicated=under_replicated(partitions, ongoing),
             without_leader=without_leader(partitions),
             under_min_isr=under_min_isr(partitions, min_isr),
+            min_isr=min_isr,
             ongoing=ongoing,
             throttles=throttles,
             inflow=inflow,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from redrive.partitions.orders import NEWS, Orders, led_elsewhere
-from redrive.partitions.outcome import Outcome
+from redrive.partitions.orders import NEWS, Orders, lags, led_elsewhere
+from redrive.partitions.outcome import Outcome, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.state import Key
 from redrive.partitions.survey import Survey, key_of
@@ -22,6 +22,17 @@ def settled(orders: Orders, stopped: str) -> Survey:
         if stopped or not late or time.monotonic() > deadline:
             return survey
         time.sleep(0.2)
+
+
+def result_of(survey: Survey, refused: Mapping[Key, str]) -> Result:
+    """Say what became of all moves, by the last look; ``refused``: by the cluster, and its reasons."""
+    done = [survey.partitions[key_of(move)] for move in survey.at(Step.DONE)]
+    return Result(
+        outcomes={key: outcome_of(survey, key, refused) for key in survey.moves},
+        not_in_sync=tuple(each.key for each in done if lags(each)),
+        led_elsewhere=tuple(each.key for each in done if led_elsewhere(each)),
+        ongoing=tuple(survey.ongoing),
+    )
 
 
 def outcome_of(survey: Survey, key: Key, refused: Mapping[Key, str]) -> Outcome:

@@ -11,14 +11,18 @@ from redrive.ledger import digest
 from redrive.partitions.layout import Move
 from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan, plan
-from redrive.partitions.state import Key, PartitionState
+from redrive.partitions.progress import Step, costs_nothing, step_of
+from redrive.partitions.state import Key, Ongoing, PartitionState
 
 JOB = "partition-rebalance"
 """The job's name, in the ledger and in Prefect."""
 
+BACK = "roll_back"
+"""The mode in the goal of a plan that takes another one back."""
+
 
 def plan_of(picture: Picture, goal: Goal) -> Plan:
-    """Plan for a cluster as it is; new brokers, if none is named, are those without a replica.
+    """Plan for a cluster as it is; new brokers, if none is named, are those that are empty.
 
     Raises:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
@@ -31,8 +35,7 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
             "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
         )
     if goal.mode == "add_brokers" and not goal.brokers:
-        empty = frozenset(broker.id for broker in picture.brokers if broker.up and not broker.replicas)
-        goal = replace(goal, brokers=empty - goal.excluded_brokers)
+        goal = replace(goal, brokers=picture.empty - goal.excluded_brokers)
     return plan(picture.layout, goal)
 
 
@@ -48,7 +51,12 @@ def record(cluster: str, made: Plan) -> dict[str, Any]:
 def way_back(kept: Mapping[str, Any]) -> dict[str, Any]:
     """Give the plan that takes another one back, to the exact order of replicas."""
     moves = _listed(move.back() for move in moves_of(kept))
-    return {**kept, "goal": {"mode": "roll_back", "of": digest(kept)}, "moves": moves}
+    return {**kept, "goal": {"mode": BACK, "of": digest(kept)}, "moves": moves}
+
+
+def with_moves(kept: Mapping[str, Any], moves: Iterable[Move]) -> dict[str, Any]:
+    """Give a plan with other moves."""
+    return {**kept, "moves": _listed(moves)}
 
 
 def moves_of(kept: Mapping[str, Any]) -> list[Move]:
@@ -77,6 +85,42 @@ def changed_since(moves: Iterable[Move], partitions: Mapping[Key, PartitionState
         elif down := sorted(set(move.added) - alive):
             found.append(f"broker {down[0]}, to which {name} is to move, is down")
     return found
+
+
+def split(
+    moves: Iterable[Move], partitions: Mapping[Key, PartitionState], ongoing: Mapping[Key, Ongoing]
+) -> tuple[list[Move], list[Move]]:
+    """Give the moves, of a plan that may have been begun, that are ours to carry out, and those that are not.
+
+    Ours are those that are done, too. Not ours is what somebody else has placed otherwise, moves now, or has deleted.
+    """
+    ours, theirs = list[Move](), list[Move]()
+    for move in moves:
+        key = move.topic, move.number
+        step = step_of(move, partitions.get(key), ongoing.get(key))
+        (theirs if step in (Step.CHANGED, Step.TAKEN, Step.GONE) else ours).append(move)
+    return ours, theirs
+
+
+def left_to_do(
+    moves: Iterable[Move], partitions: Mapping[Key, PartitionState], ongoing: Mapping[Key, Ongoing]
+) -> list[Move]:
+    """Give the moves that are not done yet. One that copies nothing more, such as back from half the way, has no size.
+
+    Args:
+        moves: of a plan that may have been begun.
+        partitions, ongoing: of the cluster as it is.
+    """
+    left = []
+    for move in moves:
+        key = move.topic, move.number
+        now, under_way = partitions.get(key), ongoing.get(key)
+        step = step_of(move, now, under_way)
+        if step is Step.PENDING and now is not None and costs_nothing(move, now, under_way):
+            left.append(replace(move, size=0))
+        elif step in (Step.PENDING, Step.IN_FLIGHT):
+            left.append(move)
+    return left
 
 
 def _listed(moves: Iterable[Move]) -> list[list[Any]]:

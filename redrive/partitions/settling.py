@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from redrive.ledger import DebtRow, Debts, Operation
-from redrive.partitions.state import Resource
+from redrive.partitions.state import Key, Ongoing, Resource
+from redrive.partitions.throttle_settings import REPLICAS, without_ours
 from redrive.partitions.writer import PartitionWriter
 
 SETTINGS = ":settings"
 RESTORED = "restored"
 AS_BEFORE = "was as before"
 GONE = "its topic is gone"
+NEEDED = (
+    "partitions still move behind it: let the run that moves them go on (`redrive run partition-rebalance --goal go_on "
+    "--mode run`, or roll_back), or take the throttle off them (`redrive debts settle --now`)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,18 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
                 done |= {row.id: GONE} if resource.kind == "topic" else {}
                 left |= {row.id: f"{resource} does not answer"} if resource.kind == "broker" else {}
                 continue
-            how = how_to_settle(row.previous, row.ours, values.get(row.setting))
+            now = values.get(row.setting)
+            value, how = how_to_settle(row.setting, row.previous, row.ours, now)
             done[row.id] = how
             if how not in (RESTORED, AS_BEFORE):
                 respected.append(f"{row.setting} of {resource} is {how}")
-            if how == RESTORED:
-                changes.setdefault(resource, {})[row.setting] = row.previous
+            # Also where it is so already: by what a broker has heard so far, and an order of ours may still come.
+            if how in (RESTORED, AS_BEFORE) or value != now:
+                changes.setdefault(resource, {})[row.setting] = value
     operation.heartbeat()  # whoever has taken it over may be using these settings
     for resource, error in writer.configure(changes).items():
         for row in by_resource[resource]:
-            if done.get(row.id) == RESTORED:
+            if row.setting in changes[resource]:
                 del done[row.id]
                 left[row.id] = str(error)
     debts.settle(operation, done)
@@ -84,19 +91,37 @@ def settle_all(writer: PartitionWriter, debts: Debts, operation: Operation) -> S
     return settle(writer, debts, operation, debts.owed(writer.cluster))
 
 
-def how_to_settle(previous: str | None, ours: Sequence[str], now: str | None) -> str:
-    """Say how a debt is settled, by what is set now: `RESTORED` if there is something to do.
+def settle_idle(writer: PartitionWriter, debts: Debts, operation: Operation) -> Settlement:
+    """Pay the debts of the writer's cluster that nothing needs which moves now; see `settle`."""
+    owed, ongoing = debts.owed(writer.cluster), writer.ongoing()
+    needed = {row.id for row in owed if _is_needed(row, ongoing)}
+    settlement = settle(writer, debts, operation, [row for row in owed if row.id not in needed])
+    return replace(settlement, left=settlement.left | dict.fromkeys(needed, NEEDED))
+
+
+def _is_needed(row: DebtRow, ongoing: Mapping[Key, Ongoing]) -> bool:
+    if row.kind == "topic":
+        return any(topic == row.name for topic, _ in ongoing)
+    return any(row.name in map(str, (*each.target, *each.removing)) for each in ongoing.values())
+
+
+def how_to_settle(setting: str, previous: str | None, ours: Sequence[str], now: str | None) -> tuple[str | None, str]:
+    """Give the value that settles a debt, and how it does, by what is set now.
 
     Args:
+        setting: its name. Of a list of replicas our entries are taken away, and no others.
         previous: what was set before; None for nothing.
         ours: what the operation has set, or was about to.
         now: what is set now.
     """
     if now == previous:
-        return AS_BEFORE
-    if now in ours:
-        return RESTORED
-    return f"left as somebody else has set it: {'nothing' if now is None else now}"
+        return previous, AS_BEFORE
+    value = previous if now in ours else now
+    if setting in REPLICAS:
+        value = without_ours(now, ours, previous)
+    if value == previous:
+        return previous, RESTORED
+    return value, f"left as somebody else has set it: {'nothing' if value is None else value}"
 
 
 def _by_resource(owed: Iterable[DebtRow]) -> dict[Resource, list[DebtRow]]:

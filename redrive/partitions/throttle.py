@@ -17,6 +17,7 @@ from redrive.partitions.throttle_settings import (
     brokers_to_throttle,
     replicas_to_throttle,
     with_entries,
+    without_ours,
 )
 from redrive.partitions.writer import PartitionWriter
 
@@ -109,14 +110,14 @@ class Throttle:
         present = self._writer.settings(resources, RATES)
         if silent := [str(resource) for resource in resources if resource not in present]:
             raise UnavailableError(" and ".join(silent), "does not say which throttle it has")
-        ours = {row.place: row.ours for row in self._debts.owed(self._writer.cluster)}
+        known = {row.place: (row.previous, *row.ours) for row in self._debts.owed(self._writer.cluster)}
         changes = []
         for resource, settings in present.items():
             for name in RATES:
                 seen, place = _own(settings, name), (resource.kind, resource.name, name)
                 if seen == str(rate):
                     continue
-                if place in ours and seen is not None and seen not in ours[place] and not by_hand:
+                if place in known and seen is not None and seen not in known[place] and not by_hand:
                     self.respected.add(f"{name} of {resource} is left as somebody else has set it: {seen}")
                     continue
                 changes.append(Change(*place, seen, str(rate)))
@@ -129,10 +130,10 @@ class Throttle:
         for resource, settings in present.items():
             for name in REPLICAS:
                 seen, row = _own(settings, name), owed.get((resource.kind, resource.name, name))
-                before = row.previous if row is not None and seen in row.ours else seen
+                before = without_ours(seen, row.ours, row.previous) if row is not None else seen
                 value = with_entries(before, wanted[resource.name][name])
                 if value != seen:
-                    changes.append(Change(resource.kind, resource.name, name, seen, value))
+                    changes.append(Change(resource.kind, resource.name, name, before, value))
         self._make(changes)
 
     def _settle_lists(self, wanted: set[str]) -> None:

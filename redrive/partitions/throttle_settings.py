@@ -45,8 +45,30 @@ def brokers_to_throttle(moves: Iterable[Move]) -> set[int]:
 
 def with_entries(value: str | None, entries: Iterable[Entry]) -> str:
     """Give a list with entries added to those that it has."""
-    if value is not None and value.strip() == ALL:
+    if value is not None and _is_all(value):
         return value
-    present = [] if value is None or value.strip() in _NOTHING else [each.strip() for each in value.split(",")]
     more = [f"{number}:{broker}" for number, broker in sorted(entries)]
-    return ",".join(dict.fromkeys([*present, *more]))
+    return ",".join(dict.fromkeys([*_entries(value), *more]))
+
+
+def without_ours(value: str | None, ours: Iterable[str], previous: str | None) -> str | None:
+    """Give a list without the entries that we have added: just as it was before, unless somebody else has changed it.
+
+    Args:
+        value: what is set now; None for nothing.
+        ours: what we have set.
+        previous: what was set before.
+    """
+    if value is None or _is_all(value):
+        return value
+    added = {entry for each in ours for entry in _entries(each)} - set(_entries(previous))
+    left = [entry for entry in _entries(value) if entry not in added]
+    return previous if set(left) == set(_entries(previous)) else ",".join(left) or None
+
+
+def _is_all(value: str) -> bool:
+    return value.strip() == ALL
+
+
+def _entries(value: str | None) -> list[str]:
+    return [] if value is None or value.strip() in _NOTHING else [each.strip() for each in value.split(",")]

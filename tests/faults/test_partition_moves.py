@@ -120,6 +120,10 @@ bootstrap = "{lab.bootstrap}"
     assert len(owed) == 10  # two rates on each of four brokers, two lists of the topic
     assert "owed" in CliRunner().invoke(app, ["debts", "list"]).stdout
     result = CliRunner().invoke(app, ["debts", "settle"])
+    assert (result.exit_code, result.stdout) == (1, "0 settings settled, 10 owed still.\n")
+    assert "--goal go_on" in result.stderr
+    assert set(lab.throttles(topic)) == {"1", "2", "3", "4", "topic"}
+    result = CliRunner().invoke(app, ["debts", "settle", "--now"])
     assert (result.exit_code, result.stdout) == (0, "10 settings settled, 0 owed still.\n  10 restored\n")
     assert lab.throttles(topic) == {}
     assert CliRunner().invoke(app, ["debts", "list"]).stdout == "Nothing is owed.\n"
@@ -147,7 +151,7 @@ def test_a_destination_that_dies_is_waited_for_and_the_reason_is_shown(lab: Lab)
     moving = Moving(lab, moves, SLOW, per_broker=1)
     until(lambda: lab.moves(topic))
     lab.stack.kill("kafka-4")
-    until(lambda: "broker 4 is down" in lab.reports[-1].waiting_for)
+    until(lambda: bool(lab.reports) and "broker 4 is down" in lab.reports[-1].waiting_for)
     lab.stack.start("kafka-4")
     moving.execution.change_rate(QUICK)
     result = moving.result()

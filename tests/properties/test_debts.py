@@ -34,8 +34,8 @@ def test_a_setting_ends_as_it_was_or_as_somebody_else_has_last_set_it(
         elif what == "somebody else's":
             now = expected = value
         elif debt is not None:
-            how = how_to_settle(*debt, now)
+            settled, how = how_to_settle("rate", *debt, now)
             assert how in (RESTORED, AS_BEFORE) or now == expected
-            now = debt[0] if how == RESTORED else now
+            now = settled
             debt = debt if "killed" in what else None
     assert now == expected

@@ -18,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from deployments.local.stack import Stack
 from flows.partition_rebalance import partition_rebalance
 from tasks.approval import Approval, is_asking, send_answer
+from tasks.ending import plan_key
 from tasks.pace import Pace, set_pace, variable_name
 from tests.stack.backlog import word
 from tests.stack.yard import MB, Yard, opened
@@ -103,7 +104,7 @@ def test_a_run_that_was_steered_and_then_killed_is_gone_on_with_and_leaves_no_th
     run.send(signal.SIGKILL)
     assert yard.moving()
     state = yard.run("go_on", throttle=100.0)
-    assert word(state) == "proved", state.message
+    assert yard.did(state) == "proved", state.message
     assert all(3 not in replicas for replicas in yard.replicas())
     assert yard.rates() == set()
 
@@ -115,6 +116,9 @@ def test_a_run_that_is_cancelled_keeps_what_is_done_and_can_be_taken_back_to_the
     run.send(signal.SIGTERM)  # which is what a cancel comes to
     operation = yard.operation()
     assert (operation.id, operation.status) == (str(run.id), "cancelled")
+    evidence = operation.evidence or {}
+    assert (evidence["ongoing"], evidence["owed"], (operation.counts or {})["done"]) == ([], [], 1)
+    assert list(evidence["not_done"]) == [f"{yard.topic}/1"]
     assert not yard.moving()
     assert yard.replicas()[1] == [3, 1]
     assert 3 not in yard.replicas()[0]
@@ -122,3 +126,31 @@ def test_a_run_that_is_cancelled_keeps_what_is_done_and_can_be_taken_back_to_the
     state = yard.run("roll_back")
     assert word(state) == "proved", state.message
     assert yard.replicas() == [[3, 1], [3, 1]]
+
+
+@pytest.mark.parametrize(("goal", "end"), [("go_on", [[2, 1], [2, 1]]), ("roll_back", [[3, 1], [3, 1]])])
+def test_what_a_killed_run_has_done_half_is_gone_on_with_or_taken_back_after_approval(
+    yard: Yard, goal: str, end: list[list[int]]
+) -> None:
+    yard.create([[3, 1], [3, 1]], sizes=[0, 4 * MB])
+    killed = Running(yard, throttle=SLOW, moves_per_broker=1)
+    until(lambda: yard.moving() and 3 not in yard.replicas()[0])
+    killed.send(signal.SIGKILL)
+    yard.settings('approval = "required"')
+    run = Running(yard, goal=goal, throttle=100.0)
+    run.ended()
+    with get_client(sync_client=True) as client:
+        assert is_asking(client.read_flow_run(run.id))
+        shown = yard.artifact(plan_key(JOB))
+        assert f"{'This goes on with' if goal == 'go_on' else 'This takes back'} run {killed.id}" in shown
+        assert "1 partition to move" in shown
+        send_answer(client, run.id, Approval(decision="approve", name="anna", reason="as planned"))
+        run.start()
+        run.ended()
+        state = client.read_flow_run(run.id).state
+    assert state is not None
+    assert yard.did(state) == "proved", state.message
+    assert [sorted(replicas) for replicas in yard.replicas()] == [sorted(replicas) for replicas in end]
+    if goal == "roll_back":
+        assert yard.replicas() == end
+    assert yard.rates() == set()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from redrive.errors import ThrottleTooLowError
+from redrive.errors import ThrottleTooLowError, UnavailableError
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.holds import TTL
 from tasks.moves_pace import MovesPace
+from tasks.pace import PaceControl
 
 
 class Rates:
@@ -107,3 +109,39 @@ def test_a_run_without_a_throttle_gets_none_in_mid_run(ledger: Ledger) -> None:
     pace.steer(rates)  # type: ignore[arg-type]
     pace.rate = 20
     assert (rates.asked, pace.rate, "only its rate can change" in pace.complaint) == ([], None, True)
+
+
+class Variable:
+    """Stands for Prefect: the variable has what somebody has set."""
+
+    def __init__(self, **value: object) -> None:
+        self.value = value
+
+    def read_variable_by_name(self, _: str) -> Variable:
+        return self
+
+
+def test_a_rate_that_the_cluster_does_not_take_is_asked_for_until_it_does_and_only_then_told(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.pace.LOOK_EVERY", 0.0)
+
+    class Silent(Rates):
+        failures = 3
+
+        def change_rate(self, rate: int) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise UnavailableError("broker 3", "no answer")
+            super().change_rate(rate)
+
+    steer, rates, told = MovesPace(ledger, "east", "mine", 50.0), Silent(), list[str]()
+    steer.steer(rates)  # type: ignore[arg-type]
+    control = PaceControl("partition-rebalance", "mine", steer, 50.0, lambda pace: told.append(str(pace.rate)))
+    variable: Any = Variable(rate=10.0, paused=False)
+    control.look(variable)
+    assert (told, control.changes, steer.complaint) == ([], [], "broker 3 is unavailable: no answer")
+    for _ in range(5):
+        control.look(variable)
+    assert (rates.asked, told, steer.complaint) == ([10_000_000], ["10.0"], "")
+    assert [change.pace.rate for change in control.changes] == [10.0]

@@ -136,12 +136,14 @@ def test_limits_and_throttle_of_moves_are_given_as_the_form_takes_them(monkeypat
     assert run("run", "partition-rebalance")[0] == 0
     assert run("run", "partition-rebalance", "--throttle", "0")[0] == 0
     limits = ["--max-latency", "500", "--watch", "team:billing:7", "--watch", "audit:9"]
+    limits += ["--moves-per-broker", "2", "--moves-at-once", "9", "--patience", "60"]
     assert run("run", "partition-rebalance", "--throttle", "auto", *limits)[0] == 0
     usual, without, chosen = [Rebalance.model_validate(each) for each in given]
     assert usual == Rebalance()
     assert without == Rebalance(throttle=None)
     groups = [WatchedGroup(group="team:billing", max_lag=7), WatchedGroup(group="audit", max_lag=9)]
-    assert chosen == Rebalance(throttle="auto", max_produce_latency=500, watched_groups=groups)
+    waves = {"moves_per_broker": 2, "moves_at_once": 9, "patience": 60}
+    assert chosen == Rebalance(throttle="auto", max_produce_latency=500, watched_groups=groups, **waves)
 
 
 def test_a_scaling_takes_the_limits_of_moves_and_hands_them_on_as_they_were_given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,10 +11,12 @@ import pytest
 
 from flows import broker_scaling as flow
 from flows.broker_scaling import Scale, set_about
-from redrive.errors import GoalError
+from redrive.errors import FleetError, GoalError, UnavailableError
 from redrive.fleets.growth import Growth
+from tasks import scaling
 from tasks.moves_limits import StrainLimits
 from tasks.partitions_plan import throttle_facts
+from tasks.scaling import MovesTerms
 
 
 def refuses(_: object) -> None:
@@ -57,7 +60,7 @@ def test_they_are_refused_once_more_when_what_was_shown_is_approved() -> None:
 
 
 def test_what_a_run_before_has_begun_comes_to_its_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = work(Growth.new((1, 2, 3), 4))
+    begun = work(Growth.new((1, 2, 3), 4, {}))
     monkeypatch.setattr(flow, "Config", SimpleNamespace(load=lambda: None))
     monkeypatch.setattr(flow, "scaled_cluster", lambda *_: "east")
     monkeypatch.setattr(flow, "operation", lambda *_, **__: nullcontext(begun.run))
@@ -75,3 +78,47 @@ def test_the_plan_says_which_throttle_moves_will_have_and_what_limits_do() -> No
         ["moves pause, and are slower, while", while_],
     ]
     assert throttle_facts(None, limits) == [["throttle", "none"], ["moves pause while", while_]]
+
+
+def test_how_partitions_are_to_move_is_kept_with_what_was_set_about_whoever_goes_on_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flow, "check_moves", lambda _: None)
+    shown = {"throttle": 7.0, "max_produce_latency": 500, "watched_groups": []}
+    growth, _ = set_about(work(plan={"before": [1, 2, 3], "target": 4, "moves": shown}), Scale(mode="run"))
+    assert growth is not None
+    started: list[dict[str, Any]] = []
+
+    class Client:
+        def read_deployment_by_name(self, _: str) -> Any:
+            return SimpleNamespace(id="there")
+
+        def create_flow_run_from_deployment(self, _: str, *, parameters: dict[str, Any], **__: Any) -> Any:
+            started.append(parameters["rebalance"])
+            return SimpleNamespace(id="a-run")
+
+    monkeypatch.setattr(scaling, "get_client", lambda **_: nullcontext(Client()))
+    another = SimpleNamespace(run=SimpleNamespace(job="broker-scaling", id="b"), cluster="east", moves=MovesTerms(99.0))
+    assert scaling.start_moves.fn(cast(Any, another), growth) == "a-run"
+    assert {name: started[0][name] for name in shown} == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "step"), [(FleetError("fleet", "no quota"), "ended"), (UnavailableError("fleet", "no answer"), "asking")]
+)
+def test_an_order_that_the_fleet_may_have_taken_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
+) -> None:
+    def asks(*_: object) -> None:
+        raise error
+
+    entered: list[Growth] = []
+
+    def enter(growth: Growth, **changes: Any) -> Growth:
+        entered.append(replace(growth, **changes))
+        return entered[-1]
+
+    monkeypatch.setattr(flow, "ask_for_brokers", asks)
+    with pytest.raises(type(error)):
+        flow.carry_out(cast(Any, SimpleNamespace(enter=enter)), Growth.new((1, 2, 3), 4, {}), Scale(mode="run"), "")
+    assert entered[-1].step == step

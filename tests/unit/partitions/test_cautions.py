@@ -1,0 +1,26 @@
+"""What is to be known of moves before they are carried out, beside how much they copy."""
+
+from __future__ import annotations
+
+from redrive.partitions.cautions import cautions
+from redrive.partitions.layout import Move
+from tasks.partitions_plan import headline
+
+
+def test_replicas_that_are_taken_away_are_told_and_where_too_few_are_left() -> None:
+    moves = [Move("orders", number, (1, 2, 3), (1,), 10**12) for number in range(7)]
+    fewer, below = cautions(moves, {"orders": 2})
+    names = ", ".join(f"orders/{number}" for number in range(5)) + " and 2 more"
+    assert fewer == f"Fewer replicas than now: {names}."
+    assert below.startswith(f"Fewer replicas than min.insync.replicas asks for: {names}.")
+    assert len(cautions(moves, {})) == 1
+    assert headline(moves) == "0 partitions to move, 0 B to copy; 7 partitions lose replicas"
+
+
+def test_a_partition_whose_producers_are_stopped_while_it_moves_is_named() -> None:
+    """Kafka counts replicas on their way, so that one replica of one becomes one of two."""
+    one, two = Move("orders", 0, (1,), (2,), 10), Move("orders", 1, (1, 2), (3, 2), 10)
+    (told,) = cautions([one, two], {"orders": 2})
+    assert told.startswith("Fewer replicas now than min.insync.replicas asks for: orders/0. While")
+    assert cautions([one, two], {"orders": 1}) == []
+    assert cautions([Move("orders", 0, (1, 2), (2, 1), 10)], {"orders": 3}) == []  # nothing is on its way

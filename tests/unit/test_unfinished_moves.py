@@ -1,0 +1,151 @@
+"""Which run is gone on with, or taken back; and by what its plan is judged then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from redrive.errors import GoalError, StalePlanError
+from redrive.ledger import Ledger, Operation, Status
+from redrive.partitions.layout import Move
+from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
+from redrive.partitions.state import Ongoing, PartitionState
+from tasks.operations import MOVING, ROLLING_BACK, Run
+from tasks.partitions import Moving, hold_on, without_others
+from tasks.unfinished import of_which_run, unfinished
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        yield ledger
+
+
+def plan(topic: str) -> dict[str, Any]:
+    moves = [[topic, 0, [1, 2], [3, 2], 10], [topic, 1, [1, 2], [3, 2], 10]]
+    return {"job": "partition-rebalance", "cluster": "east", "goal": {"mode": "balance"}, "moves": moves}
+
+
+def begin(ledger: Ledger, name: str) -> Operation:
+    given = {"cluster": "east", "resources": ["east"], "who": "x", "parameters": {}}
+    return ledger.begin("partition-rebalance", "run", operation_id=name, **given)  # type: ignore[arg-type]
+
+
+def moves(ledger: Ledger, name: str, kept: dict[str, Any], ended: Status) -> None:
+    """A run that moves what it has planned, as far as it comes."""
+    operation = begin(ledger, name)
+    operation.plan(kept)
+    operation.note(MOVING, {})
+    operation.finish(ended)
+
+
+def topics(kept: dict[str, Any]) -> set[str]:
+    return {move.topic for move in moves_of(kept)}
+
+
+def taken(ledger: Ledger, *, back: bool) -> dict[str, Any]:
+    return unfinished(cast(Run, SimpleNamespace(ledger=ledger, id="me")), "east", back=back)
+
+
+def test_the_run_that_was_the_last_to_order_moves_counts_not_the_one_that_began_last(ledger: Ledger) -> None:
+    monday = begin(ledger, "monday")
+    monday.plan(plan("big"))
+    monday.finish("paused")  # it waits for approval
+    moves(ledger, "tuesday", plan("other"), "done")
+    wednesday = begin(ledger, "monday")
+    wednesday.note(MOVING, {})
+    wednesday.finish("cancelled")
+    for back in (False, True):
+        kept = taken(ledger, back=back)
+        assert topics(kept) == {"big"}
+        (told,) = of_which_run(kept)
+        assert told.startswith(f"This {'takes back' if back else 'goes on with'} run monday, which began to move on 20")
+
+
+def test_a_run_that_was_refused_before_it_ordered_anything_hides_none(ledger: Ledger) -> None:
+    moves(ledger, "first", plan("first"), "cancelled")
+    refused = begin(ledger, "refused")
+    refused.plan(plan("refused"))
+    refused.finish("refused")
+    assert topics(taken(ledger, back=True)) == {"first"}
+
+
+def test_however_many_plans_were_made_since_it_is_found(ledger: Ledger) -> None:
+    moves(ledger, "first", plan("first"), "cancelled")
+    for number in range(60):
+        begin(ledger, f"plan-{number}").finish("done")
+    assert topics(taken(ledger, back=False)) == {"first"}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["go_on", "roll_back"])
+def test_a_way_back_that_was_cut_off_goes_on_back_by_either_goal(ledger: Ledger, back: bool) -> None:
+    moves(ledger, "first", plan("first"), "failed")
+    way = taken(ledger, back=True)
+    moves(ledger, "second", way, "failed")
+    kept = taken(ledger, back=back)
+    assert moves_of(kept) == moves_of(way_back(plan("first")))
+    assert "takes back run first" in of_which_run(kept)[0]
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["go_on", "roll_back"])
+def test_a_run_that_was_cut_off_on_its_own_way_back_goes_on_back_by_either_goal(ledger: Ledger, back: bool) -> None:
+    operation = begin(ledger, "first")
+    operation.plan(plan("first"))
+    operation.note(MOVING, {})
+    operation.note(ROLLING_BACK, {})
+    assert moves_of(taken(ledger, back=back)) == moves_of(way_back(plan("first")))
+    operation.finish("failed", evidence={"back": {"stopped": "", "not_done": {}}})
+    with pytest.raises(GoalError, match="has taken its moves back"):
+        taken(ledger, back=back)
+
+
+def test_what_has_come_to_its_end_is_not_gone_on_with_nor_taken_back_twice(ledger: Ledger) -> None:
+    moves(ledger, "first", plan("first"), "done")
+    with pytest.raises(GoalError, match="left nothing undone"):
+        taken(ledger, back=False)
+    moves(ledger, "second", taken(ledger, back=True), "done")
+    with pytest.raises(GoalError, match="has taken its moves back"):
+        taken(ledger, back=True)
+
+
+def at(number: int, *replicas: int) -> PartitionState:
+    return PartitionState("t", number, replicas, replicas[0], frozenset(replicas))
+
+
+def looking_at(*partitions: PartitionState) -> Moving:
+    brokers = [SimpleNamespace(id=id_, up=True) for id_ in (1, 2, 3)]
+    picture = SimpleNamespace(brokers=brokers, partitions={each.key: each for each in partitions}, ongoing={})
+    return cast(Moving, SimpleNamespace(picture=picture))
+
+
+@pytest.mark.parametrize("kept", [plan("t"), way_back(plan("t"))], ids=["go_on", "roll_back"])
+def test_a_plan_that_was_carried_out_half_holds_after_its_approval_unless_somebody_else_moves_one(
+    kept: dict[str, Any],
+) -> None:
+    hold_on(looking_at(at(0, 3, 2), at(1, 1, 2)), kept, begun=True)
+    with pytest.raises(StalePlanError, match="t/1 was moved or deleted by somebody else"):
+        hold_on(looking_at(at(0, 3, 2), at(1, 2, 4)), kept, begun=True)
+    with pytest.raises(StalePlanError, match=r"t/\d was on"):  # a plan of its own is all or nothing
+        hold_on(looking_at(at(0, 3, 2), at(1, 1, 2)), kept, begun=False)
+
+
+def test_what_is_somebody_else_s_before_it_is_shown_is_left_out_and_told() -> None:
+    work = looking_at(at(0, 3, 2), at(1, 2, 4))
+    kept, told = without_others(work, plan("t"))
+    assert [move.number for move in moves_of(kept)] == [0]
+    assert told == ["Left as somebody else has placed, moves or deleted them: t/1."]
+    hold_on(work, kept, begun=True)
+
+
+def test_only_what_is_still_to_be_copied_counts() -> None:
+    there = [Move("t", number, (1, 2), (3, 2), 10) for number in range(3)]
+    partitions = {each.key: each for each in (at(0, 3, 2), at(1, 3, 2, 1), at(2, 1, 2))}
+    ongoing = {("t", 1): Ongoing((3, 2), (3,), (1,))}
+    assert [(move.number, move.bytes) for move in left_to_do(there, partitions, ongoing)] == [(1, 10), (2, 10)]
+    back = [move.back() for move in there]
+    # What is under way is cancelled, and copies nothing.
+    assert [(move.number, move.bytes) for move in left_to_do(back, partitions, ongoing)] == [(0, 10), (1, 0)]
