@@ -217,7 +217,7 @@ def test_one_cluster_s_refusal_keeps_no_other_s_events_from_being_committed(
 
 def test_dead_letters_that_nobody_takes_keep_no_rebalance_of_another_cluster_waiting(kafka: Kafka) -> None:
     """Nor are they the end: the other clusters' events go on, and nothing behind them is committed."""
-    group = Group(kafka, "orders", "refunds", settings=ConsumerSettings(max_poll_interval=4))
+    group = Group(kafka, "orders", "refunds", settings=ConsumerSettings(max_poll_interval=2))
     two = kafka.clients["two"]
     group.client.send(Record(ORDERS, 0, data=b"junk"))
     two.send(Record(("refunds", 0), 0, data=b"junk"))
@@ -225,7 +225,7 @@ def test_dead_letters_that_nobody_takes_keep_no_rebalance_of_another_cluster_wai
     began = time.monotonic()
     two.take_away_and_give_back(("refunds", 0))
     assert time.monotonic() - began < 1
-    time.sleep(2.5)  # longer than letters are waited for
+    time.sleep(1.2)  # longer than letters are waited for
     two.take_away_and_give_back(("refunds", 0))
     two.send(*records(("refunds", 0), range(1, 3)))
     group.run()
