@@ -460,7 +460,8 @@ class Intake:
                 self._raise_refusal()
         except Exception as error:
             log.warning("%s: what is done is not committed and will come again: %s", self._named, error)
-        self._gone(consumer, partitions)
+        finally:  # also after Ctrl-C: who goes on must not take them for ours
+            self._gone(consumer, partitions)
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from redrive.consumer import ConsumerSettings, EventConsumer
 from redrive.errors import RefusedByClusterError, UnavailableError, UnknownTopicError
@@ -121,6 +121,26 @@ def test_who_runs_on_after_an_interrupted_handler_gets_what_was_fetched_with_its
         group.run()
     group.run()
     assert sorted(group.handled) == ["0/0", "0/1", "0/2", "0/3", "1/0", "1/1"]
+
+
+def test_a_rebalance_that_is_interrupted_has_taken_the_partition_away_all_the_same(kafka: Kafka) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(3)))
+    next(group.consumer.batches(max_wait=0.1))
+
+    def interrupted(place: TopicPartition) -> None:
+        raise KeyboardInterrupt
+
+    group.client.answer = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        group.consumer.commit()
+    with pytest.raises(KeyboardInterrupt):
+        group.client.take_away(ORDERS)
+    del group.client._at[ORDERS]  # as librdkafka does, whatever comes of the callback
+    group.client.group[ORDERS] = 7  # the next owner has come so far
+    group.client.answer = lambda _: None
+    group.run()
+    assert group.client.group == {ORDERS: 7}
 
 
 def test_who_runs_on_after_a_refusal_gets_what_was_fetched_with_it(kafka: Kafka) -> None:
