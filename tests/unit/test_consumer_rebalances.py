@@ -123,6 +123,14 @@ def test_who_runs_on_after_an_interrupted_handler_gets_what_was_fetched_with_its
     assert sorted(group.handled) == ["0/0", "0/1", "0/2", "0/3", "1/0", "1/1"]
 
 
+def test_who_runs_on_after_a_loop_over_batches_gets_the_batch_that_was_in_hand(kafka: Kafka) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(4)))
+    assert len(next(group.consumer.batches(max_events=2))) == 2
+    group.run()
+    assert group.handled == ["0/0", "0/1", "0/2", "0/3"]
+
+
 def test_a_rebalance_that_is_interrupted_has_taken_the_partition_away_all_the_same(kafka: Kafka) -> None:
     group = Group(kafka)
     group.client.send(*records(ORDERS, range(3)))
