@@ -263,7 +263,8 @@ class Intake:
     def done(self, taken: Taken) -> None:
         """Take note that a message, and all before it in its partition, need not be read again."""
         self._done[taken.place] = taken.offset + 1
-        self._hand_over.done(taken.place, taken.offset)
+        if self._follows:
+            self._hand_over.done(taken.place, taken.offset)
         held = self._held.get(taken.place)
         if held is not None and held.offset <= taken.offset:
             del self._held[taken.place]
@@ -415,7 +416,7 @@ class Intake:
             held.expected = False
             if offset != held.offset:
                 del self._held[place]
-        if not self._hand_over.takes(place, offset):
+        if self._follows and not self._hand_over.takes(place, offset):
             return None
         return Taken(self, message, place, offset, self._losses.get(place, 0))
 
