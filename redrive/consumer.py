@@ -175,6 +175,9 @@ class EventConsumer:
             UnknownTopicError: a topic does not exist.
             RefusedByClusterError: the group may not read a topic, or not commit.
         """
+        _put_back(taken for taken, _ in self._in_hand)  # of a loop over batches that was left
+        self._in_hand = []
+        self._ids_in_hand.clear()
         enough = self._settings.max_poll_interval / 2
         quiet_since = committed = time.monotonic()
         while not self._stopping.is_set():

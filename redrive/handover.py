@@ -147,7 +147,6 @@ class HandOver:
 
     def learn(self, alias: Alias) -> set[Place]:
         """Take note of an alias; return the partitions that have to wait."""
-        self._claims.clear()
         self.optional = (self.optional - {alias.current}) | {alias.left}
         self._closed.discard(alias.target)
         back = alias.current == alias.name
@@ -216,12 +215,13 @@ class HandOver:
         return found
 
     def beginning(self, owned: set[Place], committed_at: Committed) -> dict[Place, int]:
-        """Return the own partitions that may be begun now, and where; notes what `claims` is to return.
+        """Return the own partitions that may be begun now, and where.
 
         Args:
             owned: the own ones.
             committed_at: asks what the group has committed; only asked if some wait.
         """
+        self._claims = {}
         waiting = {place: self._beginnings[place] for place in owned & self._waiting}
         if not waiting:
             return {}
@@ -240,12 +240,12 @@ class HandOver:
         return found
 
     def claims(self) -> dict[Place, int]:
-        """Return the places to be committed of partitions that may be begun once the group has these.
+        """Return what is to be committed before more partitions may be begun, as of the last look at `beginning`.
 
         Until then, nobody else could tell that the group has come there: after a switch back, the other topic would be
         read on as if it had not.
         """
-        return dict(self._claims)
+        return self._claims
 
     def begun(self, place: Place, at: int) -> None:
         """Hear that a partition is being read from a place on; what else may come of it belongs to what is before."""
@@ -254,6 +254,6 @@ class HandOver:
         self._from[place] = at
 
     def _forget(self, place: Place) -> None:
-        for known in (self._reached, self._in_hand, self._done, self._from, self._claims):
+        for known in (self._reached, self._in_hand, self._done, self._from):
             known.pop(place, None)
         self._ended.discard(place)

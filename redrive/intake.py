@@ -154,7 +154,7 @@ class Intake:
         self._losses: dict[Place, int] = {}
         self._done: dict[Place, int] = {}
         self._held: dict[Place, _Held] = {}
-        self._asked: dict[Place, int] = {}  # to be committed, and not answered yet
+        self._is_asked = False  # a commit that was not waited for is not answered yet
         self._refusal: KafkaError | None = None
         self._complained = 0.0
         self._shut_out = ""
@@ -263,7 +263,8 @@ class Intake:
     def done(self, taken: Taken) -> None:
         """Take note that a message, and all before it in its partition, need not be read again."""
         self._done[taken.place] = taken.offset + 1
-        self._hand_over.done(taken.place, taken.offset)
+        if self._follows:
+            self._hand_over.done(taken.place, taken.offset)
         held = self._held.get(taken.place)
         if held is not None and held.offset <= taken.offset:
             del self._held[taken.place]
@@ -280,49 +281,42 @@ class Intake:
             Exception: what ``before_commit`` raises; nothing is committed then.
         """
         self._raise_refusal()  # of a commit that was not waited for
-        if self._done and (wait or not self._asked) and self._before_commit(wait=wait):
-            self._ask(wait=wait)
+        if self._done and (wait or not self._is_asked) and self._before_commit(wait=wait):
+            self._ask(self._done, wait=wait)
+            self._raise_refusal()
 
-    def _ask(self, *, wait: bool) -> None:
-        asked = dict(self._done)
-        offsets = [TopicPartition(*place, offset) for place, offset in asked.items()]
+    def _ask(self, places: Mapping[Place, int], *, wait: bool) -> None:
+        offsets = [TopicPartition(*place, offset) for place, offset in places.items()]
         try:
             if wait:
-                self._hear_of(asked, None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
+                self._hear_of(None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
-                self._asked = asked
+                self._is_asked = True
         except KafkaException as error:
-            self._hear_of(asked, error.args[0], [])
-        self._raise_refusal()
+            self._hear_of(error.args[0], [])
 
     def _answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Hear, within a `fetch`, what became of a commit that was not waited for."""
-        asked, self._asked = self._asked, {}
-        self._hear_of(asked, error, partitions)
+        self._is_asked = False
+        self._hear_of(error, partitions)
 
-    def _hear_of(self, asked: Mapping[Place, int], error: KafkaError | None, answers: list[TopicPartition]) -> None:
+    def _hear_of(self, error: KafkaError | None, answers: list[TopicPartition]) -> None:
         """Hear what became of a commit; what has failed is tried again, unless its partition is taken away."""
-        failed = {(each.topic, each.partition): each.error for each in answers if each.error is not None}
-        cause = error or next(iter(failed.values()), None)
-        if cause is None:
-            self._forget(asked)
-            return
-        if error is None:
-            self._forget({place: offset for place, offset in asked.items() if place not in failed})
-        if refusal := next((each for each in (error, *failed.values()) if each and each.code() in _REFUSALS), None):
-            self._refusal = refusal
-        elif cause.code() in _NOT_OURS_ANY_MORE:
-            # If the partitions are not ours any more, we hear of that. Else, in the midst of a rebalance, they may be.
-            self._complain("the group may have gone on without this consumer; what it handled since comes again", cause)
-        else:
-            self._complain("offsets are not committed yet", cause)
-
-    def _forget(self, asked: Mapping[Place, int]) -> None:
-        """Commit these no more; what has been done since is still to be committed."""
-        for place, offset in asked.items():
-            if self._done.get(place) == offset:
+        errors = [error] if error is not None else [each.error for each in answers if each.error is not None]
+        for each in answers if error is None else ():
+            place = each.topic, each.partition
+            if each.error is None and self._done.get(place) == each.offset:  # else more has been done since
                 del self._done[place]
+        for cause in errors:
+            if cause.code() in _REFUSALS:
+                self._refusal = cause
+            elif cause.code() in _NOT_OURS_ANY_MORE:
+                # If partitions are not ours any more, we hear of that. In the midst of a rebalance, they may still be.
+                what = "the group may have gone on without this consumer; what it handled since comes again then"
+                self._complain(what, cause)
+            else:
+                self._complain("offsets are not committed yet", cause)
 
     def _raise_refusal(self) -> None:
         refusal, self._refusal = self._refusal, None
@@ -370,7 +364,8 @@ class Intake:
             began = time.monotonic()
             for place, begin in self._hand_over.beginning(self._owned, self._committed).items():
                 self._begin(place, begin)
-            self._claim(self._hand_over.claims())
+            if claims := self._hand_over.claims():  # at once: nothing that is still in hand is before them
+                self._ask(claims, wait=True)
             # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
             self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
         return True
@@ -381,16 +376,6 @@ class Intake:
         except KafkaException:
             return {}  # it is asked again
         return {(each.topic, each.partition): each.offset for each in answers if each.error is None}
-
-    def _claim(self, places: Mapping[Place, int]) -> None:
-        """Commit where partitions are going to be begun, at once: nothing that is still in hand is behind that."""
-        if not places:
-            return
-        offsets = [TopicPartition(*place, offset) for place, offset in places.items()]
-        try:
-            self._hear_of({}, None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
-        except KafkaException as error:  # it is tried again
-            self._hear_of({}, error.args[0], [])
 
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""
@@ -431,7 +416,7 @@ class Intake:
             held.expected = False
             if offset != held.offset:
                 del self._held[place]
-        if not self._hand_over.takes(place, offset):
+        if self._follows and not self._hand_over.takes(place, offset):
             return None
         return Taken(self, message, place, offset, self._losses.get(place, 0))
 
@@ -472,10 +457,12 @@ class Intake:
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             if self._done and self._before_commit(wait=self._alone):
-                self._ask(wait=True)
+                self._ask(self._done, wait=True)
+                self._raise_refusal()
         except Exception as error:
             log.warning("%s: what is done is not committed and will come again: %s", self._named, error)
-        self._gone(consumer, partitions)
+        finally:  # also after Ctrl-C: who goes on must not take them for ours
+            self._gone(consumer, partitions)
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:

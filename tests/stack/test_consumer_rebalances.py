@@ -84,3 +84,35 @@ def test_a_batch_has_every_event_of_a_partition_that_was_away_while_it_was_gathe
     assert sorted(event.value["id"] for event in batch) == list(range(12))
     assert consumer.counts == {"handled": 12, "duplicates": 0, "dead_lettered": 0, "retried": 0}
     assert [platform.committed(platform.orders, partition) for partition in (0, 1)] == [6, 6]
+
+
+def test_members_that_come_and_go_while_others_gather_batches_leave_no_event_out(platform: Platform) -> None:
+    handled: list[int] = []
+    numbers = {0: range(1_500), 1: range(10_000, 11_500)}
+
+    def gather(consumer: EventConsumer) -> None:
+        for batch in consumer.batches(max_events=70, max_wait=0.8):
+            handled.extend(event.value["id"] for event in batch)
+
+    def come_and_go() -> None:
+        while not steady._stopping.is_set():
+            with EventConsumer(platform.group, platform.config, [platform.orders], settings=QUICK) as guest:
+                threading.Timer(1.5, guest.stop).start()
+                guest.run(lambda event: handled.append(event.value["id"]))
+
+    with EventConsumer(platform.group, platform.config, [platform.orders], settings=QUICK) as steady:
+        threads = [threading.Thread(target=gather, args=(steady,)), threading.Thread(target=come_and_go)]
+        for thread in threads:
+            thread.start()
+        for at in range(0, 1_500, 100):
+            for partition, all_of_it in numbers.items():
+                platform.send(platform.orders, platform.orders_of(all_of_it[at : at + 100]), partition=partition)
+            time.sleep(1)
+        try:
+            wait_until(lambda: len(set(handled)) == 3_000, 30)
+        finally:
+            steady.stop()
+            for thread in threads:
+                thread.join(30)
+    for all_of_it in numbers.values():
+        assert list(dict.fromkeys(number for number in handled if number in all_of_it)) == list(all_of_it)

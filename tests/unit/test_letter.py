@@ -12,7 +12,14 @@ from uuid import UUID
 import pytest
 
 from redrive import tagged_json
-from redrive.deadletters.letter import letter_of_bytes, letter_of_event, letter_of_value, read_letter
+from redrive.deadletters.letter import (
+    letter_of_bytes,
+    letter_of_event,
+    letter_of_value,
+    read_letter,
+    stub,
+    without_value,
+)
 from redrive.envelope import headers as envelope_headers
 from redrive.errors import LetterFormatError
 from redrive.events import Event, Headers
@@ -95,6 +102,35 @@ def test_ten_thousand_headers_are_kept() -> None:
     many: Headers = [(f"h{i % 7}", str(i).encode()) for i in range(10_000)]
     made = letter_of_event("dlq", Event("e", "t", None, None, many, NOW), reason="refused", detail="", producer="")
     assert read_letter(made.headers, None, None).headers == many
+
+
+@pytest.mark.parametrize("key", [b"k", b"k" * 1_000_000, None])
+@pytest.mark.parametrize("value", [b"v" * 1_000_000, None])
+def test_a_stub_is_small_whatever_its_event_was_and_says_where_that_is(key: bytes | None, value: bytes | None) -> None:
+    fat = [("ce_id", b"e-2"), *OWN, ("ce_type", b"t" * 1_000_000), *[("trace", b"x" * 100)] * 10_000]
+    letter = letter_of_bytes(
+        "dlq.billing",
+        event_id="e-2",
+        key=key,
+        value=value,
+        headers=fat,
+        topic="orders",
+        partition=3,
+        offset=17,
+        timestamp=NOW,
+        reason="handler-failed",
+        detail="ü" * 5_000,
+        field="f" * 5_000,
+        producer="billing",
+    )
+    least = stub(without_value(letter))
+    kept = read_letter(least.headers, least.key, least.value)
+    assert sum(len(name) + len(text or b"") for name, text in least.headers) + len(least.key or b"") < 8_000
+    assert (kept.id, kept.key, kept.value, kept.lossless) == ("e-2", b"k" if key == b"k" else None, None, False)
+    assert (kept.topic, kept.partition, kept.offset, kept.timestamp, kept.attempt) == ("orders", 3, 17, NOW, 1)
+    assert (kept.reason, kept.producer) == ("handler-failed", "billing")
+    assert kept.detail.startswith("ü")
+    assert f"its key of {len(key or b''):,} bytes" in kept.detail
 
 
 def test_a_long_detail_is_cut_and_a_broken_one_does_no_harm() -> None:
