@@ -96,6 +96,7 @@ cluster = "{self.cluster}"
 
     def store_in(self, lane: Lane, producer: str, events: Sequence[Stored]) -> None:
         """Store events in one lane, as a producer of this name."""
+        Topics(self.store, lane.cluster).lanes(lane.topic, self.config.topic(lane.topic).lanes)
         writer = LaneWriter(self.store, lane, producer, clock=SystemClock(), grace=0.0, seal_wait=5.0)
         assert writer.enter(must_divert=True) is Entry.STANDBY
         for first in range(0, len(events), 100):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -17,6 +19,7 @@ from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
 from redrive.ledger import Ledger
 from redrive.pump.proof import Proof
+from redrive.pump.readback import end_offsets
 from redrive.standby.survey import survey
 from tests.stack.backlog import Backlogs, by_key, word
 
@@ -123,3 +126,36 @@ def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topi
     platform.fill(orders, 1)
     assert word(replay()) == "proved"
     assert untidy(platform) == {"orders": False, "refunds": False}
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "counted"), (1.0, "failed")])
+def test_a_compacted_topic_may_lack_what_has_a_later_event_of_its_key_and_nothing_else(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch, share: float, verdict: str
+) -> None:
+    """What comes between the replay and its proof takes the older ones of each key, or all."""
+    orders, _ = platform.topics
+    client = platform.config.cluster(platform.cluster).client_config()
+    admin = AdminClient(client)
+    policy = ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, orders, incremental_configs=[policy])
+    admin.incremental_alter_configs([resource])[resource].result()
+    platform.fill(orders, 600)
+    prove = tasks.verify.prove
+
+    def prove_later(*given: Any, **options: Any) -> Proof:
+        cut = [TopicPartition(orders, p, int(end * share)) for p, end in enumerate(end_offsets(client, orders))]
+        for done in admin.delete_records(cut).values():
+            done.result()
+        return prove(*given, **options)
+
+    monkeypatch.setattr(tasks.verify, "prove", prove_later)
+    state = replay()
+    assert state.is_completed() is (verdict == "counted")
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        (operation,) = ledger.operations()
+    assert operation.verdict == verdict
+    assert operation.evidence is not None
+    assert (operation.evidence["topics"][0]["superseded"] > 200) is (verdict == "counted")
+    assert any("is the newest event of its key" in finding for finding in operation.evidence["findings"]) is (
+        verdict == "failed"
+    )
