@@ -154,6 +154,7 @@ class Ending(Judged[LaneEnd]):
                     "found": sum(proof.counted.values()),
                     "records_read": proof.read,
                     "repeated": proof.repeated,
+                    "superseded": proof.superseded,
                     "seconds": round(proof.seconds, 3),
                 }
                 for (cluster, topic), proof in self.proofs.items()
@@ -245,7 +246,11 @@ def _found(proofs: Iterable[Proof]) -> int:
 def _verified(ending: Ending) -> str:
     if ending.unverified:
         return f"not verified: {ending.unverified}"
-    return number(ending.counts["found"]) if ending.proofs else "not verified"
+    if not ending.proofs:
+        return "not verified"
+    superseded = sum(proof.superseded for proof in ending.proofs.values())
+    more = f" (and {number(superseded)} that compaction has taken since: a later event of their key is there)"
+    return number(ending.counts["found"]) + (more if superseded else "")
 
 
 def _repeated(ending: Ending) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from prefect import task
 
 from redrive.config import Config
+from redrive.pump.limits import limits_of
 from redrive.pump.proof import Mode, Proof, prove
-from redrive.standby.drain import LaneResult
+from redrive.standby.drain import LaneResult, open_store
 from redrive.standby.lanes import Lane
+from redrive.standby.superseded import find_lost
 from tasks.drain import LaneEnd
 from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
@@ -32,19 +35,27 @@ def verify_topic(
     mode: Mode,
     since_ms: int | None,
 ) -> Proof:
-    """Prove what the lanes of a topic published.
+    """Prove what the lanes of a topic published. What a compacted topic may lack is asked of the standby store.
 
     Raises:
         UnavailableError: the cluster does not answer.
     """
-    return prove(
-        config.cluster(cluster).client_config(),
+    client = config.cluster(cluster).client_config()
+    proof = prove(
+        client,
         {result.lane.unit: result.outcome.evidence for result in results},
         operation=operation,
         mode=mode,
         also_ids=frozenset().union(*(result.doubtful for result in results)),
         since_ms=since_ms,
     )
+    lanes_own = all(result.lane.topic == topic and result.outcome.evidence.keys() <= {topic} for result in results)
+    if not (proof.lacks_only and lanes_own and limits_of(client, topic).keyed):
+        return proof
+    if lost := find_lost(client, open_store(config), topic, results, operation):
+        lacks = [f"{topic}: {origin} is the newest event of its key, and not there, nor a later one" for origin in lost]
+        return replace(proof, findings=[*proof.findings, *lacks[:50]])
+    return replace(proof, verdict="counted", findings=[], superseded=proof.missing)
 
 
 def verify_lanes(

@@ -43,6 +43,8 @@ class Proof:
         seconds: how long that took.
         repeated: of the ids that were in doubt, records beyond the first that were accepted at another time: their
             sender has sent the event again, as it should after no answer. No fault.
+        missing: events that are not there; of a compacted topic, they may have been superseded.
+        superseded: how many of them were found to be. Then ``counted`` is the best there is.
     """
 
     verdict: Verdict
@@ -51,6 +53,13 @@ class Proof:
     read: int
     seconds: float
     repeated: int = 0
+    missing: int = 0
+    superseded: int = 0
+
+    @property
+    def lacks_only(self) -> bool:
+        """Tell whether all that is wrong is that events are missing."""
+        return self.missing > 0 and all("events are missing" in finding for finding in self.findings)
 
 
 def prove(
@@ -86,7 +95,7 @@ def prove(
     began = time.monotonic()
     findings = _Findings()
     counted = dict.fromkeys(units, 0)
-    read = repeated = 0
+    read = repeated = missing = 0
     for topic in sorted({topic for topics in units.values() for topic in topics}):
         expected = {unit: topics[topic] for unit, topics in units.items() if topic in topics}
         reading = _Reading(
@@ -108,10 +117,11 @@ def prove(
             deleted = f" ({error})"
         reading.compare(deleted)
         repeated += reading.repeated
+        missing += reading.missing
         for unit, found in reading.counts().items():
             counted[unit] += found
     verdict: Verdict = "failed" if findings.all else "proved" if mode == "full" else "counted"
-    return Proof(verdict, findings.all, counted, read, time.monotonic() - began, repeated)
+    return Proof(verdict, findings.all, counted, read, time.monotonic() - began, repeated, missing)
 
 
 def _start(client_config: ClientConfig, topic: str, expected: Iterable[Evidence], since_ms: int | None) -> list[int]:
@@ -184,7 +194,7 @@ class _Reading:
         self._found = {unit: _Found() for unit in expected}
         self._streams: dict[tuple[int, bytes], _Stream | None] = {}
         self._created = True
-        self.repeated = 0
+        self.repeated = self.missing = 0
 
     def counts(self) -> dict[str, int]:
         return {unit: found.count for unit, found in self._found.items()}
@@ -238,6 +248,7 @@ class _Reading:
             found = self._found[unit]
             missing = expected.count - found.count
             if missing:
+                self.missing += max(0, missing)
                 what = f"{missing} events are missing" if missing > 0 else f"{-missing} events too many are there"
                 why = deleted if missing > 0 else ""
                 self._findings.add(

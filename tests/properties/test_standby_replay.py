@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Sequence
+
 import msgspec
 
-from redrive.standby.lanes import DIVERT, OPEN, SEAL, LaneLog
+from redrive.envelope import Identity
+from redrive.standby.batches import Stored, pack
+from redrive.standby.lanes import DIVERT, OPEN, SEAL, Lane, LaneLog
+from redrive.standby.lookup import Doubtful
 from redrive.standby.replay import Cursor, LaneReplay
 from redrive.standby.store import Slot
 from redrive.standby.streams import Position
@@ -82,3 +88,39 @@ def test_a_lane_that_an_earlier_replay_has_sealed_gets_no_more_rounds() -> None:
     world.spawn("test", go_on)
     world.run()
     assert opened == [True]
+
+
+def test_a_look_up_holds_no_event_whole() -> None:
+    """A lane may have been in doubt for as much as all its producers had under way."""
+    play = Play(Scenario("", ()), Picks({}))
+    lane, world = play.lanes[0], play.world
+    looked_up: list[int] = []
+    grown: list[int] = []
+
+    def lookup(lane: Lane, doubtful: Sequence[Doubtful]) -> set[Identity]:
+        looked_up.append(len(doubtful))
+        grown.append(tracemalloc.get_traced_memory()[0] - before)
+        return set()
+
+    def replay() -> None:
+        play.store.put_new(lane.log, 1, Slot(DIVERT, "A", b"", 0, 0, 0, 1, "A"))
+        for number in range(1, 11):
+            events = [
+                Stored(f"{number}-{i}", b"k", b"%08d" % i * 500, [("ce_source", b"a")], 0, None, True)
+                for i in range(500)
+            ]
+            (slot,) = pack(events, f"t{number}")
+            play.store.put_new(lane.stream(1, "A"), number, slot)
+        nonlocal before
+        before = tracemalloc.get_traced_memory()[0]
+        list(LaneReplay(play.store, lane, lookup, clock=ModelClock(world), owner="R", skew=0, settle=0).chunks(None))
+
+    before = 0
+    tracemalloc.start()
+    try:
+        world.spawn("test", replay)
+        world.run()
+    finally:
+        tracemalloc.stop()
+    assert looked_up == [5_000]
+    assert grown[0] < 5_000 * 1_000, "of events of 4 kB"

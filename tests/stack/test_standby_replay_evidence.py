@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 import flows.standby_replay
+import tasks.earlier
 import tasks.verify
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
+from redrive.errors import UnavailableError
 from redrive.ledger import Ledger
 from redrive.pump.proof import Proof
+from redrive.pump.readback import end_offsets
 from redrive.standby.survey import survey
 from tests.stack.backlog import Backlogs, by_key, word
 
@@ -68,13 +73,24 @@ def found_of_earlier_runs(platform: Backlogs) -> dict[str, int]:
     return {f"run {numbers[id_]}": found for id_, found in (operations[0].evidence or {})["earlier"].items()}
 
 
+@pytest.mark.parametrize("away", [False, True])
 def test_the_evidence_of_a_killed_run_outlives_the_next_one_that_is_killed(
-    platform: Backlogs, monkeypatch: pytest.MonkeyPatch
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch, away: bool
 ) -> None:
     orders, refunds = platform.topics
     ids, others = platform.fill(orders, 300), platform.fill(refunds, 50)
     replay_until_all_is_published(monkeypatch)
     ids += platform.fill(orders, 200)
+    answers = iter([not away])
+    read = tasks.earlier.read_cursor
+
+    def read_later(*given: Any, **options: Any) -> bytes | None:
+        """The cluster may be away when the next run begins, and back when it comes to the lane."""
+        if not next(answers, True):
+            raise UnavailableError("Kafka", "no answer")
+        return read(*given, **options)
+
+    monkeypatch.setattr(tasks.earlier, "read_cursor", read_later)
     # Of this topic alone: it can't prove the first run, but takes the place of its checkpoints.
     replay_until_all_is_published(monkeypatch, topics=[orders])
 
@@ -123,3 +139,36 @@ def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topi
     platform.fill(orders, 1)
     assert word(replay()) == "proved"
     assert untidy(platform) == {"orders": False, "refunds": False}
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "counted"), (1.0, "failed")])
+def test_a_compacted_topic_may_lack_what_has_a_later_event_of_its_key_and_nothing_else(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch, share: float, verdict: str
+) -> None:
+    """What comes between the replay and its proof takes the older ones of each key, or all."""
+    orders, _ = platform.topics
+    client = platform.config.cluster(platform.cluster).client_config()
+    admin = AdminClient(client)
+    policy = ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, orders, incremental_configs=[policy])
+    admin.incremental_alter_configs([resource])[resource].result()
+    platform.fill(orders, 600)
+    prove = tasks.verify.prove
+
+    def prove_later(*given: Any, **options: Any) -> Proof:
+        cut = [TopicPartition(orders, p, int(end * share)) for p, end in enumerate(end_offsets(client, orders))]
+        for done in admin.delete_records(cut).values():
+            done.result()
+        return prove(*given, **options)
+
+    monkeypatch.setattr(tasks.verify, "prove", prove_later)
+    state = replay()
+    assert state.is_completed() is (verdict == "counted")
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        (operation,) = ledger.operations()
+    assert operation.verdict == verdict
+    assert operation.evidence is not None
+    assert (operation.evidence["topics"][0]["superseded"] > 200) is (verdict == "counted")
+    assert any("is the newest event of its key" in finding for finding in operation.evidence["findings"]) is (
+        verdict == "failed"
+    )
