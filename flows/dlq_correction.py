@@ -126,7 +126,8 @@ class Correction(BaseModel):
     def _open(cls, selection: Selection) -> Selection:
         if selection.takes_ended:
             raise ValueError(
-                "fates: letters that are published or discarded would be published again; name other fates"
+                "fates: letters that are published, discarded, or rejected, which live on as other letters, would be "
+                "published twice; name other fates"
             )
         return selection
 
@@ -182,13 +183,25 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
 
 
 def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
-    """Select the letters, without those that an earlier run has corrected and could not enter."""
+    """Select the letters, without those that an earlier run has corrected and could not enter.
+
+    Raises:
+        HeldError: another run works at their topics.
+        StalePlanError: one has ended just now, and letters of further topics are among those that are meant.
+    """
     batch = select_letters(work)
-    recording = correction.mode == "run"
-    if recording and batch.letters:
-        run.claim(topics_of(work.config, batch), all_or_none=True)
-    work.earlier, settled = settle_earlier(work, batch, record=recording)
-    return select_letters(work, settled) if work.earlier else batch
+    if correction.mode == "plan":
+        work.earlier, settled = settle_earlier(work, batch, record=False)
+        return select_letters(work, settled) if work.earlier else batch
+    held = topics_of(work.config, batch)
+    if held:
+        run.claim(held, all_or_none=True)
+    work.earlier, _ = settle_earlier(work, batch, record=True)
+    # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
+    batch = select_letters(work)
+    if more := set(topics_of(work.config, batch)) - set(held):
+        raise StalePlanError(f"another run has just changed what is selected in {', '.join(map('/'.join, more))}")
+    return batch
 
 
 def carry_out(  # noqa: PLR0917 (what the steps before it have found)

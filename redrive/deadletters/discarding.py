@@ -60,7 +60,7 @@ class Discard:
         """
         if selection.takes_ended:
             raise ConfigError(
-                "fate", "letters that are published or discarded have come to their end; name other fates"
+                "fate", "letters that are published, rejected or discarded have come to their end; name other fates"
             )
         upto = ledger.letters.last_entry()
         return cls(config, ledger, selection, upto, sum(1 for _ in _subjects(ledger, selection, upto)))

@@ -18,7 +18,7 @@ from typing import Literal, cast
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from redrive.errors import UnknownTopicError
-from redrive.events import Headers
+from redrive.events import Headers, headers_of
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan, start_offsets
@@ -184,7 +184,7 @@ class _Reading:
         streams, full, ids, operation = self._streams, self._full, self._ids, self._operation
         on_found = self._on_found
         for message in messages:
-            headers = cast("Headers | None", message.headers())
+            headers = headers_of(message)
             if not headers:
                 continue
             if ids:

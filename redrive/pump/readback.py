@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -23,7 +23,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from redrive.errors import UnavailableError, UnknownTopicError
-from redrive.events import Headers
+from redrive.events import headers_of
 
 ClientConfig = Mapping[str, Any]
 """librdkafka properties that name a cluster and how to log in: ``bootstrap.servers`` and the security ones."""
@@ -240,7 +240,7 @@ def find_ids(
     end = {p: o for p, o in enumerate(end_offsets(client_config, topic)) if partitions is None or p in partitions}
     for messages in scan(client_config, topic, start, end=end, patience=patience):
         for message in messages:
-            for name, value in cast(Headers, message.headers() or ()):
+            for name, value in headers_of(message):
                 if name == "ce_id" and value in wanted:
                     found.add(wanted[value])
         if len(found) == len(wanted):

@@ -323,6 +323,16 @@ def test_a_function_may_skip_reject_or_fail(load: Load) -> None:
     assert function(load, "fail").apply(a_letter(), {}) == Rejected("f", "it raised KeyError")
 
 
+def test_nothing_in_the_place_of_a_value_rejects_the_letter(load: Load, do: Do) -> None:
+    """Such as from a function that forgets to return: it would be published as a deletion of its key."""
+    nothing = "nothing is left of the value: it would be published as a deletion"
+    assert function(load, "forget").apply(a_letter(), {"note": "x"}) == Rejected("f", nothing)
+    assert do([{"op": "remove", "path": ""}], {"a": 1}) == Rejected("r", nothing)
+    assert do([{"op": "move", "from": "/a", "path": ""}], {"a": None}) == Rejected("r", nothing)
+    assert do([{"op": "remove", "path": ""}], None) == Corrected(None, ("r",))
+    assert do([{"op": "replace", "path": "", "value": None}], {"a": 1}) == Corrected(None, ("r",))  # it says so
+
+
 def test_a_value_that_contains_itself_is_rejected(load: Load) -> None:
     itself: dict[str, Any] = {}
     itself["x"] = itself

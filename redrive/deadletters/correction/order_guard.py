@@ -13,9 +13,9 @@ worked at side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from typing import Literal, cast
+from typing import Literal
 
-from redrive.events import Headers
+from redrive.events import headers_of
 from redrive.pump.names import OPERATION_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
 
@@ -68,7 +68,7 @@ def newest_events(
             if key is None or key not in keys:
                 continue
             when = message.timestamp()[1]
-            if when > newest.get(key, -1) and own not in cast(Headers, message.headers() or []):
+            if when > newest.get(key, -1) and own not in headers_of(message):
                 newest[key] = when
         read += len(messages)
         on_progress(read, total)

@@ -18,7 +18,7 @@ from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.opening import CORRECTION_HEADER
-from redrive.events import Headers
+from redrive.events import headers_of
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursors
 from redrive.pump.evidence import Evidence
@@ -106,7 +106,7 @@ def _fate(unit: Unit, offset: int, message: Message) -> Fate:
     letter = LetterId(unit.cluster, unit.topic, unit.partition, offset)
     place = (cast(str, message.topic()), cast(int, message.partition()), cast(int, message.offset()))
     mark = marks.Mark()
-    for name, value in cast(Headers, message.headers() or []):
+    for name, value in headers_of(message):
         if name == CORRECTION_HEADER:
             mark = marks.read(value)
     if place[0] == PARKING_TOPIC:
