@@ -191,7 +191,7 @@ class _Reading:
                 self._look_for_ids(headers, message)
             # The sink's two headers are the last ones.
             name, source = headers[-1]
-            if name != SOURCE_HEADER or source is None or headers[-2] != (OPERATION_HEADER, operation):
+            if name != SOURCE_HEADER or source is None or headers[-2:-1] != [(OPERATION_HEADER, operation)]:
                 continue
             try:
                 prefix, slot, index = source.rsplit(b"/", 2)

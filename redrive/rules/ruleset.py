@@ -185,8 +185,9 @@ def _compile(
 
 
 def _deletes(operation: model.Operation) -> bool:
-    whole = isinstance(operation, model.Add | model.Replace) and not operation.path
-    return whole and operation.expression is None and operation.value is None
+    if not isinstance(operation, model.Add | model.Replace) or operation.path:
+        return False
+    return operation.expression is None and operation.value is None
 
 
 def _always(about: Any) -> bool:

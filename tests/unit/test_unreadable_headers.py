@@ -11,7 +11,8 @@ from redrive.avro.schema import parse
 from redrive.coding import Reader
 from redrive.config import Config
 from redrive.consumer import EventConsumer
-from redrive.deadletters.correction.order_guard import newest_events
+from redrive.deadletters.correction.batch import Wanted
+from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.dialects import Record, sight
 from redrive.deadletters.judging.judge import LOSSY, Judge
 from redrive.deadletters.opening import open_letter
@@ -81,7 +82,9 @@ def test_such_an_event_counts_for_the_order_guard_and_is_none_of_a_proof_s_busin
     kafka: MockKafka, client: dict[str, str]
 ) -> None:
     kafka.produce("orders", b"k", b"v", BAD)
-    assert newest_events(client, "orders", {b"k"}, readback.EARLIEST, but_of="op").keys() == {b"k"}
+    topic = MainTopic(client, "orders", Wanted({b"k"}, readback.EARLIEST))
+    topic.read_on()
+    assert topic.newest.keys() == {b"k"}
     assert prove(client, {"unit": {"orders": Evidence()}}, operation="op").verdict == "proved"
 
 

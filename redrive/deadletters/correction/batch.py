@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -41,6 +42,11 @@ class Unit:
         order = sorted(range(len(self.offsets)), key=self.offsets.__getitem__)
         self.offsets = array("q", map(self.offsets.__getitem__, order))
         self.written = array("q", map(self.written.__getitem__, order))
+
+    def has(self, offset: int) -> bool:
+        """Say whether a letter stands there."""
+        at = bisect_left(self.offsets, offset)
+        return at < len(self.offsets) and self.offsets[at] == offset
 
     def is_letter(self, index: int, timestamp: int) -> bool:
         """Say whether a record of this time can be the letter at an index."""

@@ -17,6 +17,7 @@ from typing import Any, Self
 from redrive import tagged_json
 from redrive.coding import Writer
 from redrive.config import Config
+from redrive.deadletters.correction import order_guard
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
@@ -42,7 +43,7 @@ from redrive.schemas import SchemaRegistry
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judge.REASONS | targets.REASONS
+_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS
 
 
 class Edit:
