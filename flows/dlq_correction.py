@@ -254,7 +254,8 @@ def governed(config: Config, correction: Correction, batch: Batch) -> Governor:
     def give_up(reason: str) -> None:
         governor.stop(reason)
 
-    topics = [topic for topic in topics_of(config, batch) if not config.topic(topic[1]).dead_letters]
+    touched = topics_of(config, batch)  # dead-letter topics may stand in the settings no longer
+    topics = [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
     watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up)
     governor = Governor(correction.rate, watch)
     return governor

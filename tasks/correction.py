@@ -90,9 +90,12 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
     """
     letters = work.run.ledger.letters.subjects(work.selection, upto=work.terms.upto, also_of=work.run.id)
     batch = Batch(
-        letter
-        for letter in letters
-        if LetterId(letter.cluster, letter.topic, letter.partition, letter.offset) not in settled
+        (
+            letter
+            for letter in letters
+            if LetterId(letter.cluster, letter.topic, letter.partition, letter.offset) not in settled
+        ),
+        clusters=work.config.clusters,
     )
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch

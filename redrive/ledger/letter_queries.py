@@ -199,6 +199,17 @@ def written_by(session: Session, operation_id: str) -> set[tuple[str, str, int]]
     return set(session.execute(query).tuples().all())
 
 
+def given_by(session: Session, operation_id: str, partition: tuple[str, str, int]) -> dict[int, bool]:
+    """See `redrive.ledger.letters.Letters.given_by`."""
+    entries = session.execute(
+        select(EntryRow.id, EntryRow.operation_id, EntryRow.body).where(EntryRow.kind == chain.FATES)
+    )
+    its = [number for number, by, body in entries if body.get("of", by) == operation_id]
+    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
+    query = select(fates.c.offset, fates.c.to_topic).where(*here, fates.c.entry.in_(its)).order_by(fates.c.entry)
+    return {offset: topic is not None for offset, topic in session.execute(query)}
+
+
 def _own_fates(session: Session, operation_id: str) -> list[int]:
     """Give the entries of fates that an operation has given itself: not those it has recorded for others."""
     of_fates = (EntryRow.operation_id == operation_id, EntryRow.kind == chain.FATES)

@@ -60,8 +60,8 @@ class Letters:
     def record_fates(self, operation: Operation, fates: Sequence[Fate], *, of: str | None = None) -> int:
         """Record what an operation has made of letters, all or nothing, for ever; give how many fates are new.
 
-        A fate that is the last which this operation has given to the letter is not recorded again: so a batch may
-        be repeated. What was recorded last is the letter's fate.
+        A fate that is the last which its operation has given to the letter is not recorded again, whoever has recorded
+        it: so a batch may be repeated. What was recorded last is the letter's fate.
 
         Args:
             operation: who records them.
@@ -150,6 +150,15 @@ class Letters:
         """Give the partitions of which an operation has written letters to Kafka, as far as it has entered that."""
         with self._database.reading() as session:
             return letter_queries.written_by(session, operation_id)
+
+    def given_by(self, operation_id: str, partition: Partition) -> dict[int, bool]:
+        """Give the letters of a partition that an operation has given a fate to, whoever has recorded that.
+
+        Returns:
+            Offset → whether something was written to Kafka of it.
+        """
+        with self._database.reading() as session:
+            return letter_queries.given_by(session, operation_id, partition)
 
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.

@@ -213,8 +213,7 @@ def test_a_process_that_judges_and_dies_costs_a_retry_and_no_letter(
     assert clinic.fates() == dict.fromkeys(range(300), "published")
 
 
-def test_its_pace_can_be_changed_while_it_works(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_PIECE", 10)
+def test_its_pace_can_be_changed_while_it_works(clinic: Clinic) -> None:
     clinic.publish(*({"id": str(number)} for number in range(1_000)))
     clinic.triage()
     states: list[State[Any]] = []

@@ -14,7 +14,7 @@ from redrive.deadletters.correction.diff import Change, diff
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
-from redrive.deadletters.judging.targets import Targets
+from redrive.deadletters.judging.targets import NO_CLUSTER, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
@@ -160,6 +160,8 @@ def make_plan(
         UnavailableError: Kafka or the registry does not answer.
     """
     plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
+    if batch.out_of_reach:
+        plan.letters = plan.counts["leave"] = plan.reasons["leave", NO_CLUSTER] = batch.out_of_reach
     total = 0
     shown: Counter[str] = Counter()
     began = time.monotonic()

@@ -86,19 +86,20 @@ def settle(
         UnavailableError: Kafka or the ledger does not answer.
     """
     by_prefix = {f"{unit.name}/{STREAM}".encode(): unit for unit in units}
-    fates: list[Fate] = []
+    fates: dict[LetterId, Fate] = {}
 
     def found(message: Message, source: bytes) -> None:
         prefix, offset, _ = source.rsplit(b"/", 2)
         unit = by_prefix[prefix]
-        fates.append(_fate(unit, int(offset), message))
+        fate = _fate(unit, int(offset), message)
+        fates.setdefault(fate.letter, fate)  # one that is there twice is for the proof to find
         if len(fates) >= _AT_ONCE:
-            record_fates(fates)
+            record_fates(list(fates.values()))
             fates.clear()
 
     proof = prove(client_config, evidence, operation=operation, mode=mode, on_found=found)
     if fates:
-        record_fates(fates)
+        record_fates(list(fates.values()))
     return proof
 
 

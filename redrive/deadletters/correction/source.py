@@ -21,6 +21,7 @@ from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_records
 from redrive.errors import UnknownTopicError
 from redrive.events import Event
+from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.model import Chunk, Skipped
 from redrive.pump.readback import ClientConfig, end_offsets
 
@@ -39,6 +40,12 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
 
     operation: str
     next: int
+
+
+def passed(checkpoint: Checkpoint) -> int:
+    """Say up to where an operation has come in a unit: the first offset that is left."""
+    cursor = None if checkpoint.source is None else msgspec.msgpack.decode(checkpoint.source, type=Cursor)
+    return cursor.next if cursor is not None and cursor.operation == checkpoint.operation else 0
 
 
 class LetterSource:
