@@ -16,6 +16,8 @@ NONE: FateOrNone = "none"
 """Stands for the fate of a letter that has none yet."""
 OPEN: tuple[FateOrNone, ...] = (NONE, "held")
 """A letter of such a fate still waits for something to be done."""
+WAITING: tuple[FateOrNone, ...] = ("parked", "doubtful")
+"""A letter of such a fate waits for a person: no run takes it, unless it is told to."""
 ENDED: frozenset[FateOrNone] = frozenset({"published", "rejected", "discarded"})
 """A letter of such a fate has come to an end that can't be taken back; a rejected one lives on as another letter."""
 

@@ -159,6 +159,17 @@ def letters(session: Session, selection: Selection, after: Place | None, limit: 
     return [_letter(row) for row in session.execute(_page(query, selection, after, limit))]
 
 
+def newest(session: Session, cluster: str, topic: str) -> dict[int, Sighting]:
+    """See `redrive.ledger.letters.Letters.newest`."""
+    column = dead_letters.c
+    here = (column.cluster == cluster, column.topic == topic)
+    last = select(column.partition, func.max(column.offset).label("last")).where(*here).group_by(column.partition)
+    ends = last.subquery()
+    query = select(*_SIGHTING, column.fate).where(*here)
+    query = query.join(ends, and_(column.partition == ends.c.partition, column.offset == ends.c.last))
+    return {letter.sighting.partition: letter.sighting for letter in map(_letter, session.execute(query))}
+
+
 def last_entry(session: Session) -> int:
     """See `redrive.ledger.letters.Letters.last_entry`."""
     return session.scalar(select(func.max(dead_letters.c.entry))) or 0

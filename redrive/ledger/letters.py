@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.dialects.reading import text
-from redrive.deadletters.fate import Fate
+from redrive.deadletters.fate import WAITING, Fate
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnknownLetterError
@@ -36,6 +36,11 @@ class Letters:
         query = select(triage_positions).where(triage_positions.c.cluster == cluster)
         with self._database.reading() as session:
             return {(name, topic, partition): at for name, topic, partition, at in session.execute(query)}
+
+    def newest(self, cluster: str, topic: str) -> dict[int, Sighting]:
+        """Give the last letter of each partition of a dead-letter topic."""
+        with self._database.reading() as session:
+            return letter_queries.newest(session, cluster, topic)
 
     def record(self, operation: Operation, letters: Iterable[Sighting], reached: Mapping[Partition, Reach]) -> int:
         """Record a batch of letters and how far it reaches, both or nothing; give how many letters are new.
@@ -81,6 +86,11 @@ class Letters:
         """Give the number of selected letters."""
         with self._database.reading() as session:
             return letter_queries.count(session, selection)
+
+    def waiting(self, selection: Selection) -> dict[str, int]:
+        """Give how many letters wait for a person, by their fate; of those that are selected, whatever its fates."""
+        counts = {fate: self.count(selection.model_copy(update={"fates": [fate]})) for fate in WAITING}
+        return {fate: letters for fate, letters in counts.items() if letters}
 
     def groups(self, selection: Selection) -> list[Group]:
         """Give the selected letters by reason, producer and main topic; the largest group first."""
