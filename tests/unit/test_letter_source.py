@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from redrive.avro.schema import parse
 from redrive.coding import Writer
 from redrive.deadletters.correction import Context, Judge, OrderGuard, Policy, Terms, Unit, make_plan, plan, source
 from redrive.deadletters.correction.batch import Batch, Wanted
+from redrive.deadletters.correction.correct import _LookingSink
 from redrive.deadletters.correction.order_guard import CORRECTED, LOOK_EVERY, MainTopic
 from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
@@ -211,6 +213,27 @@ def test_newer_events_that_come_while_the_run_is_held_up_are_seen_before_anythin
         0: "held: newer-event"
     }
     assert [(fate.letter.offset, fate.name, fate.reason) for fate in work.fates] == [(7, "held", "newer-event")]
+
+
+def test_what_was_overtaken_meanwhile_is_left_out_of_its_transaction_and_the_rest_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topic = main()
+    work = Work(monkeypatch, [letter(2, 2_000, 7), letter(3, 3_000, 8, key=b"other")], topic=topic)
+    committed: list[str] = []
+
+    def night(_: MainTopic, *, if_older_than: float) -> None:
+        topic.newest[b"k"] = (9_000, 0)
+        topic.looks += 1
+
+    monkeypatch.setattr(MainTopic, "read_on", night)
+    commit = lambda events, cursor: committed.extend(event.id for event in events)  # noqa: E731
+    sink: Any = SimpleNamespace(commit=commit, start=None, close=None)
+    pump = Pump(work.source, _LookingSink(sink, work.source), parking_topic="p", operation="op")
+    outcome = pump.run(None)
+    assert committed == ["e3"]
+    assert (outcome.read, outcome.published, outcome.skipped) == (2, 1, {"held: newer-event": 1})
+    assert outcome.evidence["orders"].count == 1
 
 
 @pytest.fixture
