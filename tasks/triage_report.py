@@ -11,6 +11,7 @@ from prefect.events import emit_event
 from prefect.states import Completed
 
 from redrive.deadletters.triage import Triaged
+from redrive.ledger import Ledger, chain
 from tasks.ending import Word, close, held_up
 from tasks.operations import Run
 from tasks.pictures import bars
@@ -34,9 +35,9 @@ def finish_triage(
         "missed": sum(triaged.missed for triaged in done),
     }
     reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
+    if mode == "run":  # before the end is entered: better twice than not at all
+        _tell(run, overview)
     run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons})
-    if mode == "run":
-        _tell(run, done, overview)
     word: Word = "failed" if failed else "planned" if mode == "plan" else "triaged"
     message = close(
         run, word, headline(mode, counts, overview, failed), counts, report_text(mode, done, failed, overview)
@@ -44,12 +45,24 @@ def finish_triage(
     return held_up(run, message, {failure.cluster for failure in failed}) if failed else Completed(message=message)
 
 
-def _tell(run: Run, done: Sequence[Triaged], overview: Overview) -> None:
+def untold(ledger: Ledger, job: str, but: str) -> dict[str, int]:
+    """Give how many letters of each cluster nobody has been told of: also those of a triage that was killed before.
+
+    Args:
+        ledger: the ledger.
+        job: the job's name.
+        but: id of the triage that asks.
+    """
+    for row in ledger.operations(limit=100, job=job):
+        if row.mode == "run" and row.id != but and "new" in (row.counts or {}):  # it has come to its end
+            told = max(entry.id for entry in ledger.entries(row.id) if entry.kind == chain.ENDED)
+            return ledger.letters.recorded_since(told)
+    return ledger.letters.recorded_since(0)
+
+
+def _tell(run: Run, overview: Overview) -> None:
     """Tell of each cluster whose dead letters have become more."""
-    new: defaultdict[str, int] = defaultdict(int)
-    for triaged in done:
-        new[triaged.cluster] += triaged.new
-    for cluster, letters in new.items():
+    for cluster, letters in untold(run.ledger, run.job, run.id).items():
         if letters:
             emit_event(
                 "redrive.dead_letters.growing",

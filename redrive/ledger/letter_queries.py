@@ -170,6 +170,12 @@ def newest(session: Session, cluster: str, topic: str) -> dict[int, Sighting]:
     return {letter.sighting.partition: letter.sighting for letter in map(_letter, session.execute(query))}
 
 
+def recorded_since(session: Session, entry: int) -> dict[str, int]:
+    """See `redrive.ledger.letters.Letters.recorded_since`."""
+    query = select(dead_letters.c.cluster, func.count()).where(dead_letters.c.entry > entry)
+    return dict(session.execute(query.group_by(dead_letters.c.cluster)).tuples().all())
+
+
 def last_entry(session: Session) -> int:
     """See `redrive.ledger.letters.Letters.last_entry`."""
     return session.scalar(select(func.max(dead_letters.c.entry))) or 0

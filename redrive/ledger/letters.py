@@ -125,6 +125,11 @@ class Letters:
                 return
             after = found[-1]
 
+    def recorded_since(self, entry: int) -> dict[str, int]:
+        """Give how many letters of each cluster were recorded after an entry of the journal."""
+        with self._database.reading() as session:
+            return letter_queries.recorded_since(session, entry)
+
     def last_entry(self) -> int:
         """Give the number of the journal's entry that recorded letters last; 0 if there is none."""
         with self._database.reading() as session:
