@@ -200,7 +200,9 @@ def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
     # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
     batch = select_letters(work)
     if more := set(topics_of(work.config, batch)) - set(held):
-        raise StalePlanError(f"another run has just changed what is selected in {', '.join(map('/'.join, more))}")
+        raise StalePlanError(
+            f"another run has just changed what is selected in {', '.join(map('/'.join, sorted(more)))}"
+        )
     return batch
 
 

@@ -149,7 +149,8 @@ def _guard(plan: Plan) -> str:
             plan.counts["publish"]
         )
     return (
-        f"> **{count(plan.overtaken, 'letter')} overtaken:** a newer event of the key is on the main topic already; "
+        f"> **{count(plan.overtaken, 'letter')} overtaken:** a newer event of the key is on the main topic already, or "
+        f"before them in the batch; "
         f"{_POLICY[plan.terms.policy]}."
     )
 

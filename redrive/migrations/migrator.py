@@ -34,6 +34,7 @@ from redrive.wire import HEADER_SIZE, prefix, schema_id_of
 
 REASONS = {
     "bad-frame": "the bytes are not a magic byte, a schema id and an Avro value",
+    "unreadable-headers": "a header's name is not UTF-8, so that its headers can't be copied",
     "unknown-schema": "the registry does not know the schema id, or what it has can't be used",
     "incompatible-schema": "the value can't be resolved to the target's schema",
     "rule-failed": "a rule is for it, and could not be applied",
@@ -129,7 +130,7 @@ class Migrator:
         """
         value = event.value
         if are_unreadable(event.headers):
-            return Rejected("unreadable-headers: a name among them is not UTF-8, so that they can't be copied")
+            return Rejected("unreadable-headers: a name among them is not UTF-8")
         if value is None or value.startswith(self._prefix):
             return event
         step = self._steps.get(value[:HEADER_SIZE]) or self._step(value)
