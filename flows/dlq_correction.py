@@ -21,6 +21,7 @@ from tasks.correction import (
     Correcting,
     CorrectingUnits,
     correct_partitions,
+    enter_corrected,
     judge_letters,
     look_at_main_topics,
     read_rules,
@@ -167,6 +168,8 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
             work = Correcting(config, run, terms, rules, correction.selection)
             batch = gather(run, work, correction)
             contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
+            if correction.mode == "run" and enter_corrected(work, contexts):
+                batch = select_letters(work)
             plan = judge_letters(work, batch, contexts, correction.samples)
             digest = bind(run, plan.canonical(), known)
             report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
@@ -200,9 +203,8 @@ def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
     # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
     batch = select_letters(work)
     if more := set(topics_of(work.config, batch)) - set(held):
-        raise StalePlanError(
-            f"another run has just changed what is selected in {', '.join(map('/'.join, sorted(more)))}"
-        )
+        names = ", ".join("/".join(topic) for topic in sorted(more))
+        raise StalePlanError(f"another run has just changed what is selected in {names}")
     return batch
 
 

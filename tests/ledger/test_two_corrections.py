@@ -12,7 +12,9 @@ from prefect.logging import disable_run_logger
 
 import flows.dlq_correction as flow
 import tasks.correction as steps
-from redrive.deadletters.correction import Batch, Terms, earlier
+from redrive.deadletters.correction import Batch, OrderGuard, Terms, earlier
+from redrive.deadletters.correction.batch import Wanted
+from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.selection import Selection
 from redrive.errors import StalePlanError
 from redrive.ledger import Ledger, Operation
@@ -101,6 +103,21 @@ def test_letters_of_topics_that_it_does_not_hold_make_the_second_one_stop(
 
     with first.keep_alive(), pytest.raises(StalePlanError, match=r"local/dlq\.more"):
         Second(ledger).gather(Selection(fates=["skipped"]), ends)
+
+
+def test_letters_of_which_an_event_is_there_are_entered_as_those_of_who_has_published_it(ledger: Ledger) -> None:
+    """Such as after the ledger was restored from a backup: the operation may be one that it does not know."""
+    fill(ledger, [sighting(0), sighting(1)])
+    topic = MainTopic({}, "flights", Wanted())
+    topic.corrected["dlq/local/dlq.flights/0"][1] = ("forgotten", fate(1, "published"))
+    run = Second(ledger)
+    work: Any = SimpleNamespace(run=run)
+    context: Any = SimpleNamespace(guard=OrderGuard({"flights": topic}))
+    with disable_run_logger():
+        assert steps.enter_corrected.fn(work, {"local": context}) == 1
+        assert steps.enter_corrected.fn(work, {"local": context}) == 0
+    assert [place.offset for place in ledger.letters.places(Selection())] == [0]
+    assert ledger.letters.fates_by(run.id) == {}
 
 
 def _of(given: Any, topic: str) -> Any:

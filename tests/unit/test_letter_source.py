@@ -20,6 +20,7 @@ from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter import Letter, letter_of_bytes, letter_of_value
+from redrive.deadletters.letter_id import LetterId
 from redrive.events import Event
 from redrive.pump import readback
 from redrive.pump.governor import Governor
@@ -173,7 +174,7 @@ def test_letters_of_which_an_event_is_there_already_are_left_and_the_plan_says_s
 ) -> None:
     topic = main()
     work = Work(monkeypatch, [letter(2, 2_000, 0), letter(3, 3_000, 1)], topic=topic)
-    topic.corrected[work.unit.name].add(0)
+    topic.corrected[work.unit.name][0] = ("earlier", Fate(LetterId("one", "dlq", 0, 0), "published", "", (), "o", 1, 2))
     work = Work(monkeypatch, [letter(2, 2_000, 0), letter(3, 3_000, 1)], topic=topic)
     (chunk,) = work.source.chunks(None)
     assert [event.id for event in chunk.events] == ["e3"]
@@ -268,3 +269,5 @@ def test_a_main_topic_is_read_on_from_where_it_was_read_to(kafka: MockKafka) -> 
     assert heard[-1] == (3, 3)
     assert topic.newest.keys() == {b"k", b"theirs"}
     assert OrderGuard({"orders": topic}).corrected(unit.name) == {4}
+    (fate,) = OrderGuard({"orders": topic}).found["other"]
+    assert (str(fate.letter), fate.name, fate.topic, fate.offset) == ("one:dlq/0/4", "published", "orders", 3)

@@ -27,7 +27,11 @@ from typing import Literal
 from confluent_kafka import Message
 
 from redrive.deadletters.correction.batch import Unit, Wanted
-from redrive.events import Event, headers_of
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.judging import marks
+from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.opening import CORRECTION_HEADER
+from redrive.events import Event, Headers, headers_of
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
 
@@ -64,7 +68,7 @@ class MainTopic:
     Attributes:
         newest: key → time of its newest event, in milliseconds since 1970, and the partition that it is in.
         ours: key → time of its newest event by this operation.
-        corrected: unit → offsets of letters that another operation has made an event of.
+        corrected: unit → offset of a letter that another operation has made an event of → that one, and the fate.
         partitions: how many the topic has.
         looks: how often it was read.
     """
@@ -80,7 +84,7 @@ class MainTopic:
     ) -> None:
         self.newest: dict[bytes, tuple[int, int]] = {}
         self.ours: dict[bytes, int] = {}
-        self.corrected: defaultdict[str, set[int]] = defaultdict(set)
+        self.corrected: defaultdict[str, dict[int, tuple[str, Fate]]] = defaultdict(dict)
         self.partitions = 0
         self.looks = 0
         self._client, self._topic, self._wanted = client_config, topic, wanted
@@ -132,18 +136,23 @@ class MainTopic:
                 if headers[-2][1] == operation:
                     ours[key] = max(when, ours.get(key, -1))
                     continue
-                self._note(headers[-1][1] or b"")
+                self._note(message, headers)
             if key not in newest or when > newest[key][0]:
                 newest[key] = (when, message.partition() or 0)
 
-    def _note(self, origin: bytes) -> None:
-        """Note that an event was made of a letter, if it is one of ours; see `redrive.pump.proof` for its form."""
+    def _note(self, message: Message, headers: Headers) -> None:
+        """Note that an event was made of a letter, if it is one of ours; see `redrive.pump.proof` for its origin."""
+        origin, operation = headers[-1][1] or b"", headers[-2][1] or b""
         if not origin.startswith(b"dlq/"):
             return
-        name, _, offset, _ = origin.decode(errors="replace").rsplit("/", 3)
-        unit = self._units.get(name)
-        if unit is not None and offset.isdigit() and unit.has(int(offset)):
-            self.corrected[name].add(int(offset))
+        name, _, number, _ = origin.decode(errors="replace").rsplit("/", 3)
+        unit, offset = self._units.get(name), int(number) if number.isdecimal() and len(number) < 20 else -1
+        if unit is None or not unit.has(offset):
+            return
+        mark = marks.read(dict(headers).get(CORRECTION_HEADER))
+        letter = LetterId(unit.cluster, unit.topic, unit.partition, offset)
+        fate = Fate(letter, "published", "", mark.applied, message.topic(), message.partition(), message.offset())
+        self.corrected[name].setdefault(offset, (operation.decode(errors="replace"), fate))
 
 
 class OrderGuard:
@@ -187,6 +196,16 @@ class OrderGuard:
     def corrected(self, unit: str) -> frozenset[int]:
         """Give the letters of a unit of which there is an event on a main topic, by their offsets."""
         return frozenset().union(*(topic.corrected[unit] for topic in self._topics.values() if topic.corrected))
+
+    @property
+    def found(self) -> dict[str, list[Fate]]:
+        """All of those letters, by the operations that have corrected them."""
+        found: defaultdict[str, list[Fate]] = defaultdict(list)
+        for topic in self._topics.values():
+            for letters in topic.corrected.values():
+                for operation, fate in letters.values():
+                    found[operation].append(fate)
+        return dict(found)
 
     def partition(self, event: Event) -> int | None:
         """Say which partition an event has to go to: the one in which its key was seen last, whoever has put it there.
