@@ -5,6 +5,7 @@ Their letters look open, and are not: whoever took them up again would publish t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ NOT_READ_BACK = "not-read-back"
 """The reason of doubtful letters."""
 
 _Take = Callable[[Sequence[Fate]], object]
+_Offsets = defaultdict[tuple[str | None, str, int], set[int]]
 
 
 @dataclass(slots=True)
@@ -74,22 +76,24 @@ def settle_earlier(
         _refuse_lost_cursors(here, saved, written, operation.id)
         for of, evidence in unsettled(saved, partial(_is_settled, ledger, operation)).items():
             take = partial(ledger.letters.record_fates, operation, of=of) if record else found.add
-            read_back: set[LetterId] = set()
+            read_back: _Offsets = defaultdict(set)
 
-            def note(fates: Sequence[Fate], take: _Take = take, read_back: set[LetterId] = read_back) -> None:
-                read_back.update(fate.letter for fate in fates)
+            def note(fates: Sequence[Fate], take: _Take = take, read_back: _Offsets = read_back) -> None:
+                for fate in fates:
+                    read_back[fate.letter[:3]].add(fate.letter.offset)
                 take(fates)
 
             found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=note)
             for unit in here:
                 if unit.name in evidence:
-                    doubtful = _doubtful(ledger, unit, Checkpoint.of_any(saved[unit.name]), read_back)
+                    there = read_back[unit.cluster, unit.topic, unit.partition]
+                    doubtful = _doubtful(ledger, unit, Checkpoint.of_any(saved[unit.name]), there)
                     for page in range(0, len(doubtful), PAGE):
                         take(doubtful[page : page + PAGE])
     return found
 
 
-def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, read_back: Set[LetterId]) -> list[Fate]:
+def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, there: Set[int]) -> list[Fate]:
     """Find the letters that an operation may have written something of that can't be read back any more.
 
     Kafka may have deleted it: corrected events bear the times of their events, and retention goes by those.
@@ -98,11 +102,10 @@ def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, read_back: Set[Lett
         ledger: the ledger.
         unit: the letters.
         saved: the operation's checkpoint.
-        read_back: what was found.
+        there: the letters of which something was read back.
     """
     of, written = saved.operation, sum(each.count for each in saved.topics.values())
     given = ledger.letters.given_by(of, (unit.cluster, unit.topic, unit.partition))
-    there = {letter.offset for letter in read_back if letter[:3] == (unit.cluster, unit.topic, unit.partition)}
     if len(there | {offset for offset, is_written in given.items() if is_written}) >= written:
         return []
     upto = passed(saved)
