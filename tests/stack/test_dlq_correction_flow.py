@@ -249,7 +249,7 @@ def test_a_small_correction_does_not(clinic: Clinic) -> None:
     assert word(run()) == "proved"
 
 
-@pytest.mark.parametrize("fates", [[], ["published"], ["none", "discarded"]])
+@pytest.mark.parametrize("fates", [[], ["published"], ["none", "discarded"], ["rejected"]])
 def test_letters_that_have_come_to_their_end_can_not_be_selected(fates: list[str]) -> None:
-    with pytest.raises(ValidationError, match="would be published again"):
+    with pytest.raises(ValidationError, match="would be published twice"):
         Correction(selection={"fates": fates})
