@@ -21,6 +21,7 @@ from tasks.correction import (
     Correcting,
     CorrectingUnits,
     correct_partitions,
+    enter_corrected,
     judge_letters,
     look_at_main_topics,
     read_rules,
@@ -127,7 +128,8 @@ class Correction(BaseModel):
     def _open(cls, selection: Selection) -> Selection:
         if selection.takes_ended:
             raise ValueError(
-                "fates: letters that are published or discarded would be published again; name other fates"
+                "fates: letters that are published, discarded, or rejected, which live on as other letters, would be "
+                "published twice; name other fates"
             )
         return selection
 
@@ -168,6 +170,8 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
             batch = gather(run, work, correction)
             see_that_group_is_known(config, correction.protect, corrected_topics(config, batch))
             contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
+            if correction.mode == "run" and enter_corrected(work, contexts):
+                batch = select_letters(work)
             plan = judge_letters(work, batch, contexts, correction.samples)
             digest = bind(run, plan.canonical(), known)
             report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
@@ -184,13 +188,26 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
 
 
 def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
-    """Select the letters, without those that an earlier run has corrected and could not enter."""
+    """Select the letters, without those that an earlier run has corrected and could not enter.
+
+    Raises:
+        HeldError: another run works at their topics.
+        StalePlanError: one has ended just now, and letters of further topics are among those that are meant.
+    """
     batch = select_letters(work)
-    recording = correction.mode == "run"
-    if recording and batch.letters:
-        run.claim(topics_of(work.config, batch), all_or_none=True)
-    work.earlier, settled = settle_earlier(work, batch, record=recording)
-    return select_letters(work, settled) if work.earlier else batch
+    if correction.mode == "plan":
+        work.earlier, settled = settle_earlier(work, batch, record=False)
+        return select_letters(work, settled) if work.earlier else batch
+    held = topics_of(work.config, batch)
+    if held:
+        run.claim(held, all_or_none=True)
+    work.earlier, _ = settle_earlier(work, batch, record=True)
+    # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
+    batch = select_letters(work)
+    if more := set(topics_of(work.config, batch)) - set(held):
+        names = ", ".join("/".join(topic) for topic in sorted(more))
+        raise StalePlanError(f"another run has just changed what is selected in {names}")
+    return batch
 
 
 def carry_out(  # noqa: PLR0917 (what the steps before it have found)
@@ -239,7 +256,8 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
 
 def corrected_topics(config: Config, batch: Batch) -> list[TopicName]:
     """Give the topics that letters go back to."""
-    return [topic for topic in topics_of(config, batch) if not config.topic(topic[1]).dead_letters]
+    touched = topics_of(config, batch)  # dead-letter topics may stand in the settings no longer
+    return [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
 
 
 def governed(config: Config, correction: Correction, batch: Batch) -> Governor:

@@ -47,6 +47,7 @@ from redrive.errors import (
     UnknownSchemaError,
     WireFormatError,
 )
+from redrive.events import are_unreadable
 from redrive.intake import Intake, Taken
 from redrive.received import ReceivedEvent, received
 from redrive.schemas import SchemaRegistry
@@ -343,6 +344,9 @@ class EventConsumer:
             self._bury(taken, _reason(error), error.reason)
             return None
         event = received(taken, value)
+        if are_unreadable(event.headers):
+            self._bury(taken, "unreadable-headers", "one of its headers has a name that is not UTF-8")
+            return None
         identity = _identity(event)
         if self._settings.window and (identity in self._window or identity in self._ids_in_hand):
             self.counts["duplicates"] += 1

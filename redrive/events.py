@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
+from typing import TYPE_CHECKING, cast
+
 import msgspec
 
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
 Headers = list[tuple[str, bytes | None]]
+
+UNREADABLE: tuple[str, bytes | None] = ("redrive-unreadable-headers", None)
+"""Stands alone in the place of headers that can't be read."""
+
+
+# Not message.headers(): where Python has found that call to be frequent, it no longer looks whether it has failed, and
+# goes on with a broken list that crashes the process.
+_headers = methodcaller("headers")
+
+
+def headers_of(message: Message) -> Headers:
+    """Give the headers of a record.
+
+    Kafka takes any bytes as a header's name, and confluent-kafka gives none of a record's headers if one name is not
+    UTF-8: then they are `UNREADABLE`, and the record is as good as any other for who does not need them.
+    """
+    try:
+        return cast("Headers | None", _headers(message)) or []
+    except SystemError:  # confluent-kafka 2.16: "returned a result with an exception set"
+        # It keeps a broken list, which the next one to ask would get, and crash on.
+        message.set_headers([UNREADABLE])
+        return [UNREADABLE]
+
+
+def are_unreadable(headers: Headers | None) -> bool:
+    """Say whether headers stand for those of a record that can't be read."""
+    return headers is not None and len(headers) == 1 and headers[0] == UNREADABLE
 
 
 class Event(msgspec.Struct, array_like=True, gc=False):

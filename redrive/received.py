@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from redrive import envelope
-from redrive.events import Headers
+from redrive.events import Headers, headers_of
 from redrive.intake import Taken
 
 
@@ -42,7 +42,7 @@ class ReceivedEvent(msgspec.Struct, gc=False):
 def received(taken: Taken, value: Any) -> ReceivedEvent:
     """Make an event of a message in hand and its decoded value."""
     (topic, partition), offset, message = taken.place, taken.offset, taken.message
-    headers = cast(Headers, message.headers() or [])
+    headers = headers_of(message)
     event_id, source = envelope.event_id(headers), ""
     if event_id is None:
         event_id = f"{topic}/{partition}/{offset}"

@@ -21,7 +21,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from redrive.errors import StalePlanError
-from tasks.operations import ASKED, Run
+from tasks.operations import ASKED, NOBODY, Run
 
 DAYS = 7
 KEY = "approval"
@@ -56,11 +56,17 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
         run: the run.
         digest: the plan's.
         summary: the plan in Markdown, short; stands above the form.
-        four_eyes: whoever started the run can't approve it.
+        four_eyes: whoever started the run can't approve it; so it must be known who that is.
 
     Raises:
-        RefusedByPersonError: the answer is no, or it is of somebody who may not give it.
+        RefusedByPersonError: the answer is no, or it is of somebody who may not give it, or nobody could be told from
+            who has started it.
     """
+    if four_eyes and run.who == NOBODY:
+        raise RefusedByPersonError(
+            "with four_eyes, somebody else than who has started a run has to approve it, and Prefect does not say who "
+            f"has started this one: start it with `redrive run {run.job}`"
+        )
     try:
         answer = suspend_flow_run(
             wait_for_input=Approval.with_initial_data(description=summary), timeout=DAYS * 86_400, key=KEY

@@ -29,6 +29,7 @@ from redrive.deadletters.correction import settle_earlier as settle_earlier_oper
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
+from redrive.ledger.letters import PAGE
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
 from redrive.pump.workers import Workers
@@ -90,9 +91,12 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
     """
     letters = work.run.ledger.letters.subjects(work.selection, upto=work.terms.upto, also_of=work.run.id)
     batch = Batch(
-        letter
-        for letter in letters
-        if LetterId(letter.cluster, letter.topic, letter.partition, letter.offset) not in settled
+        (
+            letter
+            for letter in letters
+            if LetterId(letter.cluster, letter.topic, letter.partition, letter.offset) not in settled
+        ),
+        clusters=work.config.clusters,
     )
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
@@ -146,6 +150,27 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
             config, registry, batch, cluster, work.rules,
             attempts=attempts, operation=work.run.id, on_progress=progress.at,
         )  # fmt: skip
+
+
+@task(
+    name="enter what is there already",
+    description="Enters letters of which an event is on the main topic, and the ledger does not know.",
+    **BRIEFLY,
+)
+def enter_corrected(work: Correcting, contexts: Mapping[str, Context]) -> int:
+    """Enter the letters that earlier operations have corrected, as those', and give how many there are.
+
+    Raises:
+        UnavailableError: the ledger does not answer.
+    """
+    entered = 0
+    for context in contexts.values():
+        for operation, fates in context.guard.found.items():
+            for page in range(0, len(fates), PAGE):
+                letters, some = work.run.ledger.letters, fates[page : page + PAGE]
+                entered += letters.record_fates(work.run.operation, some, of=operation)
+            get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(len(fates)))
+    return entered
 
 
 @task(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan
+from redrive.deadletters.correction import JOB, Plan, order_guard
 from redrive.deadletters.correction.source import GONE
 from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
@@ -23,7 +23,12 @@ OUTCOMES = {
     "leave": "left as they are, and open",
     "gone": "no longer in their topics: given up",
 }
-REASONS = judge.REASONS | targets.REASONS | {GONE: "deleted from its topic, by retention or by somebody"}
+REASONS = (
+    judge.REASONS
+    | targets.REASONS
+    | order_guard.REASONS
+    | {GONE: "deleted from its topic, by retention or by somebody"}
+)
 _POLICY = {
     "hold": "they are **held**: left open",
     "publish": "they are **published all the same**",
@@ -38,6 +43,7 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
         "planned_letters": str(plan.letters),
         "planned_to_publish": str(plan.publishes),
         "planned_overtaken": str(plan.overtaken),
+        "planned_deletions": str(plan.deletions),
         **{f"planned_{outcome}": str(plan.counts[outcome]) for outcome in OUTCOMES},
     }
     with get_client(sync_client=True) as client:
@@ -92,6 +98,7 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
             left=2,
         ),
         _guard(plan),
+        *_warnings(plan),
     ]
     if plan.rules:
         hits = [[name, letters] for name, letters in plan.rules.most_common(MOST_ROWS)]
@@ -124,12 +131,15 @@ _SHORT = {
 def approval_text(plan: Plan, digest: str) -> str:
     """Say in a few lines what is to be approved."""
     return "\n\n".join(
-        [
+        part
+        for part in [
             f"**{headline(plan)}.**",
             _guard(plan),
+            *_warnings(plan),
             f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
             f"with the digest `{digest[:16]}…`; if anything of it has changed by the time the run goes on, it stops.",
         ]
+        if part
     )
 
 
@@ -139,9 +149,30 @@ def _guard(plan: Plan) -> str:
             plan.counts["publish"]
         )
     return (
-        f"> **{count(plan.overtaken, 'letter')} overtaken:** a newer event of the key is on the main topic already; "
+        f"> **{count(plan.overtaken, 'letter')} overtaken:** a newer event of the key is on the main topic already, or "
+        f"before them in the batch; "
         f"{_POLICY[plan.terms.policy]}."
     )
+
+
+def _warnings(plan: Plan) -> list[str]:
+    """Say what happens to events that are published, or not quite."""
+    warnings = []
+    if plan.deletions:
+        warnings.append(
+            f"> **{count(plan.deletions, 'event')} without a value:** tombstones, which delete what consumers and "
+            "compacted topics have of their keys."
+        )
+    if plan.fading:
+        warnings.append(
+            f"> **{count(plan.fading, 'event')} older than their main topics keep** (`retention.ms`): Kafka deletes "
+            "them again, soon after they are published. Consumers that are behind may miss them."
+        )
+    for reason, events in plan.refused.most_common():
+        warnings.append(
+            f"> **{count(events, 'event')} that brokers will refuse**, so that they go to the parking topic: {reason}."
+        )
+    return warnings
 
 
 def _why_not(plan: Plan) -> list[str]:

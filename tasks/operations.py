@@ -36,6 +36,10 @@ WHO_LABEL = "redrive.who"
 """The label of a flow run that names who started it."""
 
 
+NOBODY = "Prefect UI"
+"""Who has started a run by the Run button of Prefect's open-source server, which knows no users."""
+
+
 class Run:
     """A run of a job that is under way.
 
@@ -221,4 +225,4 @@ def _who(flow_run: FlowRun) -> str:
     if flow_run.created_by is not None:
         creator = flow_run.created_by
         return f"{creator.type or 'run'} {creator.display_value or ''}".strip().lower()
-    return "Prefect UI" if flow_run.deployment_id else getpass.getuser()
+    return NOBODY if flow_run.deployment_id else getpass.getuser()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,12 +42,14 @@ class Overview:
         trend: day → letters of that day, of whatever fate; days without any are left out.
         losses: by partition, what retention takes.
         at: when this was looked up.
+        waiting: fate → letters that are not open, and wait for a person.
     """
 
     groups: Sequence[Group]
     trend: Sequence[tuple[datetime, int]]
     losses: Sequence[Loss]
     at: datetime
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def open(self) -> int:
@@ -173,6 +175,7 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
         reading.letters.trend(every, "day"),
         losses(places, keeps, now, HORIZONS),
         now,
+        reading.letters.waiting(of_topics),
     )
 
 

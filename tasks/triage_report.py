@@ -113,6 +113,10 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
             f"> {count(overview.lost, 'open letter')} of the ledger are gone from their topics: nobody can correct "
             "them any more."
         )
+    lines += [
+        f"> **{count(letters, 'letter')} {fate}**, which no run takes by itself: see `redrive dlq list --fate {fate}`."
+        for fate, letters in overview.waiting.items()
+    ]
     for triaged in done:
         if triaged.missed:
             lines.append(
@@ -122,8 +126,8 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
         if triaged.made_anew:
             partitions = ", ".join(map(str, triaged.made_anew))
             lines.append(
-                f"> {triaged.topic}, partition {partitions}: ends before the place that triage had reached. The topic "
-                "was deleted and made again under the same name; its letters are left alone. Use a new name."
+                f"> {triaged.topic}, partition {partitions}: its letters are not those that triage has read there. The "
+                "topic was deleted and made again under the same name; its letters are left alone. Use a new name."
             )
     return lines
 

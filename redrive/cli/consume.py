@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from redrive.coding import Reader
-    from redrive.events import Headers
     from redrive.received import ReceivedEvent
 
 
@@ -83,13 +82,14 @@ def _all(config: Config, topic: str) -> Iterator[Shown]:
 
 def _shown(message: Message, reader: Reader | None) -> Shown:
     from redrive.envelope import event_id
+    from redrive.events import headers_of
 
     raw, error = message.value(), ""
     try:
         value = reader.decode(raw) if reader and isinstance(raw, bytes) else _text(raw)
     except WireFormatError as problem:
         value, error = _text(raw), str(problem)
-    headers = cast("Headers", message.headers() or [])
+    headers = headers_of(message)
     return Shown(
         id=event_id(headers),
         topic=str(message.topic()),

@@ -61,14 +61,19 @@ def groups(selection: Selection, json: Json = False) -> None:
     """
     with open_ledger() as ledger:
         found = ledger.letters.groups(selection)
+        waiting = ledger.letters.waiting(selection)
         if not found:
             _say_why_none(ledger, json)
     if json:
-        show_json({"total": sum(group.letters for group in found), "groups": found})
-    elif found:
+        show_json({"total": sum(group.letters for group in found), "groups": found, "waiting": waiting})
+        return
+    if found:
         from redrive.cli.letters import show_groups
 
         show_groups(found)
+    for fate, letters in waiting.items():
+        line = f"{letters:,} letters are {fate}, and wait for a person: --fate {fate}"
+        out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -55,15 +55,23 @@ class Discard:
         """Count the letters of a selection.
 
         Raises:
-            ConfigError: it takes in letters that have an end which can't be taken back.
+            ConfigError: it takes in letters that have an end which can't be taken back, or the settings ask for
+                approval of so many.
             UnavailableError: the ledger does not answer.
         """
         if selection.takes_ended:
             raise ConfigError(
-                "fate", "letters that are published or discarded have come to their end; name other fates"
+                "fate", "letters that are published, rejected or discarded have come to their end; name other fates"
             )
         upto = ledger.letters.last_entry()
-        return cls(config, ledger, selection, upto, sum(1 for _ in _subjects(ledger, selection, upto)))
+        letters = sum(1 for _ in _subjects(ledger, selection, upto))
+        if letters and config.corrections.needs_approval(letters):
+            raise ConfigError(
+                "corrections.approval",
+                f"giving up {letters:,} letters has to be approved, which only the job can ask for: select fewer, or "
+                "write a rule with `skip`, and start redrive run dlq-correction --rules FILE --mode run",
+            )
+        return cls(config, ledger, selection, upto, letters)
 
     def carry_out(self, who: str, why: str) -> Discarded:
         """Give the letters up; those that have come to another end meanwhile are left out.

@@ -9,15 +9,17 @@ import msgspec
 
 from redrive.deadletters.letter_id import LetterId
 
-FateName = Literal["published", "held", "skipped", "parked", "rejected", "discarded"]
+FateName = Literal["published", "held", "skipped", "parked", "rejected", "doubtful", "discarded"]
 FATES: tuple[FateName, ...] = get_args(FateName)
 FateOrNone = Literal["none", FateName]
 NONE: FateOrNone = "none"
 """Stands for the fate of a letter that has none yet."""
 OPEN: tuple[FateOrNone, ...] = (NONE, "held")
 """A letter of such a fate still waits for something to be done."""
-ENDED: frozenset[FateOrNone] = frozenset({"published", "discarded"})
-"""A letter of such a fate has come to an end that can't be taken back."""
+WAITING: tuple[FateOrNone, ...] = ("parked", "doubtful")
+"""A letter of such a fate waits for a person: no run takes it, unless it is told to."""
+ENDED: frozenset[FateOrNone] = frozenset({"published", "rejected", "discarded"})
+"""A letter of such a fate has come to an end that can't be taken back; a rejected one lives on as another letter."""
 
 _REASON = re.compile(r"[a-z0-9-]{0,64}")
 
@@ -32,6 +34,8 @@ class Fate(msgspec.Struct, frozen=True, gc=False):
               - ``skipped``: not to be published any more, by the plan's policy;
               - ``parked``: in the parking topic, after too many attempts;
               - ``rejected``: could not be made valid; what it lacks is the reason;
+              - ``doubtful``: an operation that was killed had come past it, and not all that it wrote can be read back;
+                to publish it might be to do so twice, so somebody has to look;
               - ``discarded``: given up by a person.
         reason: a short code in small letters, digits and dashes; may be empty. Never text, which may quote a payload.
         rules: names of the rules that changed it, in their order.

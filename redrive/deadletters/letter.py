@@ -35,7 +35,7 @@ import msgspec
 from redrive import tagged_json
 from redrive.envelope import rfc3339
 from redrive.errors import LetterFormatError
-from redrive.events import Event, Headers
+from redrive.events import Event, Headers, are_unreadable
 
 REASONS = {
     "invalid-value": "the value does not fit the topic's schema",
@@ -45,6 +45,7 @@ REASONS = {
     "too-large": "the event is larger than its topic takes",
     "unknown-topic": "the topic does not exist",
     "refused": "Kafka refuses the event for good",
+    "unreadable-headers": "a header's name is not UTF-8, so that none of its headers can be read",
     "handler-failed": "the consumer's handler failed, also when tried again",
 }
 """What ``redrive-reason`` may be, and what it means."""
@@ -172,6 +173,8 @@ def letter_of_bytes(
     if offset is not None:
         about += _header("offset", str(offset))
     about += _header("encoding", RAW)
+    if are_unreadable(headers):  # the value is whole, but the event is not
+        about += _header("lossy", "true")
     written = _now() if now is None else now
     return Event(event_id, dead_letters, key, value, own_headers(headers) + about, written)
 

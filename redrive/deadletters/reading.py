@@ -9,6 +9,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from redrive.deadletters.dialects import Record, Sighting, sight
 from redrive.deadletters.letter_id import LetterId
+from redrive.events import headers_of
 from redrive.pump.readback import ClientConfig, end_offsets, scan
 
 
@@ -70,7 +71,7 @@ def _records(cluster: str, topic: str, messages: Iterable[Any]) -> Iterator[Reco
             message.partition(),
             message.offset(),
             0 if known == TIMESTAMP_NOT_AVAILABLE else timestamp,
-            message.headers(),
+            headers_of(message),
             message.key(),
             message.value(),
         )

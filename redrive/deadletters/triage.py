@@ -6,11 +6,12 @@ anywhere, and run twice at once, and each letter is in the ledger once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from redrive.deadletters.dialects import Sighting, sight
-from redrive.deadletters.reading import read_records
+from redrive.deadletters.reading import read_records, still_is
 from redrive.ledger.letter_writes import Partition, Reach
 from redrive.ledger.letters import PAGE, Letters
 from redrive.ledger.operation import Operation
@@ -27,8 +28,9 @@ class Triaged:
         read: letters that were read.
         new: how many of them the ledger did not have.
         missed: offsets that were deleted before any triage had read them: at most so many letters.
-        made_anew: partitions that end before the ledger's position: the topic was deleted and made again. They are
-            left alone, since their letters would have ids that others have already.
+        made_anew: partitions that end before the ledger's position, or where the last letter of the ledger is another
+            one: the topic was deleted and made again. They are left alone, since their letters would have ids that
+            others have already.
     """
 
     cluster: str
@@ -97,9 +99,10 @@ class _Span:
         self.known = {place[2]: at for place, at in letters.positions(cluster).items() if place[1] == topic}
         ends, self._lows = end_offsets(client_config, topic), start_offsets(client_config, topic)
         # A position beyond the end is one of a topic of the same name that is gone.
-        self._made_anew = tuple(
-            partition for partition, at in sorted(self.known.items()) if partition >= len(ends) or at > ends[partition]
-        )
+        beyond = {partition for partition, at in self.known.items() if partition >= len(ends) or at > ends[partition]}
+        new = {partition for partition, at in self.known.items() if partition not in beyond and at < ends[partition]}
+        others = _others(client_config, letters.newest(cluster, topic), new, self._lows) if new else set()
+        self._made_anew = tuple(sorted(beyond | others))
         self.end = {partition: offset for partition, offset in enumerate(ends) if partition not in self._made_anew}
         self.start = {partition: self.known.get(partition, 0) for partition in self.end}
         self.total = sum(max(0, end - max(self.start[p], self._lows[p])) for p, end in self.end.items())
@@ -107,6 +110,20 @@ class _Span:
     def triaged(self) -> Triaged:
         missed = sum(max(0, self._lows[p] - self.start[p]) for p in self.end if p in self.known)
         return Triaged(self._cluster, self._topic, self.total, 0, missed, self._made_anew)
+
+
+def _others(
+    client_config: ClientConfig, newest: Mapping[int, Sighting], partitions: Set[int], lows: Sequence[int]
+) -> set[int]:
+    """Find the partitions in which another record stands in the place of the last letter that the ledger has there."""
+    last = {p: letter for p, letter in newest.items() if p in partitions and letter.offset >= lows[p]}
+    if not last:
+        return set()
+    start = {partition: letter.offset for partition, letter in last.items()}
+    end = {partition: offset + 1 for partition, offset in start.items()}
+    (cluster, topic), *_ = {(letter.cluster, letter.topic) for letter in last.values()}
+    there = chain.from_iterable(read_records(client_config, cluster, topic, start, end))
+    return {record.partition for record in there if not still_is(record, last[record.partition])}
 
 
 class _Batch:

@@ -167,6 +167,17 @@ def entered(session: Session, operations: Sequence[str]) -> dict[str, int]:
     return dict(session.execute(by).tuples().all())
 
 
+def newest(session: Session, cluster: str, topic: str) -> dict[int, Sighting]:
+    """See `redrive.ledger.letters.Letters.newest`."""
+    column = dead_letters.c
+    here = (column.cluster == cluster, column.topic == topic)
+    last = select(column.partition, func.max(column.offset).label("last")).where(*here).group_by(column.partition)
+    ends = last.subquery()
+    query = select(*_SIGHTING, column.fate).where(*here)
+    query = query.join(ends, and_(column.partition == ends.c.partition, column.offset == ends.c.last))
+    return {letter.sighting.partition: letter.sighting for letter in map(_letter, session.execute(query))}
+
+
 def last_entry(session: Session) -> int:
     """See `redrive.ledger.letters.Letters.last_entry`."""
     return session.scalar(select(func.max(dead_letters.c.entry))) or 0
@@ -205,6 +216,17 @@ def written_by(session: Session, operation_id: str) -> set[tuple[str, str, int]]
     query = select(fates.c.cluster, fates.c.topic, fates.c.partition).distinct()
     query = query.where(fates.c.entry.in_(_own_fates(session, operation_id)), fates.c.to_topic.is_not(None))
     return set(session.execute(query).tuples().all())
+
+
+def given_by(session: Session, operation_id: str, partition: tuple[str, str, int]) -> dict[int, bool]:
+    """See `redrive.ledger.letters.Letters.given_by`."""
+    entries = session.execute(
+        select(EntryRow.id, EntryRow.operation_id, EntryRow.body).where(EntryRow.kind == chain.FATES)
+    )
+    its = [number for number, by, body in entries if body.get("of", by) == operation_id]
+    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
+    query = select(fates.c.offset, fates.c.to_topic).where(*here, fates.c.entry.in_(its)).order_by(fates.c.entry)
+    return {offset: topic is not None for offset, topic in session.execute(query)}
 
 
 def _own_fates(session: Session, operation_id: str) -> list[int]:

@@ -80,7 +80,7 @@ def record_fates(session: Session, operation_id: str, given: Sequence[Fate], *, 
         raise ValueError("a letter has two fates in one batch; give them in two, so that one is the last")
     columns = [column.name for column in letter_audit.digested(fates)]
     rows = {tuple(letter): _row(fate) for letter, fate in by_letter.items()}
-    for letter, known in _known_fates(session, operation_id, rows):
+    for letter, known in _known_fates(session, of or operation_id, rows):
         if rows.get(letter) == known:
             del rows[letter]
     if not rows:
@@ -124,18 +124,20 @@ def _known(session: Session, places: Iterable[tuple[str, str, int, int]]) -> set
 
 
 def _known_fates(
-    session: Session, operation_id: str, places: Iterable[tuple[Any, ...]]
+    session: Session, author: str, places: Iterable[tuple[Any, ...]]
 ) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """Give the last fate that this operation has given to each letter."""
+    """Give the last fate that an operation has given to each letter, whoever has entered it."""
     known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     column = fates.c
-    given = select(*letter_audit.digested(fates)).join(EntryRow, EntryRow.id == column.entry)
-    given = given.where(EntryRow.operation_id == operation_id).order_by(column.entry)
+    given = select(*letter_audit.digested(fates), EntryRow.operation_id, EntryRow.body)
+    given = given.join(EntryRow, EntryRow.id == column.entry).order_by(column.entry)
     for (cluster, topic, partition), offsets in _by_partition(places).items():
         here = given.where(column.cluster == cluster, column.topic == topic, column.partition == partition)
         # One by one, not from the first to the last: letters come in the order of the topics that they went to.
         for some in _pieces(offsets):
-            known |= {tuple(row[:4]): tuple(row) for row in session.execute(here.where(column.offset.in_(some)))}
+            for *row, by, body in session.execute(here.where(column.offset.in_(some))):
+                if body.get("of", by) == author:
+                    known[tuple(row[:4])] = tuple(row)
     yield from known.items()
 
 

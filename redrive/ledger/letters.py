@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.dialects.reading import text
-from redrive.deadletters.fate import Fate
+from redrive.deadletters.fate import WAITING, Fate
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnknownLetterError
@@ -36,6 +36,11 @@ class Letters:
         query = select(triage_positions).where(triage_positions.c.cluster == cluster)
         with self._database.reading() as session:
             return {(name, topic, partition): at for name, topic, partition, at in session.execute(query)}
+
+    def newest(self, cluster: str, topic: str) -> dict[int, Sighting]:
+        """Give the last letter of each partition of a dead-letter topic."""
+        with self._database.reading() as session:
+            return letter_queries.newest(session, cluster, topic)
 
     def record(self, operation: Operation, letters: Iterable[Sighting], reached: Mapping[Partition, Reach]) -> int:
         """Record a batch of letters and how far it reaches, both or nothing; give how many letters are new.
@@ -65,8 +70,8 @@ class Letters:
     def record_fates(self, operation: Operation, fates: Sequence[Fate], *, of: str | None = None) -> int:
         """Record what an operation has made of letters, all or nothing, for ever; give how many fates are new.
 
-        A fate that is the last which this operation has given to the letter is not recorded again: so a batch may
-        be repeated. What was recorded last is the letter's fate.
+        A fate that is the last which its operation has given to the letter is not recorded again, whoever has recorded
+        it: so a batch may be repeated. What was recorded last is the letter's fate.
 
         Args:
             operation: who records them.
@@ -86,6 +91,11 @@ class Letters:
         """Give the number of selected letters."""
         with self._database.reading() as session:
             return letter_queries.count(session, selection)
+
+    def waiting(self, selection: Selection) -> dict[str, int]:
+        """Give how many letters wait for a person, by their fate; of those that are selected, whatever its fates."""
+        counts = {fate: self.count(selection.model_copy(update={"fates": [fate]})) for fate in WAITING}
+        return {fate: letters for fate, letters in counts.items() if letters}
 
     def groups(self, selection: Selection) -> list[Group]:
         """Give the selected letters by reason, producer and main topic; the largest group first."""
@@ -155,6 +165,15 @@ class Letters:
         """Give the partitions of which an operation has written letters to Kafka, as far as it has entered that."""
         with self._database.reading() as session:
             return letter_queries.written_by(session, operation_id)
+
+    def given_by(self, operation_id: str, partition: Partition) -> dict[int, bool]:
+        """Give the letters of a partition that an operation has given a fate to, whoever has recorded that.
+
+        Returns:
+            Offset → whether something was written to Kafka of it.
+        """
+        with self._database.reading() as session:
+            return letter_queries.given_by(session, operation_id, partition)
 
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.

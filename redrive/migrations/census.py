@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from redrive import envelope
 from redrive.errors import UnavailableError
-from redrive.events import Headers
+from redrive.events import headers_of
 from redrive.pump.readback import (
     ClientConfig,
     end_offsets,
@@ -211,7 +211,7 @@ class _ByWriter:
             head = _head(message)
             if head is None or not _framed(head):
                 continue
-            who = (envelope.source(cast(Headers | None, message.headers())), int.from_bytes(head[1:], "big"))
+            who = (envelope.source(headers_of(message)), int.from_bytes(head[1:], "big"))
             if who not in self._events and len(self._events) >= _MOST_IDS:
                 who = (None, who[1])
             self._events[who] += 1

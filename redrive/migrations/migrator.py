@@ -20,7 +20,7 @@ from redrive.avro.codec import Decoder, Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
 from redrive.errors import IncompatibleSchemaError, SchemaError, UnknownSchemaError, WireFormatError
-from redrive.events import Event, with_value
+from redrive.events import Event, are_unreadable, with_value
 from redrive.migrations.columns.batch import ByColumns
 from redrive.migrations.compatibility import compare
 from redrive.migrations.resolution import compile_resolution
@@ -34,6 +34,7 @@ from redrive.wire import HEADER_SIZE, prefix, schema_id_of
 
 REASONS = {
     "bad-frame": "the bytes are not a magic byte, a schema id and an Avro value",
+    "unreadable-headers": "a header's name is not UTF-8, so that its headers can't be copied",
     "unknown-schema": "the registry does not know the schema id, or what it has can't be used",
     "incompatible-schema": "the value can't be resolved to the target's schema",
     "rule-failed": "a rule is for it, and could not be applied",
@@ -110,7 +111,13 @@ class Migrator:
         Raises:
             UnavailableError: a schema id is new, and the registry does not answer.
         """
-        return self._columns.migrate(events) if self.rules is None else {}
+        if self.rules is not None:
+            return {}
+        migrated = self._columns.migrate(events)
+        for place, event in enumerate(events):
+            if are_unreadable(event.headers):
+                migrated.pop(place, None)
+        return migrated
 
     def migrate(self, event: Event) -> Event | Rejected | Skipped:
         """Take an event to the target's schema; all but its value stays.
@@ -122,6 +129,8 @@ class Migrator:
             UnavailableError: its schema id is new, and the registry does not answer.
         """
         value = event.value
+        if are_unreadable(event.headers):
+            return Rejected("unreadable-headers: a name among them is not UTF-8")
         if value is None or value.startswith(self._prefix):
             return event
         step = self._steps.get(value[:HEADER_SIZE]) or self._step(value)

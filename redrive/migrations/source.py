@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import Message
 
 from redrive.errors import OtherMigrationError
-from redrive.events import Event, Headers
+from redrive.events import Event, Headers, headers_of
 from redrive.migrations.unit import Unit, brought_from
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.following import follow
@@ -75,7 +75,7 @@ class TopicSource:
 
 def event_of(message: Message, unit: Unit) -> Event:
     """Make the event that a record of the source is to become in the target, but for its value."""
-    headers = _headers(message)
+    headers = headers_of(message)
     origin = brought_from(headers) if unit.source == unit.target else None
     if origin is not None and origin.startswith(unit.back):
         headers = headers[:-2]  # what the last backfill in place has put there; this one puts its own there
@@ -87,7 +87,7 @@ def events_of(messages: Iterable[Message], unit: Unit) -> list[Event]:
     origins, back = unit.origins, unit.back
     events = []
     for message in messages:
-        headers = _headers(message)
+        headers = headers_of(message)
         origin = brought_from(headers)
         if origin is None or not origin.startswith(back):
             events.append(_event(message, headers, unit, origins))
@@ -106,10 +106,6 @@ def _event(message: Message, headers: Headers, unit: Unit, origins: str) -> Even
         unit.partition,
         origin,
     )
-
-
-def _headers(message: Message) -> Headers:
-    return cast("Headers | None", message.headers()) or []
 
 
 def copied(saved: bytes | None, unit: Unit, migration: str) -> int | None:

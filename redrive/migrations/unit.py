@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from confluent_kafka import Message
 
-from redrive.events import Headers
+from redrive.events import Headers, headers_of
 from redrive.pump.names import SOURCE_HEADER
 
 JOB = "schema-backfill"
@@ -63,7 +62,7 @@ def source_offset(origin: bytes, way: str) -> int | None:
 
 def origin_of(message: Message) -> bytes | None:
     """Say where an event was brought from; None if no job has brought it."""
-    return brought_from(cast("Headers | None", message.headers()) or [])
+    return brought_from(headers_of(message))
 
 
 def brought_from(headers: Headers) -> bytes | None:

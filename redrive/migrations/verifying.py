@@ -15,7 +15,7 @@ from typing import cast
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from redrive.errors import UnknownTopicError
-from redrive.events import Event, Headers
+from redrive.events import Event, headers_of
 from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, came_back, origin_of, source_offset, way
 from redrive.pump.names import PARKING_TOPIC
@@ -194,7 +194,7 @@ class Comparison:
         kind, when = copy.timestamp()
         if kind == TIMESTAMP_CREATE_TIME and when != expected.timestamp:
             result.find(f"{where}: its copy has another time")
-        if cast(Headers, copy.headers())[:-2] != expected.headers:
+        if headers_of(copy)[:-2] != expected.headers:
             result.find(f"{where}: its copy has other headers")
         result.found += 1
         if result.found % self._every == 0:

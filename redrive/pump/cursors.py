@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from redrive.errors import ConfigError, UnknownTopicError
-from redrive.events import Headers
+from redrive.events import headers_of
 from redrive.murmur2 import partition_of
 from redrive.pump.own_topics import ensure
 from redrive.pump.readback import ClientConfig, end_offsets, scan
@@ -116,7 +116,7 @@ def read_saved(client_config: ClientConfig, unit: str, topic: str, *, patience: 
                 newest = message
     if newest is None:
         return Saved()
-    owner = dict(cast(Headers, newest.headers() or [])).get(OWNER_HEADER)
+    owner = dict(headers_of(newest)).get(OWNER_HEADER)
     # An owner that has started and not yet committed leaves an empty cursor.
     return Saved(newest.value() or None, owner)
 

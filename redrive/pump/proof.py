@@ -19,7 +19,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from redrive.envelope import Identity, header, identity
 from redrive.errors import UnknownTopicError
-from redrive.events import Headers
+from redrive.events import Headers, headers_of
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan, start_offsets
@@ -203,14 +203,14 @@ class _Reading:
         streams, full, ids, operation = self._streams, self._full, self._ids, self._operation
         on_found = self._on_found
         for message in messages:
-            headers = cast("Headers | None", message.headers())
+            headers = headers_of(message)
             if not headers:
                 continue
             if ids:
                 self._look_for_ids(headers, message)
             # The sink's two headers are the last ones.
             name, source = headers[-1]
-            if name != SOURCE_HEADER or source is None or headers[-2] != (OPERATION_HEADER, operation):
+            if name != SOURCE_HEADER or source is None or headers[-2:-1] != [(OPERATION_HEADER, operation)]:
                 continue
             try:
                 prefix, slot, index = source.rsplit(b"/", 2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient
 
 from redrive.envelope import Identity, header, identity
 from redrive.errors import UnavailableError, UnknownTopicError
-from redrive.events import Headers
+from redrive.events import headers_of
 
 ClientConfig = Mapping[str, Any]
 """librdkafka properties that name a cluster and how to log in: ``bootstrap.servers`` and the security ones."""
@@ -243,7 +243,7 @@ def find_events(
     end = {partition: last for partition, (_, last) in span.items()}
     for messages in scan(client_config, topic, start, end=end, patience=patience):
         for message in messages:
-            headers = cast("Headers | None", message.headers())
+            headers = headers_of(message)
             if header(headers, "ce_id") in ids and (event := identity(headers)) in wanted:
                 found.setdefault(event, set()).add(header(headers, "ce_time"))
         if len(found) == len(wanted):

@@ -35,9 +35,7 @@ def _integer(value: Any) -> int:
 
 def _double(value: Any) -> float:
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        number = float(value)
-        if math.isfinite(number):
-            return number
+        return _shortest(Decimal(value.strip()))
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -46,9 +44,19 @@ def _double(value: Any) -> float:
         if number == value:
             return number
         raise Refusal("has more digits than a double can keep")
-    if isinstance(value, Decimal):
-        return float(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        return _shortest(value)
     raise _no(value, "a double")
+
+
+def _shortest(value: Decimal) -> float:
+    """Give the double that is meant by these digits: the one whose shortest text they are."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise Refusal("is too large for a double")
+    if Decimal(repr(number)) != value:
+        raise Refusal("has more digits than a double can keep")
+    return number
 
 
 def _decimal(value: Any) -> Decimal:

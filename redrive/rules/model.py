@@ -142,7 +142,7 @@ class Drop(_Part):
     """Remove, if it is there."""
 
     op: Literal["drop"]
-    path: Pointer
+    path: Annotated[Pointer, Field(min_length=1)]
 
 
 class Rename(_Part):

@@ -76,6 +76,7 @@ class _Rule(msgspec.Struct, frozen=True):
     is_for: Callable[[Any], bool]
     condition: Expression | None
     act: Callable[[Any, Any], Any]
+    deletes: bool  # it says in so many words that null takes the place of the value
 
 
 class RuleSet:
@@ -110,6 +111,7 @@ class RuleSet:
             value: the value, decoded.
         """
         applied: tuple[str, ...] = ()
+        was_there = value is not None
         for rule in self._rules if self._kind is None else self._of_kind(self._kind(about), about):
             try:
                 if rule.condition is not None and not _holds(rule.condition, about, value):
@@ -123,6 +125,8 @@ class RuleSet:
                 return Rejected(rule.name, "the value is nested too deeply")
             except Exception as error:  # whatever happens to one value must not stop the others
                 return Rejected(rule.name, f"it raised {type(error).__name__}")
+            if value is None and was_there and not rule.deletes:  # mostly a function that has forgotten its `return`
+                return Rejected(rule.name, "nothing is left of the value: it would be published as a deletion")
             applied += (rule.name,)
             if self._first:
                 break
@@ -177,7 +181,13 @@ def _compile(
     else:
         act = _operate(rule.do or [], tables, subject)
     is_for = _matcher(rule.match) if isinstance(rule.match, model.Match) else _always
-    return _Rule(rule.name, is_for, condition, act)
+    return _Rule(rule.name, is_for, condition, act, any(_deletes(operation) for operation in rule.do or []))
+
+
+def _deletes(operation: model.Operation) -> bool:
+    if not isinstance(operation, model.Add | model.Replace) or operation.path:
+        return False
+    return operation.expression is None and operation.value is None
 
 
 def _always(about: Any) -> bool:

@@ -146,6 +146,7 @@ def _dlq_correction(scope: Scope) -> Iterator[Grant]:
     # Main topics are read for newer events, dead-letter topics are written to once more, and both for the proof.
     yield from _each(scope.topics, "Read", "Write", "Describe", "DescribeConfigs")
     yield from _pump(scope, "dlq")
+    yield from _each([ALIASES_TOPIC], *_READ)  # which main topics' events are published elsewhere now
 
 
 def _partition_rebalance(_: Scope) -> Iterator[Grant]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
-from redrive.events import Headers
+from redrive.events import headers_of
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, scan
 from redrive.standby.drain import LaneResult
@@ -110,7 +109,7 @@ def _records(
         for message in messages:
             key = message.key() or b""
             if key in keys:
-                headers = cast("Headers | None", message.headers()) or []
+                headers = headers_of(message)
                 ours = headers[-2:-1] == [(OPERATION_HEADER, operation)] and headers[-1][0] == SOURCE_HEADER
                 origin = (headers[-1][1] or b"").decode() if ours else ""
                 records[key] = Record(origin, message.timestamp()[1])

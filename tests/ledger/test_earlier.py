@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
 import pytest
 
+from redrive.deadletters.correction import Unit, earlier, settle_earlier, settling
 from redrive.deadletters.correction.earlier import _is_settled
-from redrive.ledger import Ledger, Status, Verdict
-from tests.ledger.test_letters import begin
+from redrive.deadletters.correction.source import Cursor
+from redrive.deadletters.letter_id import LetterId
+from redrive.ledger import Ledger, Operation, Status, Verdict
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.evidence import Evidence
+from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.proof import Proof
+from tests.ledger.test_letters import begin, fate, fill, sighting
 
 
 @pytest.mark.parametrize(
@@ -31,3 +44,102 @@ def test_an_operation_is_no_earlier_one_to_itself_and_one_that_nobody_knows_is(l
     looking = begin(ledger, "dlq-correction")
     assert _is_settled(ledger, looking, looking.id)
     assert not _is_settled(ledger, looking, "of a ledger that was lost")
+
+
+class Record:
+    """What was written of a letter, as it is read back."""
+
+    def __init__(self, letter: int, offset: int = 0, topic: str = "flights") -> None:
+        self.letter, self._offset, self._topic = letter, offset, topic
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def headers(self) -> None:
+        return None
+
+
+Settle = Callable[..., earlier.Earlier]
+
+
+@pytest.fixture
+def settle(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> Settle:
+    """Settle what an operation has left that wrote three letters of a partition and had come up to offset 5."""
+    cluster = SimpleNamespace(client_config=dict)
+    config: Any = SimpleNamespace(clusters={"local": cluster}, cluster=lambda _: cluster)
+
+    def settle(dead: Operation, there: Sequence[Record], by: Operation, *, record: bool = True) -> earlier.Earlier:
+        unit = Unit("local", "dlq.flights", 0, array("q", [0, 1, 2, 3, 9]))
+        cursor = msgspec.msgpack.encode(Cursor(dead.id, 5))
+        topics = {"flights": Evidence(2), PARKING_TOPIC: Evidence(1)}
+        saved = Checkpoint(operation=dead.id, source=cursor, topics=topics).encode()
+
+        def prove(client: Any, evidence: Any, *, on_found: Any, **_: Any) -> Proof:
+            for each in there:
+                on_found(each, f"{unit.name}/letters/{each.letter}/0".encode())
+            return Proof("failed", ["what a read-back finds"], {unit.name: len(there)}, 0, 0.0)
+
+        monkeypatch.setattr(earlier, "checkpoints", lambda *_: {unit.name: saved})
+        monkeypatch.setattr(settling, "prove", prove)
+        return settle_earlier(config, ledger, [unit], by, record=record)
+
+    return settle
+
+
+def fates(ledger: Ledger) -> dict[int, str]:
+    ids = [LetterId("local", "dlq.flights", 0, offset) for offset in (0, 1, 2, 3, 9)]
+    return {letter.offset: ledger.letters.story(letter).letter.fate for letter in ids}
+
+
+@pytest.fixture
+def dead(ledger: Ledger) -> Operation:
+    """An operation that has held letter 3, and was killed."""
+    fill(ledger, [sighting(offset) for offset in (0, 1, 2, 3, 9)])
+    operation = begin(ledger, "dlq-correction")
+    ledger.letters.record_fates(operation, [fate(3)])
+    return operation
+
+
+ALL = [Record(0, 10), Record(1, 11), Record(2, 12, PARKING_TOPIC)]
+
+
+def test_what_may_have_been_written_and_can_t_be_read_back_is_in_doubt(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    """Kafka deletes by the events' own times: what was published a minute ago may be gone."""
+    found = settle(dead, ALL[:1], begin(ledger), record=False)
+    assert {letter.offset for letter in found.letters} == {0, 1, 2}
+    assert fates(ledger) == {0: "none", 1: "none", 2: "none", 3: "held", 9: "none"}
+    settle(dead, ALL[:1], begin(ledger))
+    assert fates(ledger) == {0: "published", 1: "doubtful", 2: "doubtful", 3: "held", 9: "none"}
+
+
+def test_nothing_is_in_doubt_once_all_was_entered_even_if_it_is_deleted_later(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    settle(dead, ALL, begin(ledger))
+    settle(dead, [], begin(ledger))
+    assert fates(ledger) == {0: "published", 1: "published", 2: "parked", 3: "held", 9: "none"}
+
+
+def test_what_somebody_has_decided_since_is_not_undone_by_settling_again(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    settle(dead, ALL, begin(ledger))
+    ledger.letters.record_fates(begin(ledger), [fate(2, "discarded")])
+    settle(dead, ALL, begin(ledger))
+    assert fates(ledger)[2] == "discarded"
+
+
+def test_a_letter_that_was_written_twice_is_left_for_the_proof_to_find(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    found = settle(dead, [*ALL, Record(0, 13)], begin(ledger))
+    assert found.proofs[dead.id].findings == ["what a read-back finds"]
+    assert ledger.letters.story(LetterId("local", "dlq.flights", 0, 0)).decisions[-1].fate.offset == 10

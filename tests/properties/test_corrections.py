@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from redrive.avro.schema import parse
 from redrive.coding import Reader, Writer
 from redrive.deadletters.correction import Judge, OrderGuard, Policy, Unit, source
+from redrive.deadletters.correction.batch import Wanted
+from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate
@@ -31,7 +33,9 @@ SCHEMA = parse(json.dumps({"type": "record", "name": "R", "fields": [{"name": "i
 WRITER = Writer("orders", 7, 1, SCHEMA)
 REGISTRY = SchemaRegistry({"url": "http://127.0.0.1:1", "timeout": 1, "max.retries": 0})
 REGISTRY._schemas[7] = SCHEMA
-GUARD = OrderGuard({"orders": {b"late": 1_000}})
+MAIN = MainTopic({}, "orders", Wanted())
+MAIN.newest[b"late"] = (1_000, 0)
+GUARD = OrderGuard({"orders": MAIN})
 ABOUT: dict[str, Any] = {"event_id": "e", "reason": "invalid-value", "detail": "", "producer": "p"}
 
 

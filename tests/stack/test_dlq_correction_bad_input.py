@@ -167,7 +167,7 @@ def test_letters_that_can_not_be_read_are_left_and_the_others_get_through(ward: 
         (damaged(ward.good(92), "redrive-encoding", b"xml"), "none"),
         (damaged(ward.good(93), "redrive-topic", b"no topic!"), "none"),
         (damaged(ward.good(94), "redrive-attempt", b"\xff"), "none"),
-        (ward.good(6, timestamp=0), "published"),
+        (ward.good(6, timestamp=0, key=b"of 1970"), "published"),
         (ward.of_bytes(None), "published"),
         (ward.good(95, topic=ward.refunds), "none"),
         (ward.good(96, topic="of-nobody"), "none"),

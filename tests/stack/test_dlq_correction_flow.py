@@ -213,8 +213,7 @@ def test_a_process_that_judges_and_dies_costs_a_retry_and_no_letter(
     assert clinic.fates() == dict.fromkeys(range(300), "published")
 
 
-def test_its_pace_can_be_changed_while_it_works(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_PIECE", 10)
+def test_its_pace_can_be_changed_while_it_works(clinic: Clinic) -> None:
     clinic.publish(*({"id": str(number)} for number in range(1_000)))
     clinic.triage()
     states: list[State[Any]] = []
@@ -250,7 +249,7 @@ def test_a_small_correction_does_not(clinic: Clinic) -> None:
     assert word(run()) == "proved"
 
 
-@pytest.mark.parametrize("fates", [[], ["published"], ["none", "discarded"]])
+@pytest.mark.parametrize("fates", [[], ["published"], ["none", "discarded"], ["rejected"]])
 def test_letters_that_have_come_to_their_end_can_not_be_selected(fates: list[str]) -> None:
-    with pytest.raises(ValidationError, match="would be published again"):
+    with pytest.raises(ValidationError, match="would be published twice"):
         Correction(selection={"fates": fates})

@@ -15,7 +15,9 @@ from deployments.local.stack import Stack
 from redrive.cli import app, exit_code
 from redrive.deadletters.correction import by_hand
 from redrive.deadletters.discarding import JOB as DISCARD
+from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter import read_letter
+from redrive.deadletters.selection import Selection
 from redrive.errors import HeldError, RedriveError, StalePlanError, UnavailableError
 from redrive.ledger import EntryRow, Ledger
 from tests.editor import Editor
@@ -154,6 +156,21 @@ def test_an_overtaken_letter_goes_by_the_order_that_is_named_and_confirmed(
     assert f"--order {options[-1] if options else 'publish'}" in said
     assert practice.fates() == {0: fate}
     assert len(practice.read(practice.orders)) == published
+
+
+def test_a_parked_letter_can_be_fixed(practice: Practice) -> None:
+    letters(practice, {"id": "sieben"})
+    practice.editor.will([('"sieben"', "7")])
+    with Ledger.open(practice.config.ledger_url()) as ledger:
+        (place,) = ledger.letters.places(Selection())
+        about: dict[str, Any] = {"cluster": "local", "resources": [], "who": "anna", "parameters": {}}
+        ledger.letters.record_fates(ledger.begin("dlq-triage", "run", **about), [Fate(place.id, "parked")])
+
+    code, said = practice.fix()
+
+    assert code == 0, said
+    assert practice.values() == [{"id": 7, "note": None}]
+    assert practice.fates() == {0: "published"}
 
 
 def test_a_letter_that_has_its_end_can_not_be_fixed(practice: Practice) -> None:

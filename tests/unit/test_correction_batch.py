@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import random
 from array import array
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from flows.dlq_correction import Correction, governed
+from redrive.aliases.alias import Alias
+from redrive.config import Config
+from redrive.deadletters.correction import Terms, make_plan
 from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
+from redrive.deadletters.judging import finding
+from redrive.deadletters.judging.finding import find_targets
+from redrive.deadletters.judging.targets import MOVED, NO_CLUSTER
 from redrive.ledger.letter_queries import Subject
 
 
@@ -81,3 +91,53 @@ def test_letters_keep_their_times_when_they_are_brought_in_order() -> None:
     assert list(unit.written) == [2_003, 2_005, 2_007]
     assert unit.is_letter(1, 2_005)
     assert not unit.is_letter(1, 2_006)
+
+
+def test_letters_of_clusters_that_the_settings_no_longer_have_are_left_and_counted() -> None:
+    batch = Batch([subject(1), subject(1, cluster="gone"), subject(2, cluster="gone")], clusters={"one"})
+    assert (batch.letters, batch.clusters, batch.main_topics("gone")) == (1, ["one"], [])
+    batch = Batch([subject(1, cluster="gone")], clusters={"one"})
+    plan = make_plan(Terms("", "hold", 5, {}, 1), batch, {})
+    assert (plan.letters, plan.writes, plan.reasons) == (1, 0, {("leave", NO_CLUSTER): 1})
+
+
+CONFIG = """
+[standby]
+table = "unused"
+[registry]
+url = "http://127.0.0.1:1"
+[ledger]
+url = "sqlite:///unused.db"
+[clusters.one]
+bootstrap = "127.0.0.1:1"
+[domains.shop]
+cluster = "one"
+[topics."orders"]
+domain = "shop"
+[topics."moved"]
+domain = "shop"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "redrive.toml").write_text(CONFIG)
+    return Config.load(tmp_path / "redrive.toml")
+
+
+def test_a_dead_letter_topic_that_the_settings_no_longer_have_stops_no_run(config: Config) -> None:
+    batch = Batch([subject(1, topic="dlq.of.a.consumer.that.is.gone")])
+    with governed(config, Correction(mode="run"), batch) as governor:
+        governor.check()
+
+
+def test_letters_of_a_topic_whose_producers_were_switched_to_another_are_left(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its consumers have gone over: nobody would read what is published there."""
+    aliases = [Alias("moved", "moved.v2", "moved.v2", 1, 7, "{}"), Alias("orders", "orders.v2", "orders", 2, 7, "{}")]
+    monkeypatch.setattr(finding, "read_aliases", lambda _: {alias.name: alias for alias in aliases})
+    monkeypatch.setattr(finding, "partition_count", lambda *_: 3)
+    registry: Any = SimpleNamespace(writer=lambda topic: f"writer of {topic}")
+    targets = find_targets(config, registry, "one", ["moved", "orders"])
+    assert targets == {"moved": MOVED, "orders": "writer of orders"}

@@ -298,8 +298,15 @@ def test_whatever_a_function_returns_is_checked(rules: Rule, name: str) -> None:
     assert (judgement.kind, judgement.reason) == ("reject", code.INVALID)
 
 
-def test_a_rule_may_make_a_tombstone(rules: Rule) -> None:
+def test_nothing_in_the_place_of_a_value_is_no_deletion(rules: Rule) -> None:
+    """A function that forgets to return gives the same."""
     judgement = judge(of_value({"id": 1}), rules(FUNCTION.format(name="tombstone")))
+    assert (judgement.kind, judgement.reason) == ("reject", code.RULE_FAILED)
+
+
+def test_a_rule_that_says_so_makes_a_tombstone(rules: Rule) -> None:
+    text = "match: first\nrules: [{name: r, match: {}, do: [{op: replace, path: '', value: null}]}]"
+    judgement = judge(of_value({"id": 1}), rules(text))
     assert judgement.kind == "publish"
     assert judgement.event is not None
     assert judgement.event.value is None

@@ -103,6 +103,14 @@ def test_the_text_above_the_form_names_what_is_approved() -> None:
     assert "`cdcdcdcdcdcdcdcd…`" in shown
 
 
+def test_events_that_delete_that_do_not_last_or_are_refused_are_counted_before_anybody_approves() -> None:
+    of = plan(deletions=2, fading=3, refused=Counter({"INVALID_RECORD: it has no key, and the topic is compacted": 1}))
+    for shown in (text(of), approval_text(of, "cd" * 32)):
+        assert "**2 events without a value:** tombstones" in shown
+        assert "**3 events older than their main topics keep** (`retention.ms`)" in shown
+        assert "**1 event that brokers will refuse**, so that they go to the parking topic: INVALID_RECORD" in shown
+
+
 def end(how: Any = "done", *, letters: int = 12, reason: str = "", read: int | None = None) -> End:
     unit = Unit("one", "dlq.shop", 0, array("q", range(letters)))
     evidence = {"orders": Evidence(6), "dlq.shop": Evidence(1), PARKING_TOPIC: Evidence(1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -115,7 +116,11 @@ def test_an_empty_ledger_says_how_it_is_filled(ledger: Ledger, command: list[str
         "The ledger has no dead letters. To enter what is in Kafka: redrive run dlq-triage\n",
     )
     code, output, said = run(*command, "--json")
-    assert json.loads(output) in ([], {"total": 0, "letters": [], "next": None}, {"total": 0, "groups": []})
+    assert json.loads(output) in (
+        [],
+        {"total": 0, "letters": [], "next": None},
+        {"total": 0, "groups": [], "waiting": {}},
+    )
     assert "redrive run dlq-triage" in said
 
 
@@ -250,6 +255,16 @@ def test_groups_count_the_selected_letters_and_all_of_them(letters: Ledger) -> N
     assert every["groups"][-1] | {"correctable": 0, "producer": "", "topic": ""} == every["groups"][-1]
 
 
+def test_letters_that_wait_for_a_person_are_counted_beside_the_open_ones(letters: Ledger) -> None:
+    """No run takes them by itself, so that nothing else would tell of them."""
+    fates = [Fate(LetterId("local", "dlq.flights", 0, at), name) for at, name in enumerate(("parked", "doubtful"))]
+    letters.letters.record_fates(begin(letters), fates)
+    assert document("groups")["waiting"] == {"parked": 1, "doubtful": 1}
+    assert document("groups", "--topic", "billing")["waiting"] == {}
+    assert "1 letters are parked, and wait for a person: --fate parked" in run("groups")[1]
+    assert document("groups", "--fate", "parked", "--fate", "doubtful")["total"] == 2
+
+
 def test_letters_of_impossible_times_are_counted_and_listed_with_the_others(letters: Ledger) -> None:
     fill(letters, [sighting(0, topic="dlq.late", timestamp=2**63 - 1, main_timestamp=2**63 - 1)])
     assert "dlq.late/0/0" in run("list")[1]
@@ -295,6 +310,15 @@ def test_letters_are_not_discarded_by_mistake(letters: Ledger, options: list[str
     code, _, error = run("discard", "--yes", *options)
     assert code == 2
     assert said in error
+    assert letters.letters.count(Selection(fates=["discarded"])) == 0
+
+
+def test_so_many_letters_as_have_to_be_approved_are_not_discarded_by_hand(letters: Ledger) -> None:
+    settings = Path(os.environ["REDRIVE_CONFIG"])
+    settings.write_text(settings.read_text() + "[corrections]\napproval = 2\n")
+    code, _, error = run("discard", "--yes", "--topic", "flights", "--why", "old")
+    assert code == 2
+    assert "giving up 3 letters has to be approved" in error
     assert letters.letters.count(Selection(fates=["discarded"])) == 0
 
 

@@ -81,3 +81,13 @@ def test_each_field_of_a_selection_explains_itself() -> None:
 
 def test_a_key_is_text_or_hexadecimal() -> None:
     assert (key_bytes("anna"), key_bytes("hex:00ff"), key_bytes("ü")) == (b"anna", b"\x00\xff", b"\xc3\xbc")
+
+
+@pytest.mark.parametrize(("fates", "ended"), [
+    (["none", "held", "skipped", "parked"], False), (["published"], True), (["discarded"], True), (["rejected"], True),
+])  # fmt: skip
+def test_what_has_ended_or_lives_on_as_another_letter_is_told_from_what_can_be_corrected(
+    fates: list[Any], ended: bool
+) -> None:
+    """A rejected letter has gone back to its topic: that one is corrected, not this one, too."""
+    assert Selection(fates=fates).takes_ended is ended

@@ -16,7 +16,7 @@ from deployments.demo.flights import flights
 from redrive.avro.codec import Decoder, Encoder
 from redrive.avro.schema import AvroSchema, parse
 from redrive.errors import RulesError, SchemaError, UnavailableError, UnknownSchemaError
-from redrive.events import Event
+from redrive.events import UNREADABLE, Event
 from redrive.migrations.migrator import Direction, Migrator, Recipe
 from redrive.migrations.round_trip import Returned, RoundTrip
 from redrive.pump.model import Rejected, Skipped
@@ -103,6 +103,15 @@ def test_what_is_not_one_framed_value_is_rejected(value: bytes, reason: str, rul
     rejected = migrator(rules=rules).migrate(Event("e", "t", None, value, [], 0))
     assert isinstance(rejected, Rejected)
     assert rejected.reason.startswith(reason)
+
+
+def test_an_event_whose_headers_can_t_be_read_is_rejected_wherever_it_stands() -> None:
+    """Its copy would not have them."""
+    events = [event(ORDER) for _ in range(200)]
+    events[3].headers = events[4].headers = [UNREADABLE]
+    events[4].value = None
+    migrated = migrator().migrate_batch(events)
+    assert [at for at, one in enumerate(migrated) if isinstance(one, Rejected)] == [3, 4]
 
 
 def test_an_id_that_is_new_is_asked_for_once() -> None:

@@ -164,6 +164,8 @@ def test_what_can_t_be_done_rejects_the_letter_and_quotes_nothing_of_it(
         (Decimal("3"), "integer", 3),
         ("1.5e3", "double", 1500.0),
         (2, "double", 2.0),
+        (Decimal("0.10"), "double", 0.1),
+        ("0.30000000000000004", "double", 0.30000000000000004),
         ("1.10", "decimal", Decimal("1.10")),
         (0.1, "decimal", Decimal("0.1")),
         ("TRUE", "boolean", True),
@@ -191,7 +193,10 @@ def test_a_value_is_converted(do: Do, value: Any, to: str, expected: Any) -> Non
     ("value", "to"),
     [
         ("1.5", "integer"), (1.5, "integer"), ("", "integer"), (float("inf"), "integer"), ("nan", "double"),
-        (2**53 + 1, "double"), (10**400, "double"), (True, "double"), ("x", "decimal"), (float("nan"), "decimal"),
+        (2**53 + 1, "double"), (10**400, "double"), (Decimal("1e400"), "double"), ("1e400", "double"),
+        (Decimal("0.12345678901234567890123"), "double"), ("0.12345678901234567890123", "double"),
+        (Decimal("12345678901234567891"), "double"), (Decimal("NaN"), "double"),
+        (True, "double"), ("x", "decimal"), (float("nan"), "decimal"),
         ("yes", "boolean"), (2, "boolean"), (b"\xff", "string"), ([], "string"), ("\ud800", "bytes"), (1, "bytes"),
         ("?", "bytes-of-base64"), ("2026-01-01T00:00:00", "timestamp"), (5, "timestamp"),
         ("0001-01-01T00:00:00+14:00", "timestamp"), ("2026-13-01", "date"), ("x", "uuid"), (7, "uuid"),
@@ -321,6 +326,16 @@ def test_a_function_may_skip_reject_or_fail(load: Load) -> None:
     assert function(load, "skip").apply(a_letter(), {}) == Skipped("f", "not needed")
     assert function(load, "reject").apply(a_letter(), {}) == Rejected("f", "not possible")
     assert function(load, "fail").apply(a_letter(), {}) == Rejected("f", "it raised KeyError")
+
+
+def test_nothing_in_the_place_of_a_value_rejects_the_letter(load: Load, do: Do) -> None:
+    """Such as from a function that forgets to return: it would be published as a deletion of its key."""
+    nothing = "nothing is left of the value: it would be published as a deletion"
+    assert function(load, "forget").apply(a_letter(), {"note": "x"}) == Rejected("f", nothing)
+    assert do([{"op": "remove", "path": ""}], {"a": 1}) == Rejected("r", nothing)
+    assert do([{"op": "move", "from": "/a", "path": ""}], {"a": None}) == Rejected("r", nothing)
+    assert do([{"op": "remove", "path": ""}], None) == Corrected(None, ("r",))
+    assert do([{"op": "replace", "path": "", "value": None}], {"a": 1}) == Corrected(None, ("r",))  # it says so
 
 
 def test_a_value_that_contains_itself_is_rejected(load: Load) -> None:

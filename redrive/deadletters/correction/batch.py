@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from redrive.ledger.letter_queries import Subject
@@ -41,6 +42,11 @@ class Unit:
         order = sorted(range(len(self.offsets)), key=self.offsets.__getitem__)
         self.offsets = array("q", map(self.offsets.__getitem__, order))
         self.written = array("q", map(self.written.__getitem__, order))
+
+    def has(self, offset: int) -> bool:
+        """Say whether a letter stands there."""
+        at = bisect_left(self.offsets, offset)
+        return at < len(self.offsets) and self.offsets[at] == offset
 
     def is_letter(self, index: int, timestamp: int) -> bool:
         """Say whether a record of this time can be the letter at an index."""
@@ -81,13 +87,17 @@ class Batch:
         units: by cluster, topic and partition.
         wanted: cluster and main topic → what to look for there. Each key is in memory once.
         letters: how many there are.
+        out_of_reach: how many further ones are meant that stand on other clusters than ``clusters``. They are left.
     """
 
-    def __init__(self, letters: Iterable[Subject]) -> None:
+    def __init__(self, letters: Iterable[Subject], *, clusters: Container[str] | None = None) -> None:
         units: dict[tuple[str, str, int], Unit] = {}
         self.wanted: dict[tuple[str, str], Wanted] = {}
-        self.letters = 0
+        self.letters = self.out_of_reach = 0
         for letter in letters:
+            if clusters is not None and letter.cluster not in clusters:
+                self.out_of_reach += 1
+                continue
             place = (letter.cluster, letter.topic, letter.partition)
             unit = units.get(place)
             if unit is None:

@@ -17,6 +17,7 @@ from typing import Any, Self
 from redrive import tagged_json
 from redrive.coding import Writer
 from redrive.config import Config
+from redrive.deadletters.correction import order_guard
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
@@ -24,7 +25,7 @@ from redrive.deadletters.correction.earlier import settle_earlier
 from redrive.deadletters.correction.order_guard import Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
-from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.fate import OPEN, WAITING, Fate
 from redrive.deadletters.judging import judge, targets
 from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge
@@ -42,7 +43,10 @@ from redrive.schemas import SchemaRegistry
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judge.REASONS | targets.REASONS
+_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS
+
+
+_TAKEN = (*OPEN, *WAITING)
 
 
 class Edit:
@@ -89,7 +93,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class LetterInHand:
-    """An open letter that can be corrected.
+    """A letter that can be corrected: an open one, or one that waits for a person.
 
     Attributes:
         known: the letter, as the ledger has it.
@@ -111,7 +115,7 @@ class LetterInHand:
         """Find a letter, and decode it.
 
         Raises:
-            UncorrectableLetterError: it is not open, no longer there, or can't be read or published.
+            UncorrectableLetterError: it has come to its end, is no longer there, or can't be read or published.
             UnknownLetterError: the ledger does not have it.
             ConfigError: the settings ask for approval of every letter.
             UnknownTopicError: its topic is gone.
@@ -122,7 +126,7 @@ class LetterInHand:
             raise ConfigError("corrections.approval", f"{reason}redrive run dlq-correction --rules FILE --id {letter}")
         known = ledger.letters.story(letter).letter
         cluster, name = known.sighting.cluster, str(known.id)
-        if known.fate not in OPEN:
+        if known.fate not in _TAKEN:
             raise UncorrectableLetterError(name, f"it is {known.fate} already; see redrive dlq show {name}")
         record = read_record(config.cluster(cluster).client_config(), known.id)
         if record is None or not still_is(record, known.sighting):
@@ -155,7 +159,7 @@ class LetterInHand:
             UncorrectableLetterError: it would not be published, or is no longer open.
             UnavailableError: Kafka, the registry or the ledger does not answer.
         """
-        selection = Selection(ids=[str(self.known.id)]).model_dump(mode="json")
+        selection = self._selection.model_dump(mode="json")
         upto = self.ledger.letters.last_entry()
         terms = Terms(edit.digest, "hold", self.config.corrections.attempts, selection, upto)
         _, _, plan = self._plan(edit, terms)
@@ -239,9 +243,12 @@ class LetterInHand:
         )
         return Done(operation.id, self.ledger.letters.story(self.known.id).decisions[-1].fate, findings)
 
+    @property
+    def _selection(self) -> Selection:
+        return Selection(ids=[str(self.known.id)], fates=list(_TAKEN))
+
     def _batch(self, terms: Terms, operation: str = "") -> Batch:
-        selection = Selection(ids=[str(self.known.id)])
-        batch = Batch(self.ledger.letters.subjects(selection, upto=terms.upto, also_of=operation))
+        batch = Batch(self.ledger.letters.subjects(self._selection, upto=terms.upto, also_of=operation))
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
         return batch

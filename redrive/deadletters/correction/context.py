@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Batch
-from redrive.deadletters.correction.order_guard import OrderGuard, newest_events
+from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
 from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge, Rules
 from redrive.deadletters.judging.targets import Targets
+from redrive.pump.limits import Limits, limits_of
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
 
@@ -25,12 +26,14 @@ class Context:
         targets: where they can go.
         judge: says what becomes of each.
         guard: says which are overtaken.
+        limits: main topic → what it takes.
     """
 
     client: ClientConfig
     targets: Targets
     judge: Judge
     guard: OrderGuard
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
 
 def find_context(
@@ -61,14 +64,15 @@ def find_context(
     """
     client = config.cluster(cluster).client_config()
     targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
-    newest = {}
+    units = [unit for unit in batch.units if unit.cluster == cluster]
+    seen, limits = {}, {}
     for topic, target in targets.items():
-        wanted = batch.wanted[cluster, topic]
         if not isinstance(target, str):
-            heard = partial(on_progress, topic)
-            newest[topic] = newest_events(client, topic, wanted.keys, wanted.since, but_of=operation, on_progress=heard)
+            seen[topic] = MainTopic(client, topic, batch.wanted[cluster, topic], units, operation=operation)
+            seen[topic].read_on(on_progress=partial(on_progress, topic))
+            limits[topic] = limits_of(client, topic)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts)
-    return Context(client, targets, judge, OrderGuard(newest))
+    return Context(client, targets, judge, OrderGuard(seen), limits)
 
 
 def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:

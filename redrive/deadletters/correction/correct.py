@@ -11,7 +11,8 @@ from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.source import LetterSource
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging.judge import Judging
-from redrive.errors import StalePlanError
+from redrive.errors import OvertakenError, StalePlanError
+from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.governor import Governor
 from redrive.pump.names import PARKING_TOPIC
@@ -21,6 +22,19 @@ from redrive.pump.sink import TransactionalSink
 
 PREFETCH = 1
 CHUNK_BYTES = 4 << 20  # letters are small and have many headers: in Python they take ten times their bytes, or more
+
+
+class _LookingSink:
+    """The sink, before which the order guard looks again."""
+
+    def __init__(self, sink: TransactionalSink, source: LetterSource) -> None:
+        self._sink, self._source = sink, source
+        self.start, self.close = sink.start, sink.close
+
+    def commit(self, events: Sequence[Event], cursor: bytes) -> None:
+        if late := self._source.overtaken_meanwhile(events):
+            raise OvertakenError(late, aborted=False)
+        self._sink.commit(events, cursor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +87,13 @@ def correct(
         if cursor is not None and cursor != seen and (of := Checkpoint.of_any(cursor).operation) != operation:
             raise StalePlanError(f"operation {of} has worked at {unit} meanwhile")
         ensure_parking(client)
-        source = LetterSource(client, unit, judge, guard, policy, operation=operation, record_fates=record_fates)
+        source = LetterSource(
+            client, unit, judge, guard, policy,
+            operation=operation, record_fates=record_fates, share=lambda: governor.share(1.0),
+        )  # fmt: skip
         pump = Pump(
             source,
-            sink,
+            _LookingSink(sink, source),
             parking_topic=PARKING_TOPIC,
             operation=operation,
             governor=governor,

@@ -5,22 +5,30 @@ Their letters look open, and are not: whoever took them up again would publish t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Unit
 from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
+from redrive.deadletters.correction.source import passed
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.errors import StalePlanError, UnknownOperationError
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.letter_writes import Partition
+from redrive.ledger.letters import PAGE
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.proof import Proof
 
 _GOOD = ("proved", "counted")
+NOT_READ_BACK = "not-read-back"
+"""The reason of doubtful letters."""
+
+_Take = Callable[[Sequence[Fate]], object]
+_Offsets = defaultdict[tuple[str | None, str, int], set[int]]
 
 
 @dataclass(slots=True)
@@ -68,8 +76,44 @@ def settle_earlier(
         _refuse_lost_cursors(here, saved, written, operation.id)
         for of, evidence in unsettled(saved, partial(_is_settled, ledger, operation)).items():
             take = partial(ledger.letters.record_fates, operation, of=of) if record else found.add
-            found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=take)
+            read_back: _Offsets = defaultdict(set)
+
+            def note(fates: Sequence[Fate], take: _Take = take, read_back: _Offsets = read_back) -> None:
+                for fate in fates:
+                    read_back[fate.letter[:3]].add(fate.letter.offset)
+                take(fates)
+
+            found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=note)
+            for unit in here:
+                if unit.name in evidence:
+                    there = read_back[unit.cluster, unit.topic, unit.partition]
+                    doubtful = _doubtful(ledger, unit, Checkpoint.of_any(saved[unit.name]), there)
+                    for page in range(0, len(doubtful), PAGE):
+                        take(doubtful[page : page + PAGE])
     return found
+
+
+def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, there: Set[int]) -> list[Fate]:
+    """Find the letters that an operation may have written something of that can't be read back any more.
+
+    Kafka may have deleted it: corrected events bear the times of their events, and retention goes by those.
+
+    Args:
+        ledger: the ledger.
+        unit: the letters.
+        saved: the operation's checkpoint.
+        there: the letters of which something was read back.
+    """
+    of, written = saved.operation, sum(each.count for each in saved.topics.values())
+    given = ledger.letters.given_by(of, (unit.cluster, unit.topic, unit.partition))
+    if len(there | {offset for offset, is_written in given.items() if is_written}) >= written:
+        return []
+    upto = passed(saved)
+    return [
+        Fate(LetterId(unit.cluster, unit.topic, unit.partition, offset), "doubtful", NOT_READ_BACK)
+        for offset in unit.offsets
+        if offset < upto and offset not in there and offset not in given
+    ]
 
 
 def _refuse_lost_cursors(

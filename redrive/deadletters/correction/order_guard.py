@@ -4,19 +4,35 @@ A letter comes back late, by its nature. Where consumers keep the last event of 
 comes after a newer one undoes it. So the main topic is read, from the time of the oldest letter on, and of each key
 that has a letter, the newest event's time is kept.
 
+What a correction publishes itself counts, too: the letters of a partition come in the order in which they were written,
+and one that was rejected stands behind letters of newer events of its key.
+
 What it can't know: whether a producer's clock was right (it goes by the times of the events), whether an event that is
-younger by less than a millisecond is newer, and what is published while the correction itself is under way. Letters of
-one key that stand in two dead-letter partitions, such as those of two producers, are such a case: their partitions are
-worked at side by side.
+younger by less than a millisecond is newer, and what was published in the last seconds: it reads on every `LOOK_EVERY`
+seconds while letters are published. Letters of one key that stand in two dead-letter partitions, such as those of two
+producers, are such a case: their partitions are worked at side by side.
+
+On the way it finds events that an operation has made of these very letters, and the ledger does not know of: they were
+published in a run that nobody could settle, or the ledger was restored from a backup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
-from typing import Literal, cast
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from redrive.events import Headers
-from redrive.pump.names import OPERATION_HEADER
+from confluent_kafka import Message
+
+from redrive.deadletters.correction.batch import Unit, Wanted
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.judging import marks
+from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.opening import CORRECTION_HEADER
+from redrive.events import Event, Headers, headers_of
+from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
 
 Policy = Literal["hold", "publish", "skip"]
@@ -26,65 +42,204 @@ it is given up."""
 NEWER_EVENT = "newer-event"
 """The reason of the fates ``held`` and ``skipped`` that the guard gives."""
 
+CORRECTED = "corrected-already"
+"""The reason of letters that are left since an event that was made of them is on their main topic."""
 
-def newest_events(
-    client_config: ClientConfig,
-    topic: str,
-    keys: Set[bytes],
-    since_ms: int,
-    *,
-    but_of: str,
-    on_progress: Callable[[int, int], None] = lambda _read, _total: None,
-) -> dict[bytes, int]:
-    """Find the newest event of each key.
+REASONS = {CORRECTED: "an event that was made of it is on its main topic already"}
 
-    Memory is bounded by the keys, not by the topic.
+LOOK_EVERY = 10.0
+"""Seconds after which a main topic is read on before more is published to it."""
+
+Progress = Callable[[int, int], None]
+
+
+class MainTopic:
+    """What has passed on a main topic of some letters, as far as it was read; for any thread.
+
+    Memory is bounded by the keys and letters, not by the topic.
 
     Args:
         client_config: the cluster.
-        topic: the main topic.
-        keys: those to look for.
-        since_ms: no event before this is of interest; milliseconds since 1970.
-        but_of: the operation whose own events do not count: what it published itself is no reason to stop there.
-        on_progress: hears how many events were read, and of about how many, after each batch.
+        topic: its name.
+        wanted: keys to look for, and since when.
+        units: the letters.
+        operation: whose own events do not count as newer: what it published itself is in its plan.
 
-    Returns:
-        Key → time of its newest event, in milliseconds since 1970; keys without any are left out.
-
-    Raises:
-        UnknownTopicError: there is no such topic.
-        UnavailableError: the cluster does not answer.
+    Attributes:
+        newest: key → time of its newest event, in milliseconds since 1970, and the partition that it is in.
+        ours: key → time of its newest event by this operation.
+        corrected: unit → offset of a letter that another operation has made an event of → that one, and the fate.
+        partitions: how many the topic has.
+        looks: how often it was read.
     """
-    newest: dict[bytes, int] = {}
-    if not keys:
-        return newest
-    own = (OPERATION_HEADER, but_of.encode())
-    start = dict(enumerate(offsets_for_time(client_config, topic, since_ms)))
-    end = dict(enumerate(end_offsets(client_config, topic)))
-    read, total = 0, sum(end[partition] - first for partition, first in start.items())
-    for messages in scan(client_config, topic, start, end=end):
+
+    def __init__(
+        self,
+        client_config: ClientConfig,
+        topic: str,
+        wanted: Wanted,
+        units: Sequence[Unit] = (),
+        *,
+        operation: str = "",
+    ) -> None:
+        self.newest: dict[bytes, tuple[int, int]] = {}
+        self.ours: dict[bytes, int] = {}
+        self.corrected: defaultdict[str, dict[int, tuple[str, Fate]]] = defaultdict(dict)
+        self.partitions = 0
+        self.looks = 0
+        self._client, self._topic, self._wanted = client_config, topic, wanted
+        self._units = {unit.name: unit for unit in units}
+        self._operation = operation.encode()
+        self._next: dict[int, int] | None = None
+        self._read_at = float("-inf")
+        self._lock = threading.Lock()
+
+    def read_on(self, *, if_older_than: float = 0.0, on_progress: Progress = lambda _read, _total: None) -> None:
+        """Read what has come since the last time; the first time, since the oldest letter's event.
+
+        Args:
+            if_older_than: do nothing if that is less than so many seconds ago.
+            on_progress: hears how many events were read, and of about how many, after each batch.
+
+        Raises:
+            UnknownTopicError: there is no such topic.
+            UnavailableError: the cluster does not answer.
+        """
+        if not self._wanted.keys or time.monotonic() - self._read_at < if_older_than:
+            return
+        with self._lock:
+            if time.monotonic() - self._read_at < if_older_than:  # another thread has just done it
+                return
+            now = time.monotonic()
+            start = self._next
+            if start is None:
+                start = dict(enumerate(offsets_for_time(self._client, self._topic, self._wanted.since)))
+            end = dict(enumerate(end_offsets(self._client, self._topic)))
+            read, total = 0, sum(offset - start.get(partition, 0) for partition, offset in end.items())
+            for messages in scan(self._client, self._topic, start, end=end):
+                self._hear(messages)
+                read += len(messages)
+                on_progress(read, total)
+            self.partitions, self._next, self._read_at = len(end), end, now
+            self.looks += 1
+
+    def _hear(self, messages: Sequence[Message]) -> None:
+        keys, newest, ours, operation = self._wanted.keys, self.newest, self.ours, self._operation
         for message in messages:
             key = message.key()
             if key is None or key not in keys:
                 continue
             when = message.timestamp()[1]
-            if when > newest.get(key, -1) and own not in cast(Headers, message.headers() or []):
-                newest[key] = when
-        read += len(messages)
-        on_progress(read, total)
-    return newest
+            headers = headers_of(message)
+            # The sink's two headers are the last ones.
+            if len(headers) > 1 and headers[-1][0] == SOURCE_HEADER and headers[-2][0] == OPERATION_HEADER:
+                if headers[-2][1] == operation:
+                    ours[key] = max(when, ours.get(key, -1))
+                    continue
+                self._note(message, headers)
+            if key not in newest or when > newest[key][0]:
+                newest[key] = (when, message.partition() or 0)
+
+    def _note(self, message: Message, headers: Headers) -> None:
+        """Note that an event was made of a letter, if it is one of ours; see `redrive.pump.proof` for its origin."""
+        origin, operation = headers[-1][1] or b"", headers[-2][1] or b""
+        if not origin.startswith(b"dlq/"):
+            return
+        name, _, number, _ = origin.decode(errors="replace").rsplit("/", 3)
+        unit, offset = self._units.get(name), int(number) if number.isdecimal() and len(number) < 20 else -1
+        if unit is None or not unit.has(offset):
+            return
+        mark = marks.read(dict(headers).get(CORRECTION_HEADER))
+        letter = LetterId(unit.cluster, unit.topic, unit.partition, offset)
+        fate = Fate(letter, "published", "", mark.applied, message.topic(), message.partition(), message.offset())
+        self.corrected[name].setdefault(offset, (operation.decode(errors="replace"), fate))
 
 
 class OrderGuard:
     """What was found on the main topics of a batch.
 
     Args:
-        newest: main topic → key → time of its newest event.
+        topics: by name.
     """
 
-    def __init__(self, newest: Mapping[str, Mapping[bytes, int]]) -> None:
-        self._newest = newest
+    def __init__(self, topics: Mapping[str, MainTopic]) -> None:
+        self._topics = topics
 
-    def overtaken(self, topic: str, key: bytes | None, timestamp: int) -> bool:
-        """Say whether a newer event of the key is on the topic; never for events without a key."""
-        return key is not None and self._newest.get(topic, {}).get(key, -1) > timestamp
+    @property
+    def looks(self) -> int:
+        """How often a topic was read."""
+        return sum(topic.looks for topic in self._topics.values())
+
+    def look_again(self, *, if_older_than: float = LOOK_EVERY) -> None:
+        """Read on where that is due. Raises as `MainTopic.read_on` does."""
+        for topic in self._topics.values():
+            topic.read_on(if_older_than=if_older_than)
+
+    def overtaken(self, event: Event) -> bool:
+        """Say whether a newer event of the key was published by others; never for events without a key."""
+        topic = self._topics.get(event.topic)
+        if topic is None or event.key is None:
+            return False
+        seen = topic.newest.get(event.key)
+        return seen is not None and seen[0] > event.timestamp
+
+    def passed(self, event: Event) -> bool:
+        """Do as `overtaken`, for events that this operation has published, too."""
+        topic = self._topics.get(event.topic)
+        if topic is None or event.key is None:
+            return False
+        seen = topic.newest.get(event.key)
+        if seen is not None and seen[0] > event.timestamp:
+            return True
+        return topic.ours.get(event.key, -1) > event.timestamp
+
+    def corrected(self, unit: str) -> frozenset[int]:
+        """Give the letters of a unit of which there is an event on a main topic, by their offsets."""
+        return frozenset().union(*(topic.corrected[unit] for topic in self._topics.values() if topic.corrected))
+
+    @property
+    def found(self) -> dict[str, list[Fate]]:
+        """All of those letters, by the operations that have corrected them."""
+        found: defaultdict[str, list[Fate]] = defaultdict(list)
+        for topic in self._topics.values():
+            for letters in topic.corrected.values():
+                for operation, fate in letters.values():
+                    found[operation].append(fate)
+        return dict(found)
+
+    def partition(self, event: Event) -> int | None:
+        """Say which partition an event has to go to: the one in which its key was seen last, whoever has put it there.
+
+        Not every producer hashes keys as ours do. Else it is the one that the event was read from, if there was one and
+        the topic still has it. None: by the key.
+        """
+        topic = self._topics.get(event.topic)
+        if topic is None:
+            return None
+        seen = None if event.key is None else topic.newest.get(event.key)
+        if seen is not None:
+            return seen[1]
+        return event.partition if event.partition is not None and event.partition < topic.partitions else None
+
+
+class Turn:
+    """One pass over the letters of a unit, in their order: knows what it lets pass itself, too.
+
+    Args:
+        overtaken: says of an event whether a newer one has passed.
+    """
+
+    def __init__(self, overtaken: Callable[[Event], bool]) -> None:
+        self._overtaken = overtaken
+        self._published: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
+
+    def overtaken(self, event: Event) -> bool:
+        """Say whether a newer event of the key has passed; if not, this one does."""
+        key, when = event.key, event.timestamp
+        if key is None:
+            return False
+        published = self._published[event.topic]
+        if published.get(key, -1) > when or self._overtaken(event):
+            return True
+        published[key] = when
+        return False

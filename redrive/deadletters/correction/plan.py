@@ -11,13 +11,14 @@ from typing import Any
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context
 from redrive.deadletters.correction.diff import Change, diff
-from redrive.deadletters.correction.order_guard import OrderGuard, Policy
+from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
-from redrive.deadletters.judging.targets import Targets
+from redrive.deadletters.judging.targets import NO_CLUSTER, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
+from redrive.pump.limits import Limits
 
 JOB = "dlq-correction"
 """The job's name, in the ledger and in Prefect."""
@@ -69,7 +70,12 @@ class Plan:
         letters: how many there are.
         counts: outcome → letters: ``publish``, ``reject``, ``park``, ``skip``, ``leave`` and ``gone``, before the
             guard is asked.
-        overtaken: of those to be published, how many have a newer event of their key on the main topic.
+        overtaken: of those to be published, how many have a newer event of their key on the main topic, or before them
+            in the batch.
+        deletions: of those to be published, how many delete their key: tombstones.
+        fading: of those to be published, how many are of a time that their main topic no longer keeps: Kafka deletes
+            them soon after they are published.
+        refused: why brokers will refuse events, as far as topics' settings tell → how many. They are parked.
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
         details: outcome, reason and detail → letters; at most so many kinds, see `OTHER`.
@@ -84,6 +90,9 @@ class Plan:
     letters: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     overtaken: int = 0
+    deletions: int = 0
+    fading: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     details: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -151,20 +160,24 @@ def make_plan(
         UnavailableError: Kafka or the registry does not answer.
     """
     plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
+    if batch.out_of_reach:
+        plan.letters = plan.counts["leave"] = plan.reasons["leave", NO_CLUSTER] = batch.out_of_reach
     total = 0
     shown: Counter[str] = Counter()
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
+        turn, corrected = Turn(context.guard.overtaken), context.guard.corrected(unit.name)
         place = (unit.cluster, unit.topic, unit.partition)
-        for offset, judgement in _judged(context, unit):
+        for offset, judged in _judged(context, unit):
             plan.letters += 1
+            judgement = Judgement("leave", CORRECTED) if judged is not None and offset in corrected else judged
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
                 total += fingerprint(pack((place, offset, "gone")))
                 continue
-            _add(plan, judgement, context.guard)
+            _add(plan, judgement, turn, context.limits)
             total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
             if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
                 shown[judgement.rules[0]] += 1
@@ -186,7 +199,7 @@ def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | Non
             yield record.offset, context.judge.judge(record, origin % record.offset)
 
 
-def _add(plan: Plan, judgement: Judgement, guard: OrderGuard) -> None:
+def _add(plan: Plan, judgement: Judgement, turn: Turn, limits: Mapping[str, Limits]) -> None:
     kind = judgement.kind
     plan.counts[kind] += 1
     for rule in judgement.rules:
@@ -195,7 +208,13 @@ def _add(plan: Plan, judgement: Judgement, guard: OrderGuard) -> None:
         assert judgement.event is not None
         event = judgement.event
         plan.topics[event.topic] += 1
-        plan.overtaken += guard.overtaken(event.topic, event.key, event.timestamp)
+        plan.overtaken += turn.overtaken(event)
+        plan.deletions += event.value is None
+        if topic := limits.get(event.topic):
+            now, event.partition = time.time_ns() // 1_000_000, None  # which one is for the guard to say
+            if refusal := topic.refusal(event, now):
+                plan.refused[refusal] += 1
+            plan.fading += 0 <= topic.retention_ms < now - event.timestamp
         return
     plan.reasons[kind, judgement.reason] += 1
     if judgement.detail:

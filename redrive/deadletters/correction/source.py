@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.order_guard import NEWER_EVENT, OrderGuard, Policy
+from redrive.deadletters.correction.order_guard import CORRECTED, NEWER_EVENT, OrderGuard, Policy, Turn
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate, FateName
 from redrive.deadletters.judging.judge import Decision, Judging, Piece
@@ -21,7 +21,8 @@ from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_records
 from redrive.errors import UnknownTopicError
 from redrive.events import Event
-from redrive.pump.model import Chunk
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.model import Chunk, Skipped
 from redrive.pump.readback import ClientConfig, end_offsets
 
 STREAM = "letters"
@@ -41,6 +42,12 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
     next: int
 
 
+def passed(checkpoint: Checkpoint) -> int:
+    """Say up to where an operation has come in a unit: the first offset that is left."""
+    cursor = None if checkpoint.source is None else msgspec.msgpack.decode(checkpoint.source, type=Cursor)
+    return cursor.next if cursor is not None and cursor.operation == checkpoint.operation else 0
+
+
 class LetterSource:
     """Yields what is made of the letters of one unit.
 
@@ -52,6 +59,7 @@ class LetterSource:
         policy: what becomes of those.
         operation: id of the operation.
         record_fates: records what stays where it is. To be repeated after a crash.
+        share: says how many letters may go at once.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class LetterSource:
         *,
         operation: str,
         record_fates: Callable[[Sequence[Fate]], object],
+        share: Callable[[], float] = lambda: float("inf"),
     ) -> None:
         self._client = client_config
         self._unit = unit
@@ -71,6 +80,10 @@ class LetterSource:
         self._operation = operation
         self._origins = origins(unit)
         self._record_fates = record_fates
+        self._share = share
+        self._turn = Turn(guard.passed)
+        self._corrected = guard.corrected(unit.name)
+        self._looks = guard.looks
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         """Yield what comes after the cursor, a batch of records at a time."""
@@ -78,12 +91,35 @@ class LetterSource:
         if cursor is not None:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
+        self._turn = Turn(self._guard.passed)
+        if since and self._policy != "publish":  # of what this operation has published before only Kafka knows
+            self._guard.look_again(if_older_than=0.0)
         letters = read_letters(self._client, self._unit, since)
-        for piece, decisions in self._judge.judged(_pieces(letters), self._origins):
+        for piece, decisions in self._judge.judged(_pieces(letters, self._share), self._origins):
             yield self._chunk(piece, decisions)
 
     def committed(self, chunk: Chunk) -> None:
         """Nothing is to be deleted: dead-letter topics keep what they have."""
+
+    def overtaken_meanwhile(self, events: Sequence[Event]) -> dict[int, Skipped]:
+        """Look again before events are published, and say by index which are not to be: newer ones have come.
+
+        Letters may have been judged long ago: a run can be paused for a night.
+
+        Raises:
+            UnavailableError: Kafka or the ledger does not answer.
+        """
+        if self._policy == "publish":
+            return {}
+        self._guard.look_again()
+        if self._guard.looks == self._looks:
+            return {}
+        fate: FateName = "held" if self._policy == "hold" else "skipped"
+        late = [index for index, event in enumerate(events) if self._guard.passed(event)]
+        if late:
+            offsets = [int(events[index].origin.rsplit("/", 2)[1]) for index in late]
+            self._record_fates([self._fate(offset, fate, NEWER_EVENT) for offset in offsets])
+        return dict.fromkeys(late, Skipped(f"{fate}: {NEWER_EVENT}"))
 
     def _chunk(self, piece: Piece, decisions: Iterable[Decision]) -> Chunk:
         events: list[Event] = []
@@ -99,50 +135,55 @@ class LetterSource:
                 continue
             last = record.offset
             decision = next(decided)
-            fate = stays(decision, self._guard, self._policy)
+            if last in self._corrected:
+                passed[LEFT + CORRECTED] += 1
+                continue
+            fate = self._stays(decision)
             if fate is not None:
                 reason = decision.reason or NEWER_EVENT
                 passed[f"{fate}: {reason}"] += 1
                 fates.append(self._fate(last, fate, reason, decision.rules if decision.kind == "skip" else ()))
             elif decision.event is not None:
-                events.append(decision.event)
+                event = decision.event
+                if decision.kind == "publish":
+                    event.partition = self._guard.partition(event)
+                events.append(event)
             else:
                 passed[LEFT + decision.reason] += 1
         if fates:
             self._record_fates(fates)
         return Chunk(events, msgspec.msgpack.encode(Cursor(self._operation, last + 1)), dict(passed) or None)
 
+    def _stays(self, decision: Decision) -> FateName | None:
+        """Say which fate a letter gets that goes nowhere; None for one that goes to Kafka, and one that is left."""
+        if decision.kind == "skip":
+            return "skipped"
+        if decision.kind != "publish" or self._policy == "publish" or decision.event is None:
+            return None
+        if self._turn.overtaken(decision.event):
+            return "held" if self._policy == "hold" else "skipped"
+        return None
+
     def _fate(self, offset: int, name: FateName, reason: str, rules: tuple[str, ...] = ()) -> Fate:
         return Fate(LetterId(self._unit.cluster, self._unit.topic, self._unit.partition, offset), name, reason, rules)
 
 
-def stays(decision: Decision, guard: OrderGuard, policy: Policy) -> FateName | None:
-    """Say which fate a letter gets that goes nowhere; None for one that goes to Kafka, and one that is left."""
-    if decision.kind == "skip":
-        return "skipped"
-    event = decision.event
-    if (
-        decision.kind == "publish"
-        and policy != "publish"
-        and event is not None
-        and guard.overtaken(event.topic, event.key, event.timestamp)
-    ):
-        return "held" if policy == "hold" else "skipped"
-    return None
-
-
-def _pieces(letters: Iterable[Record | int]) -> Iterator[Piece]:
+def _pieces(letters: Iterable[Record | int], share: Callable[[], float]) -> Iterator[Piece]:
     piece: list[Record | int] = []
-    size = 0
+    size, most = 0, _most(share)
     for letter in letters:
         piece.append(letter)
         if type(letter) is Record and letter.value is not None:
             size += len(letter.value)
-        if len(piece) >= _PIECE or size >= _PIECE_BYTES:
+        if len(piece) >= most or size >= _PIECE_BYTES:
             yield piece
-            piece, size = [], 0
+            piece, size, most = [], 0, _most(share)
     if piece:
         yield piece
+
+
+def _most(share: Callable[[], float]) -> int:
+    return int(max(1, min(_PIECE, share())))
 
 
 def origins(unit: Unit) -> str:

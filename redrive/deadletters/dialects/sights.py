@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from redrive.deadletters.dialects import confluent, connect, own, reading, spring, uforwarder
 from redrive.deadletters.dialects.sighting import UNKNOWN, Account, Dialect, Record, Sighting
+from redrive.events import are_unreadable
 from redrive.wire import HEADER_SIZE, MAGIC
 
 _SCHEMA_ID_HEADER = "__value_schema_id"  # what Confluent's serializers of 2025 can write instead of a frame
@@ -44,7 +45,7 @@ def sight(record: Record) -> Sighting:
         attempts=account.attempts,
         key=record.key if account.key is UNSET else account.key,
         size=None if record.value is None else len(record.value),
-        correctable=account.correctable,
+        correctable=account.correctable and not are_unreadable(record.headers),
     )
 
 

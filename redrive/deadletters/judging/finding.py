@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from redrive.deadletters.judging.targets import NO_SCHEMA, NO_TOPIC, OTHER_CLUSTER, TOPIC_GONE, Targets
+from redrive.aliases.alias import read_aliases
+from redrive.deadletters.judging.targets import MOVED, NO_SCHEMA, NO_TOPIC, OTHER_CLUSTER, TOPIC_GONE, Targets
 from redrive.errors import SchemaError, UnknownTopicError
 from redrive.pump.readback import partition_count
 from redrive.schemas import SchemaRegistry
@@ -29,11 +30,14 @@ def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics:
     """
     targets: Targets = {}
     client = config.cluster(cluster).client_config()
+    moved = {alias.name for alias in read_aliases(client).values() if alias.current != alias.name}
     for topic in topics:
         if topic not in config.topics:
             targets[topic] = NO_TOPIC
         elif cluster not in config.topic(topic).clusters:
             targets[topic] = OTHER_CLUSTER
+        elif topic in moved:  # whoever reads its events goes over to where they are published now
+            targets[topic] = MOVED
         else:
             try:
                 partition_count(client, topic)

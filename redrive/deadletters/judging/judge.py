@@ -164,7 +164,8 @@ class Judge:
             ],
             # Of 0, librdkafka makes the time of day.
             max(1, record.timestamp if letter.timestamp is None else letter.timestamp),
-            origin=origin,
+            letter.partition,
+            origin,
         )
         return Judgement("publish", rules=rules, event=event, before=value, after=corrected)
 

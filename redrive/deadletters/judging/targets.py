@@ -11,10 +11,14 @@ NO_TOPIC = "no-main-topic"
 OTHER_CLUSTER = "other-cluster"
 TOPIC_GONE = "main-topic-gone"
 NO_SCHEMA = "no-schema"
+MOVED = "moved"
+NO_CLUSTER = "no-cluster"
 
 REASONS = {
     NO_TOPIC: "the letter does not say which topic it is for, or the settings do not have that topic",
     OTHER_CLUSTER: "its main topic lives on another cluster",
     TOPIC_GONE: "its main topic does not exist on the cluster",
+    MOVED: "its main topic's producers were switched to another topic, where its events are read now",
+    NO_CLUSTER: "the settings do not have the cluster on which it stands",
     NO_SCHEMA: "its main topic has no Avro schema in the registry",
 }

@@ -10,7 +10,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from redrive.events import Event, Headers
+from redrive.events import Event, headers_of
 from redrive.migrations.in_place.log import PartitionLog
 from redrive.migrations.in_place.newest import origin_offset
 from redrive.migrations.in_place.stock import Stock, outdated
@@ -104,7 +104,7 @@ def _published(log: PartitionLog, unit: Unit, first: int, operation: str) -> Ite
     for part in log.read(first):
         for message in part.messages:
             origin = origin_offset(message, ours)
-            if origin is not None and cast(Headers, message.headers())[-2] == named:
+            if origin is not None and headers_of(message)[-2] == named:
                 yield origin, message
 
 

@@ -349,3 +349,8 @@ def test_a_backfill_is_given_by_its_options(config: Config) -> None:
     assert statement["Resource"] == [f"{TOPIC}/orders.paid"]
     (statement,) = [one for one in document["Statement"] if "kafka-cluster:AlterGroup" in one["Action"]]
     assert [arn.rpartition("/")[2] for arn in statement["Resource"]] == ["billing"]
+
+
+@pytest.mark.parametrize("role", ["standby-replay", "dlq-correction"])
+def test_what_publishes_for_producers_reads_where_they_publish_now(config: Config, role: str) -> None:
+    assert ("topic", "redrive.aliases", "Read") in of(config, role)

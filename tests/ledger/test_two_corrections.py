@@ -1,0 +1,124 @@
+"""Two runs of a correction at once: the second one takes nothing that the first one has corrected."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect.logging import disable_run_logger
+
+import flows.dlq_correction as flow
+import tasks.correction as steps
+from redrive.deadletters.correction import Batch, OrderGuard, Terms, earlier
+from redrive.deadletters.correction.batch import Wanted
+from redrive.deadletters.correction.order_guard import MainTopic
+from redrive.deadletters.selection import Selection
+from redrive.errors import StalePlanError
+from redrive.ledger import Ledger, Operation
+from redrive.pump.checkpoint import Checkpoint
+from redrive.pump.evidence import Evidence
+from tests.ledger.test_letters import fate, fill, sighting
+
+HELD = ["local/dlq.flights", "local/flights"]
+
+
+class Second:
+    """A run that begins while another one works, as `tasks.operations.Run` is to `gather`."""
+
+    job = "dlq-correction"
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.operation = begun(ledger)
+        self.id = self.operation.id
+
+    def claim(self, topics: list[tuple[str, str]], *, all_or_none: bool) -> None:
+        self.ledger.claim(["/".join(topic) for topic in topics], self.operation)
+
+    def gather(self, selection: Selection, while_it_waits: Any) -> Batch:
+        topic = SimpleNamespace(clusters=["local"])
+        cluster = SimpleNamespace(client_config=dict)
+        config: Any = SimpleNamespace(
+            clusters={"local": cluster}, topics={"flights": topic}, topic=lambda _: topic, cluster=lambda _: cluster
+        )
+        terms = Terms("", "hold", 5, {}, self.ledger.letters.last_entry())
+        work = steps.Correcting(config, self, terms, None, selection)  # type: ignore[arg-type]
+        other = threading.Thread(target=while_it_waits)
+        other.start()
+        try:
+            with disable_run_logger():
+                return flow.gather(self, work, flow.Correction(mode="run"))  # type: ignore[arg-type]
+        finally:
+            other.join()
+
+
+def begun(ledger: Ledger) -> Operation:
+    return ledger.begin("dlq-correction", "run", cluster="local", resources=[], who="anna", parameters={})
+
+
+@pytest.fixture(autouse=True)
+def _without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "select_letters", steps.select_letters.fn)
+    monkeypatch.setattr(flow, "settle_earlier", steps.settle_earlier.fn)
+
+
+def test_what_the_first_run_corrects_while_the_second_waits_for_it_is_not_in_the_second_ones_batch(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, [sighting(0), sighting(1), sighting(2)])
+    first = begun(ledger)
+    ledger.claim(HELD, first)
+    done = Checkpoint(operation=first.id, topics={"flights": Evidence(count=2)}).encode()
+    saved: dict[str, bytes] = {}
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: saved)
+
+    def ends() -> None:
+        time.sleep(0.5)  # the second one has selected, and waits for a heartbeat
+        saved["dlq/local/dlq.flights/0"] = done
+        ledger.letters.record_fates(first, [fate(0, "published"), fate(1, "published")])
+        first.finish("done", "proved")
+
+    with first.keep_alive():
+        batch = Second(ledger).gather(Selection(), ends)
+    assert [list(unit.offsets) for unit in batch.units] == [[2]]
+
+
+def test_letters_of_topics_that_it_does_not_hold_make_the_second_one_stop(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, [sighting(0), sighting(0, topic="dlq.more")])
+    first = begun(ledger)
+    ledger.letters.record_fates(first, [fate(0, "skipped")])
+    ledger.claim(HELD, first)
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+
+    def ends() -> None:
+        time.sleep(0.5)
+        other = fate(0, "skipped")
+        ledger.letters.record_fates(first, [_of(other, "dlq.more")])
+        first.finish("done", "proved")
+
+    with first.keep_alive(), pytest.raises(StalePlanError, match=r"local/dlq\.more"):
+        Second(ledger).gather(Selection(fates=["skipped"]), ends)
+
+
+def test_letters_of_which_an_event_is_there_are_entered_as_those_of_who_has_published_it(ledger: Ledger) -> None:
+    """Such as after the ledger was restored from a backup: the operation may be one that it does not know."""
+    fill(ledger, [sighting(0), sighting(1)])
+    topic = MainTopic({}, "flights", Wanted())
+    topic.corrected["dlq/local/dlq.flights/0"][1] = ("forgotten", fate(1, "published"))
+    run = Second(ledger)
+    work: Any = SimpleNamespace(run=run)
+    context: Any = SimpleNamespace(guard=OrderGuard({"flights": topic}))
+    with disable_run_logger():
+        assert steps.enter_corrected.fn(work, {"local": context}) == 1
+        assert steps.enter_corrected.fn(work, {"local": context}) == 0
+    assert [place.offset for place in ledger.letters.places(Selection())] == [0]
+    assert ledger.letters.fates_by(run.id) == {}
+
+
+def _of(given: Any, topic: str) -> Any:
+    return type(given)(given.letter._replace(topic=topic), given.name)
