@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
@@ -37,6 +38,7 @@ from tasks.approval import RefusedByPersonError, approve, bind
 from tasks.backfill import (
     Backfilling,
     Copying,
+    End,
     compare_schemas,
     compare_topics,
     copy_partitions,
@@ -53,6 +55,7 @@ from tasks.backfill_report import Ending, cancelled, finish, finish_early, finis
 from tasks.board import Board
 from tasks.ending import refused
 from tasks.in_place import Renewing, check_partitions, count_keys, renew_partitions
+from tasks.in_turns import follow_in_turns
 from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
@@ -163,8 +166,8 @@ class Backfill(BaseModel):
             title="Partitions at the same time",
             ge=1,
             le=64,
-            description="1 to 64; a Kafka producer each. While producers are switched, a topic that has more is copied "
-            "in turns.",
+            description="1 to 64; a Kafka producer each. A topic that has more is copied in turns while it is followed "
+            "or its producers are switched; followed, it is then about a quarter of a minute behind.",
         ),
     ] = 4
     most_parked: Annotated[
@@ -333,9 +336,9 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         Live(run, board, governor, backfill.rate, Words("partition", "migrated" if in_place else "copied")) as live,
     ):
         ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
-        way, bring = (Renewing, renew_partitions) if in_place else (Copying, copy_partitions)
+        way = Renewing if in_place else Copying
         copying = way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
-        copied = bring(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
+        copied = bring(copying, backfill, on_cancel=lambda: cancelled(run, board))
     copied_at = time.monotonic()
     compared_after = 0.0
     checked: list[Checked] = []
@@ -392,6 +395,16 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     )
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
+
+
+def bring(copying: Copying, backfill: Backfill, *, on_cancel: Callable[[], None]) -> list[End]:
+    """Copy all partitions, or renew them; in turns, if there are more to follow than are copied at the same time."""
+    parallel = backfill.partitions
+    if backfill.goal == "in_place":
+        return renew_partitions(copying, parallel=parallel, on_cancel=on_cancel)
+    if backfill.follow and len(copying.backfilling.standings) > parallel:
+        return follow_in_turns(copying, backfill.follow * 60, parallel=parallel, on_cancel=on_cancel)
+    return copy_partitions(copying, parallel=parallel, on_cancel=on_cancel)
 
 
 def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.moving_house import MovingHouse
+from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -257,3 +259,21 @@ def test_it_works_in_processes_as_well(house: MovingHouse) -> None:
 
     assert word(state) == "proved", state.message
     assert [order["number"] for order in house.moved()] == list(range(5_000))
+
+
+def test_a_topic_with_more_partitions_than_are_copied_at_a_time_is_followed_in_all_of_them(house: MovingHouse) -> None:
+    house.publish(["a"])
+    house.publish(["b"], 1, first=1)
+
+    def then_one_more() -> None:
+        wait_until(lambda: house.exists(house.target) and bool(house.moved(1)))
+        house.publish(["late"], 1, first=2)
+
+    more = Thread(target=then_one_more)
+    more.start()
+    state = run(house, partitions=1, follow=0.3)
+    more.join()
+
+    assert word(state) == "proved", state.message
+    assert [order["note"] for order in house.moved(1)] == ["b", "late"]
+    assert house.operation().counts["copied"] == 3
