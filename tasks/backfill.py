@@ -12,7 +12,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
-from redrive.errors import ConfigError, StalePlanError
+from redrive.errors import ConfigError, OtherMigrationError, StalePlanError
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count, take_census
@@ -29,6 +29,7 @@ from redrive.migrations.survey import Standing, copied_so_far, survey
 from redrive.migrations.trial import Back, Trial, try_back, try_out
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
+from redrive.migrations.way_back import see_that_rules_are_the_same
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from redrive.pump.workers import Workers
@@ -95,7 +96,12 @@ def _look(work: Backfilling, rules: str | None) -> None:
     work.migration = prepare(config, work.source, work.target, rules=path, direction=work.direction)
     if work.source == work.target:
         return
-    work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
+    if work.direction == "down":
+        see_that_rules_are_the_same(work.client, work.cluster, work.migration)
+    try:
+        work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
+    except OtherMigrationError as error:
+        raise OtherMigrationError(error.source, error.target, back=work.direction == "down") from error
 
 
 @task(task_run_name="make {work.target} ready", **BRIEFLY)
@@ -255,6 +261,7 @@ def copy_partition(unit: str, standing: Hidden[Standing], work: Copying) -> Unit
             of,
             work.transform(of),
             migration=shared.migration.digest,
+            rules=shared.migration.up,
             operation=shared.run.id,
             first=at.first,
             until=partial(work.ends.of, of.partition),

@@ -24,6 +24,11 @@ _NO_WAY_BACK = (
 )
 
 
+_BACK = (
+    "> **The way back:** what others have published to {source} goes to {target}, whose readers get it {how}. What has "
+    "come from {target} is left out. This is the only thing that writes to {target}."
+)
+
 _NO_UNDOING = (
     "> **No way back:** compaction takes the old events away. Whoever reads the topic gets the new events as well, and "
     "has to know their schema; producers that write the old one should know the new one first."
@@ -155,8 +160,13 @@ def _trial(plan: Plan) -> list[str]:
 
 def _way_back(plan: Plan) -> list[str]:
     back = plan.back
-    if plan.goal in {"feed_back", "switch_back", "in_place"}:
+    if plan.goal == "in_place":
         return []
+    if plan.goal in {"feed_back", "switch_back"}:
+        how = "by Avro's resolution alone: a field that the new schema lacks gets its default"
+        if plan.migration.recipe.rules:
+            how = "by the rules' `down`"
+        return [_BACK.format(source=cell(plan.migration.source), target=cell(plan.migration.target), how=how)]
     if back is None:
         return [_NO_WAY_BACK]
     if not back.events:

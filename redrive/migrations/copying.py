@@ -41,6 +41,7 @@ def copy(
     first: int,
     until: Callable[[], int | None],
     total: int,
+    rules: str | None = None,
     governor: Governor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_refused: Callable[[int], None] = lambda _: None,
@@ -56,6 +57,7 @@ def copy(
         first: the offset to begin with, where nothing has been copied yet.
         until: says, whenever asked, the offset to stop before; None: follow what comes.
         total: how many events there are to copy, about.
+        rules: see `redrive.migrations.source.Cursor`.
         governor: the pace, shared by all units of a run.
         on_progress: called about once a second.
         on_refused: see `Pump`.
@@ -73,7 +75,7 @@ def copy(
         cursor = sink.start()
         ensure_parking(client_config)
         pump = Pump(
-            TopicSource(client_config, unit, migration=migration, first=first, until=until),
+            TopicSource(client_config, unit, migration=migration, first=first, until=until, rules=rules),
             sink,
             parking_topic=PARKING_TOPIC,
             operation=operation,
