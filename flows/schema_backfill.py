@@ -15,16 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from redrive.aliases.switching import Switched
 from redrive.config import Config
 from redrive.errors import (
-    ConfigError,
-    FencedError,
     HeldError,
     LateGroupsError,
     OtherMigrationError,
-    RulesError,
-    SchemaError,
+    RedriveError,
     StalePlanError,
-    StoppedError,
-    UnavailableError,
 )
 from redrive.migrations.census import Count
 from redrive.migrations.ends import Ends
@@ -372,10 +367,12 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
                 on_cancel=lambda: cancelled(run, board, storing),
             )
             storing = ""
-    except (
-        UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError, LateGroupsError
-    ) as error:  # fmt: skip
-        unverified = str(error)
+    except Exception as error:  # whatever it is: who publishes has to hear that it may be stored
+        if not isinstance(error, RedriveError):
+            if not storing:
+                raise
+            get_run_logger().exception("the switch was not ended")
+        unverified = str(error) or type(error).__name__
     ending = Ending(
         plan=plan,
         approved=approved,

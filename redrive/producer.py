@@ -48,6 +48,7 @@ from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.dispatch.rights import WriteRights
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
+from redrive.pump.names import JOB_HEADERS
 from redrive.receipts import Progress, Receipt
 from redrive.schemas import SchemaRegistry
 from redrive.standby.store import DynamoStore
@@ -401,7 +402,11 @@ def _key(topic: str, key: object) -> bytes:
 
 
 def _checked(topic: str, headers: Headers) -> Headers:
-    """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late."""
+    """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late.
+
+    Without what jobs have said of an event that is published anew: jobs would take the new one for what they have
+    brought there, and leave it out.
+    """
     plain: Headers = []
     for index, header in enumerate(headers):
         match header:
@@ -411,6 +416,8 @@ def _checked(topic: str, headers: Headers) -> Headers:
                 except UnicodeEncodeError:
                     reason = "has half a surrogate pair in its name, which UTF-8 can't carry"
                     raise InvalidEventError(topic, f"headers[{index}]", reason) from None
+                if name in JOB_HEADERS:
+                    continue
                 # Of subclasses, MessagePack knows nothing.
                 plain.append((str.__str__(name), None if value is None else bytes(value)))
             case _:

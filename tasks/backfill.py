@@ -327,7 +327,8 @@ def _new(result: UnitResult, began: int) -> tuple[int, int]:
 
 def compare_topics(work: Backfilling, results: Sequence[UnitResult], *, how: How) -> list[Checked]:
     """Compare both topics, partition by partition."""
-    parked = parked_offsets(work.client, work.cluster, work.source, work.target)
+    digest = work.migration.digest
+    parked = parked_offsets(work.client, work.cluster, work.source, work.target, migration=digest)
     began = {standing.unit: standing.begin for standing in work.standings}
     copied = [_Copied(result, parked.get(result.unit.partition, frozenset()), began[result.unit]) for result in results]
     futures = [compare_partition.submit(str(each.result.unit), each, work, how) for each in copied]

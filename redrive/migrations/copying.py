@@ -9,7 +9,7 @@ from redrive.migrations.source import TopicSource, copied
 from redrive.migrations.unit import Unit
 from redrive.pump.governor import Governor
 from redrive.pump.model import Transform
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import ClientConfig
@@ -78,6 +78,7 @@ def copy(
             TopicSource(client_config, unit, migration=migration, first=first, until=until, rules=rules),
             sink,
             parking_topic=PARKING_TOPIC,
+            parking_headers=[(MIGRATION_HEADER, migration.encode())],
             operation=operation,
             transform=transform,
             governor=governor,

@@ -96,7 +96,7 @@ class Positions:
             message = self._find(partition, middle, high, ours=True)
             if message is None:
                 high = middle
-            elif cast(int, self._origin(message)) >= offset:
+            elif cast(int, self._origin(message, partition)) >= offset:
                 high, place = middle, cast(int, message.offset())
             else:
                 low = cast(int, message.offset()) + 1
@@ -106,7 +106,7 @@ class Positions:
     def in_source(self, partition: int, offset: int) -> int | None:
         """Say which offset of the source the first copy has that the target holds from ``offset`` on; None: none."""
         message = self._find(partition, offset, None, ours=True)
-        return None if message is None else self._origin(message)
+        return None if message is None else self._origin(message, partition)
 
     def first(self, partition: int, offset: int, end: int | None) -> int | None:
         """Say where the first copy is that the target holds from ``offset`` on, before ``end``; None: there is none."""
@@ -142,13 +142,13 @@ class Positions:
                     raise_if_hopeless(error, self._target)
                 elif error is not None or cast(int, message.offset()) >= end:
                     return None
-                elif (self._origin(message) is not None) is ours:
+                elif (self._origin(message, partition) is not None) is ours:
                     return message
                 else:
                     deadline = time.monotonic() + _PATIENCE
             batch = _BATCH
         raise UnavailableError(f"partition {partition} of {self._target}", f"nothing came for {_PATIENCE:.0f} s")
 
-    def _origin(self, message: Message) -> int | None:
+    def _origin(self, message: Message, partition: int) -> int | None:
         origin = origin_of(message)
-        return None if origin is None else source_offset(origin, self._way)
+        return None if origin is None else source_offset(origin, f"{self._way}/{partition}")

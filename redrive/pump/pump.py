@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from redrive.errors import OvertakenError, RefusedError, UnparkableError
-from redrive.events import Event
+from redrive.events import Event, Headers
 from redrive.pump.checkpoint import Checkpoint, add_reasons
 from redrive.pump.collecting import collecting_seldom
 from redrive.pump.evidence import Evidence, Tally
@@ -111,6 +111,7 @@ class Pump:
         sink: Sink,
         *,
         parking_topic: str,
+        parking_headers: Headers | None = None,
         operation: str = "",
         transform: Transform | None = None,
         governor: Governor | None = None,
@@ -130,6 +131,7 @@ class Pump:
                 that has to know that all is committed ends there, and `run` is called again.
             sink: where they go; started by the caller.
             parking_topic: where rejected events go, as they came, with headers that say why.
+            parking_headers: further headers of theirs.
             operation: totals and evidence are kept for it; another one starts counting anew, from the same cursor.
             transform: says what becomes of events; None publishes them as they are.
             governor: the pace; None is full speed.
@@ -147,7 +149,7 @@ class Pump:
             clock: seconds; for tests.
         """
         self._source, self._sink = source, sink
-        self._parking_topic = parking_topic
+        self._parking_topic, self._parking_headers = parking_topic, parking_headers or []
         self._operation = operation
         self._transform = transform
         self._governor = governor or Governor()
@@ -255,7 +257,8 @@ class Pump:
 
     def _parked(self, event: Event, reason: str, batch: _Batch) -> Event:
         batch.parked = add_reasons(batch.parked, {reason: 1})
-        headers = [*event.headers, (TOPIC_HEADER, event.topic.encode()), (REASON_HEADER, reason.encode())]
+        why = (TOPIC_HEADER, event.topic.encode()), (REASON_HEADER, reason.encode())
+        headers = [*event.headers, *self._parking_headers, *why]
         return Event(
             id=event.id,
             topic=self._parking_topic,
