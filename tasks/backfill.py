@@ -32,6 +32,7 @@ from redrive.migrations.verifying import Checked, Compacts, parked_offsets, veri
 from redrive.migrations.way_back import see_that_rules_are_the_same
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
+from redrive.pump.pump import Progress
 from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
@@ -203,6 +204,7 @@ class Copying(Work):
         self._most_parked = most_parked
         self._parked: Counter[Unit] = Counter()
         self._counting = threading.Lock()
+        self._copied_to: dict[Unit, int] = {}
 
     def transform(self, unit: Unit) -> Transform:
         """Make what migrates a unit's events, as long as not too many of all units have to be parked."""
@@ -214,6 +216,17 @@ class Copying(Work):
                 yield chunk, became
 
         return transformed
+
+    def copied_to(self, unit: Unit, offset: int) -> None:
+        """Hear how far a unit has been copied."""
+        self._copied_to[unit] = offset
+
+    def moved(self, unit: Unit, progress: Progress) -> None:
+        """Hear what has become of a unit's events so far; what has come meanwhile is still to be copied."""
+        self.board.moved(unit, progress)
+        end, at = self.ends.latest(unit.partition), self._copied_to.get(unit)
+        if end is not None and at is not None:
+            self.board.waits(unit, max(0, end - at))
 
     def begin(self, unit: Unit, parked: int) -> None:
         """Hear, at each try, how many of a unit's events were parked so far: what was under way comes again."""
@@ -267,7 +280,8 @@ def copy_partition(unit: str, standing: Hidden[Standing], work: Copying) -> Unit
             until=partial(work.ends.of, of.partition),
             total=at.left,
             governor=work.governor,
-            on_progress=partial(work.board.moved, of),
+            on_progress=partial(work.moved, of),
+            on_copied=partial(work.copied_to, of),
             on_refused=partial(work.count, of),
         )
 

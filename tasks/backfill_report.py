@@ -107,12 +107,27 @@ class Ending(Judged[End]):
         """What is wrong, from the evidence."""
         found = [finding for each in self.checked for finding in each.findings]
         found += [f"{end.unit}: {end.reason}" for end in self.ends if end.how == "failed"]
+        found += self._others
         found += [
             f"{end.unit}: {number(end.result.outcome.read)} events were read, which is not what became of them in all"
             for end in self.ends
             if end.result and not end.result.outcome.balanced
         ]
         return found
+
+    @property
+    def _others(self) -> list[str]:
+        """What of the target has not the schema that all is to have; if others publish there, that is their affair."""
+        if len(self.checked) < len(self.ends) or any(each.foreign is not None for each in self.checked):
+            return []
+        if not self.checked or self.how == "new" or self.plan.stock is not None:
+            return []
+        now, target = self.plan.migration.recipe.target, self.plan.migration.target
+        found = {f"schema id {each}": events for each, events in self.schemas.ids.items() if each != now}
+        found |= {"no frame": self.schemas.unframed} if self.schemas.unframed else {}
+        return [
+            f"{target}: {count(each, 'event')} with {what}, and not schema id {now}" for what, each in found.items()
+        ]
 
     @property
     def stayed(self) -> list[GroupMove]:

@@ -44,6 +44,7 @@ def copy(
     rules: str | None = None,
     governor: Governor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_copied: Callable[[int], None] = lambda _: None,
     on_refused: Callable[[int], None] = lambda _: None,
 ) -> UnitResult:
     """Copy what of a partition has not been copied yet; goes on where whichever run was last has left off.
@@ -60,6 +61,7 @@ def copy(
         rules: see `redrive.migrations.source.Cursor`.
         governor: the pace, shared by all units of a run.
         on_progress: called about once a second.
+        on_copied: see `redrive.migrations.source.TopicSource`.
         on_refused: see `Pump`.
 
     Raises:
@@ -75,7 +77,9 @@ def copy(
         cursor = sink.start()
         ensure_parking(client_config)
         pump = Pump(
-            TopicSource(client_config, unit, migration=migration, first=first, until=until, rules=rules),
+            TopicSource(
+                client_config, unit, migration=migration, first=first, until=until, rules=rules, on_copied=on_copied
+            ),
             sink,
             parking_topic=PARKING_TOPIC,
             parking_headers=[(MIGRATION_HEADER, migration.encode())],

@@ -47,6 +47,7 @@ class TopicSource:
         first: the offset to begin with, where nothing has been copied yet.
         until: says, whenever asked, the offset to stop before; None: not known yet.
         rules: see `Cursor`.
+        on_copied: called with the offset to go on from, whenever what is before it has been committed.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class TopicSource:
         first: int,
         until: Callable[[], int | None],
         rules: str | None = None,
+        on_copied: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._client, self._unit = client_config, unit
         self._migration, self._first, self._until = migration, first, until
-        self._rules = rules
+        self._rules, self._on_copied = rules, on_copied
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         """Yield what comes after the cursor; also empty chunks, while nothing comes.
@@ -84,7 +86,8 @@ class TopicSource:
         return msgspec.msgpack.encode(Cursor(self._migration, at, self._rules))
 
     def committed(self, chunk: Chunk) -> None:
-        """Nothing is to be deleted: the source keeps what it has."""
+        """Say how far it is; nothing is to be deleted: the source keeps what it has."""
+        self._on_copied(_cursors.decode(chunk.cursor).next)
 
 
 def event_of(message: Message, unit: Unit) -> Event:

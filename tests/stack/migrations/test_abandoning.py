@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from deployments.local.stack import Stack
 from redrive.cli import app
-from redrive.errors import FedBackError, GroupInUseError, OtherMigrationError, OthersEventsError, RedriveError
+from redrive.errors import FedBackError, GroupInUseError, OtherMigrationError, OthersEventsError
 from redrive.ledger import Ledger
 from redrive.migrations import abandoning
 from redrive.migrations.abandoning import abandon
@@ -22,13 +22,19 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def house(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MovingHouse:
-    """One whose target has been filled."""
+def empty(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MovingHouse:
+    """One whose target has not been filled."""
     house = MovingHouse(stack, tmp_path, monkeypatch)
     monkeypatch.setenv("REDRIVE_CONFIG", str(house.file))
     house.publish(["a", "b"])
-    fill(house)
     return house
+
+
+@pytest.fixture
+def house(empty: MovingHouse) -> MovingHouse:
+    """One whose target has been filled."""
+    fill(empty)
+    return empty
 
 
 def fill(house: MovingHouse) -> None:
@@ -69,7 +75,8 @@ def test_while_a_run_works_at_the_target_the_command_is_refused(house: MovingHou
     with Ledger.open(house.config.ledger_url()) as ledger:
         run = ledger.begin("schema-backfill", "run", cluster="one", resources=[resource], who="me", parameters={})
         ledger.claim([resource], run)
-        refused = command(house, "--yes")
+        with run.keep_alive():
+            refused = command(house, "--yes")
     assert refused.exit_code == 1
     assert "is held by" in refused.output + str(refused.exception)
     assert copied(house) == {0: 2}
@@ -82,10 +89,12 @@ def test_events_that_are_nowhere_else_are_not_deleted(house: MovingHouse) -> Non
     assert copied(house) == {0: 2}
 
 
-def test_a_topic_that_no_backfill_has_filled_is_not_deleted(house: MovingHouse) -> None:
-    with pytest.raises(RedriveError, match="is not deleted"):
-        abandon(house.config, house.target, house.orders)
-    assert house.exists(house.orders)
+def test_a_topic_that_no_backfill_has_filled_is_not_deleted(empty: MovingHouse) -> None:
+    migration(empty)
+    empty.publish_new(["new"])
+    with pytest.raises(OthersEventsError, match="partition 0, offset 0"):
+        abandon(empty.config, empty.orders, empty.target)
+    assert len(empty.moved()) == 1
 
 
 def test_a_topic_that_is_consumed_is_not_deleted(house: MovingHouse) -> None:
