@@ -39,6 +39,7 @@ from tasks.backfill import (
     copy_partitions,
     count_schemas,
     look_at_groups,
+    look_at_places,
     look_at_topics,
     make_ready,
     move,
@@ -208,6 +209,8 @@ class Backfill(BaseModel):
             raise ValueError("verify: before anybody moves, everything is compared; say full or sample")
         if self.goal == "revert" and self.protect is not None:
             raise ValueError("protect: revert copies nothing that could be held; leave it out")
+        if self.goal not in {"cut_over", "revert"} and self.groups:
+            raise ValueError("groups: only cut_over and revert move consumer groups; leave them out")
         if self.goal not in SWITCHES and self.may_lag:
             raise ValueError("may_lag: only who switches producers waits for consumer groups; leave it out")
         if self.goal == "in_place" and self.source != self.target:
@@ -288,9 +291,10 @@ def hold_topics(work: Backfilling, backfill: Backfill) -> None:
 def decide(work: Backfilling, backfill: Backfill) -> Plan:
     """Look at the topics and the groups, and try the migration."""
     look_at_topics(work, backfill.rules)
-    work.groups = []
+    work.groups, moves = [], []
     if backfill.goal == "cut_over":
         look_at_groups(work, work.source, backfill.groups)
+        moves = look_at_places(work, work.source, work.target)
     if backfill.goal in SWITCHES:
         look_at_alias(work, backfill.may_lag)
     stock, back = None, None
@@ -308,6 +312,7 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
         differences=compare_schemas(work, trial),
         groups=tuple(work.groups),
         stock=stock,
+        moves=tuple(moves),
     )
 
 
@@ -411,11 +416,14 @@ def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
     names = sorted(group.name for group in work.groups)
     plan = {"goal": "revert", "from": f"{work.cluster}/{work.target}", "to": work.source, "groups": names}
     digest = bind(run, plan, run.known_plan if backfill.mode == "run" else None)
+    ways = work.source, work.target
     if backfill.mode == "plan":
-        return finish_moved(run, work.groups, [], mode="plan")
+        moves = look_at_places(work, work.target, work.source)
+        return finish_moved(run, moves, *ways, groups=work.groups, mode="plan")
     if settings.approval != "none":
         approve(run, digest, revert_text(work.groups, work.source, digest), four_eyes=settings.four_eyes)
-    return finish_moved(run, work.groups, move(work, work.target, work.source), mode="run")
+    moves = move(work, work.target, work.source)
+    return finish_moved(run, moves, *ways, groups=work.groups, mode="run")
 
 
 def governed(work: Backfilling, backfill: Backfill) -> Governor:

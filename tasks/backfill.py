@@ -12,7 +12,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
-from redrive.errors import ConfigError, OtherMigrationError, StalePlanError
+from redrive.errors import ConfigError, OtherMigrationError, StalePlanError, UnknownTopicError
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count, take_census
@@ -23,7 +23,7 @@ from redrive.migrations.groups import Group, Groups
 from redrive.migrations.in_place import stock as in_place
 from redrive.migrations.migration import Migration, prepare
 from redrive.migrations.migrator import Direction
-from redrive.migrations.moving import GroupMove, move_groups
+from redrive.migrations.moving import GroupMove, move_groups, preview
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing, copied_so_far, survey
 from redrive.migrations.trial import Back, Trial, try_back, try_out
@@ -136,6 +136,20 @@ def look_at_groups(work: Backfilling, topic: str, names: Sequence[str]) -> None:
     work.groups = Groups(work.client).on(topic, names)
     if unknown := set(names) - {group.name for group in work.groups}:
         raise ConfigError("groups", f"{', '.join(sorted(unknown))}: no such consumer group has a place on {topic}")
+
+
+@task(task_run_name="look where groups would be placed in {there}", **BRIEFLY)
+def look_at_places(work: Backfilling, here: str, there: str) -> list[GroupMove]:
+    """Say where consumer groups would be placed as of now, and why they would not be; none, if ``there`` is not there.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    try:
+        ways = [copied_so_far(work.client, work.cluster, *way) for way in ((here, there), (there, here))]
+        return preview(work.client, work.groups, work.cluster, here, there, *ways)
+    except UnknownTopicError:
+        return []
 
 
 @task(task_run_name="try the migration", **PATIENTLY)

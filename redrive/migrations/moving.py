@@ -67,6 +67,21 @@ def move_groups(  # noqa: PLR0917 (two topics, and what has gone from either to 
                 yield GroupMove(group.name, {}, str(error))
 
 
+def preview(  # noqa: PLR0917 (as `move_groups`)
+    client_config: ClientConfig,
+    groups: Sequence[Group],
+    cluster: str,
+    here: str,
+    there: str,
+    copied: Mapping[int, int],
+    returned: Mapping[int, int],
+) -> list[GroupMove]:
+    """Say where groups would be placed as of now, and why they would not be; raises as `move_groups`."""
+    admin = Groups(client_config)
+    with Crossing(client_config, cluster, here, there, copied, returned) as crossing:
+        return [_look(admin, crossing, group, there) for group in groups]
+
+
 def _is_there(group: Group, before: Mapping[int, tuple[int, int]], now: Mapping[int, int]) -> bool:
     """Say whether a group that was moved before is still moved: the topic may have been deleted since, and filled anew.
 
@@ -85,12 +100,8 @@ def _offsets(admin: Groups, group: Group, topic: str) -> Mapping[int, int]:
 
 
 def _move(admin: Groups, crossing: Crossing, group: Group, here: str, there: str) -> GroupMove:
-    places, reason = {}, ""
-    for partition, offset in sorted(group.offsets.items()):
-        place, obstacle = crossing.place(partition, offset)
-        places[partition] = (offset, place)
-        reason = reason or obstacle
-    reason = reason or _setback(_offsets(admin, group, there), places, there)
+    move = _look(admin, crossing, group, there)
+    places, reason = move.places, move.reason
     if not reason:
         try:
             admin.place(group.name, there, {partition: place for partition, (_, place) in places.items()})
@@ -101,6 +112,15 @@ def _move(admin: Groups, crossing: Crossing, group: Group, here: str, there: str
             if not now or now[0].active or now[0].offsets != group.offsets:
                 reason = f"it has gone on consuming {here} meanwhile: stop its consumers, and move it again"
     return GroupMove(group.name, places, reason)
+
+
+def _look(admin: Groups, crossing: Crossing, group: Group, there: str) -> GroupMove:
+    places, reason = {}, ""
+    for partition, offset in sorted(group.offsets.items()):
+        place, obstacle = crossing.place(partition, offset)
+        places[partition] = (offset, place)
+        reason = reason or obstacle
+    return GroupMove(group.name, places, reason or _setback(_offsets(admin, group, there), places, there))
 
 
 def _setback(now: Mapping[int, int], places: Mapping[int, tuple[int, int]], there: str) -> str:

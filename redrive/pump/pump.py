@@ -24,6 +24,9 @@ from redrive.pump.prefetch import prefetched
 REASON_HEADER = "redrive-reason"
 TOPIC_HEADER = "redrive-topic"
 
+OVERTAKEN = "newer events of the same keys keep coming: it goes on with fewer at a time"
+"""Why nothing moves while transactions are written for nothing."""
+
 CHUNK_BYTES = 8 << 20
 CHUNK_SECONDS = 1.0
 
@@ -297,6 +300,7 @@ class Pump:
                 self._change({done + index: now for index, now in error.changed.items()}, batch)
                 if error.aborted:  # newer events keep coming: less at a time, for a shorter time
                     overtaken = True
+                    self._report(held_by=OVERTAKEN)
                     self._budget = max(_LEAST_BYTES, self._budget // 2)
                     if self._cursor is not None:
                         share = max(1, share // 2)
@@ -362,7 +366,7 @@ class Pump:
         elif took < self._chunk_seconds / 2:
             self._budget = min(self._chunk_bytes, self._budget * 2)
 
-    def _report(self, *, final: bool = False) -> None:
+    def _report(self, *, final: bool = False, held_by: str = "") -> None:
         if self._on_progress is None:
             return
         now = self._clock()
@@ -385,7 +389,7 @@ class Pump:
                 parked=sum(state.parked.values()),
                 rate=self._rate,
                 seconds_left=left,
-                held_by=self._governor.held_by,
+                held_by=self._governor.held_by or held_by,
                 transaction_seconds=self._last_transaction,
             )
         )
