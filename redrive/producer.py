@@ -154,7 +154,7 @@ class EventProducer:
             key: what order is kept by; None for an event without order.
             value: as the topic's schema says; None is a tombstone.
             event_id: unique for ever; None makes one. Give your own to let consumers drop a repetition of yours.
-            headers: go along, after the event's own.
+            headers: go along, after the event's own; without what jobs have said of an event that is passed on.
             refuse: raise an `InvalidEventError` for what would become a dead letter here: for callers who can ask
                 somebody for a better value at once. (What Kafka itself refuses later still becomes one.)
 

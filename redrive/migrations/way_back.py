@@ -28,7 +28,7 @@ def see_that_rules_are_the_same(client_config: ClientConfig, cluster: str, migra
     name, filled = migration.target, migration.source
     alias = read_alias(client_config, name)
     if alias is not None and alias.target == filled:
-        see(migration, digest_of_up(alias.rules, alias.file), f"those of {alias.file}" if alias.rules else "none")
+        _see(migration, digest_of_up(alias.rules, alias.file), f"those of {alias.file}" if alias.rules else "none")
     try:
         partitions = len(end_offsets(client_config, name))
     except UnknownTopicError:
@@ -36,10 +36,10 @@ def see_that_rules_are_the_same(client_config: ClientConfig, cluster: str, migra
     units = [Unit(cluster, name, filled, partition).name for partition in range(partitions)]
     for saved in read_cursors(client_config, units).values():
         if (rules := rules_of(saved)) is not None:
-            see(migration, rules, "others" if rules else "none")
+            _see(migration, rules, "others" if rules else "none")
 
 
-def see(migration: Migration, rules: str, named: str) -> None:
+def _see(migration: Migration, rules: str, named: str) -> None:
     """Refuse a way back if the way there was by other rules.
 
     Args:
