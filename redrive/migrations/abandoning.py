@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from redrive.aliases.alias import read_alias
 from redrive.clusters import ClusterAdmin
 from redrive.config import Config
@@ -17,8 +19,10 @@ from redrive.migrations.groups import Groups
 from redrive.migrations.positions import Positions
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
-from redrive.pump.readback import end_offsets, start_offsets
+from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
 from redrive.pump.sink import TransactionalSink
+
+_PATIENCE = 90.0
 
 
 def abandon(config: Config, source: str, target: str) -> int:
@@ -33,7 +37,7 @@ def abandon(config: Config, source: str, target: str) -> int:
         SwitchedError: producers of the source publish to the target.
         FedBackError: the source holds events that were published to the target.
         OthersEventsError: the target holds events that have not come from the source.
-        UnavailableError: the cluster does not answer.
+        UnavailableError: the cluster does not answer, or somebody keeps a transaction open in the target.
     """
     if source == target:
         raise ConfigError("target", f"{target} is the source: what was migrated in place can't be given up")
@@ -53,6 +57,7 @@ def abandon(config: Config, source: str, target: str) -> int:
     if read_cursors(client, back):
         raise FedBackError(source, target)
     if target in there:
+        _wait_for_transactions(client, target)
         with Positions(client, cluster.name, source, target) as positions:
             for partition in range(there[target].partitions):
                 if (other := positions.first_other(partition, 0, None)) is not None:
@@ -67,6 +72,17 @@ def abandon(config: Config, source: str, target: str) -> int:
     if target in there:
         admin.delete_topic(target)
     return len(begun)
+
+
+def _wait_for_transactions(client: ClientConfig, target: str) -> None:
+    """Wait until all that is in a topic can be seen: a run that was killed leaves its transaction open for a minute."""
+    until = time.monotonic() + _PATIENCE
+    while end_offsets(client, target, committed=True) != end_offsets(client, target):
+        if time.monotonic() > until:
+            raise UnavailableError(
+                f"topic {target}", "somebody keeps a transaction open there, and what it has written can't be seen"
+            )
+        time.sleep(0.5)
 
 
 def held(config: Config, target: str) -> int | None:

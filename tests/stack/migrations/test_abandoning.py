@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from threading import Timer
 
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from deployments.local.stack import Stack
@@ -57,7 +60,7 @@ def command(house: MovingHouse, *options: str, answer: str = "") -> Result:
 def test_the_target_is_deleted_with_its_cursors_and_can_be_filled_anew(house: MovingHouse) -> None:
     done = command(house, answer="y\n")
     assert done.exit_code == 0, done.output
-    assert f"Delete topic {house.target} on one, with 3 offsets?" in done.output  # two events, and what ends them
+    assert re.search(rf"Delete topic {house.target} on one, with [23] offsets\?", done.output)  # with what ends them
     wait_until(lambda: not house.exists(house.target))
     assert copied(house) == {}
     assert house.operation().status == "done"
@@ -84,7 +87,7 @@ def test_while_a_run_works_at_the_target_the_command_is_refused(house: MovingHou
 
 def test_events_that_are_nowhere_else_are_not_deleted(house: MovingHouse) -> None:
     house.publish_new(["new"], first=2)
-    with pytest.raises(OthersEventsError, match="partition 0, offset 3"):
+    with pytest.raises(OthersEventsError, match="partition 0, offset [23]"):
         abandon(house.config, house.orders, house.target)
     assert copied(house) == {0: 2}
 
@@ -95,6 +98,19 @@ def test_a_topic_that_no_backfill_has_filled_is_not_deleted(empty: MovingHouse) 
     with pytest.raises(OthersEventsError, match="partition 0, offset 0"):
         abandon(empty.config, empty.orders, empty.target)
     assert len(empty.moved()) == 1
+
+
+def test_what_is_written_behind_an_open_transaction_is_seen_before_anything_is_deleted(house: MovingHouse) -> None:
+    producer = Producer(client(house) | {"transactional.id": house.target})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(house.target, b"new", b"k", 0)
+    producer.flush()
+    commit = Timer(3, lambda: producer.commit_transaction(30))
+    commit.start()
+    with pytest.raises(OthersEventsError):
+        abandon(house.config, house.orders, house.target)
+    commit.join()
 
 
 def test_a_topic_that_is_consumed_is_not_deleted(house: MovingHouse) -> None:
