@@ -13,6 +13,7 @@ from redrive.errors import (
     GroupInUseError,
     OthersEventsError,
     SwitchedError,
+    UnavailableError,
     UnknownTopicError,
 )
 from redrive.migrations.groups import Groups

@@ -87,7 +87,7 @@ def test_while_a_run_works_at_the_target_the_command_is_refused(house: MovingHou
 
 def test_events_that_are_nowhere_else_are_not_deleted(house: MovingHouse) -> None:
     house.publish_new(["new"], first=2)
-    with pytest.raises(OthersEventsError, match="partition 0, offset [23]"):
+    with pytest.raises(OthersEventsError, match=r"partition 0, offset [23]"):
         abandon(house.config, house.orders, house.target)
     assert copied(house) == {0: 2}
 
