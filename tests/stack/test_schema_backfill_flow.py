@@ -222,7 +222,8 @@ def test_producers_are_not_switched_while_a_group_is_on_its_way_and_the_run_says
     house.consume(house.orders, 1)
     house.consume(house.target, 1)
     places = {0: (2, 2), 1: (0, 0)}
-    alias = Alias(house.orders, house.target, house.target, 1, 1, "{}", places=places)
+    rules = (house.file.parent / "rules.yaml").read_text()
+    alias = Alias(house.orders, house.target, house.target, 1, 1, "{}", rules, "rules.yaml", places=places)
     write_alias({"bootstrap.servers": house.bootstrap}, alias)
 
     state = run(house, goal="switch_back")
@@ -277,3 +278,15 @@ def test_a_topic_with_more_partitions_than_are_copied_at_a_time_is_followed_in_a
     assert word(state) == "proved", state.message
     assert [order["note"] for order in house.moved(1)] == ["b", "late"]
     assert house.operation().counts["copied"] == 3
+
+
+def test_nothing_goes_back_without_the_rules_that_it_came_by(house: MovingHouse) -> None:
+    house.publish(["a"])
+    assert word(run(house)) == "proved"
+    house.publish_new(["new"], first=1)
+
+    state = run(house, goal="feed_back", rules=None)
+
+    assert state.is_failed()
+    assert "by other rules" in (state.message or "")
+    assert len(house.read(house.orders)) == 1
