@@ -267,12 +267,12 @@ def test_a_topic_with_more_partitions_than_are_copied_at_a_time_is_followed_in_a
     house.publish(["b"], 1, first=1)
 
     def then_one_more() -> None:
-        wait_until(lambda: house.exists(house.target) and bool(house.moved(1)))
+        wait_until(lambda: house.exists(house.target) and 1 in {m.partition() for m in house.read(house.target)}, 120)
         house.publish(["late"], 1, first=2)
 
     more = Thread(target=then_one_more)
     more.start()
-    state = run(house, partitions=1, follow=0.3)
+    state = run(house, partitions=1, follow=0.4)
     more.join()
 
     assert word(state) == "proved", state.message
