@@ -205,6 +205,13 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")] = 4,
     most_parked: Annotated[int, typer.Option(min=0, help="At more events that can't be migrated, stop.")] = 0,
     verify: Annotated[Literal["full", "sample", "new"], typer.Option(help="What to compare at the end.")] = "full",
+    protect: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP[:LAG]", help="Hold the copying while a group is further behind; else by 100,000."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds to keep trying while a system does not answer.")
+    ] = 120.0,
     follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
     json: Json = False,
 ) -> None:
@@ -216,9 +223,16 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     given: dict[str, Any] = {
         "mode": mode, "goal": goal, "source": source, "target": target, "rules": rules, "groups": group or [],
         "may_lag": may_lag or [], "sample": sample, "follow": follow_minutes, "rate": rate, "partitions": partitions,
-        "most_parked": most_parked, "verify": verify,
+        "most_parked": most_parked, "verify": verify, "patience": patience,
+        "protect": None if protect is None else _protect(protect),
     }  # fmt: skip
     _run("schema-backfill", {"backfill": given}, follow=follow, json=json)
+
+
+def _protect(text: str) -> dict[str, Any]:
+    """Read ``GROUP[:LAG]``, of which the group's id may have colons, too."""
+    group, _, lag = text.rpartition(":")
+    return {"group": group, "max_lag": int(lag)} if group and lag.isdigit() else {"group": text}
 
 
 @app.command("broker-scaling")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
@@ -14,16 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from redrive.aliases.switching import Switched
 from redrive.config import Config
 from redrive.errors import (
-    ConfigError,
-    FencedError,
     HeldError,
     LateGroupsError,
     OtherMigrationError,
-    RulesError,
-    SchemaError,
+    RedriveError,
     StalePlanError,
-    StoppedError,
-    UnavailableError,
 )
 from redrive.migrations.census import Count
 from redrive.migrations.ends import Ends
@@ -37,11 +33,13 @@ from tasks.approval import RefusedByPersonError, approve, bind
 from tasks.backfill import (
     Backfilling,
     Copying,
+    End,
     compare_schemas,
     compare_topics,
     copy_partitions,
     count_schemas,
     look_at_groups,
+    look_at_places,
     look_at_topics,
     make_ready,
     move,
@@ -53,6 +51,7 @@ from tasks.backfill_report import Ending, cancelled, finish, finish_early, finis
 from tasks.board import Board
 from tasks.ending import refused
 from tasks.in_place import Renewing, check_partitions, count_keys, renew_partitions
+from tasks.in_turns import follow_in_turns
 from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
@@ -163,8 +162,8 @@ class Backfill(BaseModel):
             title="Partitions at the same time",
             ge=1,
             le=64,
-            description="1 to 64; a Kafka producer each. While producers are switched, a topic that has more is copied "
-            "in turns.",
+            description="1 to 64; a Kafka producer each. A topic that has more is copied in turns while it is followed "
+            "or its producers are switched; followed, it is then about a quarter of a minute behind.",
         ),
     ] = 4
     most_parked: Annotated[
@@ -210,6 +209,8 @@ class Backfill(BaseModel):
             raise ValueError("verify: before anybody moves, everything is compared; say full or sample")
         if self.goal == "revert" and self.protect is not None:
             raise ValueError("protect: revert copies nothing that could be held; leave it out")
+        if self.goal not in {"cut_over", "revert"} and self.groups:
+            raise ValueError("groups: only cut_over and revert move consumer groups; leave them out")
         if self.goal not in SWITCHES and self.may_lag:
             raise ValueError("may_lag: only who switches producers waits for consumer groups; leave it out")
         if self.goal == "in_place" and self.source != self.target:
@@ -291,9 +292,10 @@ def hold_topics(work: Backfilling, backfill: Backfill) -> None:
 def decide(work: Backfilling, backfill: Backfill) -> Plan:
     """Look at the topics and the groups, and try the migration."""
     look_at_topics(work, backfill.rules)
-    work.groups = []
+    work.groups, moves = [], []
     if backfill.goal == "cut_over":
         look_at_groups(work, work.source, backfill.groups)
+        moves = look_at_places(work, work.source, work.target)
     if backfill.goal in SWITCHES:
         look_at_alias(work, backfill.may_lag)
     stock, back = None, None
@@ -311,6 +313,7 @@ def decide(work: Backfilling, backfill: Backfill) -> Plan:
         differences=compare_schemas(work, trial),
         groups=tuple(work.groups),
         stock=stock,
+        moves=tuple(moves),
     )
 
 
@@ -334,9 +337,9 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         Live(run, board, governor, backfill.rate, Words("partition", "migrated" if in_place else "copied")) as live,
     ):
         ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
-        way, bring = (Renewing, renew_partitions) if in_place else (Copying, copy_partitions)
+        way = Renewing if in_place else Copying
         copying = way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
-        copied = bring(copying, parallel=backfill.partitions, on_cancel=lambda: cancelled(run, board))
+        copied = bring(copying, backfill, on_cancel=lambda: cancelled(run, board))
     copied_at = time.monotonic()
     compared_after = 0.0
     checked: list[Checked] = []
@@ -370,10 +373,12 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
                 on_cancel=lambda: cancelled(run, board, storing),
             )
             storing, unverified = "", switched.unverified
-    except (
-        UnavailableError, ConfigError, StoppedError, FencedError, RulesError, SchemaError, LateGroupsError
-    ) as error:  # fmt: skip
-        unverified = str(error)
+    except Exception as error:  # whatever it is: who publishes has to hear that it may be stored
+        if not isinstance(error, RedriveError):
+            if not storing:
+                raise
+            get_run_logger().exception("the switch was not ended")
+        unverified = str(error) or type(error).__name__
     ending = Ending(
         plan=plan,
         approved=approved,
@@ -395,6 +400,16 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     return finish(run, ending)
 
 
+def bring(copying: Copying, backfill: Backfill, *, on_cancel: Callable[[], None]) -> list[End]:
+    """Copy all partitions, or renew them; in turns, if there are more to follow than are copied at the same time."""
+    parallel = backfill.partitions
+    if backfill.goal == "in_place":
+        return renew_partitions(copying, parallel=parallel, on_cancel=on_cancel)
+    if backfill.follow and len(copying.backfilling.standings) > parallel:
+        return follow_in_turns(copying, backfill.follow * 60, parallel=parallel, on_cancel=on_cancel)
+    return copy_partitions(copying, parallel=parallel, on_cancel=on_cancel)
+
+
 def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
     """Move consumer groups back to the source, after approval if the settings ask for that."""
     run, settings = work.run, work.config.backfills
@@ -402,11 +417,14 @@ def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
     names = sorted(group.name for group in work.groups)
     plan = {"goal": "revert", "from": f"{work.cluster}/{work.target}", "to": work.source, "groups": names}
     digest = bind(run, plan, run.known_plan if backfill.mode == "run" else None)
+    ways = work.source, work.target
     if backfill.mode == "plan":
-        return finish_moved(run, work.groups, [], mode="plan")
+        moves = look_at_places(work, work.target, work.source)
+        return finish_moved(run, moves, *ways, groups=work.groups, mode="plan")
     if settings.approval != "none":
         approve(run, digest, revert_text(work.groups, work.source, digest), four_eyes=settings.four_eyes)
-    return finish_moved(run, work.groups, move(work, work.target, work.source), mode="run")
+    moves = move(work, work.target, work.source)
+    return finish_moved(run, moves, *ways, groups=work.groups, mode="run")
 
 
 def governed(work: Backfilling, backfill: Backfill) -> Governor:

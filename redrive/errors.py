@@ -438,11 +438,20 @@ class OtherMigrationError(RedriveError):
         target: the topic that is being filled.
     """
 
-    def __init__(self, source: str, target: str) -> None:
+    def __init__(self, source: str, target: str, *, back: bool = False) -> None:
+        """Make it; with ``back`` for events that go back to the topic that was copied, which nobody may give up."""
         self.source, self.target = source, target
+        if back:
+            super().__init__(
+                f"events of {source} began to be brought back to {target} by other rules, or for another schema, and "
+                "that can't be changed any more: go on with the file and the schema as they were then"
+            )
+            return
         super().__init__(
-            f"topic {target} was begun to be filled from {source} with other rules, or for another schema: go on with "
-            f"those, or begin anew after `redrive backfill abandon {source} {target}`, which deletes {target}"
+            f"topic {target} was begun to be filled from {source} with other rules, or for another schema, and that "
+            "can't be changed any more: go on with those; or fill a topic of another name; or, if nobody uses what has "
+            "been filled and it holds nothing but copies, begin anew after `redrive backfill abandon "
+            f"{source} {target}`, which deletes {target}"
         )
 
 
@@ -503,6 +512,24 @@ class FedBackError(RedriveError):
         super().__init__(
             f"{source} holds events that were published to {target} and fed back: another backfill into {target} would "
             "leave them out; begin one into a topic of another name instead"
+        )
+
+
+class OthersEventsError(RedriveError):
+    """A backfill can't be abandoned: its target holds events that are nowhere else.
+
+    Attributes:
+        target: the topic that was filled.
+        partition: where the first of them is.
+        offset: where it is in that.
+    """
+
+    def __init__(self, source: str, target: str, partition: int, offset: int) -> None:
+        self.target, self.partition, self.offset = target, partition, offset
+        super().__init__(
+            f"{target} is not deleted: it holds events that have not come from {source}, the first at partition "
+            f"{partition}, offset {offset}. If it is the right topic, producers have published to it: begin a backfill "
+            "into a topic of another name, and delete this one by hand once nobody needs what it holds"
         )
 
 

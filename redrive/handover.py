@@ -27,6 +27,9 @@ from redrive.pump.readback import ClientConfig, partition_count, reader
 Place = tuple[str, int]
 """A topic and a partition."""
 
+IsGone = Callable[[str], bool]
+"""Says whether a topic that may be missing is known not to exist any more."""
+
 Committed = Callable[[set[Place]], Mapping[Place, int]]
 """Says what the group has committed of some partitions, below 0: nothing; those that it can't tell now are left out."""
 
@@ -214,12 +217,20 @@ class HandOver:
         self._ended |= found.keys()
         return found
 
-    def beginning(self, owned: set[Place], committed_at: Committed) -> dict[Place, int]:
+    def waits_for(self, place: Place) -> tuple[Place, int] | None:
+        """Say which partition has to be consumed up to where before another is begun; None: it waits for none."""
+        each = self._beginnings.get(place)
+        return (each.left, each.end) if each is not None and place in self._waiting and each.end < _NEVER else None
+
+    def beginning(
+        self, owned: set[Place], committed_at: Committed, is_gone: IsGone = lambda _: False
+    ) -> dict[Place, int]:
         """Return the own partitions that may be begun now, and where.
 
         Args:
             owned: the own ones.
             committed_at: asks what the group has committed; only asked if some wait.
+            is_gone: asked of the topic that was left, if the group has no place there, or none can be told.
         """
         self._claims = {}
         waiting = {place: self._beginnings[place] for place in owned & self._waiting}
@@ -229,6 +240,8 @@ class HandOver:
         found: dict[Place, int] = {}
         for place, each in waiting.items():
             here, before = committed.get(place), committed.get(each.left)
+            is_over = (before is None or before < 0) and is_gone(each.left[0])
+            before = -1 if is_over else before
             if here is None or before is None:
                 continue
             stays = each.may_stay and before < 0
@@ -237,6 +250,8 @@ class HandOver:
                 found[place] = max(here, self._done.get(place, -1) + 1) if here >= 0 else OFFSET_BEGINNING
             elif before >= each.end:
                 self._claims[place] = each.at
+            elif is_over and here < 0:  # a new group: all that there is, is here
+                found[place] = OFFSET_BEGINNING
         return found
 
     def claims(self) -> dict[Place, int]:

@@ -33,6 +33,8 @@ _FOLLOWING = {"enable.partition.eof": True, "partition.assignment.strategy": "co
 """What going over to another topic can't do without."""
 _HAND_OVER_EVERY = 0.3  # seconds between two looks whether a partition that waits for another may be begun
 _COMMITTED_WITHIN = 2.0
+_TELL_AFTER = 60.0  # seconds
+_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _REFUSALS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -147,6 +149,7 @@ class Intake:
         self._missing: set[str] = set()
         self._owned: set[Place] = set()
         self._begin_due = 0.0
+        self._waiting_since: dict[Place, float] = {}
         self._named = f"cluster {cluster} ({client_config.get('bootstrap.servers')})"
         self._before_commit = before_commit
         self._alone = alone
@@ -362,10 +365,11 @@ class Intake:
         self._done.update(self._hand_over.ended())
         if time.monotonic() >= self._begin_due:
             began = time.monotonic()
-            for place, begin in self._hand_over.beginning(self._owned, self._committed).items():
+            for place, begin in self._hand_over.beginning(self._owned, self._committed, self._is_gone).items():
                 self._begin(place, begin)
             if claims := self._hand_over.claims():  # at once: nothing that is still in hand is before them
                 self._ask(claims, wait=True)
+            self._tell_of_waiting()
             # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
             self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
         return True
@@ -376,6 +380,28 @@ class Intake:
         except KafkaException:
             return {}  # it is asked again
         return {(each.topic, each.partition): each.offset for each in answers if each.error is None}
+
+    def _is_gone(self, topic: str) -> bool:
+        if topic not in self._missing:
+            return False
+        try:
+            found = self._consumer.list_topics(topic, timeout=_COMMITTED_WITHIN).topics[topic].error
+        except KafkaException:
+            return False  # it is asked again
+        return found is not None and found.code() in _NO_TOPIC
+
+    def _tell_of_waiting(self) -> None:
+        """Log once of each partition that waits for long: whoever gets nothing should know what for."""
+        now = time.monotonic()
+        waits = {place: each for place in self._owned if (each := self._hand_over.waits_for(place))}
+        self._waiting_since = {place: self._waiting_since.get(place, now) for place in waits}
+        for place, (left, end) in waits.items():
+            if self._waiting_since[place] + _TELL_AFTER < now:
+                self._waiting_since[place] = float("inf")
+                log.warning(
+                    "%s: partition %d of %s is not read yet: the group first has to consume that of %s up to %d",
+                    self._named, place[1], place[0], left[0], end,
+                )  # fmt: skip
 
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""
@@ -428,7 +454,7 @@ class Intake:
             self._complain("the client goes on by itself", error)
 
     def _judge(self, message: Message, error: KafkaError) -> None:
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        if error.code() in _NO_TOPIC:
             if message.topic() in self._hand_over.optional:  # it was left and deleted since, or is not made yet
                 self._missing.add(message.topic() or "")
                 return

@@ -52,6 +52,7 @@ from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.dispatch.rights import WriteRights
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
+from redrive.pump.names import JOB_HEADERS
 from redrive.receipts import Progress, Receipt
 from redrive.schemas import SchemaRegistry
 from redrive.standby.store import DynamoStore
@@ -158,7 +159,7 @@ class EventProducer:
             key: what order is kept by; None for an event without order.
             value: as the topic's schema says; None is a tombstone.
             event_id: unique for ever; None makes one. Give your own to let consumers drop a repetition of yours.
-            headers: go along, after the event's own.
+            headers: go along, after the event's own; without what jobs have said of an event that is passed on.
             refuse: raise an `InvalidEventError` for what would become a dead letter here: for callers who can ask
                 somebody for a better value at once. (What Kafka itself refuses later still becomes one.)
 
@@ -410,7 +411,11 @@ def _key(topic: str, key: object) -> bytes:
 
 
 def _checked(topic: str, headers: Headers) -> Headers:
-    """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late."""
+    """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late.
+
+    Without what jobs have said of an event that is published anew: jobs would take the new one for what they have
+    brought there, and leave it out.
+    """
     plain: Headers = []
     for index, header in enumerate(headers):
         match header:
@@ -420,6 +425,8 @@ def _checked(topic: str, headers: Headers) -> Headers:
                 except UnicodeEncodeError:
                     reason = "has half a surrogate pair in its name, which UTF-8 can't carry"
                     raise InvalidEventError(topic, f"headers[{index}]", reason) from None
+                if name in JOB_HEADERS:
+                    continue
                 # Of subclasses, MessagePack knows nothing.
                 plain.append((str.__str__(name), None if value is None else bytes(value)))
             case _:

@@ -12,7 +12,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
-from redrive.errors import ConfigError, StalePlanError
+from redrive.errors import ConfigError, OtherMigrationError, StalePlanError, UnknownTopicError
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count, take_census
@@ -23,14 +23,16 @@ from redrive.migrations.groups import Group, Groups
 from redrive.migrations.in_place import stock as in_place
 from redrive.migrations.migration import Migration, prepare
 from redrive.migrations.migrator import Direction
-from redrive.migrations.moving import GroupMove, move_groups
+from redrive.migrations.moving import GroupMove, move_groups, preview
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing, copied_so_far, survey
 from redrive.migrations.trial import Back, Trial, try_back, try_out
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
+from redrive.migrations.way_back import see_that_rules_are_the_same
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
+from redrive.pump.pump import Progress
 from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
@@ -95,7 +97,12 @@ def _look(work: Backfilling, rules: str | None) -> None:
     work.migration = prepare(config, work.source, work.target, rules=path, direction=work.direction)
     if work.source == work.target:
         return
-    work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
+    if work.direction == "down":
+        see_that_rules_are_the_same(work.client, work.cluster, work.migration)
+    try:
+        work.standings = survey(work.client, work.cluster, work.source, work.target, work.migration.digest)
+    except OtherMigrationError as error:
+        raise OtherMigrationError(error.source, error.target, back=work.direction == "down") from error
 
 
 @task(task_run_name="make {work.target} ready", **BRIEFLY)
@@ -129,6 +136,20 @@ def look_at_groups(work: Backfilling, topic: str, names: Sequence[str]) -> None:
     work.groups = Groups(work.client).on(topic, names)
     if unknown := set(names) - {group.name for group in work.groups}:
         raise ConfigError("groups", f"{', '.join(sorted(unknown))}: no such consumer group has a place on {topic}")
+
+
+@task(task_run_name="look where groups would be placed in {there}", **BRIEFLY)
+def look_at_places(work: Backfilling, here: str, there: str) -> list[GroupMove]:
+    """Say where consumer groups would be placed as of now, and why they would not be; none, if ``there`` is not there.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    try:
+        ways = [copied_so_far(work.client, work.cluster, *way) for way in ((here, there), (there, here))]
+        return preview(work.client, work.groups, work.cluster, here, there, *ways)
+    except UnknownTopicError:
+        return []
 
 
 @task(task_run_name="try the migration", **PATIENTLY)
@@ -197,6 +218,7 @@ class Copying(Work):
         self._most_parked = most_parked
         self._parked: Counter[Unit] = Counter()
         self._counting = threading.Lock()
+        self._copied_to: dict[Unit, int] = {}
 
     def transform(self, unit: Unit) -> Transform:
         """Make what migrates a unit's events, as long as not too many of all units have to be parked."""
@@ -208,6 +230,17 @@ class Copying(Work):
                 yield chunk, became
 
         return transformed
+
+    def copied_to(self, unit: Unit, offset: int) -> None:
+        """Hear how far a unit has been copied."""
+        self._copied_to[unit] = offset
+
+    def moved(self, unit: Unit, progress: Progress) -> None:
+        """Hear what has become of a unit's events so far; what has come meanwhile is still to be copied."""
+        self.board.moved(unit, progress)
+        end, at = self.ends.latest(unit.partition), self._copied_to.get(unit)
+        if end is not None and at is not None:
+            self.board.waits(unit, max(0, end - at))
 
     def begin(self, unit: Unit, parked: int) -> None:
         """Hear, at each try, how many of a unit's events were parked so far: what was under way comes again."""
@@ -255,12 +288,14 @@ def copy_partition(unit: str, standing: Hidden[Standing], work: Copying) -> Unit
             of,
             work.transform(of),
             migration=shared.migration.digest,
+            rules=shared.migration.up,
             operation=shared.run.id,
             first=at.first,
             until=partial(work.ends.of, of.partition),
             total=at.left,
             governor=work.governor,
-            on_progress=partial(work.board.moved, of),
+            on_progress=partial(work.moved, of),
+            on_copied=partial(work.copied_to, of),
             on_refused=partial(work.count, of),
         )
 
@@ -320,7 +355,8 @@ def _new(result: UnitResult, began: int) -> tuple[int, int]:
 
 def compare_topics(work: Backfilling, results: Sequence[UnitResult], *, how: How) -> list[Checked]:
     """Compare both topics, partition by partition."""
-    parked = parked_offsets(work.client, work.cluster, work.source, work.target)
+    digest = work.migration.digest
+    parked = parked_offsets(work.client, work.cluster, work.source, work.target, migration=digest)
     began = {standing.unit: standing.begin for standing in work.standings}
     copied = [_Copied(result, parked.get(result.unit.partition, frozenset()), began[result.unit]) for result in results]
     futures = [compare_partition.submit(str(each.result.unit), each, work, how) for each in copied]

@@ -8,7 +8,9 @@ from prefect.client.orchestration import get_client
 
 from redrive.migrations.groups import Group
 from redrive.migrations.migrator import REASONS
+from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
+from redrive.migrations.trial import Trial
 from redrive.migrations.unit import JOB
 from tasks import artifacts
 from tasks.ending import plan_key
@@ -23,6 +25,11 @@ _NO_WAY_BACK = (
     "that are published under the new schema can't."
 )
 
+
+_BACK = (
+    "> **The way back:** what others have published to {source} goes to {target}, whose readers get it {how}. What has "
+    "come from {target} is left out. This is the only thing that writes to {target}."
+)
 
 _NO_UNDOING = (
     "> **No way back:** compaction takes the old events away. Whoever reads the topic gets the new events as well, and "
@@ -141,7 +148,7 @@ def _trial(plan: Plan) -> list[str]:
             table(
                 head,
                 [
-                    [cell(reason), REASONS.get(reason.partition(":")[0], ""), f"`{trial.places[reason]}`", events]
+                    [cell(reason), REASONS.get(reason.partition(":")[0], ""), _places(trial, reason), events]
                     for reason, events in trial.rejected.most_common(MOST_ROWS)
                 ],
                 left=3,
@@ -150,13 +157,27 @@ def _trial(plan: Plan) -> list[str]:
     if trial.skipped:
         rows_of_reasons = [[cell(reason), events] for reason, events in trial.skipped.most_common(MOST_ROWS)]
         parts.append(table(["left out because", "events"], rows_of_reasons))
+        if plan.stock is None and "compact" in plan.topics.config.get("cleanup.policy", ""):
+            parts.append(
+                f"> {cell(plan.topics.name)} is compacted: if a key's newest event is left out, its value there is "
+                "that of an older one, for good."
+            )
     return parts
+
+
+def _places(trial: Trial, reason: str) -> str:
+    return ", ".join(f"`{place}`" for place in trial.places[reason])
 
 
 def _way_back(plan: Plan) -> list[str]:
     back = plan.back
-    if plan.goal in {"feed_back", "switch_back", "in_place"}:
+    if plan.goal == "in_place":
         return []
+    if plan.goal in {"feed_back", "switch_back"}:
+        how = "by Avro's resolution alone: a field that the new schema lacks gets its default"
+        if plan.migration.recipe.rules:
+            how = "by the rules' `down`"
+        return [_BACK.format(source=cell(plan.migration.source), target=cell(plan.migration.target), how=how)]
     if back is None:
         return [_NO_WAY_BACK]
     if not back.events:
@@ -232,7 +253,21 @@ def _groups(plan: Plan) -> list[str]:
         ]
         for group in plan.groups[:MOST_ROWS]
     ]
-    return ["### Who moves", table(["consumer group", "now", "behind by"], rows, left=2)]
+    return ["### Who moves", table(["consumer group", "now", "behind by"], rows, left=2), moves_preview(plan.moves)]
+
+
+def moves_preview(moves: Sequence[GroupMove]) -> str:
+    """Show where groups would be placed as of now, and what is in the way of that."""
+    rows = [
+        [
+            each.group,
+            ", ".join(f"{partition}: {here} → {there}" for partition, (here, there) in list(each.places.items())[:20]),
+            cell(each.reason),
+        ]
+        for each in moves[:MOST_ROWS]
+    ]
+    head = ["consumer group", "partition: its place here → there, as of now", "what is in the way, as of now"]
+    return table(head, rows, left=3) if rows else ""
 
 
 def _topics(plan: Plan) -> list[str]:

@@ -18,7 +18,7 @@ from redrive.migrations.plan import Plan
 from redrive.migrations.verifying import Checked
 from redrive.pump.proof import Proof, Verdict
 from tasks.backfill import SAMPLE_OF, End, How
-from tasks.backfill_plan import headline, keys_table
+from tasks.backfill_plan import headline, keys_table, moves_preview
 from tasks.board import Board
 from tasks.ending import close
 from tasks.judged import Judged
@@ -108,12 +108,27 @@ class Ending(Judged[End]):
         found = [finding for each in self.checked for finding in each.findings]
         found += self.switched.findings if self.switched else ()
         found += [f"{end.unit}: {end.reason}" for end in self.ends if end.how == "failed"]
+        found += self._others
         found += [
             f"{end.unit}: {number(end.result.outcome.read)} events were read, which is not what became of them in all"
             for end in self.ends
             if end.result and not end.result.outcome.balanced
         ]
         return found
+
+    @property
+    def _others(self) -> list[str]:
+        """What of the target has not the schema that all is to have; if others publish there, that is their affair."""
+        if len(self.checked) < len(self.ends) or any(each.foreign is not None for each in self.checked):
+            return []
+        if not self.checked or self.how == "new" or self.plan.stock is not None:
+            return []
+        now, target = self.plan.migration.recipe.target, self.plan.migration.target
+        found = {f"schema id {each}": events for each, events in self.schemas.ids.items() if each != now}
+        found |= {"no frame": self.schemas.unframed} if self.schemas.unframed else {}
+        return [
+            f"{target}: {count(each, 'event')} with {what}, and not schema id {now}" for what, each in found.items()
+        ]
 
     @property
     def stayed(self) -> list[GroupMove]:
@@ -223,15 +238,27 @@ def finish_early(run: Run, plan: Plan) -> State[Any]:
     return Completed(message=close(run, "planned", headline(plan), counts))
 
 
-def finish_moved(run: Run, groups: Sequence[Group], moved: Sequence[GroupMove], *, mode: str) -> State[Any]:
-    """End a run that only moves consumer groups back."""
+def finish_moved(
+    run: Run, moved: Sequence[GroupMove], source: str, target: str, *, groups: Sequence[Group], mode: str
+) -> State[Any]:
+    """End a run that only moves consumer groups back.
+
+    Args:
+        run: the run.
+        moved: what became of the groups, or would.
+        source: the topic that they go back to.
+        target: the topic that they leave.
+        groups: as they stand.
+        mode: whether that was only a plan.
+    """
     stayed = [each for each in moved if each.reason]
-    counts = {"groups_moved": len(moved) - len(stayed)}
+    counts = {"groups_moved": len(moved) - len(stayed) if mode == "run" else 0}
     if mode == "plan":
         words = f"{count(len(groups), 'consumer group')} to move back"
         run.finish("done", counts=counts)
-        return Completed(message=close(run, "planned", words, counts, _groups_table(groups)))
-    text = "\n\n".join(["## Consumer groups, moved back", _moves_table(moved)])
+        text = "\n\n".join([_groups_table(groups), moves_preview(moved), _after_revert(source, target)])
+        return Completed(message=close(run, "planned", words, counts, text))
+    text = "\n\n".join(["## Consumer groups, moved back", _moves_table(moved), _after_revert(source, target)])
     evidence = {"groups": [{"group": each.group, "reason": each.reason} for each in moved]}
     if stayed:
         words = (
@@ -242,6 +269,14 @@ def finish_moved(run: Run, groups: Sequence[Group], moved: Sequence[GroupMove], 
     words = f"{count(len(moved), 'consumer group')} moved back"
     run.finish("done", counts=counts, evidence=evidence)
     return Completed(message=close(run, "reverted", words, counts, text))
+
+
+def _after_revert(source: str, target: str) -> str:
+    return (
+        f"> **Go on with:** point the consumers of these groups at {cell(source)}. What producers publish to "
+        f"{cell(target)} comes there by the goal feed_back alone: run it with `follow`, or they get nothing more. A "
+        "group that follows switches by itself (`successors`) goes back by the goal switch_back, not by this."
+    )
 
 
 def still_storing(source: str, target: str, goal: str, rules: str | None) -> str:

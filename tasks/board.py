@@ -21,7 +21,7 @@ class UnitView:
 
     Attributes:
         unit: which one; its text is its name.
-        total: events that waited in it when the run began.
+        total: events that waited in it when the run began, or that it has read and those that wait still.
         progress: the pump's last word; None before its first.
         note: why it does not get on, if so.
     """
@@ -83,6 +83,12 @@ class Board:
             if progress.read > view.read:
                 self._trouble_since.pop(unit, None)
             self._units[unit] = replace(view, state="at work", progress=progress, note=progress.held_by)
+
+    def waits(self, unit: object, events: int) -> None:
+        """Hear how many events wait in a unit still, about: its source may get more while the run works."""
+        with self._lock:
+            view = self._units[unit]
+            self._units[unit] = replace(view, total=view.read + events)
 
     def no_answer(self, unit: object, reason: str) -> None:
         """Hear that a system did not answer a unit."""

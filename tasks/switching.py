@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from prefect import get_run_logger, task
@@ -11,16 +11,16 @@ from prefect import get_run_logger, task
 from redrive.aliases.alias import Alias, read_alias
 from redrive.aliases.switching import Switched, switch
 from redrive.aliases.turning import alias_back, alias_forth
-from redrive.errors import ConfigError, RedriveError, UnavailableError
+from redrive.errors import ConfigError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
-from redrive.pump.readback import end_offsets
 from redrive.standby.drain import open_store
 from redrive.standby.survey import survey
-from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
+from tasks.backfill import Backfilling, Copying, copy_partitions, make_ready
 from tasks.board import Board
 from tasks.drain import tidy_up
 from tasks.earlier import keep_evidence, without_verdict
+from tasks.in_turns import copy_in_turns
 from tasks.plan import JOB as REPLAY
 from tasks.retrying import BRIEFLY
 from tasks.verify import verify_topic
@@ -105,7 +105,14 @@ def switch_producers(
         )
         switching.add_done_callback(lambda _: ends.stop())
         if in_turns:
-            copied = _copy_in_turns(copying, switching, parallel=parallel, on_cancel=on_cancel)
+            # Soon after producers have left the topic nothing comes any more, so the next turn takes all they wait for.
+            copied = copy_in_turns(
+                copying,
+                switching.done,
+                lambda: wait([switching], timeout=_BETWEEN_TURNS),
+                parallel=parallel,
+                on_cancel=on_cancel,
+            )
         else:
             copied = copy_partitions(copying, parallel=parallel, on_cancel=on_cancel)
         if stuck := [end for end in copied if end.how != "done"]:
@@ -145,46 +152,3 @@ def prove_what_was_brought(work: Backfilling, done: Switched) -> Switched:
     if proof.verdict != "failed":
         tidy_up(work.config, [result.lane for result in done.brought])
     return replace(done, findings=tuple(proof.findings))
-
-
-def _copy_in_turns(
-    copying: Copying, switching: Future[Switched], *, parallel: int, on_cancel: Callable[[], None]
-) -> list[End]:
-    """Copy a topic that has more partitions than are copied at the same time, over and over until producers are over.
-
-    None is followed for as long as that takes, or the others would never get their turn: each is copied up to where it
-    ends now, and those that have got more since come again. Soon after producers have left the topic nothing comes any
-    more, so the next turn takes all that they wait for.
-    """
-    work = copying.backfilling
-    copied_to = {standing.unit: standing.begin for standing in work.standings}
-    while True:
-        is_last = switching.done()
-        copying.ends = Ends(work.client, work.source, len(work.standings))
-        now = _ends_now(copying, switching, on_cancel)
-        behind = [each for each in work.standings if now.get(each.unit.partition, 0) > copied_to[each.unit]]
-        ends = copy_partitions(copying, behind, parallel=parallel, on_cancel=on_cancel) if behind else []
-        if is_last or any(end.how != "done" for end in ends):
-            return ends
-        copied_to |= {end.unit: end.result.next for end in ends if end.result}
-
-
-def _ends_now(copying: Copying, switching: Future[Switched], on_cancel: Callable[[], None]) -> dict[int, int]:
-    """Give where partitions end, a moment after the last turn; of none, if the cluster does not say.
-
-    Whatever ends this ends the switch, too, which would else go on without a copy.
-    """
-    work = copying.backfilling
-    try:
-        wait([switching], timeout=_BETWEEN_TURNS)
-        return dict(enumerate(end_offsets(work.client, work.source)))
-    except UnavailableError as error:
-        get_run_logger().warning("%s; it is tried again, for as long as the switch has patience", error)
-        return {}
-    except RedriveError as error:
-        copying.governor.stop(str(error))
-        raise
-    except BaseException:  # a cancel, which arrives in this thread
-        copying.governor.stop("cancelled")
-        on_cancel()
-        raise

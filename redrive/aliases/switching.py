@@ -8,8 +8,9 @@ alias's topic, after the same waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -21,7 +22,7 @@ from redrive.config import Config
 from redrive.errors import FencedError, UnavailableError
 from redrive.migrations.crossing import Crossing
 from redrive.migrations.survey import copied_so_far
-from redrive.pump.readback import end_offsets
+from redrive.pump.readback import ClientConfig, end_offsets
 from redrive.standby.drain import LaneResult, drain, open_store
 from redrive.standby.lanes import Lane, LaneLog, Topics
 from redrive.standby.store import Store
@@ -78,21 +79,21 @@ def switch(
     Raises:
         UnavailableError: a system did not answer, or the old topic was not copied, within ``patience``.
     """
-    began = time.monotonic()
     cluster = config.topic(alias.name).cluster
     client = config.cluster(cluster).client_config()
     store = open_store(config)
-    write_alias(client, alias)
-    lanes = _lanes(config, store, cluster, alias)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with _crossing(client, alias, cluster, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
+        began = time.monotonic()
+        write_alias(client, alias)
+        lanes = _lanes(config, store, cluster, alias)
         owner = f"switch-{operation}-{int(began)}"
         list(pool.map(lambda lane: _divert(config, store, lane, owner, check), lanes))
         diverted = time.monotonic()
         _sleep(nothing_under_way_after(config, settle), check)
         CatchingUp(client, cluster, alias.left, alias.current).wait(patience, check)
         no_places = ""
-        if not (alias.places or alias.unmoved):
-            alias, no_places = _with_places(config, alias, cluster)
+        if crossing is not None:
+            alias, no_places = _with_places(client, alias, cluster, crossing)
             write_alias(client, alias)
 
         def bring_over(lane: Lane) -> LaneResult | None:
@@ -159,20 +160,38 @@ def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give 
     return done
 
 
-def _with_places(config: Config, alias: Alias, cluster: str) -> tuple[Alias, str]:
-    """Add where consumers leave the old topic and where they go on; or say why that can't be told."""
-    client = config.cluster(cluster).client_config()
+@contextmanager
+def _crossing(client: ClientConfig, alias: Alias, cluster: str, check: Callable[[], None]) -> Iterator[Crossing | None]:
+    """Look up where consumers would go over now, before anybody stores: later only what has come since is looked at.
+
+    Of a topic that others have published to, all may have to be read for that. Gives None if nobody needs places.
+    """
+    if alias.places or alias.unmoved:
+        yield None
+        return
+    copied, returned = _copied(client, alias, cluster)
+    with Crossing(client, cluster, alias.left, alias.current, copied, returned, check) as crossing:
+        for partition, at in copied.items():
+            crossing.place(partition, at)
+        yield crossing
+
+
+def _copied(client: ClientConfig, alias: Alias, cluster: str) -> tuple[dict[int, int], dict[int, int]]:
     here, there = alias.left, alias.current
-    copied = copied_so_far(client, cluster, here, there)
-    returned = copied_so_far(client, cluster, there, here)
+    return copied_so_far(client, cluster, here, there), copied_so_far(client, cluster, there, here)
+
+
+def _with_places(client: ClientConfig, alias: Alias, cluster: str, crossing: Crossing) -> tuple[Alias, str]:
+    """Add where consumers leave the old topic and where they go on; or say why that can't be told."""
+    copied, returned = _copied(client, alias, cluster)
+    crossing.renew(copied, returned)
     places: dict[int, tuple[int, int]] = {}
-    with Crossing(client, cluster, here, there, copied, returned) as crossing:
-        for partition, end in enumerate(end_offsets(client, here)):
-            at = copied.get(partition, end)  # what was never copied is empty
-            place, obstacle = crossing.place(partition, at)
-            if obstacle:
-                return alias, obstacle
-            places[partition] = (at, place)
+    for partition, end in enumerate(end_offsets(client, alias.left)):
+        at = copied.get(partition, end)  # what was never copied is empty
+        place, obstacle = crossing.place(partition, at)
+        if obstacle:
+            return alias, obstacle
+        places[partition] = (at, place)
     return msgspec.structs.replace(alias, places=places), ""
 
 

@@ -26,9 +26,14 @@ def abandon(
     target: Annotated[str, typer.Argument(help="The topic that was filled; it is deleted.")],
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask; for programs.")] = False,
 ) -> None:
-    """Give a backfill up: delete the topic that it has filled, and forget how far it had come."""
+    """Give a backfill up: delete the topic that it has filled, and forget how far it had come.
+
+    Refuses if producers have been switched to it, if it holds events that are not copies, if a consumer group consumes
+    it, or if a run of the job works at it. Exit code 0: it is gone. 1: refused. 3: the cluster does not answer.
+    """
     from redrive.ledger.acting import acting
     from redrive.migrations.abandoning import abandon as give_up
+    from redrive.migrations.abandoning import held
     from redrive.migrations.unit import JOB
 
     config = Config.load()
@@ -37,7 +42,9 @@ def abandon(
     if source == target:  # before anybody is asked whether to delete it
         raise ConfigError("target", f"{target} is the source: what was migrated in place can't be given up")
     if not yes:
-        typer.confirm(f"Delete topic {target} on {cluster}, with all that it holds?", abort=True, err=True)
+        events = held(config, target)
+        what = "which is not there; how far it had come is forgotten" if events is None else f"with {events:,} offsets"
+        typer.confirm(f"Delete topic {target} on {cluster}, {what}?", abort=True, err=True)
     resource = f"{cluster}/{target}"
     parameters = {"goal": "abandon", "source": source, "target": target}
     with (

@@ -11,7 +11,7 @@ from rich.text import Text
 from redrive.cli.exits import BAD, UNAVAILABLE
 from redrive.cli.output import Json, out, show_json, show_table
 from redrive.config import Config, Topic
-from redrive.errors import UnavailableError
+from redrive.errors import RedriveError, UnavailableError
 
 if TYPE_CHECKING:
     from redrive.clusters import TopicState
@@ -55,12 +55,14 @@ def _outcome(change: Change) -> Text:
 
 
 _AWAY = "does not answer"
-_COLUMNS = ("cluster", "topic", "domain", "partitions", "replicas", "lanes", "schema", "state")
+_COLUMNS = ("cluster", "topic", "domain", "partitions", "replicas", "lanes", "schema", "goes to", "state")
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
     """Show the topics: those of the settings, and what else is on their clusters.
+
+    *goes to*: the topic that what is published by this name goes to, once its producers have been switched.
 
     Exit code 3 if a cluster does not answer.
     """
@@ -79,6 +81,7 @@ def _rows(config: Config) -> Iterator[dict[str, str | int | None]]:
     for cluster in sorted(config.clusters):
         try:
             present = ClusterAdmin(config.cluster(cluster)).topics()
+            goes_to = _goes_to(config, cluster)
         except UnavailableError:
             if len(config.clusters) == 1:
                 raise
@@ -95,8 +98,20 @@ def _rows(config: Config) -> Iterator[dict[str, str | int | None]]:
                 "replicas": state.replication if state else None,
                 "lanes": topic.lanes if topic else None,
                 "schema": topic.schema.name if topic and topic.schema else None,
+                "goes to": goes_to.get(name) if goes_to is not None else "not known",
                 "state": _state(topic, state),
             }
+
+
+def _goes_to(config: Config, cluster: str) -> dict[str, str] | None:
+    """Return where the names of switched topics lead; None: this user may not see that."""
+    from redrive.aliases.alias import read_aliases
+
+    try:
+        aliases = read_aliases(config.cluster(cluster).client_config())
+    except RedriveError:
+        return None
+    return {name: alias.current for name, alias in aliases.items() if alias.current != name}
 
 
 def _state(topic: Topic | None, state: TopicState | None) -> str:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from redrive.deadletters.dialects import Record, confluent, connect, sight, spring
 from redrive.deadletters.letter import RAW, Letter, is_own, read_letter
-from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
+from redrive.pump.names import JOB_HEADERS
 
-CORRECTION_HEADER = "redrive-correction"
-"""What a correction says of itself on the events that it writes; see `redrive.deadletters.judging.marks`."""
-
-_OF_JOBS = (OPERATION_HEADER, SOURCE_HEADER, CORRECTION_HEADER)
 _FOREIGN = (connect.PREFIX, *spring.PREFIXES, confluent.PREFIX)
 _LAST_OF_OWN = ("redrive-encoding", "redrive-lossy")
 
@@ -51,4 +47,4 @@ def open_letter(record: Record) -> Letter:
 
 def is_of_the_event(name: str) -> bool:
     """Say whether a header is the event's own: not one that letters, jobs or foreign systems have added."""
-    return is_own(name) and name not in _OF_JOBS and not name.startswith(_FOREIGN)
+    return is_own(name) and name not in JOB_HEADERS and not name.startswith(_FOREIGN)

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import time
+
 from redrive.aliases.alias import read_alias
 from redrive.clusters import ClusterAdmin
 from redrive.config import Config
-from redrive.errors import ConfigError, FedBackError, GroupInUseError, SwitchedError
+from redrive.errors import (
+    ConfigError,
+    FedBackError,
+    GroupInUseError,
+    OthersEventsError,
+    SwitchedError,
+    UnavailableError,
+    UnknownTopicError,
+)
 from redrive.migrations.groups import Groups
+from redrive.migrations.positions import Positions
 from redrive.migrations.unit import Unit
 from redrive.pump.cursors import read_cursors
+from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
 from redrive.pump.sink import TransactionalSink
+
+_PATIENCE = 90.0
 
 
 def abandon(config: Config, source: str, target: str) -> int:
     """Give a backfill up; gives how many partitions had been begun. A run that is at work is fenced.
 
-    Cursors go first: were the topic gone and one of them left, the next backfill would leave out what it counts as
-    copied.
+    Reads the whole target first: what is nowhere else must not be deleted, whoever has published it. Then cursors go:
+    were the topic gone and one of them left, the next backfill would leave out what it counts as copied.
 
     Raises:
         ConfigError: source and target are one topic: it was migrated in place, and is all that there is.
         GroupInUseError: a consumer group consumes the target.
         SwitchedError: producers of the source publish to the target.
         FedBackError: the source holds events that were published to the target.
-        UnavailableError: the cluster does not answer.
+        OthersEventsError: the target holds events that have not come from the source.
+        UnavailableError: the cluster does not answer, or somebody keeps a transaction open in the target.
     """
     if source == target:
         raise ConfigError("target", f"{target} is the source: what was migrated in place can't be given up")
@@ -42,6 +57,12 @@ def abandon(config: Config, source: str, target: str) -> int:
     back = [Unit(cluster.name, target, source, partition).name for partition in range(partitions)]
     if read_cursors(client, back):
         raise FedBackError(source, target)
+    if target in there:
+        _wait_for_transactions(client, target)
+        with Positions(client, cluster.name, source, target) as positions:
+            for partition in range(there[target].partitions):
+                if (other := positions.first_other(partition, 0, None)) is not None:
+                    raise OthersEventsError(source, target, partition, other)
     for unit in begun:
         sink = TransactionalSink(client, unit)
         try:
@@ -52,3 +73,27 @@ def abandon(config: Config, source: str, target: str) -> int:
     if target in there:
         admin.delete_topic(target)
     return len(begun)
+
+
+def _wait_for_transactions(client: ClientConfig, target: str) -> None:
+    """Wait until all that is in a topic can be seen: a run that was killed leaves its transaction open for a minute."""
+    until = time.monotonic() + _PATIENCE
+    while end_offsets(client, target, committed=True) != end_offsets(client, target):
+        if time.monotonic() > until:
+            raise UnavailableError(
+                f"topic {target}", "somebody keeps a transaction open there, and what it has written can't be seen"
+            )
+        time.sleep(0.5)
+
+
+def held(config: Config, target: str) -> int | None:
+    """Say how many offsets a topic holds, about as many events; None: there is no such topic.
+
+    Raises:
+        UnavailableError: the cluster does not answer.
+    """
+    client = config.cluster(config.topic(target).cluster).client_config()
+    try:
+        return sum(end_offsets(client, target)) - sum(start_offsets(client, target))
+    except UnknownTopicError:
+        return None

@@ -9,7 +9,7 @@ from redrive.migrations.source import TopicSource, copied
 from redrive.migrations.unit import Unit
 from redrive.pump.governor import Governor
 from redrive.pump.model import Transform
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.readback import ClientConfig
@@ -41,8 +41,10 @@ def copy(
     first: int,
     until: Callable[[], int | None],
     total: int,
+    rules: str | None = None,
     governor: Governor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_copied: Callable[[int], None] = lambda _: None,
     on_refused: Callable[[int], None] = lambda _: None,
 ) -> UnitResult:
     """Copy what of a partition has not been copied yet; goes on where whichever run was last has left off.
@@ -56,8 +58,10 @@ def copy(
         first: the offset to begin with, where nothing has been copied yet.
         until: says, whenever asked, the offset to stop before; None: follow what comes.
         total: how many events there are to copy, about.
+        rules: see `redrive.migrations.source.Cursor`.
         governor: the pace, shared by all units of a run.
         on_progress: called about once a second.
+        on_copied: see `redrive.migrations.source.TopicSource`.
         on_refused: see `Pump`.
 
     Raises:
@@ -73,9 +77,12 @@ def copy(
         cursor = sink.start()
         ensure_parking(client_config)
         pump = Pump(
-            TopicSource(client_config, unit, migration=migration, first=first, until=until),
+            TopicSource(
+                client_config, unit, migration=migration, first=first, until=until, rules=rules, on_copied=on_copied
+            ),
             sink,
             parking_topic=PARKING_TOPIC,
+            parking_headers=[(MIGRATION_HEADER, migration.encode())],
             operation=operation,
             transform=transform,
             governor=governor,

@@ -8,7 +8,7 @@ again is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +26,7 @@ class Crossing:
         there: the topic where they are to go on.
         copied: partition → how far ``here`` has been copied; without those that never were.
         returned: partition → how far ``there`` has been copied to ``here``, likewise.
+        check: called now and then; what it raises ends a look.
     """
 
     def __init__(  # noqa: PLR0917 (two topics, and what has gone from either to the other)
@@ -36,11 +37,12 @@ class Crossing:
         there: str,
         copied: Mapping[int, int],
         returned: Mapping[int, int],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._here, self._there = here, there
         self._copied, self._returned = copied, returned
-        self._forth = Positions(client_config, cluster, here, there)
-        self._back = Positions(client_config, cluster, there, here)
+        self._forth = Positions(client_config, cluster, here, there, check)
+        self._back = Positions(client_config, cluster, there, here, check)
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +52,16 @@ class Crossing:
     ) -> None:
         self._forth.close()
         self._back.close()
+
+    def renew(self, copied: Mapping[int, int], returned: Mapping[int, int]) -> None:
+        """Take note of what has come to either topic since. What was looked at already is not looked at again.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        self._copied, self._returned = copied, returned
+        self._forth.renew()
+        self._back.renew()
 
     def place(self, partition: int, offset: int) -> tuple[int, str]:
         """Say where it goes on that stands at an offset here, and why it must not; empty: it may.
@@ -76,10 +88,16 @@ class Crossing:
         at = f"partition {partition}: it is at {offset}"
         if copied is not None and offset > copied:
             return f"{at}, and only what is before {copied} has been copied to {self._there}"
-        if copied is None and self._back.first_other(partition, offset, None) is not None:
+        if copied is None and self._back.first_other(partition, 0, None) is not None:
+            # What it has seen of that would be new to it once it has been copied, and what it has not would be missed.
             return (
-                f"{at}, and what comes next in {self._here} has never been copied to {self._there}: do that first "
-                f"(goal feed_back if {self._here} is the target, else copy)"
+                f"{at}, and what others have published to {self._here} has never been copied to {self._there}: do that "
+                f"first (goal feed_back if {self._here} is the target, else copy)"
+            )
+        if (low := self._forth.low(partition)) > min(forth, bound):
+            return (
+                f"{at}, and would go on in {self._there} at {min(forth, bound)}, whose retention has deleted all "
+                f"before {low}: have it consume {self._here} further, then move it"
             )
         if self._is_deleted(partition, offset, forth):
             return (

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from redrive.errors import PartitionsChangedError
-from redrive.pump.readback import ClientConfig, end_offsets, partition_count
+from redrive.pump.readback import ClientConfig, end_offsets
 
-_LOOK_EVERY = 10.0
+_LOOK_EVERY = 5.0
 
 
 class Ends:
@@ -37,11 +37,17 @@ class Ends:
         self._until = clock() + follow
         self._looked_at = clock()
         self._ends: list[int] | None = None
+        self._latest: list[int] | None = None
         self._asking = threading.Lock()
 
     def stop(self) -> None:
         """Follow no longer: the ends are those of now."""
         self._until = self._clock()
+
+    def latest(self, partition: int) -> int | None:
+        """Say where a partition ended when that was last looked at; None: it was not yet. Asks nobody."""
+        ends = self._ends or self._latest
+        return None if ends is None else ends[partition]
 
     def of(self, partition: int) -> int | None:
         """Say where a partition's copying ends; None while it goes on.
@@ -63,7 +69,8 @@ class Ends:
             self._ends = ends
         elif now - self._looked_at >= _LOOK_EVERY:
             self._looked_at = now
-            self._check(partition_count(self._client, self._source))
+            self._latest = end_offsets(self._client, self._source)
+            self._check(len(self._latest))
 
     def _check(self, partitions: int) -> None:
         if partitions != self._partitions:

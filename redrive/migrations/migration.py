@@ -17,7 +17,7 @@ from redrive.config import Config
 from redrive.errors import ConfigError, SchemaError, WireFormatError
 from redrive.migrations.compatibility import Finding, compare
 from redrive.migrations.migrator import Direction, Recipe
-from redrive.rules import digest_of, parse_migration, read_migration
+from redrive.rules import RuleSet, digest_of, parse_migration, read_migration
 from redrive.schemas import SchemaRegistry
 
 UNREGISTERED = 0
@@ -35,6 +35,7 @@ class Migration:
         registry: where schemas are asked for whose ids turn up on the way; properties of its client.
         digest: SHA-256, in hexadecimal, of all that decides what becomes of events: the target's schema, the rules, the
             direction, both topics.
+        up: digest of the rules that take events up, whichever direction this is; empty if there are none.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Migration:
     recipe: Recipe
     registry: Mapping[str, Any]
     digest: str
+    up: str = ""
 
     @property
     def is_registered(self) -> bool:
@@ -93,13 +95,13 @@ def prepare(
         register: enter the target's schema in the registry, if it is not there.
 
     Raises:
-        ConfigError: the target has no schema, or the rules are those of another topic.
+        ConfigError: the target has no schema, or the rules are those of another topic, or have no `down` to go by.
         RulesError: the file of rules has mistakes.
         SchemaError: the target's schema can't be used, or the registry does not take it.
         UnavailableError: the registry does not answer.
     """
     text, schema = _schema_of(config, target)
-    digest, body = _rules_of(rules, source if direction == "up" else target)
+    digest, body, up = _rules_of(rules, source if direction == "up" else target, direction)
     registry = SchemaRegistry(config.registry_client_config())
     try:
         schema_id = registry.writer(target, text, register=register).schema_id
@@ -117,6 +119,7 @@ def prepare(
         recipe,
         config.registry_client_config(),
         hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(),
+        up,
     )
 
 
@@ -131,14 +134,27 @@ def _schema_of(config: Config, target: str) -> tuple[str, AvroSchema]:
     return text, parse(text, name=str(path))
 
 
-def _rules_of(path: Path | None, topic: str) -> tuple[str, str]:
-    """Return the rules' digest and text."""
+def _rules_of(path: Path | None, topic: str, direction: Direction) -> tuple[str, str, str]:
+    """Return the rules' digest and text, and the digest of those for the way up."""
     if path is None:
-        return "", ""
+        return "", "", ""
     file = read_migration(path)
     if file.topic != topic:
         raise ConfigError("rules", f"{path} is about topic {file.topic}, and {topic} is to be migrated")
+    if direction == "down" and file.down is None:
+        raise ConfigError(
+            "rules",
+            f"{path} has no `down`: events would go back to {topic} by Avro's resolution alone, with a default for "
+            "each field that the rules of `up` have renamed or changed. Add it; `up` stays as it is",
+        )
     try:
-        return digest_of(file), path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError("rules", f"{path} can't be read: {error}") from error
+    return digest_of(file), text, digest_of_up(text, str(path))
+
+
+def digest_of_up(text: str, file: str) -> str:
+    """Return the digest of those rules of a file that take events up; empty if it has none, or there is no file."""
+    up = parse_migration(text, file).up if text else None
+    return "" if up is None else RuleSet(up).digest

@@ -38,7 +38,8 @@ def move_groups(  # noqa: PLR0917 (two topics, and what has gone from either to 
 ) -> Iterator[GroupMove]:
     """Set groups' positions on a topic to where they stand on another, so that each event is seen once; one by one.
 
-    A group that has been moved before, and has not consumed ``here`` since, is left alone: it would be set back.
+    A group that has been moved before, is there, and has not consumed ``here`` since, is left alone; and none is set
+    back that is further there already.
 
     Args:
         client_config: the cluster.
@@ -56,22 +57,51 @@ def move_groups(  # noqa: PLR0917 (two topics, and what has gone from either to 
     admin = Groups(client_config)
     with Crossing(client_config, cluster, here, there, copied, returned) as crossing:
         for group in groups:
-            before = moved_before(group.name)
-            if before is not None and {partition: at for partition, (at, _) in before.items()} == dict(group.offsets):
-                yield GroupMove(group.name, before)
-                continue
             try:
-                yield _move(admin, crossing, group, here, there)
+                before = moved_before(group.name)
+                if before is not None and _is_there(group, before, _offsets(admin, group, there)):
+                    yield GroupMove(group.name, before)
+                else:
+                    yield _move(admin, crossing, group, here, there)
             except UnavailableError as error:
                 yield GroupMove(group.name, {}, str(error))
 
 
+def preview(  # noqa: PLR0917 (as `move_groups`)
+    client_config: ClientConfig,
+    groups: Sequence[Group],
+    cluster: str,
+    here: str,
+    there: str,
+    copied: Mapping[int, int],
+    returned: Mapping[int, int],
+) -> list[GroupMove]:
+    """Say where groups would be placed as of now, and why they would not be; raises as `move_groups`."""
+    admin = Groups(client_config)
+    with Crossing(client_config, cluster, here, there, copied, returned) as crossing:
+        return [_look(admin, crossing, group, there) for group in groups]
+
+
+def _is_there(group: Group, before: Mapping[int, tuple[int, int]], now: Mapping[int, int]) -> bool:
+    """Say whether a group that was moved before is still moved: the topic may have been deleted since, and filled anew.
+
+    Args:
+        group: as it stands where it was moved from.
+        before: its places, there and here, when it was moved.
+        now: its places here now.
+    """
+    is_same = {partition: at for partition, (at, _) in before.items()} == dict(group.offsets)
+    return is_same and all(now.get(partition, -1) >= place for partition, (_, place) in before.items())
+
+
+def _offsets(admin: Groups, group: Group, topic: str) -> Mapping[int, int]:
+    found = admin.on(topic, [group.name])
+    return found[0].offsets if found else {}
+
+
 def _move(admin: Groups, crossing: Crossing, group: Group, here: str, there: str) -> GroupMove:
-    places, reason = {}, ""
-    for partition, offset in sorted(group.offsets.items()):
-        place, obstacle = crossing.place(partition, offset)
-        places[partition] = (offset, place)
-        reason = reason or obstacle
+    move = _look(admin, crossing, group, there)
+    places, reason = move.places, move.reason
     if not reason:
         try:
             admin.place(group.name, there, {partition: place for partition, (_, place) in places.items()})
@@ -82,3 +112,27 @@ def _move(admin: Groups, crossing: Crossing, group: Group, here: str, there: str
             if not now or now[0].active or now[0].offsets != group.offsets:
                 reason = f"it has gone on consuming {here} meanwhile: stop its consumers, and move it again"
     return GroupMove(group.name, places, reason)
+
+
+def _look(admin: Groups, crossing: Crossing, group: Group, there: str) -> GroupMove:
+    places, reason = {}, ""
+    for partition, offset in sorted(group.offsets.items()):
+        place, obstacle = crossing.place(partition, offset)
+        places[partition] = (offset, place)
+        reason = reason or obstacle
+    return GroupMove(group.name, places, reason or _setback(_offsets(admin, group, there), places, there))
+
+
+def _setback(now: Mapping[int, int], places: Mapping[int, tuple[int, int]], there: str) -> str:
+    """Say why a group must not be moved that is further in the topic than where it would be placed; empty: it is not.
+
+    It may have gone over by itself (`redrive.handover`), or have been moved by a run that died before it took note.
+    """
+    for partition, (_, place) in places.items():
+        if (at := now.get(partition, -1)) > place:
+            return (
+                f"partition {partition}: it has consumed {there} up to {at}, and would be set back to {place}: start "
+                f"its consumers on {there}; or, if it is to see all that again, delete its offsets there "
+                "(kafka-consumer-groups --delete-offsets) and move it again"
+            )
+    return ""

@@ -10,6 +10,7 @@ from redrive.migrations.compatibility import Finding
 from redrive.migrations.groups import Group
 from redrive.migrations.in_place.stock import Stock
 from redrive.migrations.migration import Migration
+from redrive.migrations.moving import GroupMove
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing
 from redrive.migrations.trial import Back, Trial
@@ -31,6 +32,7 @@ class Plan:
         differences: schema id → where its events can't become the target's by themselves.
         groups: consumer groups that are to be moved.
         stock: what a topic holds that is to be migrated in place.
+        moves: where the groups would be placed as of now.
     """
 
     goal: Goal
@@ -42,6 +44,7 @@ class Plan:
     differences: Mapping[int, Sequence[Finding]]
     groups: tuple[Group, ...]
     stock: Stock | None = None
+    moves: tuple[GroupMove, ...] = ()
 
     @property
     def left(self) -> int:

@@ -29,10 +29,12 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         migration: digest of what is done to events; another migration must not go on with this one's work.
         next: offset of the source.
+        rules: digest of the rules that events are taken up by, empty if by none; None: it is not known.
     """
 
     migration: str
     next: int
+    rules: str | None = None
 
 
 class TopicSource:
@@ -44,13 +46,24 @@ class TopicSource:
         migration: digest of the migration.
         first: the offset to begin with, where nothing has been copied yet.
         until: says, whenever asked, the offset to stop before; None: not known yet.
+        rules: see `Cursor`.
+        on_copied: called with the offset to go on from, whenever what is before it has been committed.
     """
 
     def __init__(
-        self, client_config: ClientConfig, unit: Unit, *, migration: str, first: int, until: Callable[[], int | None]
+        self,
+        client_config: ClientConfig,
+        unit: Unit,
+        *,
+        migration: str,
+        first: int,
+        until: Callable[[], int | None],
+        rules: str | None = None,
+        on_copied: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._client, self._unit = client_config, unit
         self._migration, self._first, self._until = migration, first, until
+        self._rules, self._on_copied = rules, on_copied
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         """Yield what comes after the cursor; also empty chunks, while nothing comes.
@@ -67,10 +80,14 @@ class TopicSource:
             skipped = {GONE: piece.gone} if piece.gone else {}
             if back := len(piece.messages) - len(events):
                 skipped[CAME_BACK] = back
-            yield Chunk(events, msgspec.msgpack.encode(Cursor(self._migration, piece.next)), skipped or None)
+            yield Chunk(events, self._cursor(piece.next), skipped or None)
+
+    def _cursor(self, at: int) -> bytes:
+        return msgspec.msgpack.encode(Cursor(self._migration, at, self._rules))
 
     def committed(self, chunk: Chunk) -> None:
-        """Nothing is to be deleted: the source keeps what it has."""
+        """Say how far it is; nothing is to be deleted: the source keeps what it has."""
+        self._on_copied(_cursors.decode(chunk.cursor).next)
 
 
 def event_of(message: Message, unit: Unit) -> Event:
@@ -123,6 +140,12 @@ def position(saved: bytes | None) -> int | None:
     """Do as `copied`, whichever migration it was."""
     cursor = _cursor(saved)
     return None if cursor is None else _cursors.decode(cursor).next
+
+
+def rules_of(saved: bytes | None) -> str | None:
+    """Say by which rules a unit's source has been copied; see `Cursor`."""
+    cursor = _cursor(saved)
+    return None if cursor is None else _cursors.decode(cursor).rules
 
 
 def _cursor(saved: bytes | None) -> bytes | None:

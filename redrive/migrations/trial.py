@@ -23,6 +23,7 @@ MOST_BACK = 1_000
 
 _RANGES = 5
 _MOST_REASONS = 50
+_MOST_PLACES = 3
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Trial:
         unchanged: would go on as they are: tombstones, and events of the target's schema.
         skipped: reason → events that a rule leaves out.
         rejected: reason → events that can't be migrated.
-        places: reason → the first event that it is about, as ``topic/partition@offset``.
+        places: reason → the first events that it is about, as ``topic/partition@offset``.
         schemas: schema id → events that are written with it; None: those without a frame, tombstones too.
         before: bytes of the values of those that would get a new one.
         after: bytes of their new values.
@@ -49,7 +50,7 @@ class Trial:
     unchanged: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
-    places: dict[str, str] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
     schemas: Counter[int | None] = field(default_factory=Counter)
     before: int = 0
     after: int = 0
@@ -167,7 +168,8 @@ def _add(trial: Trial, event: Event, became: Transformed) -> None:
     elif isinstance(became, Rejected):
         reason = _bounded(trial.rejected, became.reason)
         trial.rejected[reason] += 1
-        trial.places.setdefault(reason, _place(event))
+        if len(places := trial.places.setdefault(reason, [])) < _MOST_PLACES:
+            places.append(_place(event))
 
 
 def _schema_id(value: bytes | None) -> int | None:

@@ -41,8 +41,8 @@ class Unit:
 
     @property
     def back(self) -> bytes:
-        """How the origins begin of events that the way back has brought to the source."""
-        return f"{way(self.cluster, self.target, self.source)}/".encode()
+        """How the origins begin of events that the way back has brought to this partition of the source."""
+        return f"{way(self.cluster, self.target, self.source)}/{self.partition}/".encode()
 
     def __str__(self) -> str:
         return f"{self.source}/{self.partition}"
@@ -53,11 +53,17 @@ def way(cluster: str, source: str, target: str) -> str:
     return f"backfill/{cluster}/{source}/{target}"
 
 
-def source_offset(origin: bytes, way: str) -> int | None:
-    """Say at which offset of the source an event stood, by its origin; None if it has not come this way."""
-    if not origin.startswith(way.encode() + b"/"):
-        return None
-    return int(origin.rsplit(b"/", 2)[1])
+def source_offset(origin: bytes, unit: str) -> int | None:
+    """Say at which offset of the source an event stood, by its origin; None if it has not come this way.
+
+    Args:
+        origin: what the event says of that.
+        unit: the unit's name. An event stays in its partition: one of another has been copied on, headers and all, by
+            somebody else.
+    """
+    begins, _, rest = origin.partition(f"/{STREAM}/".encode())
+    offset = rest.removesuffix(b"/0")
+    return int(offset) if begins == unit.encode() and offset.isdigit() and len(offset) < len(rest) else None
 
 
 def origin_of(message: Message) -> bytes | None:

@@ -18,7 +18,7 @@ from redrive.errors import UnknownTopicError
 from redrive.events import Event, headers_of
 from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, came_back, origin_of, source_offset, way
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
 
 Pair = tuple[Event, bytes | None]
@@ -138,7 +138,12 @@ def verify(
     while copy is not None:
         stray = _has_gone(result, copy)
         copy = next(copies, None)
-    compacted.finish(client_config, result)
+    left = compacted.left(client_config, result)
+    for event in _originals(client_config, unit, (min(left), max(left) + 1), check) if left else ():
+        if event.offset() in left:
+            left.discard(cast(int, event.offset()))
+            comparison.absent(event)
+    result.compacted += len(left)  # the source has newer events of their keys by now
     comparison.finish()
     # Asked last: what retention has deleted meanwhile was there before.
     if stray >= start_offsets(client_config, unit.source)[unit.partition] and not compacts.source:
@@ -147,8 +152,13 @@ def verify(
     return result
 
 
-def parked_offsets(client_config: ClientConfig, cluster: str, source: str, target: str) -> dict[int, frozenset[int]]:
-    """Say which offsets of the source are in the parking topic, by partition.
+def parked_offsets(
+    client_config: ClientConfig, cluster: str, source: str, target: str, *, migration: str
+) -> dict[int, frozenset[int]]:
+    """Say which offsets of the source a migration has put in the parking topic, by partition.
+
+    Not what another has put there, which was given up: that says nothing of what this one had to do. Events that were
+    parked before this was noted count as well.
 
     Raises:
         UnavailableError: the cluster does not answer.
@@ -159,12 +169,17 @@ def parked_offsets(client_config: ClientConfig, cluster: str, source: str, targe
         for messages in scan(client_config, PARKING_TOPIC):
             for message in messages:
                 origin = origin_of(message)
-                if origin is not None and origin.startswith(prefix):
+                if origin is not None and origin.startswith(prefix) and _parked_by(message) in {None, migration}:
                     partition, _, offset, _ = origin[len(prefix) :].split(b"/")
                     found.setdefault(int(partition), set()).add(int(offset))
     except UnknownTopicError:
         return {}
     return {partition: frozenset(offsets) for partition, offsets in found.items()}
+
+
+def _parked_by(message: Message) -> str | None:
+    digest = dict(headers_of(message)).get(MIGRATION_HEADER)
+    return None if digest is None else digest.decode()
 
 
 class Comparison:
@@ -239,37 +254,40 @@ class _Compacted:
     """Events that the compacted target lacks, and which of them it may lack."""
 
     def __init__(self) -> None:
-        self._missing: dict[bytes, int] = {}
-        self._deletions: set[bytes] = set()
+        self._missing: dict[bytes, list[int]] = {}
+        self._deletions: dict[bytes, int] = {}
         self._superseded = 0
 
     def found(self, event: Message) -> None:
         """Hear of an event that is there: older ones of its key need not be."""
-        self._superseded += self._missing.pop(event.key() or b"", None) is not None
+        key = event.key() or b""
+        self._superseded += len(self._missing.pop(key, ()))
+        self._deletions.pop(key, None)
 
     def absent(self, event: Message) -> None:
         """Hear of an event that is not there."""
-        key = event.key() or b""
-        self._superseded += key in self._missing
-        self._missing[key] = cast(int, event.offset())
-        (self._deletions.add if event.value() is None else self._deletions.discard)(key)
+        key, offset = event.key() or b"", cast(int, event.offset())
+        self._missing.setdefault(key, []).append(offset)
+        if event.value() is None:
+            self._deletions[key] = offset
 
-    def finish(self, client_config: ClientConfig, result: Checked) -> None:
-        """Say which may be missing, and which must not.
+    def left(self, client_config: ClientConfig, result: Checked) -> set[int]:
+        """Give the offsets of those that compaction can't have taken away: only a rule may have left them out.
 
         Compaction takes a deletion away in the end, but never before what that has deleted.
         """
-        unit = result.unit
-        deletions = self._deletions & self._missing.keys()
-        if deletions:
+        unit, missing = result.unit, self._missing
+        gone = set(self._deletions)
+        if gone:
             end = {unit.partition: end_offsets(client_config, unit.target)[unit.partition]}
             for messages in scan(client_config, unit.target, end=end):
-                deletions -= {message.key() for message in messages}
-        for key in deletions:
-            del self._missing[key]
-        result.compacted = self._superseded + len(deletions)
-        for offset in self._missing.values():
-            result.find(f"{unit}@{offset} is the newest event of its key, and not in {unit.target}")
+                gone -= {message.key() for message in messages}
+        result.compacted = self._superseded
+        for key in gone:
+            later = [offset for offset in missing[key] if offset > self._deletions[key]]
+            result.compacted += len(missing[key]) - len(later)
+            missing[key] = later
+        return {offset for offsets in missing.values() for offset in offsets}
 
 
 def _originals(
@@ -295,13 +313,12 @@ def _copies(
         begin: the first offset of the target.
         result: takes what is wrong.
     """
-    came = way(unit.cluster, unit.source, unit.target)
     last = -1
     end = end_offsets(client_config, unit.target)[unit.partition]
     for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
         for message in messages:
             origin = origin_of(message)
-            offset = None if origin is None else source_offset(origin, came)
+            offset = None if origin is None else source_offset(origin, unit.name)
             if offset is None:
                 if result.foreign is None:
                     result.foreign = message.offset()

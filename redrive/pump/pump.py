@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from redrive.errors import OvertakenError, RefusedError, UnparkableError
-from redrive.events import Event
+from redrive.events import Event, Headers
 from redrive.pump.checkpoint import Checkpoint, add_reasons
 from redrive.pump.collecting import collecting_seldom
 from redrive.pump.evidence import Evidence, Tally
@@ -23,6 +23,9 @@ from redrive.pump.prefetch import prefetched
 
 REASON_HEADER = "redrive-reason"
 TOPIC_HEADER = "redrive-topic"
+
+OVERTAKEN = "newer events of the same keys keep coming: it goes on with fewer at a time"
+"""Why nothing moves while transactions are written for nothing."""
 
 CHUNK_BYTES = 8 << 20
 CHUNK_SECONDS = 1.0
@@ -111,6 +114,7 @@ class Pump:
         sink: Sink,
         *,
         parking_topic: str,
+        parking_headers: Headers | None = None,
         operation: str = "",
         transform: Transform | None = None,
         governor: Governor | None = None,
@@ -130,6 +134,7 @@ class Pump:
                 that has to know that all is committed ends there, and `run` is called again.
             sink: where they go; started by the caller.
             parking_topic: where rejected events go, as they came, with headers that say why.
+            parking_headers: further headers of theirs.
             operation: totals and evidence are kept for it; another one starts counting anew, from the same cursor.
             transform: says what becomes of events; None publishes them as they are.
             governor: the pace; None is full speed.
@@ -147,7 +152,7 @@ class Pump:
             clock: seconds; for tests.
         """
         self._source, self._sink = source, sink
-        self._parking_topic = parking_topic
+        self._parking_topic, self._parking_headers = parking_topic, parking_headers or []
         self._operation = operation
         self._transform = transform
         self._governor = governor or Governor()
@@ -255,7 +260,8 @@ class Pump:
 
     def _parked(self, event: Event, reason: str, batch: _Batch) -> Event:
         batch.parked = add_reasons(batch.parked, {reason: 1})
-        headers = [*event.headers, (TOPIC_HEADER, event.topic.encode()), (REASON_HEADER, reason.encode())]
+        why = (TOPIC_HEADER, event.topic.encode()), (REASON_HEADER, reason.encode())
+        headers = [*event.headers, *self._parking_headers, *why]
         return Event(
             id=event.id,
             topic=self._parking_topic,
@@ -294,6 +300,7 @@ class Pump:
                 self._change({done + index: now for index, now in error.changed.items()}, batch)
                 if error.aborted:  # newer events keep coming: less at a time, for a shorter time
                     overtaken = True
+                    self._report(held_by=OVERTAKEN)
                     self._budget = max(_LEAST_BYTES, self._budget // 2)
                     if self._cursor is not None:
                         share = max(1, share // 2)
@@ -359,7 +366,7 @@ class Pump:
         elif took < self._chunk_seconds / 2:
             self._budget = min(self._chunk_bytes, self._budget * 2)
 
-    def _report(self, *, final: bool = False) -> None:
+    def _report(self, *, final: bool = False, held_by: str = "") -> None:
         if self._on_progress is None:
             return
         now = self._clock()
@@ -382,7 +389,7 @@ class Pump:
                 parked=sum(state.parked.values()),
                 rate=self._rate,
                 seconds_left=left,
-                held_by=self._governor.held_by,
+                held_by=self._governor.held_by or held_by,
                 transaction_seconds=self._last_transaction,
             )
         )

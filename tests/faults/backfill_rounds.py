@@ -50,7 +50,8 @@ class Killed(MovingHouse):
         found: dict[int, list[tuple[Any, ...]]] = {0: [], 1: []}
         for message in self.read(self.target):
             order = new_reader.decode(message.value() or b"")
-            offset = source_offset((message.headers() or [])[-1][1] or b"", came)
+            unit = f"{came}/{message.partition()}"
+            offset = source_offset((message.headers() or [])[-1][1] or b"", unit)
             found[message.partition() or 0].append(
                 (offset, message.key(), message.timestamp(), order["number"], order["note"])
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.moving_house import MovingHouse
+from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -220,7 +222,8 @@ def test_producers_are_not_switched_while_a_group_is_on_its_way_and_the_run_says
     house.consume(house.orders, 1)
     house.consume(house.target, 1)
     places = {0: (2, 2), 1: (0, 0)}
-    alias = Alias(house.orders, house.target, house.target, 1, 1, "{}", places=places)
+    rules = (house.file.parent / "rules.yaml").read_text()
+    alias = Alias(house.orders, house.target, house.target, 1, 1, "{}", rules, "rules.yaml", places=places)
     write_alias({"bootstrap.servers": house.bootstrap}, alias)
 
     state = run(house, goal="switch_back")
@@ -257,3 +260,33 @@ def test_it_works_in_processes_as_well(house: MovingHouse) -> None:
 
     assert word(state) == "proved", state.message
     assert [order["number"] for order in house.moved()] == list(range(5_000))
+
+
+def test_a_topic_with_more_partitions_than_are_copied_at_a_time_is_followed_in_all_of_them(house: MovingHouse) -> None:
+    house.publish(["a"])
+    house.publish(["b"], 1, first=1)
+
+    def then_one_more() -> None:
+        wait_until(lambda: house.exists(house.target) and 1 in {m.partition() for m in house.read(house.target)}, 120)
+        house.publish(["late"], 1, first=2)
+
+    more = Thread(target=then_one_more)
+    more.start()
+    state = run(house, partitions=1, follow=0.4)
+    more.join()
+
+    assert word(state) == "proved", state.message
+    assert [order["note"] for order in house.moved(1)] == ["b", "late"]
+    assert house.operation().counts["copied"] == 3
+
+
+def test_nothing_goes_back_without_the_rules_that_it_came_by(house: MovingHouse) -> None:
+    house.publish(["a"])
+    assert word(run(house)) == "proved"
+    house.publish_new(["new"], first=1)
+
+    state = run(house, goal="feed_back", rules=None)
+
+    assert state.is_failed()
+    assert "by other rules" in (state.message or "")
+    assert len(house.read(house.orders)) == 1

@@ -211,6 +211,7 @@ def test_the_commands_give_tables_to_people_and_json_to_programs(platform: Platf
         "replicas": 3,
         "lanes": 2,
         "schema": "order.avsc",
+        "goes to": None,
         "state": "good",
     }
     platform.write('config = { "retention.ms" = "for ever" }')

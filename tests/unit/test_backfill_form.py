@@ -13,6 +13,7 @@ from flows.schema_backfill import Backfill
     ("given", "what"),
     [
         ({"goal": "revert", "protect": {"group": "billing"}}, "protect: revert copies nothing"),
+        ({"goal": "switch_producers", "groups": ["billing"]}, "groups: only cut_over and revert"),
         ({"goal": "copy", "may_lag": ["billing"]}, "may_lag: only who switches producers"),
         ({"goal": "switch_producers", "verify": "new"}, "verify: before anybody moves"),
     ],

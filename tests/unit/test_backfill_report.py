@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from redrive.aliases.switching import Switched
 from redrive.migrations.census import Count
+from redrive.migrations.unit import Unit
+from redrive.migrations.verifying import Checked
 from tasks.backfill_report import Ending, still_storing
+from tasks.side_by_side import UnitEnd
 
 
 def test_an_interrupted_switch_says_first_that_producers_store_and_what_to_run() -> None:
@@ -30,3 +36,34 @@ def test_what_was_stored_while_producers_were_taken_over_is_proved_like_any_repl
         unverified="", seconds=1.0, compare_seconds=0.0, started_pace="full speed", changes=[],
     )  # fmt: skip
     assert (ending.verdict, ending.headline) == ("failed", "orders.v2: 3 events are missing")
+
+
+def ending(schemas: Count, *, foreign: int | None = None, how: Any = "full") -> Ending:
+    """The end of a backfill to schema id 7 that has compared its one partition, and found nothing wrong there."""
+    plan: Any = SimpleNamespace(
+        stock=None, migration=SimpleNamespace(target="orders.v2", recipe=SimpleNamespace(target=7))
+    )
+    unit = Unit("one", "orders", "orders.v2", 0)
+    return Ending(
+        plan=plan, approved="", ends=[UnitEnd(unit, "done")], checked=[Checked(unit, foreign=foreign)], how=how,
+        schemas=schemas, moved=[], unverified="", seconds=1.0, compare_seconds=0.0, started_pace="full speed",
+        changes=[],
+    )  # fmt: skip
+
+
+def test_a_target_with_events_of_an_old_schema_is_not_well_though_all_are_copies() -> None:
+    found = ending(Count({7: 10, 3: 2}, unframed=1))
+    assert found.findings == [
+        "orders.v2: 2 events with schema id 3, and not schema id 7",
+        "orders.v2: 1 event with no frame, and not schema id 7",
+    ]
+    assert found.verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    "good",
+    [ending(Count({7: 10})), ending(Count({7: 10, 8: 1}), foreign=4), ending(Count({7: 10, 8: 1}), how="new")],
+    ids=["all have it", "others publish there", "not all was compared"],
+)
+def test_what_others_publish_to_the_target_may_have_the_schema_that_they_like(good: Ending) -> None:
+    assert good.findings == []

@@ -340,6 +340,15 @@ def test_whoever_waits_for_each_event_does_not_linger() -> None:
     assert time.monotonic() - began < 10 * LINGER / 2
 
 
+def test_what_jobs_have_said_of_an_event_is_not_passed_on_with_its_headers() -> None:
+    passed_on: Any = [
+        ("redrive-operation", b"op"),
+        ("kind", b"a"),
+        ("redrive-source", b"backfill/one/a/b/0/events/5/0"),
+    ]
+    assert _checked("t", passed_on) == [("kind", b"a")]
+
+
 def test_headers_of_subclasses_become_plain_ones() -> None:
     """MessagePack, in which the standby store keeps them, knows nothing of subclasses."""
 

@@ -63,6 +63,15 @@ def test_who_comes_later_goes_on_where_the_group_is_even_if_the_old_topic_is_gon
     assert over(alias()).beginning({NEW}, group_at({NEW: 42})) == {NEW: 42}
 
 
+def test_a_new_group_begins_at_the_beginning_once_the_topic_that_was_left_is_gone() -> None:
+    hand_over = over(alias())
+    assert hand_over.waits_for(NEW) == (OLD, 10)
+    assert hand_over.beginning({NEW}, group_at({})) == {}
+    assert hand_over.beginning({NEW}, group_at({}), lambda topic: topic == "orders") == {NEW: OFFSET_BEGINNING}
+    assert hand_over.beginning({NEW}, group_at({NEW: 42}), lambda _: True) == {NEW: 42}
+    assert hand_over.beginning({NEW}, group_at({OLD: 4}), lambda _: True) == {}, "it is there, as far as the group goes"
+
+
 def test_nothing_is_taken_of_a_successor_before_an_alias_says_so() -> None:
     hand_over = HandOver(["orders.v2"])
     assert hand_over.must_wait(NEW)

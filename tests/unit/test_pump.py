@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -330,3 +331,13 @@ def test_while_newer_events_keep_coming_transactions_become_small_and_the_cursor
     assert int(Checkpoint.decode(sink.cursors[first], "").source or b"") >= sum(sink.sizes[: first + 1])
     assert outcome.cursor == sink.cursors[-1]
     assert sink.aborted < 40  # later batches are small from the beginning
+
+
+def test_while_newer_events_keep_coming_it_says_so():
+    seconds = itertools.count()
+    said: list[Progress] = []
+    told = {"on_progress": said.append, "clock": lambda: float(next(seconds)), "chunk_seconds": 1e6}
+    pump = make_pump(ListSource(make_events(40)), Contended(), **told)
+    pump.run(Checkpoint().encode())
+    assert pump_module.OVERTAKEN in {progress.held_by for progress in said}
+    assert said[-1].held_by == ""

@@ -16,10 +16,12 @@ from deployments.cli import app
 from flows.broker_scaling import Scale, moves_terms
 from flows.dlq_correction import Correction
 from flows.partition_rebalance import Rebalance
+from flows.schema_backfill import Backfill
 from redrive.cli import exit_code
 from redrive.deadletters.selection import Selection
 from redrive.errors import RedriveError
 from tasks.moves_limits import WatchedGroup
+from tasks.protection import Protect
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -161,3 +163,16 @@ def test_a_scaling_takes_the_limits_of_moves_and_hands_them_on_as_they_were_give
         assert Rebalance.model_validate(moves_terms(scale).parameters()) == Rebalance(**same)
     groups = [WatchedGroup(group="audit", max_lag=9)]
     assert chosen == Scale(throttle="auto", max_produce_latency=0.7, watched_groups=groups)
+
+
+def test_a_backfill_takes_patience_and_whom_to_protect_as_the_form_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.append(parameters["backfill"]))
+    topics = ["run", "schema-backfill", "orders", "orders.v2"]
+    assert run(*topics)[0] == 0
+    assert run(*topics, "--protect", "team:billing:7", "--patience", "5")[0] == 0
+    assert run(*topics, "--protect", "billing")[0] == 0
+    usual, chosen, short = [Backfill.model_validate(each) for each in given]
+    assert usual == Backfill(source="orders", target="orders.v2")
+    assert (chosen.protect, chosen.patience) == (Protect(group="team:billing", max_lag=7), 5)
+    assert short.protect == Protect(group="billing")

@@ -30,9 +30,8 @@ from redrive.deadletters.correction.batch import Unit, Wanted
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
-from redrive.deadletters.opening import CORRECTION_HEADER
 from redrive.events import Event, Headers, headers_of
-from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
+from redrive.pump.names import CORRECTION_HEADER, OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
 
 Policy = Literal["hold", "publish", "skip"]

@@ -17,12 +17,11 @@ from redrive.deadletters.correction.source import STREAM
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
-from redrive.deadletters.opening import CORRECTION_HEADER
 from redrive.events import headers_of
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursors
 from redrive.pump.evidence import Evidence
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import CORRECTION_HEADER, PARKING_TOPIC
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.pump.readback import ClientConfig
 

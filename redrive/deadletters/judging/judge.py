@@ -15,10 +15,10 @@ from redrive.deadletters.judging import marks
 from redrive.deadletters.judging.targets import NO_TOPIC, Targets
 from redrive.deadletters.letter import RAW, Letter, letter_again
 from redrive.deadletters.letter_value import value_of
-from redrive.deadletters.opening import CORRECTION_HEADER, open_letter
+from redrive.deadletters.opening import open_letter
 from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaError, WireFormatError
 from redrive.events import Event
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import CORRECTION_HEADER, PARKING_TOPIC
 from redrive.rules import Corrected, Outcome, Rejected, Skipped
 
 Kind = Literal["publish", "reject", "park", "skip", "leave"]

@@ -12,7 +12,7 @@ from redrive.events import Event
 from redrive.migrations.in_place.log import PartitionLog
 from redrive.migrations.in_place.newest import Newest, hash_of, in_time, origin_offset
 from redrive.migrations.source import event_of
-from redrive.migrations.unit import Unit, origin_of, source_offset, way
+from redrive.migrations.unit import Unit, origin_of, source_offset
 from redrive.pump.model import Chunk, Skipped, Transform
 
 SUPERSEDED = "its key has a newer event"
@@ -147,4 +147,4 @@ class Guard:
 
     def _offset(self, event: Event) -> int | None:
         unit = self._unit
-        return source_offset(event.origin.encode(), way(unit.cluster, unit.source, unit.target))
+        return source_offset(event.origin.encode(), unit.name)

@@ -12,6 +12,7 @@ from redrive.config import Config
 from redrive.errors import ConfigError, UnknownTopicError
 from redrive.migrations.in_place.log import PartitionLog
 from redrive.migrations.in_place.newest import BEYOND, DELETED, UNFRAMED, schema_of, windows
+from redrive.migrations.neighbours import copied_with
 from redrive.migrations.shadow import Shadow
 from redrive.migrations.source import event_of
 from redrive.migrations.survey import Standing
@@ -73,9 +74,16 @@ def look(config: Config, topic: str) -> tuple[Shadow, list[Standing]]:
     client = config.cluster(of.cluster).client_config()
     if of.schema is None:
         raise ConfigError(f"topics.{topic}.schema", "name the schema file that its events are to fit")
-    now = ClusterAdmin(config.cluster(of.cluster)).topics().get(topic)
+    there = ClusterAdmin(config.cluster(of.cluster)).topics()
+    now = there.get(topic)
     if now is None:
         raise UnknownTopicError(topic, cluster_name(client))
+    if other := copied_with(config, topic, {name: state.partitions for name, state in there.items()}):
+        raise ConfigError(
+            "goal",
+            f"there is a backfill between {topic} and {other}, whose readers would get each event again: end it first, "
+            f"by deleting the topic that nobody uses any more, or by `redrive backfill abandon`",
+        )
     limits = limits_of(client, topic)
     if not limits.keyed:  # by its own settings, or the brokers'
         raise ConfigError(

@@ -15,7 +15,7 @@ from redrive.migrations.in_place.log import PartitionLog
 from redrive.migrations.in_place.newest import origin_offset
 from redrive.migrations.in_place.stock import Stock, outdated
 from redrive.migrations.survey import Standing
-from redrive.migrations.unit import Unit, source_offset, way
+from redrive.migrations.unit import Unit, source_offset
 from redrive.migrations.verifying import Checked, Compare, Comparison
 from redrive.pump.limits import limits_of
 from redrive.pump.model import Transform
@@ -141,4 +141,4 @@ def _joined(
 
 
 def _offset(event: Event, unit: Unit) -> int:
-    return source_offset(event.origin.encode(), way(unit.cluster, unit.source, unit.target)) or 0
+    return source_offset(event.origin.encode(), unit.name) or 0

@@ -86,8 +86,13 @@ class Lab:
 
     def verify(self, result: UnitResult, **options: Any) -> Checked:
         unit = result.unit
-        parked = parked_offsets(self.client, "one", self.source, self.target).get(unit.partition, frozenset())
-        given = {"parked": parked, "compare": compare, "compacts": Compacts()} | options
+        by = options.pop("migration", MIGRATION)
+        parked = parked_offsets(self.client, "one", self.source, self.target, migration=by)
+        given = {
+            "parked": parked.get(unit.partition, frozenset()),
+            "compare": compare,
+            "compacts": Compacts(),
+        } | options
         return verify(self.client, unit, result.next, **given)
 
     def make_anew(self, topic: str) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from deployments.local.stack import Stack
+from redrive.aliases import Alias, write_alias
 from redrive.aliases.switching import Switched, switch
 from redrive.aliases.turning import alias_back, alias_forth
 from redrive.consumer import EventConsumer
@@ -59,7 +61,7 @@ def go_over(house: MovingHouse) -> Switched:
 
 def give_up_half_way(house: MovingHouse) -> None:
     """End a switch while all producers store what they publish, as a kill would."""
-    until = time.monotonic() + 2
+    until = time.monotonic() + 3  # it looks places up first, and then waits for 5 s
 
     def check() -> None:
         if time.monotonic() > until:
@@ -118,3 +120,23 @@ def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_i
     assert by_key(house.read(house.orders), house.registry.reader(house.orders).decode, "id") == publishing.published
     assert seen[0].topic == seen[-1].topic == house.orders
     assert house.target in {event.topic for event in seen}
+
+
+def test_a_new_group_gets_all_there_is_once_the_topic_that_was_left_has_been_deleted(house: MovingHouse) -> None:
+    house.publish(["a", "b"])
+    with following(house.config, migration(house)):
+        pass
+    client = {"bootstrap.servers": house.bootstrap}
+    places = {0: (2, 2), 1: (0, 0)}
+    write_alias(client, Alias(house.orders, house.target, house.target, 1, 1, "{}", places=places))
+    admin = AdminClient(client)  # a name of its own: the answer is lost with it
+    admin.delete_topics([house.orders])[house.orders].result()
+    wait_until(lambda: not house.exists(house.orders))
+
+    seen: list[ReceivedEvent] = []
+    member = Member(house, seen)
+    try:
+        wait_until(lambda: len(seen) == 2)
+    finally:
+        member.leave()
+    assert [number_of(event) for event in seen] == [0, 1]

@@ -84,7 +84,16 @@ def test_a_deletion_that_was_not_copied_is_missed_if_the_target_still_has_the_ke
     result = lab.copy()
     lab.send([None])  # of the same key
     assert lab.verify(replace(result, next=2), compacts=Compacts(target=True)).findings == [
-        f"{lab.source}/0@1 is the newest event of its key, and not in {lab.target}"
+        f"{lab.source}/0@1 is neither in {lab.target} nor in redrive.parked"
+    ]
+
+
+def test_what_a_migration_that_was_given_up_has_parked_is_no_excuse_for_another(lab):
+    lab.send(["a", "bad"])
+    result = lab.copy()
+    assert (lab.verify(result).parked, lab.verify(result).findings) == (1, [])
+    assert lab.verify(result, migration="another").findings == [
+        f"{lab.source}/0@1 is neither in {lab.target} nor in redrive.parked"
     ]
 
 
