@@ -97,7 +97,7 @@ def test_members_that_come_and_go_while_others_gather_batches_leave_no_event_out
     def come_and_go() -> None:
         while not steady._stopping.is_set():
             with EventConsumer(platform.group, platform.config, [platform.orders], settings=QUICK) as guest:
-                threading.Timer(1.5, guest.stop).start()
+                threading.Timer(4, guest.stop).start()
                 guest.run(lambda event: handled.append(event.value["id"]))
 
     with EventConsumer(platform.group, platform.config, [platform.orders], settings=QUICK) as steady:

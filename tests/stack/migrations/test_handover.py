@@ -123,11 +123,11 @@ def test_producers_and_a_group_go_over_and_back_while_they_work_and_each_event_i
 
 
 def test_a_new_group_gets_all_there_is_once_the_topic_that_was_left_has_been_deleted(house: MovingHouse) -> None:
-    house.publish(["a", "b"])
+    house.publish(["a"])  # but one: all that it publishes has the same id
     with following(house.config, migration(house)):
         pass
     client = {"bootstrap.servers": house.bootstrap}
-    places = {0: (2, 2), 1: (0, 0)}
+    places = {0: (1, 1), 1: (0, 0)}
     write_alias(client, Alias(house.orders, house.target, house.target, 1, 1, "{}", places=places))
     admin = AdminClient(client)  # a name of its own: the answer is lost with it
     admin.delete_topics([house.orders])[house.orders].result()
@@ -136,7 +136,7 @@ def test_a_new_group_gets_all_there_is_once_the_topic_that_was_left_has_been_del
     seen: list[ReceivedEvent] = []
     member = Member(house, seen)
     try:
-        wait_until(lambda: len(seen) == 2)
+        wait_until(lambda: seen)
     finally:
         member.leave()
-    assert [number_of(event) for event in seen] == [0, 1]
+    assert [number_of(event) for event in seen] == [0]
