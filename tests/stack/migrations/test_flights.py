@@ -132,6 +132,7 @@ partitions = {PARTITIONS}
 schema = "{ROOT}/schemas/flight_departed.avsc"
 [topics."{topic}.v2"]
 domain = "flights"
+partitions = {PARTITIONS}
 schema = "{ROOT}/schemas/flight_departed_v2.avsc"
 [ledger]
 url = "sqlite:///ledger.db"
