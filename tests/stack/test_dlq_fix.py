@@ -287,9 +287,12 @@ def test_what_could_not_be_entered_is_entered_by_the_next_correction_and_not_pub
     code, said = practice.fix()
 
     assert code == 2, said
-    assert "it is no longer open" in said
-    assert practice.fates() == {0: "published", 1: "none"}
-    assert practice.values() == [{"id": 7, "note": None}]
+    assert "an event that was made of it is on its main topic already" in said
+    practice.editor.will([('"acht"', "8")])
+    code, said = practice.fix(offset=1)
+    assert code == 0, said
+    assert practice.fates() == {0: "published", 1: "published"}
+    assert practice.values() == [{"id": 7, "note": None}, {"id": 8, "note": None}]
 
 
 def test_discarded_letters_are_counted_first_and_in_no_later_batch(practice: Practice) -> None:

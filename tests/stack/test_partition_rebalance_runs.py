@@ -31,8 +31,8 @@ SLOW = 0.2
 
 
 @pytest.fixture
-def yard(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    with opened(stack, tmp_path, monkeypatch) as yard:
+def yard(fault_stack: Stack, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    with opened(fault_stack, stack, tmp_path, monkeypatch) as yard:
         yield yard
 
 

@@ -33,11 +33,17 @@ MB = 1_000_000
 
 
 class Yard:
-    """A cluster of which one topic alone may be moved: all others are to be left alone."""
+    """A cluster of which one topic alone may be moved: all others are to be left alone.
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self.bootstrap = stack.endpoints.bootstrap
-        self.prefect = stack.environment()["PREFECT_API_URL"]
+    Args:
+        brokers: the stack whose brokers these are; no other test makes topics there meanwhile.
+        prefect: the stack whose server of Prefect is used.
+        folder: for settings and ledger.
+    """
+
+    def __init__(self, brokers: Stack, prefect: Stack, folder: Path) -> None:
+        self.bootstrap = brokers.endpoints.bootstrap
+        self.prefect = prefect.environment()["PREFECT_API_URL"]
         self.folder = folder
         self.topic = f"yard-{uuid.uuid4().hex[:8]}"
         self.kafka = AdminClient({"bootstrap.servers": self.bootstrap})
@@ -81,7 +87,7 @@ domain = "yard"
         return partition_rebalance(Rebalance.model_validate(self.parameters(goal, mode, **more)), return_state=True)
 
     def did(self, state: State[Any]) -> str:
-        """Say in a word how a run ended, whatever other tests have on the drained broker, which makes it unsafe."""
+        """Say in a word how a run ended, whatever Kafka's own topics leave on the drained broker."""
         evidence, message = self.operation().evidence or {}, str(state.message)
         held = evidence.get("still_held", {}).get("3", [])
         others_only = bool(held) and not [each for each in held if each.startswith(self.topic)]
@@ -120,14 +126,14 @@ domain = "yard"
 
 
 @contextmanager
-def opened(stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    """Open a yard on the stack that all tests share."""
-    for variable in stack.environment():
+def opened(brokers: Stack, prefect: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    """Open a yard."""
+    for variable in prefect.environment():
         if variable.startswith("REDRIVE_"):
             monkeypatch.delenv(variable, raising=False)
-    yard = Yard(stack, folder)
+    yard = Yard(brokers, prefect, folder)
     monkeypatch.setenv("REDRIVE_CONFIG", str(yard.file))
-    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    settings = {PREFECT_API_URL: yard.prefect, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     with temporary_settings(updates=settings):
         yield yard
     yard.kafka.delete_topics([yard.topic])[yard.topic].result()

@@ -44,7 +44,9 @@ NEWER_EVENT = "newer-event"
 CORRECTED = "corrected-already"
 """The reason of letters that are left since an event that was made of them is on their main topic."""
 
-REASONS = {CORRECTED: "an event that was made of it is on its main topic already"}
+REASONS = {
+    CORRECTED: "an event that was made of it is on its main topic already; the next correction of its topic enters that"
+}
 
 LOOK_EVERY = 10.0
 """Seconds after which a main topic is read on before more is published to it."""
