@@ -109,7 +109,7 @@ def test_members_that_come_and_go_while_others_gather_batches_leave_no_event_out
                 platform.send(platform.orders, platform.orders_of(all_of_it[at : at + 100]), partition=partition)
             time.sleep(1)
         try:
-            wait_until(lambda: len(set(handled)) == 3_000, 30)
+            wait_until(lambda: len(set(handled)) == 3_000, 90)
         finally:
             steady.stop()
             for thread in threads:

@@ -220,11 +220,9 @@ def test_each_role_works_with_its_own_acls_and_nobody_says_a_secret(fortress: Fo
         assert sorted(seen) == [1, 2, 3, 4]
 
     with fortress.user("schema-backfill"):
-        for goal in ("copy", "cut_over"):
-            state = schema_backfill(
-                Backfill(mode="run", goal=goal, source="orders", target="orders.v2", groups=["billing"]),
-                return_state=True,
-            )
+        moved: dict[str, Any] = {"mode": "run", "source": "orders", "target": "orders.v2"}
+        for given in ({"goal": "copy"}, {"goal": "cut_over", "groups": ["billing"]}):
+            state = schema_backfill(Backfill(**moved, **given), return_state=True)
             assert word(state) == "proved", state.message
     with fortress.user("partition-rebalance"):
         state = partition_rebalance(
