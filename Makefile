@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
 test: lint tools aws
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The platform on AWS: synthesised and linted, without AWS. Its packages are in a folder of their own, beside the others.
 AWS := build/aws
