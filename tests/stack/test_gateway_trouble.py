@@ -123,12 +123,12 @@ def test_a_worker_that_can_not_start_again_ends_no_other_and_starts_once_it_can(
         wait_until(lambda: len(gateway.workers()) == 2)
         gateway.file.write_text(good.replace("drain", "dryn"))
         gateway.workers()[0].kill()
-        wait_until(lambda: "gateway.dryn" in gateway.log.read_text(), 20)
+        wait_until(lambda: "gateway.dryn" in gateway.log.read_text(), 60)
         for number in range(10):
             assert gateway.post(order(number)).status_code == 202
         gateway.file.write_text(good)
         before = gateway.log.read_text().count("Application startup complete")
-        wait_until(lambda: gateway.log.read_text().count("Application startup complete") > before, 20)
+        wait_until(lambda: gateway.log.read_text().count("Application startup complete") > before, 60)
         assert len(gateway.workers()) == 2
         assert gateway.stop() == 0
         assert "Traceback" not in gateway.log.read_text()
