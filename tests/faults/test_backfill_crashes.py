@@ -147,8 +147,13 @@ def test_a_migration_in_place_that_is_killed_leaves_the_newest_value_of_each_key
 
     writer = threading.Thread(target=write)
     writer.start()
+    ended: list[int | None] = []
     try:
-        ended = [live(f"op-{number}", point) for number, point in enumerate(points)]
+        for number, point in enumerate(points):
+            fresh = {f"key {number} {each}": value(f"{each}") for each in range(200)}  # enough for each life to die of
+            newest.update(fresh)
+            topic.put(fresh.items())
+            ended.append(live(f"op-{number}", point))
     finally:
         done.set()
         writer.join()

@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import Artifact
 from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from redrive.config import Config
+from redrive.deadletters.correction import JOB
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import triage
 from redrive.ledger import Ledger, OperationRow
@@ -68,8 +69,9 @@ class Clinic(Platform):
         return {letter.sighting.offset: letter.fate for letter in letters}
 
     def operation(self) -> OperationRow:
+        """The latest correction."""
         with Ledger.open(self.config.ledger_url()) as ledger:
-            return ledger.operations()[0]
+            return ledger.operations(1, JOB)[0]  # a worker may run what is scheduled, too
 
     def values(self) -> list[Any]:
         """What consumers find on the main topic, by offset."""

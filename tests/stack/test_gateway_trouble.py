@@ -120,7 +120,7 @@ def test_a_worker_that_can_not_start_again_ends_no_other_and_starts_once_it_can(
     good = gateway.file.read_text()
     try:
         gateway.start("--workers", "2")
-        wait_until(lambda: len(gateway.workers()) == 2)
+        wait_until(lambda: gateway.log.read_text().count("Application startup complete") == 2, 60)  # both have read it
         gateway.file.write_text(good.replace("drain", "dryn"))
         gateway.workers()[0].kill()
         wait_until(lambda: "gateway.dryn" in gateway.log.read_text(), 60)
