@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from redrive.errors import ConfigError, RedriveError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.handover import AliasWatch, HandOver, Place
@@ -182,8 +182,9 @@ class Intake:
             return []
         first = self._consumer.poll(wait)
         if first is None:
-            if self._shut_out:
-                raise RefusedByClusterError(self._named, "letting this consumer in", self._shut_out)
+            reason, self._shut_out = self._shut_out, ""  # as long as it is so, it is heard anew
+            if reason:
+                raise RefusedByClusterError(self._named, "letting this consumer in", reason)
             return []
         self._shut_out = ""
         taken: list[Taken] = []
@@ -215,15 +216,21 @@ class Intake:
         """Leave out what may have been fetched before its partition was taken away, within the same call.
 
         A partition may even have come back within that call. There is no telling then which of its messages are of
-        before, and so all are read again.
+        before, and so it is read again from where the group is.
         """
-        ours, owned = [], {(each.topic, each.partition) for each in self._consumer.assignment()}
+        ours: list[Message] = []
+        again: dict[Place, int] = {}
+        owned = {(each.topic, each.partition) for each in self._consumer.assignment()}
         for message in messages:
             place, offset = _place(message), message.offset() or 0
             if self._losses.get(place, 0) == losses.get(place, 0):
                 ours.append(message)
-            elif place in owned and (place not in self._held or offset < self._held[place].offset):
-                self._hold(place, offset, 0)
+            elif place in owned:
+                again[place] = min(offset, again.get(place, offset))
+        committed = self._committed(set(again)) if again else {}
+        for place, first in again.items():
+            at = committed.get(place, first)
+            self._hold(place, OFFSET_BEGINNING if at < 0 else at, 0)
         return ours
 
     def hold(self, taken: Taken, delay: float, *, failed: bool) -> None:
