@@ -128,6 +128,11 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
     for operation, proof in earlier.proofs.items():
         found = sum(proof.counted.values())
         get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
+    if earlier.unknown:
+        get_run_logger().warning(
+            "%s of these are not in this ledger, and no longer in their topic: nothing is entered of them",
+            number(earlier.unknown),
+        )
     return earlier.proofs, frozenset(earlier.letters)
 
 

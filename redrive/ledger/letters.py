@@ -175,6 +175,13 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.given_by(session, operation_id, partition)
 
+    def known(self, letters: Iterable[LetterId]) -> set[LetterId]:
+        """Give those of some letters that the ledger has; each names its cluster."""
+        asked = {(letter.cluster or "", *letter[1:]): letter for letter in letters}
+        with self._database.reading() as session:
+            found = letter_writes.known(session, asked)
+        return {letter for place, letter in asked.items() if place in found}
+
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.
 
