@@ -23,6 +23,7 @@ from redrive.deadletters.correction import (
     correct,
     find_context,
     make_plan,
+    mark_doubles,
     settle,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
@@ -76,7 +77,7 @@ def read_rules(config: Config, file: str | None) -> RuleSet | None:
 
 @task(
     name="select letters",
-    description="Asks the ledger which letters are meant, in which partitions they stand, and for their keys.",
+    description="Asks the ledger which letters are meant, where they stand, for their keys, and for doubles of them.",
     **BRIEFLY,
 )
 def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset()) -> Batch:
@@ -98,6 +99,7 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
         ),
         clusters=work.config.clusters,
     )
+    mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
 

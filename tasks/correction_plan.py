@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan, order_guard
+from redrive.deadletters.correction import JOB, Plan, doubles, order_guard
 from redrive.deadletters.correction.source import GONE
 from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
@@ -19,7 +19,7 @@ OUTCOMES = {
     "publish": "published to their main topics",
     "reject": "back to their dead-letter topics, with one attempt more: they could not be put right",
     "park": "to the parking topic: they have failed too often",
-    "skip": "given up, by a rule",
+    "skip": "given up: a rule says so, or their event was published again from another letter",
     "leave": "left as they are, and open",
     "gone": "no longer in their topics: given up",
 }
@@ -27,6 +27,7 @@ REASONS = (
     judge.REASONS
     | targets.REASONS
     | order_guard.REASONS
+    | doubles.REASONS
     | {GONE: "deleted from its topic, by retention or by somebody"}
 )
 _POLICY = {
@@ -158,6 +159,11 @@ def _guard(plan: Plan) -> str:
 def _warnings(plan: Plan) -> list[str]:
     """Say what happens to events that are published, or not quite."""
     warnings = []
+    if plan.doubles:
+        warnings.append(
+            f"> **{count(plan.doubles, 'letter')} of events that have another letter, too,** such as of a second "
+            "consumer group, or of a consumer that died: each event is published once, from one of its letters."
+        )
     if plan.deletions:
         warnings.append(
             f"> **{count(plan.deletions, 'event')} without a value:** tombstones, which delete what consumers and "

@@ -11,6 +11,7 @@ from typing import Any
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context
 from redrive.deadletters.correction.diff import Change, diff
+from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
@@ -108,6 +109,11 @@ class Plan:
         return self.counts["publish"] - (0 if self.terms.policy == "publish" else self.overtaken)
 
     @property
+    def doubles(self) -> int:
+        """How many letters do not go since another letter of the same event does, or did."""
+        return self.reasons["skip", SAME_EVENT] + self.reasons["leave", ANOTHER_FIRST]
+
+    @property
     def writes(self) -> int:
         """How many letters something would be written of, to Kafka or to the ledger."""
         return self.letters - self.counts["leave"]
@@ -167,11 +173,11 @@ def make_plan(
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
-        turn, corrected = Turn(context.guard.overtaken), context.guard.corrected(unit.name)
+        turn, apart = Turn(context.guard.overtaken), _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
         for offset, judged in _judged(context, unit):
             plan.letters += 1
-            judgement = Judgement("leave", CORRECTED) if judged is not None and offset in corrected else judged
+            judgement = None if judged is None else apart.get(offset, judged)
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
@@ -188,6 +194,14 @@ def make_plan(
     plan.seconds = time.monotonic() - began
     plan.content = f"{total % (1 << 128):032x}"
     return plan
+
+
+def _apart(context: Context, unit: Unit) -> dict[int, Judgement]:
+    """Say what becomes of letters that are not judged for their own sake."""
+    reasons = unit.doubles | dict.fromkeys(context.guard.corrected(unit.name), CORRECTED)
+    return {
+        offset: Judgement("skip" if reason == SAME_EVENT else "leave", reason) for offset, reason in reasons.items()
+    }
 
 
 def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | None]]:

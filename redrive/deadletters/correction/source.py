@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from redrive.deadletters.correction.batch import Unit
+from redrive.deadletters.correction.doubles import SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, NEWER_EVENT, OrderGuard, Policy, Turn
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate, FateName
@@ -82,7 +83,7 @@ class LetterSource:
         self._record_fates = record_fates
         self._share = share
         self._turn = Turn(guard.passed)
-        self._corrected = guard.corrected(unit.name)
+        self._apart = unit.doubles | dict.fromkeys(guard.corrected(unit.name), CORRECTED)
         self._looks = guard.looks
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
@@ -135,8 +136,12 @@ class LetterSource:
                 continue
             last = record.offset
             decision = next(decided)
-            if last in self._corrected:
-                passed[LEFT + CORRECTED] += 1
+            if last in self._apart:
+                if (reason := self._apart[last]) == SAME_EVENT:
+                    passed[f"skipped: {reason}"] += 1
+                    fates.append(self._fate(last, "skipped", reason))
+                else:
+                    passed[LEFT + reason] += 1
                 continue
             fate = self._stays(decision)
             if fate is not None:
