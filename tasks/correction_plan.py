@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan, doubles, order_guard
+from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard
 from redrive.deadletters.correction.source import GONE
 from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
@@ -28,6 +28,7 @@ REASONS = (
     | targets.REASONS
     | order_guard.REASONS
     | doubles.REASONS
+    | diverted.REASONS
     | {GONE: "deleted from its topic, by retention or by somebody"}
 )
 _POLICY = {
@@ -44,6 +45,7 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
         "planned_letters": str(plan.letters),
         "planned_to_publish": str(plan.publishes),
         "planned_overtaken": str(plan.overtaken),
+        "planned_diverted": str(plan.diverted),
         "planned_deletions": str(plan.deletions),
         **{f"planned_{outcome}": str(plan.counts[outcome]) for outcome in OUTCOMES},
     }
@@ -65,11 +67,11 @@ def headline(plan: Plan) -> str:
         return "no letter is selected"
     line = f"{number(plan.publishes)} of {count(plan.letters, 'letter')} would be published"
     others = [
-        (plan.counts["publish"] - plan.publishes, "held" if plan.terms.policy == "hold" else "skipped as overtaken"),
+        (plan.stays, "held" if plan.terms.policy == "hold" else "skipped as overtaken"),
         (plan.counts["reject"], "rejected"),
         (plan.counts["park"], "parked"),
         (plan.counts["skip"], "skipped"),
-        (plan.counts["leave"], "left open"),
+        (plan.counts["leave"] + plan.diverted, "left open"),
         (plan.counts["gone"], "gone"),
     ]
     return ", ".join([line, *(f"{number(letters)} {word}" for letters, word in others if letters)])
@@ -163,6 +165,11 @@ def _warnings(plan: Plan) -> list[str]:
         warnings.append(
             f"> **{count(plan.doubles, 'letter')} of events that have another letter, too,** such as of a second "
             "consumer group, or of a consumer that died: each event is published once, from one of its letters."
+        )
+    if plan.diverted:
+        warnings.append(
+            f"> **{count(plan.diverted, 'letter')} left open:** the lanes of their keys are diverted, so that older "
+            "events of these keys may wait in the standby store. Run `standby-replay` first."
         )
     if plan.deletions:
         warnings.append(

@@ -15,6 +15,7 @@ from redrive.coding import Writer
 from redrive.deadletters.correction import Context, Judge, OrderGuard, Policy, Terms, Unit, make_plan, plan, source
 from redrive.deadletters.correction.batch import Batch, Wanted
 from redrive.deadletters.correction.correct import _LookingSink
+from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, LOOK_EVERY, MainTopic
 from redrive.deadletters.correction.source import LEFT, LetterSource
@@ -87,13 +88,14 @@ class Work:
         policy: Policy = "hold",
         share: Callable[[], float] = lambda: float("inf"),
         unit: Unit | None = None,
+        lanes: DivertedLanes | None = None,
     ) -> None:
         for module in (source, plan):
             monkeypatch.setattr(module, "read_letters", lambda *_: iter(records))
         self.fates: list[Fate] = []
         self.topic = topic or main()
         self.unit = unit or unit_of(records)
-        self.guard = OrderGuard({"orders": self.topic})
+        self.guard = OrderGuard({"orders": self.topic}, lanes)
         self.judge = Judge(rules or All(), {"orders": WRITER}, REGISTRY.reader(), attempts=5)
         self.source = LetterSource(
             {}, self.unit, self.judge, self.guard, policy,

@@ -17,9 +17,9 @@ from typing import Any, Self
 from redrive import tagged_json
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction import doubles, order_guard
+from redrive.deadletters.correction import diverted, doubles, order_guard
 from redrive.deadletters.correction.batch import Batch
-from redrive.deadletters.correction.context import Context, find_context, topics_of
+from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import settle_earlier
@@ -44,7 +44,7 @@ from redrive.schemas import SchemaRegistry
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS
+_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS
 
 
 _TAKEN = (*OPEN, *WAITING)
@@ -146,6 +146,8 @@ class LetterInHand:
         (unit,) = in_hand._batch(in_hand._terms("")).units
         for reason in unit.doubles.values():  # before anybody takes pains over it
             raise UncorrectableLetterError(name, _REASONS[reason])
+        if look_at_lanes(config, cluster, [read.topic]).has(read.topic, read.key):
+            raise UncorrectableLetterError(name, _REASONS[diverted.DIVERTED])
         return in_hand
 
     def check(self, value: Any) -> None:
@@ -276,7 +278,10 @@ class LetterInHand:
             )
             for cluster in batch.clusters
         }
-        return batch, contexts, make_plan(terms, batch, contexts, samples=1)
+        plan = make_plan(terms, batch, contexts, samples=1)
+        if plan.diverted:
+            raise UncorrectableLetterError(str(self.known.id), _REASONS[diverted.DIVERTED])
+        return batch, contexts, plan
 
 
 def _written(value: Any) -> tuple[bytes, bool]:

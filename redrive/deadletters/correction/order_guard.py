@@ -27,6 +27,7 @@ from typing import Literal
 from confluent_kafka import Message
 
 from redrive.deadletters.correction.batch import Unit, Wanted
+from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
@@ -157,24 +158,35 @@ class MainTopic:
 
 
 class OrderGuard:
-    """What was found on the main topics of a batch.
+    """What was found on the main topics of a batch, and of their lanes.
 
     Args:
         topics: by name.
+        lanes: which of their lanes are not open; None: all are.
     """
 
-    def __init__(self, topics: Mapping[str, MainTopic]) -> None:
-        self._topics = topics
+    def __init__(self, topics: Mapping[str, MainTopic], lanes: DivertedLanes | None = None) -> None:
+        self._topics, self._lanes = topics, lanes
 
     @property
     def looks(self) -> int:
-        """How often a topic was read."""
-        return sum(topic.looks for topic in self._topics.values())
+        """How often a topic was read, or lanes had changed."""
+        return sum(topic.looks for topic in self._topics.values()) + (self._lanes.looks if self._lanes else 0)
 
     def look_again(self, *, if_older_than: float = LOOK_EVERY) -> None:
-        """Read on where that is due. Raises as `MainTopic.read_on` does."""
+        """Read on where that is due, and look at lanes. Raises as `MainTopic.read_on` and `DivertedLanes.look` do."""
         for topic in self._topics.values():
             topic.read_on(if_older_than=if_older_than)
+        self.look_at_lanes(if_older_than=if_older_than)
+
+    def look_at_lanes(self, *, if_older_than: float = LOOK_EVERY) -> None:
+        """Look at lanes alone. Raises as `DivertedLanes.look` does."""
+        if self._lanes is not None:
+            self._lanes.look(if_older_than=if_older_than)
+
+    def diverted(self, event: Event) -> bool:
+        """Say whether older events of the key may wait in the standby store."""
+        return self._lanes is not None and self._lanes.has(event.topic, event.key)
 
     def overtaken(self, event: Event) -> bool:
         """Say whether a newer event of the key was published by others; never for events without a key."""

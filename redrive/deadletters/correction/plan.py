@@ -19,7 +19,6 @@ from redrive.deadletters.judging.targets import NO_CLUSTER, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
-from redrive.pump.limits import Limits
 
 JOB = "dlq-correction"
 """The job's name, in the ledger and in Prefect."""
@@ -73,6 +72,8 @@ class Plan:
             guard is asked.
         overtaken: of those to be published, how many have a newer event of their key on the main topic, or before them
             in the batch.
+        diverted: of those to be published, how many are left since older events of their key may wait in the standby
+            store; they count as nothing else below.
         deletions: of those to be published, how many delete their key: tombstones.
         fading: of those to be published, how many are of a time that their main topic no longer keeps: Kafka deletes
             them soon after they are published.
@@ -91,6 +92,7 @@ class Plan:
     letters: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     overtaken: int = 0
+    diverted: int = 0
     deletions: int = 0
     fading: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -106,7 +108,12 @@ class Plan:
     @property
     def publishes(self) -> int:
         """How many letters would be published, by the policy and what the guard has found."""
-        return self.counts["publish"] - (0 if self.terms.policy == "publish" else self.overtaken)
+        return self.counts["publish"] - self.diverted - self.stays
+
+    @property
+    def stays(self) -> int:
+        """How many letters are held or skipped, since they are overtaken."""
+        return 0 if self.terms.policy == "publish" else self.overtaken
 
     @property
     def doubles(self) -> int:
@@ -115,14 +122,14 @@ class Plan:
 
     @property
     def writes(self) -> int:
-        """How many letters something would be written of, to Kafka or to the ledger."""
+        """How many letters something would be written of, to Kafka or to the ledger, if lanes open meanwhile."""
         return self.letters - self.counts["leave"]
 
     def canonical(self) -> dict[str, Any]:
         """Give what the plan's digest is made of: the terms, and what they make of each letter.
 
-        What the order guard finds is no part of it: newer events may come at any time. The guard looks again when the
-        plan is carried out, and can only take letters away from what was approved.
+        What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
+        again when the plan is carried out, and can only take letters away from what was approved.
         """
         return {
             "job": JOB,
@@ -183,7 +190,7 @@ def make_plan(
                 plan.reasons["gone", GONE] += 1
                 total += fingerprint(pack((place, offset, "gone")))
                 continue
-            _add(plan, judgement, turn, context.limits)
+            _add(plan, judgement, turn, context)
             total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
             if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
                 shown[judgement.rules[0]] += 1
@@ -213,7 +220,7 @@ def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | Non
             yield record.offset, context.judge.judge(record, origin % record.offset)
 
 
-def _add(plan: Plan, judgement: Judgement, turn: Turn, limits: Mapping[str, Limits]) -> None:
+def _add(plan: Plan, judgement: Judgement, turn: Turn, context: Context) -> None:
     kind = judgement.kind
     plan.counts[kind] += 1
     for rule in judgement.rules:
@@ -222,9 +229,12 @@ def _add(plan: Plan, judgement: Judgement, turn: Turn, limits: Mapping[str, Limi
         assert judgement.event is not None
         event = judgement.event
         plan.topics[event.topic] += 1
+        if context.guard.diverted(event):
+            plan.diverted += 1
+            return
         plan.overtaken += turn.overtaken(event)
         plan.deletions += event.value is None
-        if topic := limits.get(event.topic):
+        if topic := context.limits.get(event.topic):
             now, event.partition = time.time_ns() // 1_000_000, None  # which one is for the guard to say
             if refusal := topic.refusal(event, now):
                 plan.refused[refusal] += 1

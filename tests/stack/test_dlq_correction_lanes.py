@@ -1,0 +1,71 @@
+"""Corrections while a lane of the main topic is diverted: older events of its keys may wait in the standby store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from deployments.local.stack import Stack
+from flows.dlq_correction import Correction, dlq_correction
+from redrive.deadletters.correction.by_hand import LetterInHand
+from redrive.deadletters.selection import Selection
+from redrive.errors import UncorrectableLetterError
+from redrive.ledger import Ledger
+from redrive.murmur2 import partition_of
+from redrive.standby.drain import open_store
+from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog, Topics
+from redrive.standby.log import SEAL
+from tests.stack.backlog import word
+from tests.stack.clinic import Clinic
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def clinic(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]:
+    clinic = Clinic(stack, tmp_path, monkeypatch)
+    monkeypatch.setenv("REDRIVE_CONFIG", str(clinic.file))
+    settings = {PREFECT_API_URL: stack.environment()["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(updates=settings):
+        yield clinic
+
+
+def run() -> State[Any]:
+    return dlq_correction(Correction(mode="run", rules="rules.yaml"), return_state=True)
+
+
+def test_a_letter_waits_until_the_lane_of_its_key_is_open(clinic: Clinic) -> None:
+    clinic.publish({"id": "1"}, key="anna")
+    clinic.publish({"id": "2"}, key="berta")
+    clinic.triage()
+    store = open_store(clinic.config)
+    lanes = Topics(store, "one").all()[clinic.orders]
+    number = partition_of(b"anna", lanes)
+    assert number != partition_of(b"berta", lanes)
+    log = LaneLog(store, Lane("one", clinic.orders, number))
+    log.extend(log.state(), DIVERT, 1, "somebody")
+    Gate(store, "one").bump()
+
+    assert word(run()) == "proved"
+
+    assert clinic.values() == [{"id": 2, "note": None}]
+    assert clinic.fates() == {0: "none", 1: "published"}
+    assert (clinic.operation().counts or {})["left"] == 1
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        (anna,) = [each for each in ledger.letters.find(Selection()) if each.sighting.key == b"anna"]
+        with pytest.raises(UncorrectableLetterError, match="standby-replay"):
+            LetterInHand.take(clinic.config, ledger, clinic.registry, anna.id)
+
+    log.extend(log.state(), SEAL, 1, "a replay")
+    log.extend(log.state(), OPEN, 1, "a replay")
+    Gate(store, "one").bump()
+
+    assert word(run()) == "proved"
+
+    assert sorted(value["id"] for value in clinic.values()) == [1, 2]
+    assert clinic.fates() == {0: "published", 1: "published"}
