@@ -181,6 +181,12 @@ def _warnings(plan: Plan) -> list[str]:
             f"> **{count(plan.fading, 'event')} older than their main topics keep** (`retention.ms`): Kafka deletes "
             "them again, soon after they are published. Consumers that are behind may miss them."
         )
+    for topic, events in (+plan.stamped).items():
+        warnings.append(
+            f"> **{count(events, 'event')} for `{topic}`, whose brokers give events their time** (`LogAppendTime`): "
+            "they do not keep the times that they had. Which event of a key is newer is told by `ce_time`; one without "
+            "that counts by when it came, and one that a job has brought not at all."
+        )
     for reason, events in plan.refused.most_common():
         warnings.append(
             f"> **{count(events, 'event')} that brokers will refuse**, so that they go to the parking topic: {reason}."

@@ -61,6 +61,11 @@ def test_letters_whose_lanes_are_diverted_are_left_and_it_says_what_to_do_first(
     assert "Run `standby-replay` first" in approval_text(of, "ab" * 32)
 
 
+def test_it_names_topics_whose_brokers_give_events_their_time() -> None:
+    assert "**2 events for `orders`, whose brokers" in text(plan(stamped=Counter(orders=2, refunds=0)))
+    assert "refunds`, whose" not in text(plan(stamped=Counter(orders=2, refunds=0)))
+
+
 def test_it_says_how_many_letters_are_of_events_that_have_others() -> None:
     of = plan(reasons=Counter({("skip", "same-event"): 1, ("leave", "another-first"): 2}))
     assert "**3 letters of events that have another letter, too,**" in approval_text(of, "ab" * 32)

@@ -71,9 +71,12 @@ def find_context(
     seen, limits = {}, {}
     for topic, target in targets.items():
         if not isinstance(target, str):
-            seen[topic] = MainTopic(client, topic, batch.wanted[cluster, topic], units, operation=operation)
-            seen[topic].read_on(on_progress=partial(on_progress, topic))
             limits[topic] = limits_of(client, topic)
+            seen[topic] = MainTopic(
+                client, topic, batch.wanted[cluster, topic], units,
+                operation=operation, stamped=limits[topic].stamped,
+            )  # fmt: skip
+            seen[topic].read_on(on_progress=partial(on_progress, topic))
     lanes = look_at_lanes(config, cluster, seen)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts)
     return Context(client, targets, judge, OrderGuard(seen, lanes), limits)

@@ -77,6 +77,7 @@ class Plan:
         deletions: of those to be published, how many delete their key: tombstones.
         fading: of those to be published, how many are of a time that their main topic no longer keeps: Kafka deletes
             them soon after they are published.
+        stamped: main topic whose brokers give events their time → how many go there.
         refused: why brokers will refuse events, as far as topics' settings tell → how many. They are parked.
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
@@ -95,6 +96,7 @@ class Plan:
     diverted: int = 0
     deletions: int = 0
     fading: int = 0
+    stamped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -180,7 +182,7 @@ def make_plan(
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
-        turn, apart = Turn(context.guard.overtaken), _apart(context, unit)
+        turn, apart = Turn(context.guard.overtaken, context.guard.time_of), _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
         for offset, judged in _judged(context, unit):
             plan.letters += 1
@@ -238,7 +240,8 @@ def _add(plan: Plan, judgement: Judgement, turn: Turn, context: Context) -> None
             now, event.partition = time.time_ns() // 1_000_000, None  # which one is for the guard to say
             if refusal := topic.refusal(event, now):
                 plan.refused[refusal] += 1
-            plan.fading += 0 <= topic.retention_ms < now - event.timestamp
+            plan.stamped[event.topic] += topic.stamped
+            plan.fading += not topic.stamped and 0 <= topic.retention_ms < now - event.timestamp
         return
     plan.reasons[kind, judgement.reason] += 1
     if judgement.detail:

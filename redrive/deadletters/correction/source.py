@@ -83,7 +83,7 @@ class LetterSource:
         self._origins = origins(unit)
         self._record_fates = record_fates
         self._share = share
-        self._turn = Turn(guard.passed)
+        self._turn = Turn(guard.passed, guard.time_of)
         self._apart = unit.doubles | dict.fromkeys(guard.corrected(unit.name), CORRECTED)
         self._looks = guard.looks
 
@@ -93,7 +93,7 @@ class LetterSource:
         if cursor is not None:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
-        self._turn = Turn(self._guard.passed)
+        self._turn = Turn(self._guard.passed, self._guard.time_of)
         if since and self._policy != "publish":  # of what this operation has published before only Kafka knows
             self._guard.look_again(if_older_than=0.0)
         letters = read_letters(self._client, self._unit, since)

@@ -1,4 +1,4 @@
-"""Corrections while a lane of the main topic is diverted: older events of its keys may wait in the standby store."""
+"""What a correction leaves for the sake of order, and what it does not."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
 from redrive.deadletters.correction.by_hand import LetterInHand
+from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.selection import Selection
 from redrive.errors import UncorrectableLetterError
 from redrive.ledger import Ledger
@@ -20,6 +22,7 @@ from redrive.murmur2 import partition_of
 from redrive.standby.drain import open_store
 from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog, Topics
 from redrive.standby.log import SEAL
+from tasks.ending import plan_key
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic
 
@@ -35,8 +38,8 @@ def clinic(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield clinic
 
 
-def run() -> State[Any]:
-    return dlq_correction(Correction(mode="run", rules="rules.yaml"), return_state=True)
+def run(**parameters: Any) -> State[Any]:
+    return dlq_correction(Correction(mode="run", rules="rules.yaml", **parameters), return_state=True)
 
 
 def test_a_letter_waits_until_the_lane_of_its_key_is_open(clinic: Clinic) -> None:
@@ -69,3 +72,27 @@ def test_a_letter_waits_until_the_lane_of_its_key_is_open(clinic: Clinic) -> Non
 
     assert sorted(value["id"] for value in clinic.values()) == [1, 2]
     assert clinic.fates() == {0: "published", 1: "published"}
+
+
+def test_letters_of_a_key_all_go_in_their_order_where_brokers_give_events_their_time(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamped = ConfigResource(
+        ResourceType.TOPIC,
+        clinic.orders,
+        incremental_configs=[
+            ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    admin = AdminClient({"bootstrap.servers": clinic.bootstrap})
+    admin.incremental_alter_configs([stamped])[stamped].result(10)
+    clinic.publish({"id": "1"}, {"id": "2"})
+    clinic.triage()
+    read_on = MainTopic.read_on
+    monkeypatch.setattr(MainTopic, "read_on", lambda self, **_: read_on(self))  # it looks before each transaction
+
+    assert word(run(order="skip", rate=2)) == "proved"
+
+    assert clinic.values() == [{"id": 1, "note": None}, {"id": 2, "note": None}]
+    assert clinic.fates() == {0: "published", 1: "published"}
+    assert "LogAppendTime" in clinic.shown(plan_key("dlq-correction"))
