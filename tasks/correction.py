@@ -150,7 +150,7 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
     with StepProgress(work.run, "looking for newer events on", "event") as progress:
         return find_context(
             config, registry, batch, cluster, work.rules,
-            attempts=attempts, operation=work.run.id, on_progress=progress.at,
+            attempts=attempts, operation=work.run.id, insisted=work.selection.insists, on_progress=progress.at,
         )  # fmt: skip
 
 
@@ -228,8 +228,10 @@ class CorrectingUnits(Work):
 def _judge(work: Correcting, context: Context, workers: Workers) -> Judging:
     if not workers.processes:
         return context.judge
-    registry, attempts = work.config.registry_client_config(), work.terms.attempts
-    return JudgeElsewhere(workers, work.rules, context.targets, registry, attempts=attempts)
+    return JudgeElsewhere(
+        workers, work.rules, context.targets, work.config.registry_client_config(),
+        attempts=work.terms.attempts, insisted=work.selection.insists,
+    )  # fmt: skip
 
 
 @task(

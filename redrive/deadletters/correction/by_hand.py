@@ -275,6 +275,7 @@ class LetterInHand:
                 edit,
                 attempts=terms.attempts,
                 operation=operation,
+                insisted=True,
             )
             for cluster in batch.clusters
         }

@@ -47,6 +47,7 @@ def find_context(
     *,
     attempts: int,
     operation: str,
+    insisted: bool = False,
     on_progress: Callable[[str, int, int], None] = lambda _topic, _read, _total: None,
 ) -> Context:
     """Find out where a cluster's letters can go, and look for events of their keys: newer ones, and those that wait.
@@ -59,6 +60,7 @@ def find_context(
         rules: what decides about values; None: events go on as they are.
         attempts: failures after which a letter is parked.
         operation: whose own events are not newer ones.
+        insisted: see `Judge`.
         on_progress: hears of a main topic how many events were read, of about how many.
 
     Raises:
@@ -78,7 +80,7 @@ def find_context(
             )  # fmt: skip
             seen[topic].read_on(on_progress=partial(on_progress, topic))
     lanes = look_at_lanes(config, cluster, seen)
-    judge = Judge(rules, targets, registry.reader(), attempts=attempts)
+    judge = Judge(rules, targets, registry.reader(), attempts=attempts, insisted=insisted)
     return Context(client, targets, judge, OrderGuard(seen, lanes), limits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, cast
@@ -26,7 +27,8 @@ Kind = Literal["publish", "reject", "park", "skip", "leave"]
 
 - ``publish``: as an event of its main topic;
 - ``reject``: it can't be put right by these rules; it goes back to its dead-letter topic, with one attempt more;
-- ``park``: the same, but it has come back often enough: it goes to the parking topic;
+- ``park``: the same, but it has come back often enough: it goes to the parking topic. So does one that could be
+  published, and that has come back more often than it may, such as one that no consumer can handle;
 - ``skip``: a rule says that it need not go on;
 - ``leave``: nothing is done, and it stays open.
 """
@@ -49,6 +51,7 @@ REASONS = {
 }
 """What the reasons of judgements mean; those of `redrive.deadletters.judging.targets` come on top."""
 
+_CAME_BACK = "it was published again as often as is allowed, and has come back"
 _KEY = re.compile(r"has a key \(.*\) that", re.DOTALL)
 
 
@@ -121,11 +124,16 @@ class Judge:
         rules: what decides about values; None: events are published as they are, if they can be read.
         targets: by main topic; a topic that is not there counts as `NO_TOPIC`.
         reader: decodes values as they were written.
-        attempts: a letter that fails for this time, or more, is parked.
+        attempts: so many times a letter is tried: one that has become a letter this often, and can't be put right, is
+            parked; so is one that has become one more often, whatever could be made of it.
+        insisted: a person has chosen the letters, parked ones among them: what can be published is.
     """
 
-    def __init__(self, rules: Rules | None, targets: Targets, reader: Reader, *, attempts: int) -> None:
+    def __init__(
+        self, rules: Rules | None, targets: Targets, reader: Reader, *, attempts: int, insisted: bool = False
+    ) -> None:
         self._rules, self._targets, self._reader, self._attempts = rules, targets, reader, attempts
+        self._most = math.inf if insisted else attempts
         self._digest = rules.digest[: marks.DIGITS] if rules else ""
 
     def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
@@ -147,6 +155,8 @@ class Judge:
             letter, target = self._open(record)
             value = self._read(letter)
             corrected, rules = self._apply(letter, value)
+            if letter.attempt > self._most:
+                raise _FailedError(ATTEMPTS, _CAME_BACK, rules)
             body = self._encode(letter, target, corrected, rules)
         except _EndedError as ended:
             return ended.judgement
