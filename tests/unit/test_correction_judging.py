@@ -265,6 +265,38 @@ def test_a_letter_is_parked_when_it_has_come_back_as_often_as_is_allowed(attempt
         assert mark(judgement.event).refused == code.ATTEMPTS
 
 
+OLDER = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "int"}]}
+OTHER = {"type": "record", "name": "Refund", "fields": [{"name": "why", "type": "string"}]}
+CHOICE = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": ["long", "string"]}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "kind"),
+    [
+        (OLDER, {"id": 1}, "publish"),
+        (OTHER, {"why": "x"}, "leave"),
+        (CHOICE, {"id": 1}, "publish"),
+        (CHOICE, {"id": "1"}, "leave"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["handler-failed", "incompatible-schema"])
+def test_without_rules_only_what_the_main_topics_latest_schema_can_take_is_published(
+    schema: Any, value: Any, kind: str, reason: str
+) -> None:
+    parsed = parse(json.dumps(schema))
+    registry = SchemaRegistry({"url": "http://127.0.0.1:1", "timeout": 1, "max.retries": 0})
+    registry._schemas |= {7: SCHEMA, 8: parsed}
+    body = Writer("refunds", 8, 1, parsed).encode(value)
+    letter = record_of(of_bytes(body, reason=reason))
+    judgement = Judge(None, {"orders": WRITER}, registry.reader(), attempts=3).judge(letter, ORIGIN)
+    assert judgement.kind == kind
+    if kind == "publish":
+        assert judgement.event is not None
+        assert judgement.event.value == body
+    else:
+        assert (judgement.reason, judgement.detail) == (code.UNRESOLVABLE, "written with schema id 8")
+
+
 @pytest.mark.parametrize(("attempt", "kind"), [(1, "publish"), (3, "publish"), (4, "park"), (10**18, "park")])
 @pytest.mark.parametrize("by_rules", [True, False])
 def test_nor_is_one_that_could_be_published_tried_more_often(

@@ -21,6 +21,7 @@ from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaEr
 from redrive.events import Event
 from redrive.pump.names import CORRECTION_HEADER, PARKING_TOPIC
 from redrive.rules import Corrected, Outcome, Rejected, Skipped
+from redrive.wire import schema_id_of
 
 Kind = Literal["publish", "reject", "park", "skip", "leave"]
 """What is to become of a letter, before the order guard is asked:
@@ -34,7 +35,7 @@ Kind = Literal["publish", "reject", "park", "skip", "leave"]
 """
 
 NO_RULE, LOSSY, DAMAGED = "no-rule", "lossy", "damaged"
-UNREADABLE, UNKNOWN_SCHEMA = "unreadable", "unknown-schema"
+UNREADABLE, UNKNOWN_SCHEMA, UNRESOLVABLE = "unreadable", "unknown-schema", "unresolvable"
 INVALID, RULE_FAILED, ATTEMPTS = "invalid-value", "rule-failed", "attempts"
 SKIPPED_BY_RULE = "skipped-by-rule"
 
@@ -44,6 +45,7 @@ REASONS = {
     DAMAGED: "it is a letter of Redrive, and damaged",
     UNREADABLE: "its value is not exactly one Avro value in a frame",
     UNKNOWN_SCHEMA: "the registry does not know the schema of its value",
+    UNRESOLVABLE: "its value was written with a schema that the latest one of its main topic can't take; write a rule",
     INVALID: "the corrected value does not fit the schema of its main topic",
     RULE_FAILED: "a rule is for it, and could not be applied",
     ATTEMPTS: "it has become a dead letter as often as is allowed",
@@ -121,7 +123,8 @@ class Judge:
     Deterministic, but for what the registry answers and the time of day in letters that go back.
 
     Args:
-        rules: what decides about values; None: events are published as they are, if they can be read.
+        rules: what decides about values; None: events are published as they are, if whoever has the latest schema of
+            their main topic can read them.
         targets: by main topic; a topic that is not there counts as `NO_TOPIC`.
         reader: decodes values as they were written.
         attempts: so many times a letter is tried: one that has become a letter this often, and can't be put right, is
@@ -134,6 +137,7 @@ class Judge:
     ) -> None:
         self._rules, self._targets, self._reader, self._attempts = rules, targets, reader, attempts
         self._most = math.inf if insisted else attempts
+        self._resolving: dict[str, Reader] = {}
         self._digest = rules.digest[: marks.DIGITS] if rules else ""
 
     def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
@@ -215,12 +219,26 @@ class Judge:
         if value is None:
             return None
         if self._rules is None and letter.encoding == RAW:
-            return cast(bytes, letter.value)
+            return self._as_it_is(letter, target)
         try:
             return target.encode(value)
         except InvalidEventError as error:
             where = path(error.field.encode()) or "the value"
             raise _FailedError(INVALID, f"{where} {_KEY.sub('has a key that', error.reason)}", rules) from None
+
+    def _as_it_is(self, letter: Letter, target: Writer) -> bytes:
+        """Give the bytes of an event; they may be of any schema that the target's can take."""
+        data = cast(bytes, letter.value)
+        written = schema_id_of(data)
+        if written != target.schema_id:
+            reader = self._resolving.get(target.topic)
+            if reader is None:
+                reader = self._resolving[target.topic] = self._reader.to(target.schema)
+            try:
+                reader.decode(data)
+            except WireFormatError:  # by the writer's own schema it can be read: that was done before
+                raise _EndedError("leave", UNRESOLVABLE, f"written with schema id {written}") from None
+        return data
 
     def _failed(self, record: Record, letter: Letter, value: Any, origin: str, why: _FailedError) -> Judgement:
         """Send a letter back, or park it."""
