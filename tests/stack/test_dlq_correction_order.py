@@ -15,6 +15,7 @@ from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
 from redrive.deadletters.correction.by_hand import LetterInHand
 from redrive.deadletters.correction.order_guard import MainTopic
+from redrive.deadletters.letter import letter_of_value
 from redrive.deadletters.selection import Selection
 from redrive.errors import UncorrectableLetterError
 from redrive.ledger import Ledger
@@ -72,6 +73,32 @@ def test_a_letter_waits_until_the_lane_of_its_key_is_open(clinic: Clinic) -> Non
 
     assert sorted(value["id"] for value in clinic.values()) == [1, 2]
     assert clinic.fates() == {0: "published", 1: "published"}
+
+
+def test_an_event_of_which_there_are_two_letters_is_published_once(clinic: Clinic) -> None:
+    """As a consumer leaves it that dies between its letter and the commit of its offsets."""
+    letter = letter_of_value(
+        clinic.dead_letters, event_id="e17", key=b"k", value={"id": "1"}, headers=[("ce_id", b"e17")],
+        topic=clinic.orders, reason="invalid-value", detail="", producer=clinic.group, timestamp=1_793_500_000_000,
+        field="id",
+    )  # fmt: skip
+    letter.headers += [("redrive-partition", b"1"), ("redrive-offset", b"17")]
+    clinic.send(clinic.dead_letters, [letter.value] * 2, key=letter.key, headers=letter.headers)
+    clinic.triage()
+
+    assert word(run()) == "proved"
+
+    assert clinic.fates() == {0: "published", 1: "none"}
+    assert "of events that have another letter, too" in clinic.shown(plan_key("dlq-correction"))
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        (second,) = ledger.letters.find(Selection())
+        with pytest.raises(UncorrectableLetterError, match="published again already, from another letter"):
+            LetterInHand.take(clinic.config, ledger, clinic.registry, second.id)
+
+    assert word(run()) == "proved"
+
+    assert clinic.fates() == {0: "published", 1: "skipped"}
+    assert clinic.values() == [{"id": 1, "note": None}]
 
 
 def test_letters_of_a_key_all_go_in_their_order_where_brokers_give_events_their_time(
