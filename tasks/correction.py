@@ -99,7 +99,8 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
         ),
         clusters=work.config.clusters,
     )
-    mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
+    if not work.selection.names_skipped:  # whoever names them one by one knows better
+        mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
 

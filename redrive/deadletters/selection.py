@@ -107,6 +107,11 @@ class Selection(BaseModel):
         """Whether a person has decided on letters that had failed too often."""
         return "parked" in self.fates
 
+    @property
+    def names_skipped(self) -> bool:
+        """Whether a person has named letters one by one, such as were given up among them."""
+        return bool(self.ids) and "skipped" in self.fates
+
     @model_validator(mode="after")
     def _ordered(self) -> Selection:
         if self.since is not None and self.until is not None and self.since >= self.until:

@@ -23,7 +23,8 @@ ANOTHER_FIRST = "another-first"
 """The reason of letters that are left since another letter of their event goes first, or may have gone."""
 
 REASONS = {
-    SAME_EVENT: "its event was published again already, from another letter of it",
+    SAME_EVENT: "its event was published again already, from another letter of it; if that is wrong, name its id, "
+    "with --fate skipped",
     ANOTHER_FIRST: "another letter of the same event goes first, or is doubtful; once that is published, the next "
     "correction gives this one up. To publish this one instead, select it without the other",
 }
