@@ -179,7 +179,8 @@ class CorrectionsConfig(ApprovalConfig):
     """What corrections of dead letters may do by themselves; the number of ``approval`` is one of letters.
 
     Attributes:
-        attempts: a letter that could not be put right is parked when it has become one for this many times.
+        attempts: so many times a letter is tried. One that has become a letter for this many times, and can't be put
+            right, is parked; so is one that was published again after that, and has come back.
         masked: fields, by name, whose values no plan shows.
     """
 

@@ -156,6 +156,19 @@ class Letters:
                 return
             after = found[-1][1]
 
+    def twins(self, main_topics: Iterable[tuple[str, str]]) -> Iterator[list[letter_queries.Twin]]:
+        """Give the letters of each event that has several, whatever became of them.
+
+        Of the same event are letters that name the same place on the same main topic, and the same event id if they
+        have any, else the same time; and a producer's own letters, which name no place, of the same id and time.
+
+        Args:
+            main_topics: cluster and main topic. All of their letters are looked at, within the database.
+        """
+        for cluster, topic in sorted(main_topics):
+            with self._database.reading() as session:
+                yield from letter_queries.twins(session, cluster, topic)
+
     def fates_by(self, operation_id: str) -> dict[str, int]:
         """Give how many letters an operation has given which fate; of a letter with several, the last one counts."""
         with self._database.reading() as session:

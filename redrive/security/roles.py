@@ -204,7 +204,7 @@ ROLES: dict[str, Role] = {
     "gateway": Role("the partners' door: a producer for them", _producer, named=True, table=_APPEND),
     "standby-replay": Role("the job", _standby_replay, table=(*_APPEND, "DeleteItem", "BatchWriteItem")),
     "dlq-triage": Role("the job", _dlq_triage),
-    "dlq-correction": Role("the job, and `redrive dlq fix`", _dlq_correction),
+    "dlq-correction": Role("the job, and `redrive dlq fix`", _dlq_correction, table=("GetItem", "Query")),
     "partition-rebalance": Role("the job", _partition_rebalance),
     "broker-scaling": Role("the job", _looking_at_all, fleet=True),
     "schema-backfill": Role(
