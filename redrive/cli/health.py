@@ -130,4 +130,5 @@ def _document(health: Health) -> dict[str, Any]:
     }  # fmt: skip
     # How far it was counted is for the next look only, and an entry for each producer and lane.
     standby = facts.standby if isinstance(facts.standby, Unknown) else replace(facts.standby, counted={})
-    return document | {"lags": facts.lags, "standby": standby, "books": facts.books, "stayed": facts.stayed}
+    document |= {"lags": facts.lags, "standby": standby, "books": facts.books, "stayed": facts.stayed}
+    return document | {"odd_aliases": facts.odd_aliases}

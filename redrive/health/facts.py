@@ -179,6 +179,7 @@ class Facts:
         ours: topics that the settings have on it.
         active: events are published to it; else it stands by for domains whose active region is another.
         stayed: of each topic that producers were taken from.
+        odd_aliases: name → why it is not known whether producers of that name were switched; see `redrive.aliases`.
     """
 
     cluster: str
@@ -192,3 +193,4 @@ class Facts:
     books: Books | Unknown
     active: bool = True
     stayed: tuple[Stayed, ...] | Unknown = ()
+    odd_aliases: Mapping[str, str] = field(default_factory=dict)

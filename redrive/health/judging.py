@@ -9,6 +9,7 @@ from typing import Literal
 
 from redrive.health.facts import ALIVE, Books, ClusterState, Disks, Facts, Standby, Unknown
 from redrive.partitions.state import Key
+from redrive.pump.names import ALIASES_TOPIC
 
 Verdict = Literal["well", "unwell", "unavailable"]
 """``unavailable``: events of a topic of the settings can't be published. ``unwell``: something else is wrong."""
@@ -22,6 +23,8 @@ STILL = timedelta(hours=1)
 LEAST_FREE = 0.1
 """Part of a broker's disk that is to be free."""
 _SHOWN = 3
+_MOST_ODD = 10
+"""Aliases that are named one by one: anybody may have written any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,15 @@ class Health:
 
 def judge(facts: Facts) -> Health:
     """Judge a cluster by what is known of it. Lag and dead letters are shown and not judged: no number fits all."""
-    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_stayed(facts), *_books(facts), *_faults(facts)]
+    reasons = [
+        *_state(facts),
+        *_disks(facts),
+        *_standby(facts),
+        *_stayed(facts),
+        *_odd_aliases(facts),
+        *_books(facts),
+        *_faults(facts),
+    ]
     # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.
     return Health(facts, tuple(sorted(reasons, key=lambda reason: reason.verdict != "unavailable")))
 
@@ -224,6 +235,23 @@ def _stayed(facts: Facts) -> Iterator[Reason]:
             f"{each.current}. To have the events copied: `redrive run schema-backfill {each.name} {each.target} "
             f"--goal {goal} --mode run`, with the rules of the switch",
         )
+
+
+def _odd_aliases(facts: Facts) -> Iterator[Reason]:
+    names = sorted(facts.odd_aliases, key=lambda name: (name not in facts.ours, name))
+    for name in names[:_MOST_ODD]:
+        yield Reason(
+            f"odd-alias:{name}",
+            f"nobody knows where events of {name or 'no name'} go: its record in {ALIASES_TOPIC} can't be read "
+            f"({facts.odd_aliases[name]})"
+            + ("; replays of it wait, and its letters are not corrected" if name in facts.ours else ""),
+            f"if its producers are switched: `redrive run schema-backfill {name} TARGET --goal switch_producers "
+            "--mode run`, with the rules of the switch, writes it anew; else delete the record: see "
+            "docs/runbooks/schema-change.md",
+        )
+    if len(names) > _MOST_ODD:
+        what = f"{len(names) - _MOST_ODD:,} more records in {ALIASES_TOPIC} can't be read"
+        yield Reason("odd-aliases", what, "see who writes there; delete them: docs/runbooks/schema-change.md")
 
 
 def _books(facts: Facts) -> Iterator[Reason]:

@@ -13,9 +13,9 @@ from typing import TypeVar
 from redrive.config import Cluster, Config
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnavailableError
-from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Unknown
 from redrive.health.lags import read_lags
-from redrive.health.stayed import read_stayed
+from redrive.health.stayed import Left, read_stayed
 from redrive.health.waiting import read_standby
 from redrive.health.within import Asked
 from redrive.ledger import Ledger
@@ -54,7 +54,7 @@ class _Questions:
     lags: Asked[tuple[Lag, ...]]
     standby: Asked[Standby]
     books: Asked[Books]
-    stayed: Asked[tuple[Stayed, ...]]
+    behind: Asked[Left]
 
 
 def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[Facts]:
@@ -74,9 +74,10 @@ def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[
             asked.state.answer(left()), asked.disks.answer(left()), asked.lags.answer(left()),
             asked.standby.answer(left()), asked.books.answer(left()),
         )  # fmt: skip
-        stayed = asked.stayed.answer(left())
+        behind = asked.behind.answer(left())
+        stayed, odd = (behind, dict[str, str]()) if isinstance(behind, Unknown) else behind
         seconds = time.monotonic() - began
-        found.append(Facts(asked.cluster, at, seconds, asked.ours, *facts, active=asked.active, stayed=stayed))
+        found.append(Facts(asked.cluster, at, seconds, asked.ours, *facts, asked.active, stayed, odd))
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import KafkaError, TopicPartition
 
@@ -29,7 +29,19 @@ _BATCH = 5_000
 _WAIT = 0.05
 
 
-def read_stayed(config: Config, cluster: str, patience: float) -> tuple[Stayed, ...]:
+class Left(NamedTuple):
+    """What is known of topics that producers were taken from.
+
+    Attributes:
+        stayed: of each, what has come there since.
+        odd: name → why it is not known what that name stands for.
+    """
+
+    stayed: tuple[Stayed, ...]
+    odd: Mapping[str, str]
+
+
+def read_stayed(config: Config, cluster: str, patience: float) -> Left:
     """Say of each topic that producers were taken from what has come there since, as far as it has been read.
 
     While a switch is under way, or if it could not tell consumers where the topic ends, nobody can say since when: such
@@ -44,20 +56,21 @@ def read_stayed(config: Config, cluster: str, patience: float) -> tuple[Stayed, 
         UnavailableError: the cluster does not answer, or refuses to say.
     """
     client = config.cluster(cluster).client_config()
-    aliases = [each for each in read_aliases(client, patience=patience).values() if each.places and not each.unmoved]
+    known = read_aliases(client, patience=patience)
+    aliases = [each for each in known.good.values() if each.places and not each.unmoved]
     if not aliases:
-        return ()
+        return Left((), known.odd)
     look, deadline = last_look(config, cluster), time.monotonic() + BUDGET
-    known = look.stayed if look else {}  # without one it is counted anew, as far as time allows
+    looked = look.stayed if look else {}  # without one it is counted anew, as far as time allows
     found = []
     for alias in aliases:
-        before = known.get(alias.name, {})
+        before = looked.get(alias.name, {})
         before = before if before.get("generation") == alias.generation else {}
         try:
             found.append(_read(client, cluster, alias, before, deadline))
         except UnknownTopicError:  # it was deleted, as it should be at the end
             continue
-    return tuple(found)
+    return Left(tuple(found), known.odd)
 
 
 def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str, Any], deadline: float) -> Stayed:

@@ -105,6 +105,8 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"stayed": (ORDERS,)}, "3 events have come to orders since 2026-11-26 22:00 UTC", "schemas writers orders"),
         ({"stayed": (replace(ORDERS, last=ORDERS.since),)}, "not all are in orders.v2", "orders.v2 --goal copy"),
         ({"stayed": (replace(ORDERS, is_copied=True),)}, "were switched to orders.v2", "redrive run schema-backfill"),
+        ({"odd_aliases": {"orders": "no JSON"}}, "replays of it wait", "orders TARGET --goal switch_producers"),
+        ({"odd_aliases": {"junk": "no JSON"}}, "where events of junk go", "delete the record"),
         ({"books": Unknown("no answer")}, "ledger does not answer", "mend it"),
         ({"books": Books({}, {"0b1c": 3}, (), ())}, "3 settings are still", "redrive debts settle east"),
         (
@@ -119,6 +121,13 @@ def test_it_is_unwell_when_something_else_is_wrong(parts: dict[str, Any], what: 
     health = found(**parts)
     assert health.verdict == "unwell"
     assert [what in reason.what and way_out in reason.way_out for reason in health.reasons] == [True]
+
+
+def test_so_many_records_that_nobody_can_read_are_not_named_one_by_one_and_topics_of_ours_come_first() -> None:
+    health = found(odd_aliases=dict.fromkeys([*(f"junk-{number}" for number in range(2_000)), "orders"], "no JSON"))
+    assert len(health.reasons) == 11
+    assert health.reasons[0].code == "odd-alias:orders"
+    assert "1,991 more records" in health.reasons[-1].what
 
 
 @pytest.mark.parametrize(
