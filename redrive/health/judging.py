@@ -1,15 +1,18 @@
-"""`judge`: from facts to a verdict, with each reason for it and the way out. A pure function."""
+"""`judge`: from facts to a verdict, with each reason for it and the way out. It asks nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from redrive.health.facts import ALIVE, Books, ClusterState, Disks, Facts, Standby, Unknown
 from redrive.partitions.state import Key
 from redrive.pump.names import ALIASES_TOPIC
+
+log = logging.getLogger(__name__)
 
 Verdict = Literal["well", "unwell", "unavailable"]
 """``unavailable``: events of a topic of the settings can't be published. ``unwell``: something else is wrong."""
@@ -78,15 +81,15 @@ class Health:
 
 def judge(facts: Facts) -> Health:
     """Judge a cluster by what is known of it. Lag and dead letters are shown and not judged: no number fits all."""
-    reasons = [
-        *_state(facts),
-        *_disks(facts),
-        *_standby(facts),
-        *_stayed(facts),
-        *_odd_aliases(facts),
-        *_books(facts),
-        *_faults(facts),
-    ]
+    reasons = list[Reason]()
+    for part, judged in _JUDGED.items():
+        try:
+            reasons += list(judged(facts))
+        except Exception as error:  # a mistake of ours; it must not hide the rest, of this cluster and of the others
+            log.exception("%s: %s can't be judged", facts.cluster, _CALLED[part])
+            unknown: dict[str, Any] = {part: Unknown(f"{type(error).__name__}: {error}", "fault")}
+            facts = replace(facts, **unknown)
+    reasons += [*_odd_aliases(facts), *_faults(facts)]
     # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.
     return Health(facts, tuple(sorted(reasons, key=lambda reason: reason.verdict != "unavailable")))
 
@@ -289,14 +292,11 @@ def _books(facts: Facts) -> Iterator[Reason]:
 
 def _faults(facts: Facts) -> Iterator[Reason]:
     """What nobody knows by a mistake of ours, which none of the others tells."""
-    parts = {
-        "brokers and partitions": facts.state, "disks": facts.disks, "consumer groups": facts.lags,
-        "the standby store": facts.standby, "topics that were left": facts.stayed, "the ledger": facts.books,
-    }  # fmt: skip
-    for name, part in parts.items():
+    for name, called in _CALLED.items():
+        part = getattr(facts, name)
         if isinstance(part, Unknown) and part.why == "fault":
-            what = f"of {name} nothing is known, by a fault of ours: {part.reason}"
-            yield Reason(f"fault:{name}", what, "report it, with the traceback in the log of the run")
+            what = f"of {called} nothing is known, by a fault of ours: {part.reason}"
+            yield Reason(f"fault:{called}", what, "report it, with the traceback in the log of the run")
 
 
 def _way_to_settle(facts: Facts) -> str:
@@ -319,3 +319,15 @@ def _names(names: Iterable[str]) -> str:
     every = list(names)
     more = f" and {len(every) - _SHOWN:,} more topics" if len(every) > _SHOWN else ""
     return f"{', '.join(every[:_SHOWN])}{more} {'is' if len(every) == 1 else 'are'}"
+
+
+_CALLED = {
+    "state": "brokers and partitions", "disks": "disks", "lags": "consumer groups", "standby": "the standby store",
+    "stayed": "topics that were left", "books": "the ledger",
+}  # fmt: skip
+"""Parts of the facts, and what they are called."""
+
+_JUDGED: Mapping[str, Callable[[Facts], Iterator[Reason]]] = {
+    "state": _state, "disks": _disks, "standby": _standby, "stayed": _stayed, "books": _books
+}  # fmt: skip
+"""Parts of the facts, and what judges them."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from redrive.aliases.alias import Alias, read_aliases
 from redrive.config import Config
@@ -102,7 +102,7 @@ def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str,
                     at[partition] = offset + 1
                     if origin_of(message) is None:
                         events += 1
-                        came = message.timestamp()[1]
+                        came = _published(message)
                         since, last = min(since or came, came), max(last or came, came)
                         latest[partition] = offset
                 if at[partition] >= ends[partition]:
@@ -124,3 +124,11 @@ def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str,
         is_copied=all(offset < copied.get(partition, 0) for partition, offset in latest.items()),
         is_whole=not todo,
     )
+
+
+def _published(message: Message) -> int:
+    """Give when it was published, in milliseconds: none before 1970 or after now, whatever its producer says.
+
+    Some write microseconds, or no time at all, and brokers take it, depending on their version and settings.
+    """
+    return min(max(0, message.timestamp()[1]), int(time.time() * 1000))

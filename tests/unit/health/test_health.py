@@ -123,6 +123,27 @@ def test_it_is_unwell_when_something_else_is_wrong(parts: dict[str, Any], what: 
     assert [what in reason.what and way_out in reason.way_out for reason in health.reasons] == [True]
 
 
+def test_what_can_not_be_judged_hides_no_other_trouble_and_leaves_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Such as a time that no calendar has."""
+    odd = replace(ORDERS, last=10**18)
+    health = found(stayed=(odd,), state=state(without_leader=(("orders", 3),)), standby=WAITING)
+    assert [reason.code for reason in health.reasons] == ["no-leader", "fault:topics that were left"]
+    assert "Traceback" in caplog.text
+    assert look_of(health, None).verdict == "unavailable"
+    assert "of topics that were left nothing is known" in report_text(health, None)
+
+
+def test_if_brokers_can_not_be_judged_the_last_verdict_stands() -> None:
+    before = look_of(found(state=AWAY), None)
+    odd: Any = replace(state(), brokers=None)
+    health = found(state=odd, standby=WAITING)
+    assert (health.is_certain, health.backlog) == (False, None)
+    assert [change.name for change in changes(before, health)] == [UNWELL]
+    assert look_of(health, before).verdict == "unavailable"
+
+
 def test_so_many_records_that_nobody_can_read_are_not_named_one_by_one_and_topics_of_ours_come_first() -> None:
     health = found(odd_aliases=dict.fromkeys([*(f"junk-{number}" for number in range(2_000)), "orders"], "no JSON"))
     assert len(health.reasons) == 11

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,3 +72,19 @@ def test_a_worker_whose_clock_is_ahead_makes_nobody_tell_the_same_again(looks: L
     assert [looks.told(minute * 60, state=AWAY) for minute in range(3)] == [[], [], []]
     assert looks.told(180) == [RECOVERED], "and nobody is kept from telling what is new"
     assert [looks.told(480), looks.told(240)] == [[], []]
+
+
+def test_a_report_that_can_not_be_written_hides_no_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, str] = {}
+
+    def keep(client: object, *, key: str, data: str, **_: Any) -> None:
+        shown[key] = data
+
+    monkeypatch.setattr(health, "get_client", lambda **_: nullcontext())
+    monkeypatch.setattr(health.artifacts, "keep", keep)
+    odd: Any = replace(GOOD, lags=(None,))
+    with disable_run_logger():
+        health.show(Found([judge(odd), judge(replace(GOOD, cluster="west"))]))
+    assert "east is well" in shown["cluster-health-east"]
+    assert "by a fault of ours: AttributeError" in shown["cluster-health-east"]
+    assert "### Brokers" in shown["cluster-health-west"]
