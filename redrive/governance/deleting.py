@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from redrive.config import Config
+from redrive.deadletters.fate import ENDED, FATES, NONE
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import unread
 from redrive.errors import SchemaError, SchemaInUseError, UnknownTopicError
@@ -22,6 +23,8 @@ from redrive.standby.store import DynamoStore
 from redrive.standby.survey import survey
 
 _SUFFIX = "-value"
+_NOT_ENDED = [fate for fate in (NONE, *FATES) if fate not in ENDED]
+"""Of letters that somebody may still want to correct: open ones, those that wait for a person, and skipped ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def check_deletion(
     *,
     on_look: Callable[[str], None] = lambda _: None,
 ) -> Deletable:
-    """Look everywhere for what is written with a version: topics (all of each), standby store, open dead letters.
+    """Look everywhere for what is written with a version: topics (all of each), standby store, letters not ended.
 
     Args:
         config: the settings; topics that they don't have are not looked at.
@@ -106,7 +109,7 @@ def _in_topics(config: Config, schema_id: int, on_look: Callable[[str], None]) -
 
 
 def _in_letters(config: Config, ledger: Ledger, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
-    """Look at open letters: those of the ledger, and that there are no others."""
+    """Look at letters that may still be corrected: those of the ledger, and that there are no others."""
     on_look("dead letters")
     for cluster in sorted(config.clusters):
         client = config.cluster(cluster).client_config()
@@ -117,8 +120,12 @@ def _in_letters(config: Config, ledger: Ledger, schema_id: int, on_look: Callabl
                 continue
             if letters:
                 yield f"up to {letters:,} letters in {topic} on {cluster} are new: `redrive run dlq-triage` first"
-    if letters := ledger.letters.count(Selection(schema_ids=[schema_id])):
-        yield f"{letters:,} open dead letters: `redrive dlq list --schema-id {schema_id}`"
+    if letters := ledger.letters.count(Selection(schema_ids=[schema_id], fates=_NOT_ENDED)):
+        options = " ".join(f"--fate {fate}" for fate in _NOT_ENDED)
+        yield (
+            f"{letters:,} dead letters that have not come to their end: `redrive dlq list --schema-id {schema_id} "
+            f"{options}`"
+        )
 
 
 def _in_standby(config: Config, ledger: Ledger, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
