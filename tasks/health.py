@@ -124,7 +124,8 @@ def _report(health: Health, before: Look | None) -> str:
 def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
     """Delete what is shown and known of clusters that have left the settings, in this order: a run may be killed.
 
-    Not of those that events still wait for, which nothing else would tell of.
+    Not of those that events still wait for, which nothing else would tell of; nor while that can't be asked. Neither
+    fails a run: clusters of the settings were looked at.
 
     Returns:
         what is to be said of these.
@@ -141,8 +142,10 @@ def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
             with Ledger.open(config.ledger_url()) as ledger:
                 ledger.looks.forget([name])
             get_run_logger().info("%s is not in the settings any more, and forgotten", name)
-    except (UnavailableError, OutOfTimeError) as error:
-        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", error)
+    except (UnavailableError, OutOfTimeError, ConfigError, HTTPError) as error:
+        why = str(error) or type(error).__name__  # some of httpx have no words
+        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", why)
+        waiting.append(f"{name} has left the settings, and can't be forgotten yet: {why}")
     return waiting
 
 
