@@ -50,6 +50,7 @@ def _sections(facts: Facts, before: Look | None) -> Iterator[tuple[str, str]]:
     yield "Consumer groups", _lags(facts, before)
     yield "Topics that producers were switched from", _stayed(facts)
     yield "Open dead letters, by reason", _letters(facts.books)
+    yield "Dead letters that wait for a person", _waiting(facts)
     yield "Jobs", _jobs(facts.books)
 
 
@@ -163,6 +164,14 @@ def _letters(books: Books | Unknown) -> str:
     rows = list(books.letters.items())[:MOST_ROWS]
     text = table(["reason", "letters"], rows)
     return f"{text}\n\n{count(sum(books.letters.values()), 'letter')} in all, as far as triage has read."
+
+
+def _waiting(facts: Facts) -> str:
+    if isinstance(facts.books, Unknown) or not facts.books.waiting:
+        return ""
+    rows = [[fate, letters, f"`redrive dlq list --cluster {facts.cluster} --fate {fate}`"]
+            for fate, letters in facts.books.waiting.items()]  # fmt: skip
+    return table(["letters", "how many", "which"], rows)
 
 
 def _jobs(books: Books | Unknown) -> str:

@@ -93,6 +93,10 @@ def _rows(health: Health) -> list[tuple[str, str]]:
         books = facts.books
         letters = ", ".join(f"{reason}: {count:,}" for reason, count in list(books.letters.items())[:SHOWN])
         rows.append(("open dead letters", letters or "none"))
+        for fate, count in books.waiting.items():  # no run takes them, and nothing else reminds of them
+            rows.append(
+                (f"{fate} dead letters", f"{count:,}: `redrive dlq list --cluster {facts.cluster} --fate {fate}`")
+            )
         runs = ", ".join(f"{run.job}: {run.verdict or run.status}" for run in books.runs)
         rows.append(("last runs", runs or "none within a day"))
         if books.holds:

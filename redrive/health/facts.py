@@ -156,12 +156,14 @@ class Books:
         debts: settings that a job has changed and not yet restored, by the id of the operation.
         holds: what jobs hold on the cluster.
         runs: the last run of each job on it, newest first.
+        waiting: dead letters that wait for a person, by their fate; they are not among the open ones.
     """
 
     letters: Mapping[str, int]
     debts: Mapping[str, int]
     holds: tuple[Hold, ...]
     runs: tuple[LastRun, ...]
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     def at_work(self, job: str, at: datetime) -> bool:
         """Whether a run of a job is under way, and has shown a sign of life."""

@@ -162,14 +162,15 @@ def read_books(config: Config, cluster: str) -> Books:
         ConfigError: it is of a newer version of Redrive.
     """
     with Ledger.open(config.ledger_url()) as ledger:
-        letters: Counter[str] = Counter()
-        for group in ledger.letters.groups(Selection(clusters=[cluster])):
+        letters, here = Counter[str](), Selection(clusters=[cluster])
+        for group in ledger.letters.groups(here):
             letters[group.reason] += group.letters
         return Books(
             letters=dict(letters.most_common()),
             debts=Counter(debt.operation_id for debt in ledger.debts.owed(cluster)),
             holds=ledger.held_on(cluster),
             runs=ledger.last_runs(cluster, datetime.now(UTC) - RECENT),
+            waiting=ledger.letters.waiting(here),
         )
 
 
