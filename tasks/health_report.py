@@ -120,12 +120,20 @@ def _lags(facts: Facts, before: Look | None) -> str:
     if isinstance(facts.lags, Unknown):
         return "" if isinstance(facts.state, Unknown) else f"Not known: {cell(facts.lags.reason)}"
     if not facts.lags:
-        return "There are none."
+        return _unasked(facts.unasked_groups) or "There are none."
     rows = [[lag.group, lag.events, _growth(lag, facts, before), lag.topics, _members(lag)]
             for lag in facts.lags[:MOST_ROWS]]  # fmt: skip
     text = table(["group", "events behind", "change", "topics", "members"], rows)
     more = len(facts.lags) - len(rows)
-    return f"{text}\n\n… and {count(more, 'group')} less far behind." if more > 0 else text
+    if more > 0:
+        text += f"\n\n… and {count(more, 'group')} less far behind."
+    return text + (f"\n\n{unasked}" if (unasked := _unasked(facts.unasked_groups)) else "")
+
+
+def _unasked(groups: int) -> str:
+    if not groups:
+        return ""
+    return f"**{count(groups, 'more group')}** not asked about, since there are so many: one may be further behind."
 
 
 def _stayed(facts: Facts) -> str:

@@ -77,6 +77,8 @@ def _rows(health: Health) -> list[tuple[str, str]]:
     if isinstance(facts.lags, tuple) and facts.lags:
         behind = [f"{lag.group}: {lag.events:,}" for lag in facts.lags[:SHOWN]]
         rows.append(("events behind", ", ".join(behind) + (", …" if len(facts.lags) > SHOWN else "")))
+    if facts.unasked_groups:
+        rows.append(("not asked about", f"{facts.unasked_groups:,} more groups, of which one may be further behind"))
     if not isinstance(facts.standby, Unknown):
         standby = facts.standby
         since = f", the oldest since {age(standby.oldest)}" if standby.oldest else ""
@@ -135,4 +137,4 @@ def _document(health: Health) -> dict[str, Any]:
     # How far it was counted is for the next look only, and an entry for each producer and lane.
     standby = facts.standby if isinstance(facts.standby, Unknown) else replace(facts.standby, counted={})
     document |= {"lags": facts.lags, "standby": standby, "books": facts.books, "stayed": facts.stayed}
-    return document | {"odd_aliases": facts.odd_aliases}
+    return document | {"odd_aliases": facts.odd_aliases, "unasked_groups": facts.unasked_groups}

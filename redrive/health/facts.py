@@ -181,6 +181,7 @@ class Facts:
         ours: topics that the settings have on it.
         active: events are published to it; else it stands by for domains whose active region is another.
         stayed: of each topic that producers were taken from.
+        unasked_groups: consumer groups that ``lags`` says nothing of, since there are too many to ask about each.
         odd_aliases: name → why it is not known whether producers of that name were switched; see `redrive.aliases`.
     """
 
@@ -196,3 +197,4 @@ class Facts:
     active: bool = True
     stayed: tuple[Stayed, ...] | Unknown = ()
     odd_aliases: Mapping[str, str] = field(default_factory=dict)
+    unasked_groups: int = 0

@@ -13,8 +13,8 @@ from typing import TypeVar
 from redrive.config import Cluster, Config
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnavailableError
-from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Unknown
-from redrive.health.lags import read_lags
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Standby, Unknown
+from redrive.health.lags import Lags, read_lags
 from redrive.health.stayed import Left, read_stayed
 from redrive.health.waiting import read_standby
 from redrive.health.within import Asked
@@ -51,7 +51,7 @@ class _Questions:
     active: bool
     state: Asked[ClusterState]
     disks: Asked[Disks]
-    lags: Asked[tuple[Lag, ...]]
+    lags: Asked[Lags]
     standby: Asked[Standby]
     books: Asked[Books]
     behind: Asked[Left]
@@ -70,14 +70,26 @@ def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[
     found = []
     for asked in questions:
         left = partial(_left, began + limit)
-        facts = (
-            asked.state.answer(left()), asked.disks.answer(left()), asked.lags.answer(left()),
-            asked.standby.answer(left()), asked.books.answer(left()),
-        )  # fmt: skip
-        behind = asked.behind.answer(left())
-        stayed, odd = (behind, dict[str, str]()) if isinstance(behind, Unknown) else behind
-        seconds = time.monotonic() - began
-        found.append(Facts(asked.cluster, at, seconds, asked.ours, *facts, asked.active, stayed, odd))
+        state, disks = asked.state.answer(left()), asked.disks.answer(left())
+        lags, standby = asked.lags.answer(left()), asked.standby.answer(left())
+        books, behind = asked.books.answer(left()), asked.behind.answer(left())
+        found.append(
+            Facts(
+                asked.cluster,
+                at,
+                time.monotonic() - began,
+                asked.ours,
+                state,
+                disks,
+                lags if isinstance(lags, Unknown) else lags.groups,
+                standby,
+                books,
+                asked.active,
+                behind if isinstance(behind, Unknown) else behind.stayed,
+                {} if isinstance(behind, Unknown) else behind.odd,
+                0 if isinstance(lags, Unknown) else lags.unasked,
+            )
+        )
     return found
 
 

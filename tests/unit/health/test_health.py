@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from redrive.cli.health import _document, _rows
 from redrive.health.changes import BACKLOG, RECOVERED, UNAVAILABLE, UNWELL, changes, look_of
 from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
 from redrive.health.judging import Health, judge
@@ -328,3 +329,15 @@ def test_a_headline_is_one_line() -> None:
 
 def test_an_artifact_s_key_is_one_that_prefect_takes() -> None:
     assert artifact_key("east_2") == "cluster-health-east-2"
+
+
+@pytest.mark.parametrize("lags", [(), (Lag("billing", 40, 1, 2),)], ids=["none answers", "one does"])
+def test_that_not_all_groups_were_asked_about_is_said_since_the_worst_may_be_among_the_others(
+    lags: tuple[Lag, ...],
+) -> None:
+    health = found(lags=lags, unasked_groups=1_200)
+    assert health.verdict == "well"
+    assert "**1,200 more groups** not asked about, since there are so many: one may be" in report_text(health, None)
+    assert "1,200 more groups" in dict(_rows(health))["not asked about"]
+    assert _document(health)["unasked_groups"] == 1_200
+    assert "not asked about" not in report_text(found(lags=lags), None)
