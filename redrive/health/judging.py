@@ -201,6 +201,15 @@ def _standby(facts: Facts) -> Iterator[Reason]:
             way_out = "producers are not held up by that; `redrive standby status` takes the time that it takes"
             yield Reason("standby-slow", what, way_out)
         return
+    if isinstance(standby, Unknown) and standby.why == "not-asked":
+        yield Reason(
+            "standby-not-asked",
+            f"the standby store answers, and is of no use: {standby.reason}",
+            "a table that was never made: `redrive topics apply`; one that has held events: see "
+            "docs/runbooks/standby-store.md; rights: `redrive security iam cluster-health`. First of all: an outage of "
+            "the cluster would now be one of its producers",
+        )
+        return
     if isinstance(standby, Unknown):
         yield Reason(
             "standby-unknown",

@@ -93,6 +93,11 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"disks": Unknown("it did not answer in time")}, "disks are not known", "redrive cluster show"),
         ({"standby": WAITING}, "1,200 events wait in 4 lanes", "redrive run standby-replay --cluster east"),
         ({"standby": Unknown("no answer")}, "standby store does not answer", "mend it"),
+        (
+            {"standby": Unknown("standby.table: there is no table redrive", "not-asked")},
+            "the standby store answers, and is of no use: standby.table: there is no table redrive",
+            "never made: `redrive topics apply`",
+        ),
         ({"standby": Unknown("9 lanes", "slow")}, "could not be counted in time: 9 lanes", "redrive standby status"),
         ({"standby": replace(WAITING, is_whole=False)}, "at least 1,200 events", "redrive run standby-replay"),
         ({"state": Unknown("not all was answered in time", "slow")}, "it is slow", "load of its brokers"),
