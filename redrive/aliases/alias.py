@@ -123,14 +123,11 @@ def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> Alia
                     found.pop(key, None)
     except UnknownTopicError:  # nobody has ever switched producers here
         return Aliases({}, {})
-    aliases, odd = dict[str, Alias](), dict[str, str]()
-    for each in found.values():
-        if isinstance(each, Alias):
-            aliases[each.name] = each
-        else:
-            log.warning("%s; what other names stand for is known all the same", each)
-            odd[each.name] = each.reason
-    return Aliases(aliases, odd)
+    odd = [each for each in found.values() if isinstance(each, OddAliasError)]
+    if odd:  # in one line, however many there are: each lane's replay reads them
+        log.warning("%s (and %d others); what other names stand for is known all the same", odd[0], len(odd) - 1)
+    good = {each.name: each for each in found.values() if isinstance(each, Alias)}
+    return Aliases(good, {each.name: each.reason for each in odd})
 
 
 def read_alias(client_config: ClientConfig, name: str) -> Alias | None:

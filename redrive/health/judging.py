@@ -252,15 +252,15 @@ def _stayed(facts: Facts) -> Iterator[Reason]:
 def _odd_aliases(facts: Facts) -> Iterator[Reason]:
     names = sorted(facts.odd_aliases, key=lambda name: (name not in facts.ours, name))
     for name in names[:_MOST_ODD]:
-        yield Reason(
-            f"odd-alias:{name}",
-            f"nobody knows where events of {name or 'no name'} go: its record in {ALIASES_TOPIC} can't be read "
-            f"({facts.odd_aliases[name]})"
-            + ("; replays of it wait, and its letters are not corrected" if name in facts.ours else ""),
-            f"if its producers are switched: `redrive run schema-backfill {name} TARGET --goal switch_producers "
-            "--mode run`, with the rules of the switch, writes it anew; else delete the record: see "
-            "docs/runbooks/schema-change.md",
-        )
+        what = f"the record of {name or 'no name'} in {ALIASES_TOPIC} can't be read: {facts.odd_aliases[name]}"
+        way_out = "delete it: see docs/runbooks/schema-change.md"
+        if name in facts.ours:
+            what += "; so nobody knows where its events go, its replays wait, and its letters are not corrected"
+            way_out = (
+                f"if its producers are switched: `redrive run schema-backfill {name} TARGET --goal switch_producers "
+                f"--mode run`, with the rules of the switch, writes it anew; else {way_out}"
+            )
+        yield Reason(f"odd-alias:{name}", what, way_out)
     if len(names) > _MOST_ODD:
         what = f"{len(names) - _MOST_ODD:,} more records in {ALIASES_TOPIC} can't be read"
         yield Reason("odd-aliases", what, "see who writes there; delete them: docs/runbooks/schema-change.md")

@@ -67,6 +67,7 @@ def test_the_other_names_are_known_and_that_one_is_never_taken_for_one_that_was_
     with pytest.raises(UnavailableError, match=r"alias no JSON .* --goal switch_producers"):
         read_alias(client, "no JSON")
     assert "the record of 'no JSON' in redrive.aliases can't be read" in caplog.text
+    assert f"(and {len(aliases.odd) - 1} others)" in caplog.text
     assert "hello" not in caplog.text
 
 

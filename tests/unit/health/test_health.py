@@ -111,8 +111,12 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"stayed": (ORDERS,)}, "3 events have come to orders since 2026-11-26 22:00 UTC", "schemas writers orders"),
         ({"stayed": (replace(ORDERS, last=ORDERS.since),)}, "not all are in orders.v2", "orders.v2 --goal copy"),
         ({"stayed": (replace(ORDERS, is_copied=True),)}, "were switched to orders.v2", "redrive run schema-backfill"),
-        ({"odd_aliases": {"orders": "no JSON"}}, "replays of it wait", "orders TARGET --goal switch_producers"),
-        ({"odd_aliases": {"junk": "no JSON"}}, "where events of junk go", "delete the record"),
+        ({"odd_aliases": {"orders": "no JSON"}}, "its replays wait", "orders TARGET --goal switch_producers"),
+        (
+            {"odd_aliases": {"junk": "no JSON"}},
+            "the record of junk in redrive.aliases can't be read: no JSON",
+            "delete it",
+        ),
         ({"books": Unknown("no answer")}, "ledger does not answer", "mend it"),
         ({"books": Books({}, {"0b1c": 3}, (), ())}, "3 settings are still", "redrive debts settle east"),
         (
