@@ -11,15 +11,16 @@ each other is committed.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, Message, TopicPartition
 
-from redrive.aliases.alias import Alias, alias_of, read_aliases
+from redrive.aliases.alias import Alias, OddAliasError, alias_of, read_aliases
 from redrive.errors import UnknownTopicError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.readback import ClientConfig, partition_count, reader
@@ -32,6 +33,8 @@ IsGone = Callable[[str], bool]
 
 Committed = Callable[[set[Place]], Mapping[Place, int]]
 """Says what the group has committed of some partitions, below 0: nothing; those that it can't tell now are left out."""
+
+log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 5.0
 _NEVER = 2**63 - 1
@@ -61,14 +64,16 @@ class AliasWatch:
         """Return what has become known since the last time: at first, all there is.
 
         Raises:
-            UnavailableError: the cluster does not answer; it is asked again.
+            UnavailableError: the cluster does not answer, or it is not known yet what one of the names stands for,
+                since its record can't be read. It is asked again.
         """
         if self._pool is None:
             return []
         found: list[Alias] = []
         if self._consumer is not None:
-            messages = self._consumer.consume(100, 0)
-            found += [alias_of(message) for message in messages if message.error() is None and message.value()]
+            for message in self._consumer.consume(100, 0):
+                if message.error() is None and message.value():
+                    found += self._read(message)
         elif self._looking is None:
             if time.monotonic() >= self._due:
                 self._looking = self._pool.submit(self._look)
@@ -94,7 +99,17 @@ class AliasWatch:
             partition_count(self._client, ALIASES_TOPIC, settle=0)
         except UnknownTopicError:
             return None  # nobody has ever switched anything here
-        return read_aliases(self._client)
+        aliases = read_aliases(self._client)
+        # Who does not know where the group is must not go on with the topic that it may have left.
+        return {name: alias for name in self._successors if (alias := aliases.of(name)) is not None}
+
+    @staticmethod
+    def _read(message: Message) -> list[Alias]:
+        try:
+            return [alias_of(message)]
+        except OddAliasError as error:  # what was known before holds
+            log.warning("%s; it is left out", error)
+            return []
 
     def _is_new(self, alias: Alias) -> bool:
         if self._successors.get(alias.name) != alias.target or not alias.places:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from redrive.aliases.alias import Alias, next_generation, read_alias
+from redrive.aliases.alias import Alias, next_generation, read_alias, read_aliases
 from redrive.aliases.followers import late_groups
 from redrive.config import Config
 from redrive.errors import ConfigError, LateGroupsError
@@ -41,7 +41,8 @@ def alias_forth(config: Config, migration: Migration, *, may_lag: Collection[str
             "to another region would publish to the old topic again. Give its domain one cluster until this is done",
         )
     client = config.cluster(topic.cluster).client_config()
-    before = read_alias(client, migration.source)
+    # A record that can't be read is written anew, as one that is lost: nothing else would bring it back.
+    before = read_aliases(client).good.get(migration.source)
     if before is not None and before.current not in (migration.source, migration.target):
         raise ConfigError(
             "target",

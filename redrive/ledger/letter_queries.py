@@ -150,6 +150,13 @@ def count(session: Session, selection: Selection) -> int:
     return session.scalar(select(func.count()).select_from(dead_letters).where(condition(selection))) or 0
 
 
+def by_fate(session: Session, selection: Selection) -> dict[str, int]:
+    """Give how many letters are selected of each fate; in the order of its name."""
+    fate = dead_letters.c.fate
+    query = select(fate, func.count()).where(condition(selection)).group_by(fate).order_by(fate)
+    return dict(session.execute(query).tuples().all())
+
+
 def groups(session: Session, selection: Selection) -> list[Group]:
     """See `redrive.ledger.letters.Letters.groups`."""
     column = dead_letters.c

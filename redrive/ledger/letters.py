@@ -94,8 +94,9 @@ class Letters:
 
     def waiting(self, selection: Selection) -> dict[str, int]:
         """Give how many letters wait for a person, by their fate; of those that are selected, whatever its fates."""
-        counts = {fate: self.count(selection.model_copy(update={"fates": [fate]})) for fate in WAITING}
-        return {fate: letters for fate, letters in counts.items() if letters}
+        with self._database.reading() as session:
+            found = letter_queries.by_fate(session, selection.model_copy(update={"fates": list(WAITING)}))
+        return {fate: found[fate] for fate in WAITING if fate in found}
 
     def groups(self, selection: Selection) -> list[Group]:
         """Give the selected letters by reason, producer and main topic; the largest group first."""

@@ -186,7 +186,8 @@ def _schema_backfill(scope: Scope) -> Iterator[Grant]:
 
 def _governance(scope: Scope) -> Iterator[Grant]:
     # Of dead letters only the ends are looked at: which schemas they have, the ledger knows.
-    yield from _each([*scope.main, PARKING_TOPIC], *_READ)
+    # Producers that were switched write with what the alias says.
+    yield from _each([*scope.main, PARKING_TOPIC, ALIASES_TOPIC], *_READ)
     yield from _each(scope.dead_letters, "Describe")
     yield from _looking()
 
