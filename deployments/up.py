@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
 import typer
 
@@ -57,7 +57,7 @@ def up(
             note("stopped")
 
 
-def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | None, stopping: ExitStack) -> None:
+def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | None, stopping: ExitStack) -> NoReturn:
     """Start all of it, and stay; what is started is stopped by ``stopping``."""
     from prefect.context import refresh_global_settings_context
 
@@ -90,9 +90,9 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
             note(f"{len(told)} automations notify by {by}" if told else "no automation notifies anybody")
     _show(stack)
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
-    while worker.identity.process() is not None:
+    while True:
+        worker.look_after(note)
         time.sleep(1)
-    raise UnavailableError("the worker", f"it has ended; see {log}")
 
 
 def _bring_up(
