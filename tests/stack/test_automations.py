@@ -163,18 +163,10 @@ def test_silence_after_a_look_is_told_also_when_the_jobs_were_deployed_meanwhile
     pager.wait_for("clusters are not looked at")
 
 
-def test_silence_is_told_though_no_look_has_ever_come_to_its_end(
+def test_a_cluster_that_comes_and_goes_is_told_once_and_its_return_once_it_has_held_and_silence_without_any_look(
     prefect: SyncPrefectClient, pager: Pager, block: str
 ) -> None:
-    """A broken deployment is just what keeps looks from their end."""
-    apply(prefect, block, silence=timedelta(seconds=10))
-    assert "docs/runbooks/nobody-looks.md" in pager.wait_for("clusters are not looked at")
-
-
-def test_a_cluster_that_comes_and_goes_is_told_once_and_its_return_once_it_has_held(
-    prefect: SyncPrefectClient, pager: Pager, block: str
-) -> None:
-    apply(prefect, block, quiet=timedelta(seconds=10))
+    apply(prefect, block, silence=timedelta(seconds=10), quiet=timedelta(seconds=10))
     back, gone = f"east-{uuid.uuid4().hex[:6]}", f"west-{uuid.uuid4().hex[:6]}"
     left = {"what": "1 of 3 brokers is down: 3", "way_out": "start it"}
     for step in (UNAVAILABLE, RECOVERED, UNAVAILABLE, RECOVERED):
@@ -191,6 +183,8 @@ def test_a_cluster_that_comes_and_goes_is_told_once_and_its_return_once_it_has_h
     )
     emit(prefect, about(back, UNAVAILABLE))
     pager.wait_for(f"cluster {back} is unavailable", times=2)
+    # A broken deployment is just what keeps looks from their end.
+    assert "docs/runbooks/nobody-looks.md" in pager.wait_for("clusters are not looked at")
 
 
 def test_they_are_made_once_follow_the_settings_and_go_with_them(
