@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redrive.health.changes import BACKLOG, RECOVERED, UNAVAILABLE, UNWELL, Change, changes, look_of
+from redrive.health.changes import BACKLOG, RECOVERED, UNAVAILABLE, UNWELL, changes, look_of
 from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
 from redrive.health.judging import Health, judge
 from redrive.ledger import Look
@@ -218,7 +218,7 @@ def test_a_trouble_that_comes_and_goes_is_told_again_only_after_it_was_away_for_
 
 
 def test_a_cluster_that_comes_and_goes_with_a_broker_down_is_unwell_once_and_its_recoveries_say_what_is_left() -> None:
-    before, told = None, list[Change]()
+    before, told = None, list[Any]()
     for minute in range(12):
         parts = {"state": AWAY} if minute % 2 == 0 else BROKER_DOWN
         health = found(at=NOW + timedelta(minutes=minute), **parts)
