@@ -196,13 +196,18 @@ class BackfillsConfig(ApprovalConfig):
 
 
 class JobsConfig(Section):
-    """What jobs may use of the machine that they run on.
+    """What jobs may use of the machine that they run on, and where metrics of them are told.
 
     Attributes:
+        admin_host: where `redrive up` and `redrive metrics` tell Prometheus what the ledger knows; this machine only,
+            unless Prometheus is elsewhere.
+        admin_port: likewise; 0: nowhere.
         processes: how many a job may start for work that takes Python's time, such as judging letters; 0: it does that
             in its own. Not given: as many as the machine has cores, and none if that is one.
     """
 
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[int, Field(ge=0, le=65_535)] = 9465
     processes: Annotated[int, Field(ge=0, le=256)] | None = None
 
     def worker_processes(self) -> int:

@@ -198,6 +198,11 @@ class Ledger:
         with self._database.reading() as session:
             return runs.last_runs(session, cluster, since)
 
+    def latest_runs(self) -> tuple[runs.LastRun, ...]:
+        """Give the last run of each job on each cluster, however long ago; plans count as none."""
+        with self._database.reading() as session:
+            return runs.latest_runs(session)
+
     def head(self) -> str:
         """Give the hash of the journal's last entry; it stands for everything that was ever written."""
         query = select(EntryRow.hash).order_by(EntryRow.id.desc()).limit(1)

@@ -172,6 +172,12 @@ def groups(session: Session, selection: Selection) -> list[Group]:
     ]
 
 
+def numbers(session: Session) -> list[tuple[str, str, str, int]]:
+    """See `redrive.ledger.letters.Letters.numbers`."""
+    by = (dead_letters.c.cluster, dead_letters.c.reason, dead_letters.c.fate)
+    return list(session.execute(select(*by, func.count()).group_by(*by).order_by(*by)).tuples())
+
+
 def places(session: Session, selection: Selection, after: Place | None, limit: int) -> list[Place]:
     """Give one page of `redrive.ledger.letters.Letters.places`."""
     query = select(*_ORDER, dead_letters.c.timestamp)

@@ -103,6 +103,11 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.groups(session, selection)
 
+    def numbers(self) -> list[tuple[str, str, str, int]]:
+        """Give how many letters there are of each cluster, reason and fate, ended ones, too."""
+        with self._database.reading() as session:
+            return letter_queries.numbers(session)
+
     def trend(self, selection: Selection, unit: Literal["hour", "day"]) -> list[tuple[datetime, int]]:
         """Give how many of the selected letters have their timestamp in each hour, or day in UTC; none: left out.
 

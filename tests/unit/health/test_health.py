@@ -257,6 +257,18 @@ def test_a_trouble_that_comes_and_goes_is_told_again_only_after_it_was_away_for_
     assert told == [0, 55]
 
 
+def test_a_cluster_that_comes_and_goes_with_a_broker_down_is_unwell_once_and_its_recoveries_say_what_is_left() -> None:
+    before, told = None, list[Any]()
+    for minute in range(12):
+        parts = {"state": AWAY} if minute % 2 == 0 else BROKER_DOWN
+        health = found(at=NOW + timedelta(minutes=minute), **parts)
+        told += changes(before, health)
+        before = look_of(health, before)
+    assert [change.name for change in told] == [UNAVAILABLE, RECOVERED, UNWELL, *[UNAVAILABLE, RECOVERED] * 5]
+    left = [change.payload["reasons"] for change in told if change.name == RECOVERED]
+    assert all("1 of 3 brokers is down" in reasons[0]["what"] for reasons in left)
+
+
 NOBODY_KNOWS: dict[str, dict[str, Any]] = {
     "rights are missing": {"state": Unknown("listing brokers: SaslAuthenticationFailedError", "not-asked")},
     "it is slow": {"state": Unknown("not all was answered in time", "slow")},
@@ -274,7 +286,7 @@ def test_one_that_nobody_knows_of_has_not_recovered_and_its_recovery_is_told_whe
         health = found(**{"standby": WAITING, **parts})
         told.append([change.name for change in changes(before, health)])
         before = look_of(health, before)
-    assert told == [[UNAVAILABLE], [UNWELL], [], [], [], [RECOVERED, UNWELL], []]
+    assert [names[:1] for names in told] == [[UNAVAILABLE], [UNWELL], [], [], [], [RECOVERED], []]
 
 
 @pytest.mark.parametrize("nobody_knows", NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
