@@ -231,7 +231,8 @@ def schema_backfill(backfill: Backfill) -> State[Any]:
 
     Tries the rules first. With `mode: run` each event is copied exactly once, to the same partition and in order, with
     its key, time and headers; then both topics are read anew and compared, and consumer groups can be moved to exactly
-    the same place. The source is never changed. It may be cancelled or killed at any time: a new run goes on.
+    the same place. Only `feed_back`, `switch_back` and `in_place` write to the source. It may be cancelled or killed at
+    any time: a new run goes on.
 
     Args:
         backfill: What is to be brought to another schema, and how far.

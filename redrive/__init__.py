@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redrive.config import Config
+    from redrive.consumer import EventConsumer
     from redrive.errors import RedriveError
     from redrive.producer import EventProducer
     from redrive.receipts import Receipt
 
-__all__ = ["Config", "EventProducer", "Receipt", "RedriveError"]
+__all__ = ["Config", "EventConsumer", "EventProducer", "Receipt", "RedriveError"]
 
-_HOMES = {"Config": "config", "EventProducer": "producer", "Receipt": "receipts", "RedriveError": "errors"}
+_HOMES = {
+    "Config": "config",
+    "EventConsumer": "consumer",
+    "EventProducer": "producer",
+    "Receipt": "receipts",
+    "RedriveError": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ what happened, to which event, field, setting, topic or broker, and what to do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -412,6 +413,11 @@ class GoalError(RedriveError):
         super().__init__(f"{setting}: {reason}")
 
 
+def at_least_in_mb(rate: int) -> str:
+    """Write a least rate, given in bytes a second, as MB a second: rounded up, so that it will do."""
+    return f"{math.ceil(rate / 1e4) / 100:,.2f}"
+
+
 class ThrottleTooLowError(RedriveError):
     """At this rate moving partitions can never catch up with what producers write to them.
 
@@ -425,8 +431,9 @@ class ThrottleTooLowError(RedriveError):
     def __init__(self, rate: int, broker: int, needed: float, least: int) -> None:
         self.rate, self.broker, self.needed, self.least = rate, broker, needed, least
         super().__init__(
-            f"a throttle of {rate:,} bytes/s can't converge: new events of the partitions that move take "
-            f"{needed:,.0f} bytes/s of it on broker {broker}; give at least {least:,} bytes/s, or move fewer at a time"
+            f"a throttle of {rate / 1e6:,.2f} MB/s can't converge: new events of the partitions that move take "
+            f"{needed / 1e6:,.2f} MB/s of it on broker {broker}; give at least {at_least_in_mb(least)} MB/s, or move "
+            "fewer at a time"
         )
 
 

@@ -25,6 +25,8 @@ _NO_WAY_BACK = (
     "that are published under the new schema can't."
 )
 
+_MOVE_ON = {"copy", "cut_over", "switch_producers"}
+"""Goals that lead from the source to the target."""
 
 _BACK = (
     "> **The way back:** what others have published to {source} goes to {target}, whose readers get it {how}. What has "
@@ -111,6 +113,7 @@ def approval_text(plan: Plan, digest: str) -> str:
         [
             f"**{headline(plan)}.**",
             *(_groups(plan) if plan.goal == "cut_over" else []),
+            *([_NO_WAY_BACK] if plan.back is None and plan.goal in _MOVE_ON else []),
             *([] if plan.stock is None else [_NO_UNDOING]),
             f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
             f"with the digest `{digest[:16]}…`; if the rules, the schema, the topics' settings or the groups have "

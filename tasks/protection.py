@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Protect(BaseModel):
-    """Hold the replay while a consumer group is too far behind on the topics that are replayed."""
+    """Hold the work while a consumer group is too far behind on the run's topics."""
 
     group: Annotated[
         str,

@@ -149,7 +149,7 @@ class Ending:
         if self.gone:
             return f"broker {', '.join(map(str, self.gone))} is down again; {said}"
         if self.word == "failed":
-            return f"{said}; go on with them by {GO_ON}, or by the goal add_brokers"
+            return f"{said}; go on with them by {GO_ON} --cluster {self.work.cluster}, or by the goal add_brokers"
         return said
 
     def evidence(self) -> dict[str, Any]:

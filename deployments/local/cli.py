@@ -166,7 +166,8 @@ def stack_class() -> type[Stack]:
         from deployments.local.stack import Stack
     except ModuleNotFoundError as error:
         raise ConfigError(
-            "redrive[local]", f"the local stack needs {error.name}: pip install 'redrive[local]'"
+            "redrive[local]",
+            f"the local stack needs {error.name}: pip install -e '.[local]' in the copy of the repository",
         ) from error
     return Stack
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from redrive.cli.exits import WRONG
@@ -31,3 +33,11 @@ def check(json: Json = False) -> None:
         out.print(f"No mistake in the settings: {counted}.", highlight=False)
     if mistakes:
         raise typer.Exit(WRONG)
+
+
+@app.command()
+def reference() -> None:
+    """Print all settings, with what each takes and what it is unless set, as Markdown."""
+    from redrive.config.reference import page
+
+    sys.stdout.write(page())

@@ -62,8 +62,7 @@ class PartnerConfig(Section):
     Attributes:
         types: the event types that it may publish.
         clients: its clients, by the name in their tokens.
-        api_keys: hashes of its API keys (``keys`` in the file). Not by that name: a model with an attribute ``keys``
-            passes for a mapping, and Prefect, which looks into what tasks are given, failed at each job's first one.
+        api_keys: hashes of its API keys, as `redrive gateway key` prints them (``keys`` in the file).
         rate: events a second, in each worker process.
         burst: how many it may publish at once after a rest; as many as in a second, but a full batch at least, if not
             given.
@@ -71,6 +70,8 @@ class PartnerConfig(Section):
 
     types: frozenset[EventType]
     clients: frozenset[Annotated[str, Field(min_length=1)]] = frozenset()
+    # Not by the name `keys`: a model with such an attribute passes for a mapping, and Prefect, which looks into what
+    # tasks are given, failed at each job's first one.
     api_keys: frozenset[KeyHash] = Field(frozenset(), alias="keys")
     rate: Annotated[float, Field(gt=0, le=1_000_000)] = 100.0
     burst: Annotated[int, Field(ge=1, le=10_000_000)] | None = None

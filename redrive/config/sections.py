@@ -119,6 +119,8 @@ class StandbyConfig(Section):
     """The standby store's DynamoDB table.
 
     Attributes:
+        table: its name.
+        region: AWS's region.
         endpoint: where DynamoDB is, if not in AWS.
         gate_refresh: seconds for which a producer may rely on what it knows about diverted lanes. All
             producers of a table must agree on it, or a newer event may overtake an older one in an outage.
@@ -135,7 +137,14 @@ class StandbyConfig(Section):
 
 
 class RegistryConfig(Section):
-    """The schema registry, any that speaks Confluent's API."""
+    """The schema registry, any that speaks Confluent's API.
+
+    Attributes:
+        url: where it is, with the path of that API.
+        username: for basic authentication.
+        password: likewise.
+        ca_file: certificates of whom its own is signed by, if not known to the machine.
+    """
 
     url: Url
     username: str | None = None
@@ -150,7 +159,12 @@ class RegistryConfig(Section):
 
 
 class LedgerConfig(Section):
-    """The ledger's database: SQLite (``sqlite:///path``) or PostgreSQL (``postgresql://user@host/name``)."""
+    """The ledger's database.
+
+    Attributes:
+        url: SQLite (``sqlite:///path``, relative to the settings' file) or PostgreSQL (``postgresql://user@host/name``).
+        password: of PostgreSQL.
+    """
 
     url: Annotated[Url, AfterValidator(_database)] = "sqlite:///.redrive/ledger.db"
     password: SecretReference | None = None
@@ -248,6 +262,7 @@ class MskFleetConfig(Section):
     """Amazon MSK runs the cluster's brokers.
 
     Attributes:
+        kind: which of the two ways it is.
         arn: the cluster's; AWS's region is in it.
     """
 
@@ -259,6 +274,7 @@ class CommandFleetConfig(Section):
     """Commands run the cluster's brokers: a program and its arguments; no shell is between.
 
     Attributes:
+        kind: which of the two ways it is.
         load: prints each broker's CPU load now, in percent, as JSON: ``{"1": 42.5, "2": 40.1}``.
         add: sees to it that there are as many brokers as stand in place of ``{brokers}``, and adds nothing when there
             are. It may end before they are there.
@@ -275,7 +291,20 @@ FleetConfig = Annotated[MskFleetConfig | CommandFleetConfig, Field(discriminator
 
 
 class ClusterConfig(Section):
-    """How a Kafka cluster is reached, and what runs its brokers, if more are to be added."""
+    """How a Kafka cluster is reached.
+
+    Attributes:
+        bootstrap: some of its brokers, ``host:port``, with commas between.
+        security_protocol: Kafka's.
+        sasl_mechanism: with ``SASL_…``; ``AWS_MSK_IAM`` takes AWS's own credentials.
+        username: for SASL.
+        password: likewise.
+        ca_file: certificates of whom the brokers' are signed by, if not known to the machine.
+        certificate_file: the client's own, for TLS on both sides.
+        key_file: its private key.
+        key_password: that of the key.
+        fleet: what runs its brokers, if `broker-scaling` is to add some.
+    """
 
     bootstrap: Bootstrap
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -354,6 +383,9 @@ class TopicConfig(Section):
     """A topic as it should be.
 
     Attributes:
+        domain: by its name in the settings; says on which cluster it is.
+        partitions: how many there are to be.
+        replication: replicas of each.
         lanes: units of order, diversion and parallel replay in an outage; as many as partitions if not given.
         schema_file: path of the ``.avsc`` that its values must fit (``schema`` in the file).
         dead_letters: it holds dead letters, of whichever system. Topics called ``dlq.…`` do without saying so.

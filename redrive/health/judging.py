@@ -125,7 +125,7 @@ def _state(facts: Facts) -> Iterator[Reason]:
             f"brokers-down:{named}",
             f"{len(state.down)} of {len(state.brokers)} brokers {are} down: {named}",
             f"start them; one that is gone for good: `redrive run partition-rebalance --goal drain_brokers "
-            f"--cluster {name} --broker {state.down[0]} --mode run`",
+            f"--cluster {name} --broker {state.down[0]}` shows the plan; then the same with `--mode run`",
         )
     others = [key for key in state.without_leader if key[0] not in facts.ours]
     if others:

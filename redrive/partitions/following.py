@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from redrive.errors import at_least_in_mb
 from redrive.partitions.convergence import least_rate, needed, require_convergence
 from redrive.partitions.copying import Copying, throttled, written
 from redrive.partitions.strain import Gauge, Strain, read
@@ -167,4 +168,7 @@ class FollowingThrottle:
 def _why_too_low(rate: int, least: int) -> str:
     if rate >= least:
         return ""
-    return f"at {rate:,} bytes/s moves never end, by what is written now: it takes at least {least:,} bytes/s"
+    return (
+        f"at {rate / 1e6:,.2f} MB/s moves never end, by what is written now: it takes at least "
+        f"{at_least_in_mb(least)} MB/s"
+    )

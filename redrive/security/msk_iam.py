@@ -36,7 +36,8 @@ def token(region: str, _: str = "") -> tuple[str, float]:
     try:
         from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
     except ModuleNotFoundError as error:
-        raise ConfigError("redrive[msk]", f"{MECHANISM} needs {error.name}: pip install 'redrive[msk]'") from error
+        way_out = "pip install -e '.[msk]' in the copy of the repository"
+        raise ConfigError("redrive[msk]", f"{MECHANISM} needs {error.name}: {way_out}") from error
     try:
         signed, expires_ms = MSKAuthTokenProvider.generate_auth_token(region)
     except Exception as error:  # of botocore, or of its own, by where credentials are looked for

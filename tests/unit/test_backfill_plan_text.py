@@ -10,7 +10,7 @@ import pytest
 
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.trial import Trial
-from tasks.backfill_plan import _trial, _way_back, moves_preview
+from tasks.backfill_plan import _trial, _way_back, approval_text, moves_preview
 
 
 def plan(trial: Trial, policy: str = "delete", rules: str = "", goal: str = "copy") -> Any:
@@ -19,6 +19,8 @@ def plan(trial: Trial, policy: str = "delete", rules: str = "", goal: str = "cop
         stock=None,
         goal=goal,
         back=None,
+        left=3,
+        groups=(),
         topics=SimpleNamespace(name="orders.v2", config={"cleanup.policy": policy}),
         migration=SimpleNamespace(source="orders.v2", target="orders", recipe=SimpleNamespace(rules=rules)),
     )
@@ -42,6 +44,15 @@ def test_of_what_cannot_be_migrated_the_first_few_are_named() -> None:
 def test_the_plan_of_a_way_back_says_by_what_events_go_back(rules: str, how: str) -> None:
     [said] = _way_back(plan(Trial(whole=True), rules=rules, goal="feed_back"))
     assert how in said
+
+
+@pytest.mark.parametrize("goal", ["copy", "cut_over", "switch_producers", "feed_back", "switch_back"])
+@pytest.mark.parametrize("is_back", [True, False])
+def test_who_approves_a_move_without_a_way_back_is_told_so(goal: str, is_back: bool) -> None:
+    asked = plan(Trial(whole=True), goal=goal)
+    asked.back = Trial(whole=True) if is_back else None
+    warned = "No way back:** the rules have no `down`" in approval_text(asked, "digest")
+    assert warned is (not is_back and not goal.endswith("_back"))
 
 
 def test_places_of_groups_are_shown_with_what_is_in_their_way() -> None:

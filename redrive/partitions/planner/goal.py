@@ -68,15 +68,15 @@ def check(layout: Layout, goal: Goal) -> None:
     if goal.mode in ("add_brokers", "drain_brokers"):
         _check_brokers(goal)
     elif goal.brokers:
-        raise GoalError("brokers", f"mode {goal.mode} takes none; leave out {_list(goal.brokers)}, or exclude them")
+        raise GoalError("brokers", f"goal {goal.mode} takes none; leave out {_list(goal.brokers)}, or exclude them")
     if (goal.replication is None) == (goal.mode == "replication_factor"):
-        raise GoalError("replication", "is for mode replication_factor, which needs it, and for no other mode")
+        raise GoalError("replication", "is for goal replication_factor, which needs it, and for no other goal")
     _check_room(layout, goal)
 
 
 def _check_figures(goal: Goal) -> None:
     if goal.mode not in get_args(Mode):
-        raise GoalError("mode", f"there is no {goal.mode!r}; there are {', '.join(get_args(Mode))}")
+        raise GoalError("goal", f"there is no {goal.mode!r}; there are {', '.join(get_args(Mode))}")
     if not 0 <= goal.band < 1:
         raise GoalError("band", f"{goal.band} is not a fraction; give one from 0 to below 1, such as 0.05")
     if not 0 < goal.disk_limit <= 1:
@@ -110,7 +110,7 @@ def _check_names(layout: Layout, goal: Goal) -> None:
 
 def _check_brokers(goal: Goal) -> None:
     if not goal.brokers:
-        raise GoalError("brokers", f"mode {goal.mode} needs at least one; name those it is about")
+        raise GoalError("brokers", f"goal {goal.mode} needs at least one; name those it is about")
     if both := goal.brokers & goal.excluded_brokers:
         raise GoalError("brokers", f"{_list(both)} is excluded as well; take it out of one of the two")
 

@@ -85,7 +85,7 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
 @pytest.mark.parametrize(
     ("parts", "what", "way_out"),
     [
-        ({"state": state(up=2, down=1)}, "1 of 3 brokers is down: 3", "--goal drain_brokers"),
+        ({"state": state(up=2, down=1)}, "1 of 3 brokers is down: 3", "--broker 3` shows the plan; then"),
         ({"state": state(without_leader=(("others", 0),))}, "others/0 is without a leader", "start"),
         ({"state": state(under_replicated=(("orders", 1),))}, "orders/1 is under-replicated", "redrive cluster show"),
         ({"state": state(topics=frozenset({"orders"}))}, "menus is of the settings", "redrive topics apply"),

@@ -212,7 +212,7 @@ def test_a_fixed_rate_that_has_become_too_low_stays_and_is_told_and_no_other_tha
     looks.look(EVERY, written=5 * MB)
     assert looks.following.too_low == ""
     looks.look(EVERY, written=20 * MB)
-    too_low = "at 10,000,000 bytes/s moves never end, by what is written now: it takes at least 22,000,001 bytes/s"
+    too_low = "at 10.00 MB/s moves never end, by what is written now: it takes at least 22.01 MB/s"
     assert (throttle.rate, looks.following.too_low, looks.following.slowed_by) == (10 * MB, too_low, "")
     with pytest.raises(ThrottleTooLowError):
         looks.following.limit(21 * MB)

@@ -233,8 +233,8 @@ def test_the_digest_is_of_the_moves_and_the_replicas_but_not_of_sizes():
         ),
         (Goal("drain_brokers", brokers=frozenset({0, 1, 2})), "leaves no broker that may take anything"),
         (Goal("drain_brokers", brokers=frozenset({0, 1})), "t-0 needs 2 brokers for its replicas and only 1 may hold"),
-        (Goal("drain_brokers"), "mode drain_brokers needs at least one"),
-        (Goal("balance", brokers=frozenset({0})), "mode balance takes none"),
+        (Goal("drain_brokers"), "goal drain_brokers needs at least one"),
+        (Goal("balance", brokers=frozenset({0})), "goal balance takes none"),
         (Goal("balance", excluded_brokers=frozenset({9})), "excluded_brokers: 9 is not among"),
         (Goal("balance", excluded_topics=frozenset({"x"})), "excluded_topics: x is no topic of the cluster"),
         (
@@ -243,10 +243,10 @@ def test_the_digest_is_of_the_moves_and_the_replicas_but_not_of_sizes():
         ),
         (Goal("replication_factor", replication=4), "replication: t-0 needs 4 brokers"),
         (Goal("replication_factor", replication=0), "replication: 0 is below 1"),
-        (Goal("replication_factor"), "replication: is for mode replication_factor, which needs it"),
+        (Goal("replication_factor"), "replication: is for goal replication_factor, which needs it"),
         (Goal("balance", band=5), "band: 5 is not a fraction"),
         (Goal("balance", disk_limit=0), "disk_limit: 0 is not a fraction"),
-        (Goal("best"), "mode: there is no 'best'; there are balance, add_brokers"),  # type: ignore[arg-type]
+        (Goal("best"), "goal: there is no 'best'; there are balance, add_brokers"),  # type: ignore[arg-type]
     ],
 )
 def test_a_goal_that_no_plan_can_reach_is_refused_by_name(goal: Goal, message: str):
