@@ -122,7 +122,7 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
 
     Measures, decides and says why; with `mode: run` asks what runs the brokers for more, waits until they serve, and
     starts `partition-rebalance` for them, which has its own plan, approval and verdict. It may be cancelled or killed
-    at any time: the next run goes on with what was asked for, and asks for nothing twice.
+    at any time: the next run goes on with what was asked for, and asks only for what is not there.
 
     Args:
         scale: When a cluster gets more brokers, and how many.

@@ -118,8 +118,8 @@ def approval_text(growth: Growth, why: str, digest: str, job: str) -> str:
     return (
         f"**{count(more, 'broker')} to be added, {growth.target} in all.** {cell(why)}.\n\n"
         f"The load is in the artifact `{plan_key(job)}` of this run. You approve just that number, with the digest "
-        f"`{digest[:16]}…`; if there are other brokers by the time it goes on, it stops. Moves of partitions have an "
-        "approval of their own."
+        f"`{digest[:16]}…`; if by the time it goes on there are other brokers, the load has gone, or something is in "
+        "the way, it stops. Moves of partitions have an approval of their own."
     )
 
 

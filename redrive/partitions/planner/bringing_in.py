@@ -64,13 +64,10 @@ class _Search:
         board, counts = self._board, [0, 0]
         for kind, ways in enumerate((self._moves(b), self._exchanges(b))):
             for way in ways:
-                if self._left <= 0:
-                    break
-                self._left -= 1
                 counts[kind] += 1
                 if all(board.allows(*move) for move in way):
                     return way
-        return Tried(counts[0], counts[1], all=self._left > 0)
+        return Tried(counts[0], counts[1], all=self._left >= 0)
 
     def _pairs(self, b: int) -> Iterator[tuple[int, int]]:
         """Give the pairs of source and target that would bring a broker nearer its band."""
@@ -85,6 +82,8 @@ class _Search:
         least, most = self._wanted(b)
         for source, target in self._pairs(b):
             for p in _between(self._leaving[source], size, least, most):
+                if not self._looks():
+                    return
                 if self._is_better(b, source, target, size[p]):
                     yield ((p, source, target),)
 
@@ -94,12 +93,18 @@ class _Search:
         for source, target in self._pairs(b):
             if board.takes[source]:
                 for p in self._leaving[source]:
-                    if self._left <= 0:
+                    if not self._looks():
                         return
-                    self._left -= 1  # to look costs time, too
                     for q in _between(self._leaving[target], size, size[p] - most, size[p] - least):
+                        if not self._looks():
+                            return
                         if p != q and self._is_better(b, source, target, size[p] - size[q]):
                             yield (p, source, target), (q, target, source)
+
+    def _looks(self) -> bool:
+        """Count one more; False: there were enough."""
+        self._left -= 1
+        return self._left >= 0
 
     def _wanted(self, b: int) -> tuple[int, int]:
         """Give how many bytes, at least and at most, have to leave a broker, or come to it, to bring it in."""

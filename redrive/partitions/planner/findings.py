@@ -85,12 +85,12 @@ def _binds(board: Board, b: int, side: str, tried: Tried) -> str:
     full = [board.ids[c] for c, takes in enumerate(board.takes) if takes and board.near_limit(c)]
     if side == "above" and full:
         return f"the disk limit of {_named('broker', full)} binds"
-    if not tried.moves and not tried.exchanges:
+    if tried.all and not tried.moves and not tried.exchanges:
         return "no single move, and no exchange of two replicas, has a size that fits both brokers"
-    looked = "all" if tried.all else "not all"
+    looked = "all" if tried.all else "not all, as there are too many,"
     return (
-        f"{looked} single moves and exchanges of two replicas whose size fits both brokers were tried "
-        f"({tried.moves:,} and {tried.exchanges:,}), and the rules on brokers, racks and disks forbid each"
+        f"of single moves and exchanges of two replicas {looked} were tried: {tried.moves:,} and {tried.exchanges:,} "
+        "have a size that fits both brokers, and the rules on brokers, racks and disks forbid each"
     )
 
 
