@@ -159,7 +159,7 @@ def look_at_drained(work: Moving) -> Drained | None:
     if goal.get("mode") != "drain_brokers":
         return None
     with PartitionReader(work.config.cluster(work.cluster)) as reader:
-        return drained(goal["brokers"], reader.brokers().values(), reader.partitions())
+        return drained(goal["brokers"], reader.brokers().values(), reader.partitions(), reader.voters())
 
 
 @task(task_run_name="restore settings", **BRIEFLY)

@@ -23,6 +23,8 @@ from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
 NOT_EMPTY = "not all brokers that were to be drained are empty: plan the drain anew"
+NOT_WITHOUT_VOTE = "not all brokers that were drained are brokers only"
+NOT_TOGETHER = "the brokers that were drained are not those that have to go together"
 
 
 class Ending:
@@ -111,7 +113,14 @@ def _copied(decided: Decided, moved: Moved) -> int:
 
 def unsafe(drained: Drained | None) -> list[str]:
     """Find that brokers which were drained may not be taken away."""
-    return [] if drained is None or all(each.safe for each in drained.removals) else [NOT_EMPTY]
+    if drained is None:
+        return []
+    votes = any(each.voter for each in drained.removals)
+    return (
+        [NOT_EMPTY] * any(each.left for each in drained.removals)
+        + [NOT_WITHOUT_VOTE] * votes
+        + [NOT_TOGETHER] * bool(drained.together)
+    )
 
 
 def _findings(result: Result) -> list[str]:

@@ -8,7 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, LeaderNotAvailableError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
+    for_code,
+)
 
 from redrive.config import Cluster
 from redrive.errors import RefusedByClusterError, UnavailableError
@@ -65,13 +71,29 @@ class PartitionReader:
         What brokers name as the controller to clients is any of them (KIP-590).
         """
         try:
-            found = self._connection.ask(
-                "asking for the controller", lambda admin: admin.describe_metadata_quorum(), patience=BROKER_PATIENCE
-            )
+            leader = int(self._quorum("asking for the controller", patience=BROKER_PATIENCE)["leader_id"])
         except (RefusedByClusterError, UnavailableError):
             return None
-        leader = int(found["topics"][0]["partitions"][0]["leader_id"])
         return leader if leader >= 0 else None
+
+    def voters(self) -> frozenset[int] | None:
+        """Give the ids of the controllers that vote, which may be brokers as well; None if the cluster does not tell.
+
+        Without KRaft there are none.
+
+        Raises:
+            UnavailableError: the cluster does not answer in time.
+        """
+        try:
+            found = self._quorum("asking for the controllers")
+        except RefusedByClusterError as error:
+            return frozenset() if isinstance(error.__cause__, UnsupportedVersionError) else None
+        return frozenset(int(voter["replica_id"]) for voter in found["current_voters"]) or None
+
+    def _quorum(self, doing: str, **how: float) -> dict[str, Any]:
+        found = self._connection.ask(doing, lambda admin: admin.describe_metadata_quorum(), **how)
+        quorum: dict[str, Any] = found["topics"][0]["partitions"][0]
+        return quorum
 
     def partitions(self, topics: Iterable[str] | None = None) -> dict[Key, PartitionState]:
         """Give all partitions, those of internal topics too, or those of ``topics``, by topic and number.

@@ -17,7 +17,7 @@ from redrive.partitions.state import Key
 from tasks import partitions_report
 from tasks.operations import Run
 from tasks.partitions import Decided, Moved
-from tasks.partitions_report import NOT_EMPTY, Ending, cancelled, cut_off
+from tasks.partitions_report import NOT_EMPTY, NOT_TOGETHER, NOT_WITHOUT_VOTE, Ending, cancelled, cut_off
 
 MB = 1_000_000
 MOVES = [Move("orders", number, (1, 2), (3, 2), 10 * MB) for number in range(3)]
@@ -49,6 +49,34 @@ def test_a_drain_is_proved_only_if_its_broker_is_safe_to_remove() -> None:
     assert (unsafe.word, unsafe.status) == ("failed", "failed")
     assert unsafe.headline == f"{NOT_EMPTY}; {HOLDS}"
     assert str(HOLDS) == "broker 3 is not safe to remove: it holds late/0, and leads 1 of them"
+
+
+VOTES = Drained((Removal(3, (), 0, voter=True),), "")
+APART = Drained((Removal(5, (), 0), Removal(6, (), 0)), "Amazon MSK takes away as many brokers in each zone")
+
+
+@pytest.mark.parametrize(
+    ("drained", "finding", "told"),
+    [
+        (VOTES, NOT_WITHOUT_VOTE, "broker 3 is not safe to remove: it is a controller as well"),
+        (APART, NOT_TOGETHER, "broker 5 is empty; broker 6 is empty; Amazon MSK takes away as many brokers in each"),
+    ],
+    ids=["votes", "one zone only"],
+)
+def test_a_drain_is_not_proved_if_what_is_empty_may_not_be_taken_away(
+    monkeypatch: pytest.MonkeyPatch, drained: Drained, finding: str, told: str
+) -> None:
+    moved_all = ending(ALL_DONE, drained=drained)
+    assert (moved_all.word, moved_all.status, moved_all.findings) == ("failed", "failed", [finding])
+    assert moved_all.headline.startswith(f"{finding}; {told}")
+    assert moved_all.evidence()["safe_to_remove"] == []
+    ended: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(partitions_report, "close", lambda _, word, message, *__: f"{word}: {message}")
+    run: Any = SimpleNamespace(finish=lambda *given, **_: ended.append(given))
+    state = partitions_report.finish_early(run, "nothing to move", [], drained)
+    assert state.is_failed()
+    assert ended[0][:2] == ("failed", "failed")
+    assert ended[0][3]["findings"] == [finding]
 
 
 def test_what_runs_before_owe_is_told_and_does_not_count() -> None:
