@@ -20,7 +20,15 @@ from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
-from redrive.partitions.rebalancing import changed_since, left_to_do, moves_of, plan_of, split, with_moves
+from redrive.partitions.rebalancing import (
+    changed_since,
+    left_to_do,
+    moves_of,
+    moving_already,
+    plan_of,
+    split,
+    with_moves,
+)
 from redrive.partitions.removal import Drained, drained
 from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
@@ -193,7 +201,8 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
     """See that a plan that was shown still holds; of one that was ``begun`` by another run, any part may be done.
 
     Raises:
-        StalePlanError: the cluster has changed.
+        StalePlanError: the cluster has changed, or partitions are moving there, be it others than the plan's: a run
+            that died may have left them, and only the last run that has moved anything can be gone on with.
     """
     if begun:
         _, theirs = split(moves_of(kept), work.picture.partitions, work.picture.ongoing)
@@ -201,6 +210,8 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
     else:
         up = (broker.id for broker in work.picture.brokers if broker.up)
         moved = changed_since(moves_of(kept), work.picture.partitions, up)
+        if not moved and work.picture.ongoing:
+            moved = [moving_already(work.picture.ongoing)]
     if moved:
         raise StalePlanError("; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else ""))
 

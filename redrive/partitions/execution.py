@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -26,7 +26,8 @@ from redrive.partitions.orders import Orders
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.reading_back import result_of, settled
-from redrive.partitions.settling import Settlement, settle_all
+from redrive.partitions.settling import Settlement, settle_but_others
+from redrive.partitions.state import Key
 from redrive.partitions.strain import Gauge, over_limit
 from redrive.partitions.survey import Survey, key_of
 from redrive.partitions.throttle import Throttle
@@ -148,12 +149,14 @@ class Execution:
         by_key = {key_of(move): move for move in moves}
         if len(by_key) < len(moves):
             raise ValueError("there are two moves of the same partition")
+        if self._throttle is not None:
+            self._throttle.ours = by_key
         orders = Orders(self._writer, self._operation, self._throttle, by_key)
         survey = orders.look()
         self._require_convergence(survey)
         self._begins()
         if self._throttle is None:
-            self._lift()  # what a run before this one has left
+            self._lift(by_key)  # what a run before this one has left
         watch = Watch(self._limits.patience)
         stopped = self._work(orders, survey, watch, stop, cancel_in_flight=cancel_in_flight)
         self._elect(orders, watch, stop, LAST_PATIENCE if stopped else self._limits.patience)
@@ -303,10 +306,10 @@ class Execution:
     def _slowed_by(self) -> str:
         return "" if self.following is None else self.following.slowed_by
 
-    def _lift(self) -> Settlement:
+    def _lift(self, ours: Collection[Key]) -> Settlement:
         if self._throttle is not None:
             return self._throttle.lift()
-        return settle_all(self._writer, self._debts, self._operation)
+        return settle_but_others(self._writer, self._debts, self._operation, ours)
 
     def _read_back(self, orders: Orders, stopped: str) -> Result:
         survey = settled(orders, stopped)
@@ -314,7 +317,7 @@ class Execution:
         if self._throttle is not None and survey.under_way():
             owed = {"throttles, as partitions still move; the next run lifts them, or `redrive debts settle --now`"}
         else:
-            settlement = self._lift()
+            settlement = self._lift(survey.moves)
             respected = set(settlement.respected)
             for row in self._debts.owed(self._writer.cluster):
                 ours = row.operation_id == self._operation.id

@@ -28,15 +28,19 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
     """
     if picture.ongoing:
-        (topic, number), more = next(iter(picture.ongoing)), len(picture.ongoing) - 1
-        raise GoalError(
-            "goal",
-            f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
-            "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
-        )
+        raise GoalError("goal", moving_already(picture.ongoing))
     if goal.mode == "add_brokers" and not goal.brokers:
         goal = replace(goal, brokers=picture.empty - goal.excluded_brokers)
     return plan(picture.layout, goal)
+
+
+def moving_already(ongoing: Mapping[Key, Ongoing]) -> str:
+    """Say that partitions are moving, which keeps a plan from being made or begun, and what to do about it."""
+    (topic, number), more = next(iter(ongoing)), len(ongoing) - 1
+    return (
+        f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
+        "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back"
+    )
 
 
 def record(cluster: str, made: Plan) -> dict[str, Any]:

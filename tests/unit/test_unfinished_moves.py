@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +13,7 @@ from redrive.errors import GoalError, StalePlanError
 from redrive.ledger import Ledger, Operation, Status
 from redrive.partitions.layout import Move
 from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
-from redrive.partitions.state import Ongoing, PartitionState
+from redrive.partitions.state import Key, Ongoing, PartitionState
 from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.partitions import Moving, hold_on, without_others
 from tasks.unfinished import of_which_run, unfinished
@@ -116,9 +116,10 @@ def at(number: int, *replicas: int) -> PartitionState:
     return PartitionState("t", number, replicas, replicas[0], frozenset(replicas))
 
 
-def looking_at(*partitions: PartitionState) -> Moving:
+def looking_at(*partitions: PartitionState, ongoing: Mapping[Key, Ongoing] | None = None) -> Moving:
     brokers = [SimpleNamespace(id=id_, up=True) for id_ in (1, 2, 3)]
-    picture = SimpleNamespace(brokers=brokers, partitions={each.key: each for each in partitions}, ongoing={})
+    by_key = {each.key: each for each in partitions}
+    picture = SimpleNamespace(brokers=brokers, partitions=by_key, ongoing=ongoing or {})
     return cast(Moving, SimpleNamespace(picture=picture))
 
 
@@ -131,6 +132,14 @@ def test_a_plan_that_was_carried_out_half_holds_after_its_approval_unless_somebo
         hold_on(looking_at(at(0, 3, 2), at(1, 2, 4)), kept, begun=True)
     with pytest.raises(StalePlanError, match=r"t/\d was on"):  # a plan of its own is all or nothing
         hold_on(looking_at(at(0, 3, 2), at(1, 1, 2)), kept, begun=False)
+
+
+def test_a_plan_that_was_approved_late_begins_nothing_beside_moves_that_a_dead_run_has_left() -> None:
+    big = {("big", 0): Ongoing((3, 2), (3,), (1,))}
+    as_planned = at(0, 1, 2), at(1, 1, 2)
+    hold_on(looking_at(*as_planned), plan("t"), begun=False)
+    with pytest.raises(StalePlanError, match=r"big/0 is moving already, .* goal go_on or roll_back"):
+        hold_on(looking_at(*as_planned, ongoing=big), plan("t"), begun=False)
 
 
 def test_what_is_somebody_else_s_before_it_is_shown_is_left_out_and_told() -> None:

@@ -347,6 +347,45 @@ def test_what_partitions_move_behind_is_not_settled_unless_that_is_asked_for(led
     assert (ledger.debts.owed(), paper.set) == ([], {})
 
 
+def dies_over(ledger: Ledger, paper: Paper, move: Move, rate: int) -> None:
+    """A run that orders a move, throttled, and is killed."""
+    dead = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    Throttle(paper, ledger.debts, dead, rate).cover([move])
+    paper.reassign({(move.topic, move.number): move.after})
+
+
+@pytest.mark.parametrize("topic", ["big", "other"])
+def test_what_a_dead_run_has_under_way_stays_throttled_whatever_else_is_moved(ledger: Ledger, topic: str) -> None:
+    left, other = Move("big", 0, (1, 2), (3, 2), 10_000), Move(topic, 1, (1, 2), (4, 2), 5)
+    paper, listed = Paper(left, other), list[str | None]()
+    dies_over(ledger, paper, left, 1 * MB)
+
+    def report(_: Progress) -> None:
+        listed.append(paper.set.get((Resource("topic", "big"), FOLLOWER_REPLICAS)))
+
+    result = executes(ledger, paper, Limits(poll=0.001), report=report).run([other])
+    assert result.outcomes[topic, 1].step is Step.DONE
+    assert ("big", 0) in paper.under_way
+    assert all("0:3" in str(value).split(",") for value in listed)
+    assert paper.set[Resource("topic", "big"), FOLLOWER_REPLICAS].split(",")[0] == "0:3"
+    assert (Resource("broker", "3"), FOLLOWER_RATE) in paper.set
+    assert {"big", "1", "2", "3"} <= {row.name for row in ledger.debts.owed()}
+    assert any(NEEDED in why for why in (*result.owed, *result.owed_before))
+    gone_on = executes(ledger, paper, Limits(poll=0.0))
+    paper.sizes["big", 0] = 3
+    assert gone_on.run([left]).proved
+    assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def test_a_throttle_of_a_dead_run_goes_where_somebody_else_has_sent_its_partition_elsewhere(ledger: Ledger) -> None:
+    left, other = Move("big", 0, (1, 2), (3, 2), 10_000), Move("other", 0, (1, 2), (3, 2), 5)
+    paper = Paper(left, other)
+    dies_over(ledger, paper, left, 1 * MB)
+    paper.reassign({("big", 0): (4, 2)})
+    assert executes(ledger, paper, Limits(poll=0.001)).run([other]).proved
+    assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
 def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:
     """A broker may not have heard of our value yet, or an order of ours may still be on its way."""
     ordered: list[Any] = []
