@@ -47,7 +47,7 @@ from tasks.partitions import (
 )
 from tasks.partitions_plan import approval_text, headline, report_plan
 from tasks.partitions_report import Ending, cancelled, cut_off, finish, finish_early
-from tasks.unfinished import of_which_run, unfinished
+from tasks.unfinished import of_which_run, require_last, unfinished
 
 
 class Rebalance(BaseModel):
@@ -182,7 +182,10 @@ def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> Decided:
     takes_up = rebalance.goal in ("go_on", "roll_back")
     kept = run.known_plan if rebalance.mode == "run" else None
     if kept is not None:
-        if not run.has_moved():
+        begun = run.has_moved()
+        if begun or takes_up:
+            require_last(run, work.cluster, kept)
+        if not begun:
             hold_on(work, kept, begun=takes_up)
         return _decided(work, kept, str(run.ledger.operation(run.id).plan_digest), [])
     plan: Plan | None = None

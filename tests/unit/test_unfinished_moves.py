@@ -16,7 +16,7 @@ from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
 from redrive.partitions.state import Key, Ongoing, PartitionState
 from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.partitions import Moving, hold_on, without_others
-from tasks.unfinished import of_which_run, unfinished
+from tasks.unfinished import of_which_run, require_last, unfinished
 
 
 @pytest.fixture
@@ -110,6 +110,30 @@ def test_what_has_come_to_its_end_is_not_gone_on_with_nor_taken_back_twice(ledge
     moves(ledger, "second", taken(ledger, back=True), "done")
     with pytest.raises(GoalError, match="has taken its moves back"):
         taken(ledger, back=True)
+
+
+def still_last(ledger: Ledger, name: str, kept: dict[str, Any]) -> None:
+    require_last(cast(Run, SimpleNamespace(ledger=ledger, id=name)), "east", kept)
+
+
+def test_a_run_that_is_retried_orders_nothing_again_that_another_run_has_taken_back(ledger: Ledger) -> None:
+    moves(ledger, "first", plan("first"), "failed")
+    still_last(ledger, "first", plan("first"))
+    moves(ledger, "second", taken(ledger, back=True), "done")
+    with pytest.raises(StalePlanError, match=r"run second has moved partitions since, or taken them back \(20"):
+        still_last(ledger, "first", plan("first"))
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["go_on", "roll_back"])
+def test_what_takes_up_a_run_holds_after_its_approval_only_if_none_has_moved_since(ledger: Ledger, back: bool) -> None:
+    moves(ledger, "first", plan("first"), "failed")
+    kept = taken(ledger, back=back)
+    still_last(ledger, "second", kept)
+    moves(ledger, "second", kept, "failed")
+    still_last(ledger, "second", kept)  # its own moves, when it is retried
+    moves(ledger, "third", plan("third"), "done")
+    with pytest.raises(StalePlanError, match="run third has moved"):
+        still_last(ledger, "second", kept)
 
 
 def at(number: int, *replicas: int) -> PartitionState:
