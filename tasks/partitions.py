@@ -134,10 +134,16 @@ class Moved:
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
-def look_at_cluster(work: Moving) -> None:
-    """Take a picture of the cluster; changes nothing."""
+def look_at_cluster(work: Moving, *, sized: bool = False) -> None:
+    """Take a picture of the cluster; changes nothing.
+
+    Raises:
+        UnavailableError: it does not answer; or, if it is to be ``sized``, nobody tells how large a partition is.
+    """
     with PartitionReader(work.config.cluster(work.cluster)) as reader:
         work.picture = Picture.take(reader)
+    if sized:
+        work.picture.require_sizes()
 
 
 @task(task_run_name="check limits", **BRIEFLY)

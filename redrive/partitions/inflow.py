@@ -44,6 +44,18 @@ def sizes(partitions: Mapping[Key, PartitionState], log_dirs: Mapping[int, LogDi
     return found
 
 
+def sizes_of_others(partitions: Mapping[Key, PartitionState], log_dirs: Mapping[int, LogDirs]) -> dict[Key, int]:
+    """Give the size of each partition's largest replica, as far as known: of one whose leader does not tell."""
+    found = {}
+    for key, partition in partitions.items():
+        told = [
+            log_dirs[id_].sizes[key] for id_ in partition.replicas if id_ in log_dirs and key in log_dirs[id_].sizes
+        ]
+        if told:
+            found[key] = max(told)
+    return found
+
+
 def rates(before: Mapping[Key, int], after: Mapping[Key, int], seconds: float) -> dict[Key, float]:
     """Give bytes a second by two measurements; a log that became smaller says nothing."""
     return {key: (after[key] - size) / seconds for key, size in before.items() if after.get(key, -1) >= size}

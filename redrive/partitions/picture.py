@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from redrive.partitions.inflow import rates, sizes
+from redrive.errors import UnavailableError
+from redrive.partitions.inflow import rates, sizes, sizes_of_others
 from redrive.partitions.layout import Broker, Layout, Partition
 from redrive.partitions.planner.goal import CANARY
 from redrive.partitions.reader import PartitionReader
@@ -46,7 +47,8 @@ class Picture:
 
     Attributes:
         layout: what a planner starts from: brokers that are up, and all partitions. A partition that moves has its old
-            and new replicas in it. Sizes that no broker tells are 0.
+            and new replicas in it. Its size is what its leader tells, or else the largest of its other replicas; those
+            of ``unsized`` are 0.
         partitions: all partitions, with leaders and ISR.
         under_replicated: those of which a replica is not in sync, but for replicas that are on their way.
         without_leader: those that can't be read or written.
@@ -55,6 +57,7 @@ class Picture:
         ongoing: reassignments under way, whoever has ordered them.
         throttles: replication throttles in force, by resource and setting.
         inflow: bytes a second that producers write to a partition, as far as known; None if not measured.
+        unsized: partitions of which no broker tells how large they are.
     """
 
     cluster: str
@@ -68,6 +71,25 @@ class Picture:
     ongoing: Mapping[Key, Ongoing]
     throttles: tuple[Setting, ...]
     inflow: Mapping[Key, float] | None
+    unsized: frozenset[Key] = frozenset()
+
+    @property
+    def silent(self) -> dict[int, str]:
+        """Brokers that are up and do not tell all that they hold, and why."""
+        return {broker.id: broker.unknown for broker in self.brokers if broker.up and broker.unknown}
+
+    def require_sizes(self) -> None:
+        """See that it is known how large all partitions are that can be copied: those that have a leader.
+
+        Raises:
+            UnavailableError: it is not; with the brokers that do not tell.
+        """
+        missing = sorted(key for key in self.unsized if self.partitions[key].leader is not None)
+        if missing:
+            (topic, number), more = missing[0], len(missing) - 1
+            which = f"{topic}/{number}" + (f" and {more:,} other partitions" if more else "")
+            silent = "; ".join(f"broker {id_} does not tell what it holds: {why}" for id_, why in self.silent.items())
+            raise UnavailableError(f"the size of {which}", silent or "no broker tells it")
 
     @property
     def empty(self) -> frozenset[int]:
@@ -102,6 +124,7 @@ class Picture:
             log_dirs = reader.log_dirs(up)
             later = sizes(partitions, log_dirs)
             inflow, known = rates(known, later, time.monotonic() - begun), known | later
+        known = sizes_of_others(partitions, log_dirs) | known
         return cls(
             cluster=reader.cluster,
             layout=_layout(brokers, partitions, log_dirs, known),
@@ -114,6 +137,7 @@ class Picture:
             ongoing=ongoing,
             throttles=throttles,
             inflow=inflow,
+            unsized=frozenset(_unsized(partitions, log_dirs, known)),
         )
 
 
@@ -148,6 +172,16 @@ def under_replicated(partitions: Mapping[Key, PartitionState], ongoing: Mapping[
 def _lags(partition: PartitionState, ongoing: Ongoing | None) -> bool:
     on_their_way = ongoing.adding if ongoing else ()
     return bool(set(partition.replicas) - partition.isr - set(on_their_way))
+
+
+def _unsized(
+    partitions: Mapping[Key, PartitionState], log_dirs: Mapping[int, LogDirs], known: Mapping[Key, int]
+) -> Iterable[Key]:
+    for key, partition in partitions.items():
+        leader = None if partition.leader is None else log_dirs.get(partition.leader)
+        # A leader that tells all that it holds, and not this one, does not have it yet: it has just been made.
+        if key not in known and (leader is None or leader.unknown):
+            yield key
 
 
 def _layout(

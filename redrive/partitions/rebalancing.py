@@ -26,7 +26,10 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
 
     Raises:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
+        UnavailableError: it copies, and nobody tells how large a partition is.
     """
+    if goal.mode != "leaders":
+        picture.require_sizes()
     if picture.ongoing:
         raise GoalError("goal", moving_already(picture.ongoing))
     if goal.mode == "add_brokers" and not goal.brokers:

@@ -1,0 +1,86 @@
+"""What a picture of a cluster says when brokers do not tell what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from redrive.errors import UnavailableError
+from redrive.partitions.cautions import cautions
+from redrive.partitions.layout import Move
+from redrive.partitions.picture import Picture
+from redrive.partitions.planner import Goal
+from redrive.partitions.reader import PartitionReader
+from redrive.partitions.rebalancing import plan_of
+from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
+
+GB = 10**9
+SILENT = LogDirs(unknown="broker does not answer in 1 s")
+DRAIN = Goal("drain_brokers", brokers=frozenset({3}))
+
+
+class Told(PartitionReader):
+    """Four brokers: twelve partitions on three of them, 100 GB each; what a test says of disks comes first."""
+
+    def __init__(self, disks: Mapping[int, LogDirs] | None = None, *, down: Iterable[int] = ()) -> None:
+        self.cluster = "east"
+        self.disks, self.down = dict(disks or {}), set(down)
+
+    def brokers(self) -> dict[int, BrokerState]:
+        return {id_: BrokerState(id_, None, up=id_ not in self.down) for id_ in range(1, 5)}
+
+    def partitions(self, topics: Iterable[str] | None = None) -> dict[Key, PartitionState]:
+        found = {}
+        for number in range(12):
+            replicas = ((1, 2, 3), (2, 3, 1), (3, 1, 2))[number % 3]
+            alive = [id_ for id_ in replicas if id_ not in self.down]
+            leader = alive[0] if alive else None
+            found["t", number] = PartitionState("t", number, replicas, leader, frozenset(alive))
+        return found
+
+    def ongoing(self) -> dict[Key, Ongoing]:
+        return {}
+
+    def settings(self, resources: Iterable[Resource], names: Iterable[str]) -> dict[Resource, dict[str, Setting]]:
+        return {}
+
+    def log_dirs(self, brokers: Iterable[int], of: Iterable[Key] | None = None) -> dict[int, LogDirs]:
+        return {id_: self.disks.get(id_) or self.full_of(id_) for id_ in brokers}
+
+    def full_of(self, broker: int, **more: Any) -> LogDirs:
+        """Give the disks of a broker that tells all."""
+        sizes = {key: 100 * GB for key, each in self.partitions().items() if broker in each.replicas}
+        return LogDirs(sizes, **{"total": 10_000 * GB, "usable": 8_000 * GB} | more)
+
+
+def silent(*brokers: int) -> Told:
+    return Told(dict.fromkeys(brokers, SILENT))
+
+
+def test_what_a_silent_leader_holds_is_told_by_its_followers() -> None:
+    every, but_one = plan_of(Picture.take(Told()), DRAIN), plan_of(Picture.take(silent(1)), DRAIN)
+    assert every.bytes == but_one.bytes == 1_200 * GB
+    assert not Picture.take(silent(1, 2)).unsized
+
+
+def test_where_nobody_tells_how_large_partitions_are_nothing_that_copies_is_planned() -> None:
+    picture = Picture.take(silent(1, 2, 3))
+    assert len(picture.unsized) == 12
+    with pytest.raises(UnavailableError, match=r"the size of t/0 and 11 other partitions .* broker 1 does not tell"):
+        plan_of(picture, DRAIN)
+    assert plan_of(picture, Goal("leaders")).bytes == 0
+
+
+def test_what_no_broker_that_is_up_holds_keeps_nothing_else_from_being_planned_and_is_told() -> None:
+    picture = Picture.take(Told(down=[1, 2, 3]))
+    picture.require_sizes()
+    to_four = Move("t", 0, (1, 2, 3), (4, 2, 3))
+    (told,) = cautions([to_four], {}, picture.unsized)
+    assert told.startswith("It is not known how large they are, and they count as nothing: t/0.")
+    assert cautions([to_four], {}, Picture.take(Told()).unsized) == []
+
+
+def test_a_topic_that_has_just_been_made_has_no_size_yet_and_that_is_no_lack() -> None:
+    assert not Picture.take(Told({1: LogDirs({}, 1, 1), 2: LogDirs({}, 1, 1), 3: LogDirs({}, 1, 1)})).unsized
