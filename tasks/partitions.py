@@ -30,6 +30,7 @@ from redrive.partitions.rebalancing import (
     with_moves,
 )
 from redrive.partitions.removal import Drained, drained
+from redrive.partitions.room import short_of_room
 from redrive.partitions.settling import settle_all
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
@@ -207,8 +208,9 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
     """See that a plan that was shown still holds; of one that was ``begun`` by another run, any part may be done.
 
     Raises:
-        StalePlanError: the cluster has changed, or partitions are moving there, be it others than the plan's: a run
-            that died may have left them, and only the last run that has moved anything can be gone on with.
+        StalePlanError: the cluster has changed, or has no room any more; or partitions are moving there, be it others
+            than the plan's: a run that died may have left them, and only the last run that has moved anything can be
+            gone on with.
     """
     if begun:
         _, theirs = split(moves_of(kept), work.picture.partitions, work.picture.ongoing)
@@ -218,6 +220,7 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
         moved = changed_since(moves_of(kept), work.picture.partitions, up)
         if not moved and work.picture.ongoing:
             moved = [moving_already(work.picture.ongoing)]
+        moved = moved or short_of_room(moves_of(kept), work.picture)
     if moved:
         raise StalePlanError("; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else ""))
 

@@ -26,6 +26,7 @@ from redrive.partitions.orders import Orders
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.reading_back import result_of, settled
+from redrive.partitions.room import Room
 from redrive.partitions.settling import Settlement, settle_but_others
 from redrive.partitions.state import Key
 from redrive.partitions.strain import Gauge, over_limit
@@ -200,7 +201,7 @@ class Execution:
         self, orders: Orders, survey: Survey, watch: Watch, stop: threading.Event, *, cancel_in_flight: bool
     ) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
-        wellness = Wellness(self._writer)
+        wellness, room = Wellness(self._writer), Room(self._writer)
         stopped, waiting_for, covered = "", "", False
         while True:
             try:
@@ -218,7 +219,9 @@ class Execution:
                     if held:
                         watch.begin_anew()
                     moved = watch.moved
-                    waiting_for = self._begin_more(orders, survey, wellness, held=held, covered=covered, moved=moved)
+                    waiting_for = self._begin_more(
+                        orders, survey, wellness, room, held=held, covered=covered, moved=moved
+                    )
                     covered = not waiting_for
                     waiting_for = waiting_for or held
                 self._tell(watch, survey, waiting_for)
@@ -242,25 +245,25 @@ class Execution:
                 stop.wait(self._limits.poll)
 
     def _begin_more(
-        self, orders: Orders, survey: Survey, wellness: Wellness, *, held: str, covered: bool, moved: bool
+        self, orders: Orders, survey: Survey, wellness: Wellness, room: Room, *, held: str, covered: bool, moved: bool
     ) -> str:
         """Begin what may begin now; give what it waits for, if it does.
 
         Args:
-            orders, survey, wellness: of this execution.
+            orders, survey, wellness, room: of this execution.
             held: why nothing is to begin; empty if something may.
             covered: what is under way has its throttle for certain; not after a run that was killed, and not with a
                 broker that was away.
             moved: something has moved since the last look. If not, what is under way may wait for a broker.
         """
         pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
-        wave: list[Move] = []
+        wave, full = list[Move](), ""
         if not held:
             orders.begin_free(survey, [move for move in pending if survey.costs_nothing(move)])
             costly = (move for move in pending if not survey.costs_nothing(move))
-            wave = next_wave(costly, in_flight, self._limits)
+            wave, full = room.fitting(next_wave(costly, in_flight, self._limits), in_flight)
         if not wave and covered and moved:
-            return ""
+            return full
         if waiting_for := wellness.why_unwell([*in_flight, *wave]):
             return waiting_for
         paused = over_limit(self._gauges) if wave else ""
@@ -268,7 +271,7 @@ class Execution:
             orders.begin(wave, in_flight)
         elif not covered:
             orders.throttle(in_flight)
-        return paused
+        return paused or full
 
     def _release(self, orders: Orders, survey: Survey) -> None:
         """Throttle no longer what has arrived. Where that can't be done, the next look tries again, and all goes on."""

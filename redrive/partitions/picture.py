@@ -191,7 +191,11 @@ def _layout(
     known: Mapping[Key, int],
 ) -> Layout:
     return Layout(
-        tuple(Broker(one.id, one.rack, log_dirs[one.id].total) for one in brokers.values() if one.up),
+        tuple(
+            Broker(one.id, one.rack, log_dirs[one.id].capacity, silent=bool(log_dirs[one.id].unknown))
+            for one in brokers.values()
+            if one.up
+        ),
         tuple(Partition(one.topic, one.number, one.replicas, known.get(key, 0)) for key, one in partitions.items()),
     )
 

@@ -34,7 +34,14 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
         raise GoalError("goal", moving_already(picture.ongoing))
     if goal.mode == "add_brokers" and not goal.brokers:
         goal = replace(goal, brokers=picture.empty - goal.excluded_brokers)
-    return plan(picture.layout, goal)
+    made = plan(picture.layout, goal)
+    if goal.mode == "leaders" or not picture.silent:
+        return made
+    closed = [
+        f"broker {id_}: nothing comes to it, as it does not tell all of its disks ({why})."
+        for id_, why in picture.silent.items()
+    ]
+    return replace(made, findings=(*closed, *made.findings))
 
 
 def moving_already(ongoing: Mapping[Key, Ongoing]) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from redrive.errors import GoalError, StalePlanError
 from redrive.ledger import Ledger, Operation, Status
-from redrive.partitions.layout import Move
+from redrive.partitions.layout import Move, Partition
 from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
 from redrive.partitions.state import Key, Ongoing, PartitionState
 from tasks.operations import MOVING, ROLLING_BACK, Run
@@ -140,10 +140,16 @@ def at(number: int, *replicas: int) -> PartitionState:
     return PartitionState("t", number, replicas, replicas[0], frozenset(replicas))
 
 
-def looking_at(*partitions: PartitionState, ongoing: Mapping[Key, Ongoing] | None = None) -> Moving:
-    brokers = [SimpleNamespace(id=id_, up=True) for id_ in (1, 2, 3)]
+def looking_at(
+    *partitions: PartitionState,
+    ongoing: Mapping[Key, Ongoing] | None = None,
+    usable: int | None = None,
+    size: int = 10,
+) -> Moving:
+    brokers = [SimpleNamespace(id=id_, up=True, size=100, usable=usable) for id_ in (1, 2, 3)]
     by_key = {each.key: each for each in partitions}
-    picture = SimpleNamespace(brokers=brokers, partitions=by_key, ongoing=ongoing or {})
+    layout = SimpleNamespace(partitions=[Partition("t", each.number, each.replicas, size) for each in partitions])
+    picture = SimpleNamespace(brokers=brokers, partitions=by_key, ongoing=ongoing or {}, layout=layout)
     return cast(Moving, SimpleNamespace(picture=picture))
 
 
@@ -164,6 +170,15 @@ def test_a_plan_that_was_approved_late_begins_nothing_beside_moves_that_a_dead_r
     hold_on(looking_at(*as_planned), plan("t"), begun=False)
     with pytest.raises(StalePlanError, match=r"big/0 is moving already, .* goal go_on or roll_back"):
         hold_on(looking_at(*as_planned, ongoing=big), plan("t"), begun=False)
+
+
+def test_a_plan_holds_after_its_approval_only_if_there_is_room_for_it_still() -> None:
+    as_planned = at(0, 1, 2), at(1, 1, 2)
+    hold_on(looking_at(*as_planned, usable=27), plan("t"), begun=False)  # 127 in all, of which 6 stay free
+    with pytest.raises(StalePlanError, match="broker 3 has room for 19 bytes more, and 20 are to come"):
+        hold_on(looking_at(*as_planned, usable=25), plan("t"), begun=False)
+    with pytest.raises(StalePlanError, match="broker 3 has room for 21 bytes more, and 22 are to come"):
+        hold_on(looking_at(*as_planned, usable=27, size=11), plan("t"), begun=False)  # they have grown since
 
 
 def test_what_is_somebody_else_s_before_it_is_shown_is_left_out_and_told() -> None:

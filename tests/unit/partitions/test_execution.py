@@ -45,6 +45,7 @@ class Paper(PartitionWriter):
         self.leaders: dict[Key, int] = {}
         self.down: set[int] = set()
         self.looks = 0
+        self.disks: dict[int, LogDirs] = {}  # of which the test says what they hold
 
     def clock(self) -> float:
         """Seconds, by looks: so that no slow machine tells another story."""
@@ -73,7 +74,7 @@ class Paper(PartitionWriter):
 
     def log_dirs(self, brokers: Iterable[int], of: Iterable[Key] | None = None) -> dict[int, LogDirs]:
         new = {key: copied for key, (_, copied) in self.under_way.items()}
-        return {id_: LogDirs(new if id_ == 3 else self.sizes) for id_ in brokers}
+        return {id_: self.disks.get(id_, LogDirs(new if id_ == 3 else self.sizes)) for id_ in brokers}
 
     def ongoing(self) -> dict[Key, Ongoing]:
         self.looks += 1
@@ -384,6 +385,41 @@ def test_a_throttle_of_a_dead_run_goes_where_somebody_else_has_sent_its_partitio
     paper.reassign({("big", 0): (4, 2)})
     assert executes(ledger, paper, Limits(poll=0.001)).run([other]).proved
     assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def test_a_broker_that_has_no_room_any_more_gets_nothing_and_the_others_get_what_is_theirs(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small, other = (Move("t", at_, (1, 2), after, 60) for at_, after in enumerate([(3, 2), (4, 2), (1, 4)]))
+    paper, told = Paper(large, small, other), list[str]()
+    by_looks(monkeypatch, paper)
+    paper.disks = {3: LogDirs({("x", 0): 900}, 1_100, 100)}  # of 1,000 that it can have, 50 stay free
+    limits = Limits(patience=3.0, poll=0.001)
+    execution = executes(ledger, paper, limits, report=lambda progress: told.append(progress.waiting_for))
+    result = execution.run([large, small, other])
+    words = "broker 3 has room for 50 bytes more, and t/0 has 60"
+    assert [result.outcomes["t", at_].step for at_ in range(3)] == [Step.PENDING, Step.DONE, Step.DONE]
+    assert result.stopped == f"nothing has moved for 3 s: {words}"
+    assert words in told
+    paper.disks = {3: LogDirs({("x", 0): 900}, 1_100, 150)}
+    assert executes(ledger, paper, limits).run([large, small, other]).proved
+
+
+def test_a_broker_that_does_not_tell_its_disks_gets_nothing_until_it_does(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper, told = Paper(FIRST), list[str]()
+    by_looks(monkeypatch, paper)
+    paper.disks = {3: LogDirs(unknown="no answer in 1 s")}
+
+    def report(progress: Progress) -> None:
+        told.append(progress.waiting_for)
+        assert not (paper.disks and paper.under_way)
+        if len(told) == 5:
+            paper.disks.clear()
+
+    assert executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST]).proved
+    assert told[:5] == ["broker 3 does not tell what its disks hold: no answer in 1 s"] * 5
 
 
 def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from redrive.partitions.cautions import cautions
 from redrive.partitions.layout import Move
 from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal
-from redrive.partitions.reader import PartitionReader
+from redrive.partitions.reader import PartitionReader, _log_dirs
 from redrive.partitions.rebalancing import plan_of
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 
@@ -80,6 +80,53 @@ def test_what_no_broker_that_is_up_holds_keeps_nothing_else_from_being_planned_a
     (told,) = cautions([to_four], {}, picture.unsized)
     assert told.startswith("It is not known how large they are, and they count as nothing: t/0.")
     assert cautions([to_four], {}, Picture.take(Told()).unsized) == []
+
+
+def test_a_broker_that_does_not_tell_its_disks_or_has_lost_one_gets_nothing_and_gives_nothing_by_that() -> None:
+    told = Told()
+    failed = told.full_of(1, total=None, usable=None, unknown="/data/b: KafkaStorageError")
+    made = plan_of(Picture.take(Told({4: SILENT, 1: failed})), Goal("balance"))
+    assert made.moves == ()
+    assert [words.split(",")[0] for words in made.findings[:2]] == [
+        "broker 1: nothing comes to it",
+        "broker 4: nothing comes to it",
+    ]
+    assert "KafkaStorageError" in made.findings[0]
+    assert plan_of(Picture.take(told), Goal("balance")).bytes > 0
+
+
+def test_a_disk_that_somebody_else_fills_is_filled_no_more_than_its_limit() -> None:
+    told = Told()
+    told.disks[4] = LogDirs({}, 10_000 * GB, 500 * GB)
+    made = plan_of(Picture.take(told), Goal("add_brokers", brokers=frozenset({4})))
+    assert 0 < made.bytes <= 0.85 * 500 * GB
+    assert any("disk limit" in finding for finding in made.findings)
+
+
+def directory(name: str, total: int, usable: int, error: int = 0) -> dict[str, Any]:
+    return {"log_dir": name, "error_code": error, "topics": [], "total_bytes": total, "usable_bytes": usable}
+
+
+@pytest.mark.parametrize(
+    ("directories", "total", "usable"),
+    [
+        ([directory("/a", 1_000, 900), directory("/b", 1_000, 899)], 1_000, 899),  # one volume, asked about twice
+        ([directory("/a", 1_000, 900), directory("/b", 1_000, 850)], 2_000, 1_750),
+        ([directory("/a", 1_000, 900), directory("/b", 2_000, 900)], 3_000, 1_800),
+        ([directory("/a", 1_000, 900), directory("/b", -1, -1, 56)], None, None),
+        ([], None, None),
+    ],
+)
+def test_a_volume_with_several_directories_counts_once(
+    directories: list[dict[str, Any]], total: int | None, usable: int | None
+) -> None:
+    told = _log_dirs(directories)
+    assert (told.total, told.usable) == (total, usable)
+
+
+def test_what_replicas_can_take_up_is_what_they_take_and_what_is_free() -> None:
+    assert LogDirs({("t", 0): 200}, 1_000, 100).capacity == 300
+    assert LogDirs({("t", 0): 200}).capacity is None
 
 
 def test_a_topic_that_has_just_been_made_has_no_size_yet_and_that_is_no_lack() -> None:
