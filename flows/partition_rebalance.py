@@ -229,6 +229,10 @@ def carry_out(work: Moving, decided: Decided, terms: Terms, approved: str) -> St
         drained = look_at_drained(work)
     except (UnavailableError, RefusedByClusterError) as error:
         return cut_off(run, decided, error, work.moved)
+    except ThrottleTooLowError as error:
+        if not run.has_moved():
+            raise
+        return cut_off(run, decided, error, work.moved)
     ending = Ending(decided, moved, time.monotonic() - began, approved, drained)
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)

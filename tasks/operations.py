@@ -159,6 +159,11 @@ class Run:
         """Say whether this run has begun to carry its plan out, by the journal."""
         return any(entry.kind == MOVING for entry in self.ledger.entries(self.id))
 
+    def goes_back(self) -> bool:
+        """Say whether the last that this run has set about is to take back what it has moved, by the journal."""
+        kinds = [entry.kind for entry in self.ledger.entries(self.id) if entry.kind in (MOVING, ROLLING_BACK)]
+        return kinds[-1:] == [ROLLING_BACK]
+
     def has_asked(self) -> bool:
         """Say whether this run has asked for approval: then the answer counts, whatever has changed since."""
         return any(entry.kind == ASKED for entry in self.ledger.entries(self.id))

@@ -50,7 +50,7 @@ class Moving:
 
     Attributes:
         picture: the cluster as it was when it was looked at last.
-        moved: what has come of the moves, once they have ended.
+        moved: what has come of the moves, once they have ended; while they are taken back, nothing of that yet.
     """
 
     picture: Picture
@@ -124,7 +124,8 @@ class Moved:
         back: of their way back, if they were taken back.
         live: what was seen meanwhile.
         times: how long producers have waited; None if nothing was to be copied.
-        rates: the lowest and highest rate of a throttle that followed limits, in bytes a second; None of any other.
+        rates: the lowest and highest rate of a throttle that has followed limits, or was raised for the way back, in
+            bytes a second; None of any other.
     """
 
     result: Result
@@ -275,6 +276,14 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
         MovesLive(run, steer, strains.now) as live,
         PartitionWriter(cluster) as writer,
     ):
+
+        def begins() -> None:
+            run.note(**begun)
+            if execution.following is not None and execution.following.risen:
+                get_run_logger().warning(
+                    "the way back goes at %s: at less it would never end, by what is written now", steer.told()
+                )
+
         execution = Execution(
             writer,
             run.ledger.debts,
@@ -285,18 +294,22 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             hold_back=steer.held_by,
             gauges=strains.gauges,
             follow=auto,
-            begins=lambda: run.note(**begun),
+            begins=begins,
         )
         steer.steer(execution)
         copies = any(move.added for move in moves.all)
         if copies:
             strains.measure_before(stop.event)
         result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
-        back = None
+        moved = work.moved = Moved(result, None, live, strains.times() if copies else None, _rates(execution, strains))
         if terms.roll_back and not (result.complete or stop.event.is_set()):
             begun |= {"kind": ROLLING_BACK, "body": {"because": result.stopped, "counts": result.counts}}
             back = execution.roll_back(moves.all, stop=stop.event)
-        following = execution.following
-        rates = following.rates if following is not None and strains.gauges else None
-        work.moved = Moved(result, back, live, strains.times() if copies else None, rates)
-    return work.moved
+            times = strains.times() if copies else None
+            moved = work.moved = Moved(result, back, live, times, _rates(execution, strains))
+    return moved
+
+
+def _rates(execution: Execution, strains: Strains) -> tuple[int, int] | None:
+    following = execution.following
+    return following.rates if following is not None and (strains.gauges or following.risen) else None

@@ -133,20 +133,21 @@ class Execution:
                 patience. What is owed stays owed.
             FencedError: the operation is no longer this process's; it has stopped.
         """
-        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight)
+        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight, rise=False)
 
     def roll_back(self, moves: Sequence[Move], *, stop: threading.Event | None = None) -> Result:
         """Give every partition of the moves its replicas of before, in their order: those under way, those done.
 
-        What somebody else has changed stays. The outcomes are those of the ways back: ``done`` is "as before".
+        What somebody else has changed stays. The outcomes are those of the ways back: ``done`` is "as before". A
+        throttle at which that would never end, by what is written by now, goes up to the least that does.
 
         Raises:
-            ThrottleTooLowError, UnavailableError, FencedError: see `run`.
+            UnavailableError, FencedError: see `run`.
         """
         back = [move.back() for move in moves]
-        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False)
+        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False, rise=True)
 
-    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool) -> Result:
+    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool, rise: bool) -> Result:
         by_key = {key_of(move): move for move in moves}
         if len(by_key) < len(moves):
             raise ValueError("there are two moves of the same partition")
@@ -154,7 +155,7 @@ class Execution:
             self._throttle.ours = by_key
         orders = Orders(self._writer, self._operation, self._throttle, by_key)
         survey = orders.look()
-        self._require_convergence(survey)
+        self._require_convergence(survey, rise=rise)
         self._begins()
         if self._throttle is None:
             self._lift(by_key)  # what a run before this one has left
@@ -163,13 +164,13 @@ class Execution:
         self._elect(orders, watch, stop, LAST_PATIENCE if stopped else self._limits.patience)
         return self._patiently(lambda: self._read_back(orders, stopped), stop)
 
-    def _require_convergence(self, survey: Survey) -> None:
+    def _require_convergence(self, survey: Survey, *, rise: bool) -> None:
         free = {key_of(move) for move in survey.at(Step.PENDING) if survey.costs_nothing(move)}
         coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if key_of(move) not in free and move.added]
         if self.following is not None and coming:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
-            self.following.begin(needs)
+            self.following.begin(needs, rise=rise)
 
     def _elect(self, orders: Orders, watch: Watch, stop: threading.Event, patience: float) -> None:
         """Have moved partitions led as planned, and wait for that, and until all of their replicas are in sync."""

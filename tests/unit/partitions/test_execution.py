@@ -422,6 +422,33 @@ def test_a_broker_that_does_not_tell_its_disks_gets_nothing_until_it_does(
     assert told[:5] == ["broker 3 does not tell what its disks hold: no answer in 1 s"] * 5
 
 
+def test_a_way_back_goes_faster_than_was_asked_for_where_producers_write_more_by_now(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper, gauge, flow, begun = Paper(FIRST, SECOND), Gauge(), [1.0], list[int | None]()
+    by_looks(monkeypatch, paper)
+    monkeypatch.setattr("redrive.partitions.inflow.measure", lambda _, keys, __: dict.fromkeys(keys, flow[0]))
+
+    def report(progress: Progress) -> None:
+        gauge.load = 2.0 if progress.steps.get(Step.DONE) else 0.1
+
+    limits = Limits(per_broker=1, patience=0.3, poll=0.001)
+    given: dict[str, Any] = {"gauges": [gauge], "report": report, "begins": lambda: begun.append(execution.rate)}
+    execution = executes(ledger, paper, limits, **given)
+    result = execution.run([FIRST, SECOND], cancel_in_flight=True)
+    assert [outcome.step for outcome in result.outcomes.values()] == [Step.DONE, Step.PENDING]
+    flow[0], gauge.load = 40 * MB, 0.1
+    monkeypatch.setattr(gauge, "read", lambda: Strain(0.1, ""))
+    back = execution.roll_back([FIRST, SECOND])
+    assert back.proved, back.evidence()
+    assert set(paper.replicas.values()) == {(1, 2)}
+    assert begun == [50 * MB, 88_000_001]
+    assert execution.following is not None
+    assert execution.following.risen
+    assert execution.following.rates is not None
+    assert execution.following.rates[1] == 88_000_001
+
+
 def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:
     """A broker may not have heard of our value yet, or an order of ours may still be on its way."""
     ordered: list[Any] = []
