@@ -47,7 +47,7 @@ from tasks.partitions import (
 )
 from tasks.partitions_plan import approval_text, headline, report_plan
 from tasks.partitions_report import Ending, cancelled, cut_off, finish, finish_early
-from tasks.unfinished import of_which_run, require_last, unfinished
+from tasks.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
 
 
 class Rebalance(BaseModel):
@@ -202,6 +202,7 @@ def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> Decided:
 
 def _decided(work: Moving, kept: dict[str, Any], digest: str, notes: list[str]) -> Decided:
     moves = moves_of(kept)
+    work.under_min_isr = under_min_isr_before(work.run, kept)
     left = left_of(work, moves)
     said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr, work.picture.unsized)]
     return Decided(moves, left, digest, said, back=kept["goal"].get("mode") == BACK)

@@ -26,6 +26,9 @@ from tasks.plan import TopicName
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
 
+UNDER_MIN_ISR = "under_min_isr"
+"""In that entry: topic and number of the partitions that had too few replicas in sync before."""
+
 ROLLING_BACK = "rolling back"
 """The journal's word for: from here on, what this run has moved goes back."""
 

@@ -32,12 +32,13 @@ from redrive.partitions.rebalancing import (
 from redrive.partitions.removal import Drained, drained
 from redrive.partitions.room import short_of_room
 from redrive.partitions.settling import settle_all
+from redrive.partitions.state import Key
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
 from tasks.moves_limits import ProduceTimes, StrainLimits, Strains, check_limits
 from tasks.moves_live import MovesLive
 from tasks.moves_pace import MB, MovesPace
-from tasks.operations import MOVING, ROLLING_BACK, Run
+from tasks.operations import MOVING, ROLLING_BACK, UNDER_MIN_ISR, Run
 from tasks.retrying import BRIEFLY
 from tasks.side_by_side import STOP_PATIENCE
 
@@ -50,10 +51,12 @@ class Moving:
 
     Attributes:
         picture: the cluster as it was when it was looked at last.
+        under_min_isr: see `tasks.unfinished.under_min_isr_before`.
         moved: what has come of the moves, once they have ended; while they are taken back, nothing of that yet.
     """
 
     picture: Picture
+    under_min_isr: frozenset[Key] | None = None
     moved: Moved | None = None
 
     def __init__(self, config: Config, run: Run, cluster: str) -> None:
@@ -269,7 +272,11 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
     run = work.run
     auto, cluster = terms.throttle == "auto", work.config.cluster(work.cluster)
     asked = None if isinstance(terms.throttle, str) else terms.throttle
-    begun: dict[str, Any] = {"kind": MOVING, "body": {"moves": len(moves.all)}}
+    under_min_isr = work.picture.under_min_isr if work.under_min_isr is None else work.under_min_isr
+    begun: dict[str, Any] = {
+        "kind": MOVING,
+        "body": {"moves": len(moves.all), UNDER_MIN_ISR: sorted(map(list, under_min_isr))},
+    }
     steer = MovesPace(run.ledger, work.cluster, run.id, asked, follows=auto)
     with (
         Strains(cluster, work.picture, terms.strain) as strains,
@@ -295,6 +302,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             gauges=strains.gauges,
             follow=auto,
             begins=begins,
+            under_min_isr=under_min_isr,
         )
         steer.steer(execution)
         copies = any(move.added for move in moves.all)

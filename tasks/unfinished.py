@@ -8,7 +8,8 @@ from typing import Any
 from redrive.errors import GoalError, StalePlanError
 from redrive.ledger import EntryRow, OperationRow
 from redrive.partitions.rebalancing import BACK, way_back
-from tasks.operations import MOVING, ROLLING_BACK, Run
+from redrive.partitions.state import Key
+from tasks.operations import MOVING, ROLLING_BACK, UNDER_MIN_ISR, Run
 
 
 def unfinished(run: Run, cluster: str, *, back: bool) -> dict[str, Any]:
@@ -48,6 +49,19 @@ def require_last(run: Run, cluster: str, kept: Mapping[str, Any]) -> None:
         raise StalePlanError(
             f"run {last.operation_id} has moved partitions since, or taken them back ({last.at:%Y-%m-%d %H:%M UTC})"
         )
+
+
+def under_min_isr_before(run: Run, kept: Mapping[str, Any]) -> frozenset[Key] | None:
+    """Give the partitions that were under min ISR when that began to move which a plan goes on with.
+
+    None of a plan that nobody has begun yet, or that is a way back: then those count that are so by now.
+    """
+    if kept["goal"].get("mode") == BACK:
+        return None
+    it = kept.get("goes_on_with")
+    entries = run.ledger.entries(it["run"] if it else run.id)
+    told = next((entry.body.get(UNDER_MIN_ISR) for entry in entries if entry.kind == MOVING), None)
+    return None if told is None else frozenset((topic, number) for topic, number in told)
 
 
 def _last(run: Run, cluster: str) -> EntryRow | None:

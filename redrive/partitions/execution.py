@@ -75,6 +75,8 @@ class Execution:
             rate is held at its least for so long, that is a standstill.
         follow: the rate is only what it begins with, and becomes whatever the gauges allow.
         begins: called before the first order, once nothing refuses it any more.
+        under_min_isr: partitions that were so when the moves began, by an earlier process perhaps: more is begun all
+            the same. None: those that are by now. Of a way back, those that are by now never count.
     """
 
     def __init__(
@@ -90,11 +92,12 @@ class Execution:
         gauges: Sequence[Gauge] = (),
         follow: bool = False,
         begins: Callable[[], None] = _nothing,
+        under_min_isr: Collection[Key] | None = None,
     ) -> None:
         self._writer, self._debts, self._operation = writer, debts, operation
         self._gauges = tuple(gauges)
         self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
-        self._begins, self._not_released = begins, ""
+        self._begins, self._not_released, self._under_min_isr = begins, "", under_min_isr
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
         self.following: FollowingThrottle | None = None
         if self._throttle is not None:
@@ -133,7 +136,7 @@ class Execution:
                 patience. What is owed stays owed.
             FencedError: the operation is no longer this process's; it has stopped.
         """
-        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight, rise=False)
+        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight, back=False)
 
     def roll_back(self, moves: Sequence[Move], *, stop: threading.Event | None = None) -> Result:
         """Give every partition of the moves its replicas of before, in their order: those under way, those done.
@@ -145,9 +148,9 @@ class Execution:
             UnavailableError, FencedError: see `run`.
         """
         back = [move.back() for move in moves]
-        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False, rise=True)
+        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False, back=True)
 
-    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool, rise: bool) -> Result:
+    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool, back: bool) -> Result:
         by_key = {key_of(move): move for move in moves}
         if len(by_key) < len(moves):
             raise ValueError("there are two moves of the same partition")
@@ -155,12 +158,13 @@ class Execution:
             self._throttle.ours = by_key
         orders = Orders(self._writer, self._operation, self._throttle, by_key)
         survey = orders.look()
-        self._require_convergence(survey, rise=rise)
+        self._require_convergence(survey, rise=back)
         self._begins()
         if self._throttle is None:
             self._lift(by_key)  # what a run before this one has left
         watch = Watch(self._limits.patience)
-        stopped = self._work(orders, survey, watch, stop, cancel_in_flight=cancel_in_flight)
+        wellness = Wellness(self._writer, None if back else self._under_min_isr)
+        stopped = self._work(orders, survey, watch, wellness, stop, cancel_in_flight=cancel_in_flight)
         self._elect(orders, watch, stop, LAST_PATIENCE if stopped else self._limits.patience)
         return self._patiently(lambda: self._read_back(orders, stopped), stop)
 
@@ -199,10 +203,17 @@ class Execution:
             time.sleep(self._limits.poll)
 
     def _work(
-        self, orders: Orders, survey: Survey, watch: Watch, stop: threading.Event, *, cancel_in_flight: bool
+        self,
+        orders: Orders,
+        survey: Survey,
+        watch: Watch,
+        wellness: Wellness,
+        stop: threading.Event,
+        *,
+        cancel_in_flight: bool,
     ) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
-        wellness, room = Wellness(self._writer), Room(self._writer)
+        room = Room(self._writer)
         stopped, waiting_for, covered = "", "", False
         while True:
             try:

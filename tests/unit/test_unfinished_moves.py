@@ -14,9 +14,9 @@ from redrive.ledger import Ledger, Operation, Status
 from redrive.partitions.layout import Move, Partition
 from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
 from redrive.partitions.state import Key, Ongoing, PartitionState
-from tasks.operations import MOVING, ROLLING_BACK, Run
+from tasks.operations import MOVING, ROLLING_BACK, UNDER_MIN_ISR, Run
 from tasks.partitions import Moving, hold_on, without_others
-from tasks.unfinished import of_which_run, require_last, unfinished
+from tasks.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
 
 
 @pytest.fixture
@@ -35,11 +35,13 @@ def begin(ledger: Ledger, name: str) -> Operation:
     return ledger.begin("partition-rebalance", "run", operation_id=name, **given)  # type: ignore[arg-type]
 
 
-def moves(ledger: Ledger, name: str, kept: dict[str, Any], ended: Status) -> None:
+def moves(
+    ledger: Ledger, name: str, kept: dict[str, Any], ended: Status, under_min_isr: list[list[Any]] | None = None
+) -> None:
     """A run that moves what it has planned, as far as it comes."""
     operation = begin(ledger, name)
     operation.plan(kept)
-    operation.note(MOVING, {})
+    operation.note(MOVING, {} if under_min_isr is None else {UNDER_MIN_ISR: under_min_isr})
     operation.finish(ended)
 
 
@@ -134,6 +136,20 @@ def test_what_takes_up_a_run_holds_after_its_approval_only_if_none_has_moved_sin
     moves(ledger, "third", plan("third"), "done")
     with pytest.raises(StalePlanError, match="run third has moved"):
         still_last(ledger, "second", kept)
+
+
+def test_what_is_gone_on_with_is_measured_by_how_well_the_cluster_was_before_it_began(ledger: Ledger) -> None:
+    def before(name: str, kept: dict[str, Any]) -> frozenset[Key] | None:
+        return under_min_isr_before(cast(Run, SimpleNamespace(ledger=ledger, id=name)), kept)
+
+    begin(ledger, "first")
+    assert before("first", plan("first")) is None
+    moves(ledger, "first", plan("first"), "failed", [["old", 3]])
+    assert before("first", plan("first")) == {("old", 3)}  # when it is retried
+    assert before("second", taken(ledger, back=False)) == {("old", 3)}
+    assert before("second", taken(ledger, back=True)) is None
+    moves(ledger, "third", plan("third"), "failed")  # of a version that did not note it
+    assert before("fourth", taken(ledger, back=False)) is None
 
 
 def at(number: int, *replicas: int) -> PartitionState:

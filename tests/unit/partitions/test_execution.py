@@ -45,6 +45,7 @@ class Paper(PartitionWriter):
         self.leaders: dict[Key, int] = {}
         self.down: set[int] = set()
         self.looks = 0
+        self.leaderless: set[Key] = set()
         self.disks: dict[int, LogDirs] = {}  # of which the test says what they hold
 
     def clock(self) -> float:
@@ -69,7 +70,8 @@ class Paper(PartitionWriter):
                     now = (*ongoing.target, *ongoing.removing)
                 leader = self.leaders.get(key, 1)
                 leader = leader if leader in replicas else 2
-                found[key] = PartitionState(*key, now, leader, frozenset(set(replicas) - self.down))
+                leads = None if key in self.leaderless else leader
+                found[key] = PartitionState(*key, now, leads, frozenset(set(replicas) - self.down))
         return found
 
     def log_dirs(self, brokers: Iterable[int], of: Iterable[Key] | None = None) -> dict[int, LogDirs]:
@@ -447,6 +449,65 @@ def test_a_way_back_goes_faster_than_was_asked_for_where_producers_write_more_by
     assert execution.following.risen
     assert execution.following.rates is not None
     assert execution.following.rates[1] == 88_000_001
+
+
+OTHER = Move("other", 0, (4, 2), (2, 4), 10)
+"""A partition that is there, and is not moved."""
+
+
+def waits(ledger: Ledger, paper: Paper, **given: Any) -> list[str]:
+    """Carry FIRST and SECOND out one after the other; broker 4 dies under way. All is well after three looks."""
+    waited = list[str]()
+    paper.set[Resource("topic", "other"), "min.insync.replicas"] = "2"
+
+    def report(progress: Progress) -> None:
+        if progress.steps.get(Step.IN_FLIGHT) and not waited:
+            paper.down.add(4)
+        if progress.steps.get(Step.PENDING) and progress.waiting_for:
+            waited.append(progress.waiting_for)
+            assert ("second", 0) not in paper.under_way
+        if len(waited) == 3:
+            paper.down.clear()
+            paper.leaderless.clear()
+
+    result = executes(ledger, paper, Limits(per_broker=1, poll=0.001), report=report, **given).run([FIRST, SECOND])
+    assert result.complete, result.evidence()
+    return list(dict.fromkeys(waited))
+
+
+def test_no_wave_begins_while_any_partition_is_newly_under_min_isr(ledger: Ledger) -> None:
+    assert waits(ledger, Paper(FIRST, SECOND, OTHER)) == ["other/0 is under min ISR"]
+
+
+def test_no_wave_begins_while_any_partition_is_without_a_leader(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.leaderless.add(("other", 0))
+    assert waits(ledger, paper)[0] == "other/0 is without a leader"
+
+
+def test_what_was_under_min_isr_before_moves_began_keeps_nothing_from_beginning(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.down.add(4)
+    assert waits(ledger, paper) == []
+
+
+def test_what_has_come_under_min_isr_since_an_earlier_process_began_is_waited_for(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.down.add(4)
+    assert waits(ledger, paper, under_min_isr=()) == ["other/0 is under min ISR"]
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.down.add(4)
+    assert waits(ledger, paper, under_min_isr=[("other", 0)]) == []
+
+
+def test_a_way_back_is_begun_however_the_cluster_has_become_meanwhile(ledger: Ledger) -> None:
+    paper = Paper(FIRST, OTHER)
+    paper.set[Resource("topic", "other"), "min.insync.replicas"] = "2"
+    execution = executes(ledger, paper, Limits(poll=0.001), under_min_isr=())
+    assert execution.run([FIRST]).proved
+    paper.down.add(4)
+    assert execution.roll_back([FIRST]).complete
+    assert paper.replicas["first", 0] == (1, 2)
 
 
 def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:
