@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from redrive.errors import UnavailableError
-from redrive.partitions.inflow import rates, sizes, sizes_of_others
+from redrive.partitions.inflow import Ends, rates, sizes, sizes_of_others
 from redrive.partitions.layout import Broker, Layout, Partition
 from redrive.partitions.planner.goal import CANARY
 from redrive.partitions.reader import PartitionReader
@@ -113,6 +113,7 @@ class Picture:
         """
         brokers, partitions, ongoing = reader.brokers(), reader.partitions(), reader.ongoing()
         up = [broker.id for broker in brokers.values() if broker.up]
+        ends = Ends(reader, (key for key, each in partitions.items() if each.leader is not None and seconds))
         log_dirs, begun = reader.log_dirs(up), time.monotonic()
         topics = {partition.topic for partition in partitions.values()}
         min_isr = read_min_isr(reader, topics)
@@ -125,6 +126,8 @@ class Picture:
             later = sizes(partitions, log_dirs)
             inflow, known = rates(known, later, time.monotonic() - begun), known | later
         known = sizes_of_others(partitions, log_dirs) | known
+        if inflow is not None:
+            inflow |= ends.rates(partitions.keys() - inflow.keys(), known)
         return cls(
             cluster=reader.cluster,
             layout=_layout(brokers, partitions, log_dirs, known),

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, LeaderNotAvailableError, UnknownTopicOrPartitionError, for_code
 
 from redrive.config import Cluster
@@ -125,6 +126,22 @@ class PartitionReader:
             except (UnavailableError, RefusedByClusterError) as error:
                 found[broker] = LogDirs(unknown=str(error))
         return found
+
+    def offsets(self, partitions: Iterable[Key], *, first: bool = False) -> dict[Key, int]:
+        """Give where the logs of partitions end, or what their ``first`` offset is.
+
+        None are given if one of their leaders does not tell.
+        """
+        asked = {TopicPartition(*key): OffsetSpec.EARLIEST if first else OffsetSpec.LATEST for key in partitions}
+        if not asked:
+            return {}
+        try:
+            found = self._connection.ask(
+                "reading offsets", lambda admin: admin.list_partition_offsets(asked), patience=BROKER_PATIENCE
+            )
+        except (UnavailableError, RefusedByClusterError):
+            return {}
+        return {(where.topic, where.partition): int(one.offset) for where, one in found.items()}
 
     def ongoing(self) -> dict[Key, Ongoing]:
         """Give the reassignments under way, whoever has ordered them."""

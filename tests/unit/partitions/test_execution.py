@@ -78,6 +78,9 @@ class Paper(PartitionWriter):
         new = {key: copied for key, (_, copied) in self.under_way.items()}
         return {id_: self.disks.get(id_, LogDirs(new if id_ == 3 else self.sizes)) for id_ in brokers}
 
+    def offsets(self, partitions: Iterable[Key], *, first: bool = False) -> dict[Key, int]:
+        return {}
+
     def ongoing(self) -> dict[Key, Ongoing]:
         self.looks += 1
         for key, (ongoing, copied) in list(self.under_way.items()):
