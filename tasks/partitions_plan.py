@@ -128,8 +128,8 @@ def approval_text(decided: Decided, terms: Terms) -> str:
             f"**{headline(decided.left)}**, in {estimate(decided.left, terms)}.",
             *decided.notes,
             f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
-            f"with the digest `{decided.digest[:16]}…`; if one of its partitions has been moved by somebody else by "
-            "the time it goes on, it stops.",
+            f"with the digest `{decided.digest[:16]}…`; if by the time it goes on somebody else has moved one of its "
+            "partitions, or moves any, or there is no room for it any more, it stops.",
         ]
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from redrive.errors import GoalError
+from redrive.errors import GoalError, UnavailableError
 from redrive.ledger import digest
 from redrive.partitions.layout import Move
 from redrive.partitions.picture import Picture
@@ -26,7 +26,7 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
 
     Raises:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
-        UnavailableError: it copies, and nobody tells how large a partition is.
+        UnavailableError: it copies, and nobody tells how large a partition is, or a new broker not what it can hold.
     """
     if goal.mode != "leaders":
         picture.require_sizes()
@@ -34,6 +34,10 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
         raise GoalError("goal", moving_already(picture.ongoing))
     if goal.mode == "add_brokers" and not goal.brokers:
         goal = replace(goal, brokers=picture.empty - goal.excluded_brokers)
+    for id_ in sorted(goal.adds & picture.silent.keys()):
+        raise UnavailableError(
+            f"broker {id_}", f"it does not tell its disks, so nothing can come to it: {picture.silent[id_]}"
+        )
     made = plan(picture.layout, goal)
     if goal.mode == "leaders" or not picture.silent:
         return made

@@ -95,6 +95,12 @@ def test_a_broker_that_does_not_tell_its_disks_or_has_lost_one_gets_nothing_and_
     assert plan_of(Picture.take(told), Goal("balance")).bytes > 0
 
 
+def test_a_new_broker_that_does_not_tell_its_disks_is_no_reason_to_say_that_nothing_is_to_be_moved() -> None:
+    for named in (frozenset({4}), frozenset[int]()):
+        with pytest.raises(UnavailableError, match="broker 4 is unavailable: it does not tell its disks"):
+            plan_of(Picture.take(silent(4)), Goal("add_brokers", brokers=named))
+
+
 def test_a_disk_that_somebody_else_fills_is_filled_no_more_than_its_limit() -> None:
     told = Told()
     told.disks[4] = LogDirs({}, 10_000 * GB, 500 * GB)
