@@ -19,6 +19,7 @@ from typing import TypeVar
 from redrive.errors import UnavailableError
 from redrive.ledger import Debts, Operation
 from redrive.partitions import convergence, inflow
+from redrive.partitions.beginning import Beginning
 from redrive.partitions.copying import Copying
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
@@ -29,11 +30,11 @@ from redrive.partitions.reading_back import result_of, settled
 from redrive.partitions.room import Room
 from redrive.partitions.settling import Settlement, settle_but_others
 from redrive.partitions.state import Key
-from redrive.partitions.strain import Gauge, over_limit
+from redrive.partitions.strain import Gauge
 from redrive.partitions.survey import Survey, key_of
 from redrive.partitions.throttle import Throttle
 from redrive.partitions.watch import Watch
-from redrive.partitions.waves import Limits, next_wave
+from redrive.partitions.waves import Limits
 from redrive.partitions.wellness import Wellness
 from redrive.partitions.writer import PartitionWriter
 
@@ -164,7 +165,8 @@ class Execution:
             self._lift(by_key)  # what a run before this one has left
         watch = Watch(self._limits.patience)
         wellness = Wellness(self._writer, None if back else self._under_min_isr)
-        stopped = self._work(orders, survey, watch, wellness, stop, cancel_in_flight=cancel_in_flight)
+        beginning = Beginning(orders, wellness, Room(self._writer), self._gauges, self._limits)
+        stopped = self._work(orders, survey, watch, beginning, stop, cancel_in_flight=cancel_in_flight)
         self._elect(orders, watch, stop, LAST_PATIENCE if stopped else self._limits.patience)
         return self._patiently(lambda: self._read_back(orders, stopped), stop)
 
@@ -207,13 +209,12 @@ class Execution:
         orders: Orders,
         survey: Survey,
         watch: Watch,
-        wellness: Wellness,
+        beginning: Beginning,
         stop: threading.Event,
         *,
         cancel_in_flight: bool,
     ) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
-        room = Room(self._writer)
         stopped, waiting_for, covered = "", "", False
         while True:
             try:
@@ -230,10 +231,7 @@ class Execution:
                     held = self._hold_back() if survey.at(Step.PENDING) else ""
                     if held:
                         watch.begin_anew()
-                    moved = watch.moved
-                    waiting_for = self._begin_more(
-                        orders, survey, wellness, room, held=held, covered=covered, moved=moved
-                    )
+                    waiting_for = beginning.more(survey, held=held, covered=covered, moved=watch.moved)
                     covered = not waiting_for
                     waiting_for = waiting_for or held
                 self._tell(watch, survey, waiting_for)
@@ -255,35 +253,6 @@ class Execution:
                 time.sleep(self._limits.poll)
             else:
                 stop.wait(self._limits.poll)
-
-    def _begin_more(
-        self, orders: Orders, survey: Survey, wellness: Wellness, room: Room, *, held: str, covered: bool, moved: bool
-    ) -> str:
-        """Begin what may begin now; give what it waits for, if it does.
-
-        Args:
-            orders, survey, wellness, room: of this execution.
-            held: why nothing is to begin; empty if something may.
-            covered: what is under way has its throttle for certain; not after a run that was killed, and not with a
-                broker that was away.
-            moved: something has moved since the last look. If not, what is under way may wait for a broker.
-        """
-        pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
-        wave, full = list[Move](), ""
-        if not held:
-            orders.begin_free(survey, [move for move in pending if survey.costs_nothing(move)])
-            costly = (move for move in pending if not survey.costs_nothing(move))
-            wave, full = room.fitting(next_wave(costly, in_flight, self._limits), in_flight)
-        if not wave and covered and moved:
-            return full
-        if waiting_for := wellness.why_unwell([*in_flight, *wave]):
-            return waiting_for
-        paused = over_limit(self._gauges) if wave else ""
-        if wave and not paused:
-            orders.begin(wave, in_flight)
-        elif not covered:
-            orders.throttle(in_flight)
-        return paused or full
 
     def _release(self, orders: Orders, survey: Survey) -> None:
         """Throttle no longer what has arrived. Where that can't be done, the next look tries again, and all goes on."""
