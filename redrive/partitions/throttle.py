@@ -34,7 +34,7 @@ class Throttle:
 
     Attributes:
         rate: bytes a second that a broker may send, and receive, of moving partitions.
-        ours: the partitions that are moved behind it, now or later.
+        ours: the partitions that are moved behind it, now or later; empty: those that are now.
         respected: settings that somebody else has changed meanwhile, and that are left so.
     """
 
@@ -83,7 +83,8 @@ class Throttle:
             self._set_rates(self.rate, by_hand=False)
             wanted = replicas_to_throttle(moves)
             owed = self._debts.owed(self._writer.cluster)
-            others = moving_for_others(self._writer, owed, {*self.ours, *((move.topic, move.number) for move in moves)})
+            ours = self.ours or {(move.topic, move.number) for move in moves}
+            others = moving_for_others(self._writer, owed, ours)
             self._set_lists(wanted, owed, others)
             self._settle_lists(set(wanted), others)
 
