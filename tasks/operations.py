@@ -29,6 +29,9 @@ from tasks.plan import TopicName
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
 
+UNDER_MIN_ISR = "under_min_isr"
+"""In that entry: topic and number of the partitions that had too few replicas in sync before."""
+
 ROLLING_BACK = "rolling back"
 """The journal's word for: from here on, what this run has moved goes back."""
 
@@ -170,6 +173,11 @@ class Run:
     def has_moved(self) -> bool:
         """Say whether this run has begun to carry its plan out, by the journal."""
         return any(entry.kind == MOVING for entry in self.ledger.entries(self.id))
+
+    def goes_back(self) -> bool:
+        """Say whether the last that this run has set about is to take back what it has moved, by the journal."""
+        kinds = [entry.kind for entry in self.ledger.entries(self.id) if entry.kind in (MOVING, ROLLING_BACK)]
+        return kinds[-1:] == [ROLLING_BACK]
 
     def has_asked(self) -> bool:
         """Say whether this run has asked for approval: then the answer counts, whatever has changed since."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
@@ -22,6 +23,8 @@ from redrive.partitions.connection import BROKER_PATIENCE, PATIENCE, Connection
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 
 _DYNAMIC = {"broker": "DYNAMIC_BROKER_CONFIG", "topic": "DYNAMIC_TOPIC_CONFIG"}
+_ALIKE = 0.001
+"""The part of a volume by which what is free on it may differ for two directories that are asked about together."""
 _AT_ONCE = 1_000  # topics that are asked about in one request
 # Of a topic that does not exist, and of one of which a partition has no leader: that is told partition by partition.
 _NO_ERRORS = {0, UnknownTopicOrPartitionError.errno, LeaderNotAvailableError.errno}
@@ -146,6 +149,22 @@ class PartitionReader:
                 found[broker] = LogDirs(unknown=str(error))
         return found
 
+    def offsets(self, partitions: Iterable[Key], *, first: bool = False) -> dict[Key, int]:
+        """Give where the logs of partitions end, or what their ``first`` offset is.
+
+        None are given if one of their leaders does not tell.
+        """
+        asked = {TopicPartition(*key): OffsetSpec.EARLIEST if first else OffsetSpec.LATEST for key in partitions}
+        if not asked:
+            return {}
+        try:
+            found = self._connection.ask(
+                "reading offsets", lambda admin: admin.list_partition_offsets(asked), patience=BROKER_PATIENCE
+            )
+        except (UnavailableError, RefusedByClusterError):
+            return {}
+        return {(where.topic, where.partition): int(one.offset) for where, one in found.items()}
+
     def ongoing(self) -> dict[Key, Ongoing]:
         """Give the reassignments under way, whoever has ordered them."""
         found = self._connection.ask("listing reassignments", lambda admin: admin.list_partition_reassignments())
@@ -226,13 +245,24 @@ def _log_dirs(directories: list[dict[str, Any]]) -> LogDirs:
                 # A future replica is one that changes its directory within the broker; the present one counts.
                 if not partition["is_future_key"]:
                     sizes[topic["name"], partition["partition_index"]] = partition["partition_size"]
-    return LogDirs(sizes, _sum(directories, "total_bytes"), _sum(directories, "usable_bytes"), ", ".join(bad))
+    total, usable = _volumes(directories)
+    return LogDirs(sizes, total, usable, ", ".join(bad))
 
 
-def _sum(directories: list[dict[str, Any]], name: str) -> int | None:
-    # Brokers before Kafka 3.3 don't say; -1 is for directories that can't.
-    said = [int(one.get(name, -1)) for one in directories]
-    return sum(said) if said and min(said) >= 0 else None
+def _volumes(directories: list[dict[str, Any]]) -> tuple[int, int] | tuple[None, None]:
+    """Give the bytes of all volumes, and those that are free; see `LogDirs`."""
+    found: list[tuple[int, int]] = []
+    for one in directories:
+        # Brokers before Kafka 3.3 don't say; -1 is for directories that can't.
+        total, usable = int(one.get("total_bytes", -1)), int(one.get("usable_bytes", -1))
+        if total < 0 or usable < 0:
+            return None, None
+        same = [each for each in found if each[0] == total and abs(each[1] - usable) <= _ALIKE * total]
+        if same:
+            found.remove(same[0])
+            usable = min(usable, same[0][1])
+        found.append((total, usable))
+    return (sum(total for total, _ in found), sum(usable for _, usable in found)) if found else (None, None)
 
 
 def _setting(resource: Resource, name: str, one: dict[str, Any]) -> Setting:
