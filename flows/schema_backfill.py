@@ -37,6 +37,7 @@ from tasks.backfill import (
     compare_schemas,
     compare_topics,
     copy_partitions,
+    count_partitions,
     count_schemas,
     look_at_groups,
     look_at_places,
@@ -352,7 +353,9 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         if in_place:
             checked, schemas = check_partitions(work, results, how=backfill.verify)
         else:
+            count_partitions(work)
             checked, schemas = compare_topics(work, results, how=backfill.verify), count_schemas(work)
+            count_partitions(work)  # comparing takes its time, and then others may move
         compared_after = time.monotonic() - copied_at
         if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
             look_at_groups(work, work.source, [group.name for group in plan.groups])

@@ -479,8 +479,9 @@ class PartitionsChangedError(RedriveError):
     def __init__(self, topic: str, before: int, now: int) -> None:
         self.topic, self.before, self.now = topic, before, now
         super().__init__(
-            f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: abandon the "
-            "backfill (`redrive backfill abandon`) and begin anew"
+            f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: what comes to "
+            "the new ones is not copied. Begin anew with a target of another name; or, if nobody has moved to this one "
+            "yet, give it up first (`redrive backfill abandon`)"
         )
 
 

@@ -12,7 +12,13 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
-from redrive.errors import ConfigError, OtherMigrationError, StalePlanError, UnknownTopicError
+from redrive.errors import (
+    ConfigError,
+    OtherMigrationError,
+    PartitionsChangedError,
+    StalePlanError,
+    UnknownTopicError,
+)
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count, take_census
@@ -33,6 +39,7 @@ from redrive.migrations.way_back import see_that_rules_are_the_same
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from redrive.pump.pump import Progress
+from redrive.pump.readback import partition_count
 from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
@@ -318,6 +325,19 @@ def copy_partitions(
     }
     ends = work_at(work, copy_partition, parameters, parallel=parallel, on_cancel=on_cancel)
     return [unit_end(standing.unit, ends[standing.unit]) for standing in standings]
+
+
+@task(task_run_name="count partitions of {work.source}", **BRIEFLY)
+def count_partitions(work: Backfilling) -> None:
+    """See that all partitions have been copied: what there is to compare, and where anybody may move to.
+
+    Raises:
+        PartitionsChangedError: the source has got more of them since the run began.
+        UnavailableError: Kafka does not answer.
+    """
+    now, before = partition_count(work.client, work.source), len(work.standings)
+    if now != before:
+        raise PartitionsChangedError(work.source, before, now)
 
 
 @task(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from redrive.errors import PartitionsChangedError
-from redrive.pump.readback import ClientConfig, end_offsets
+from redrive.pump.readback import ClientConfig, end_offsets, partition_count
 
 _LOOK_EVERY = 5.0
 
@@ -56,18 +56,25 @@ class Ends:
             PartitionsChangedError: the source has got more partitions.
             UnavailableError: the cluster does not answer.
         """
-        if self._ends is None:
+        if self._ends is None or self._is_time():
             with self._asking:
                 self._look()
         return None if self._ends is None else self._ends[partition]
 
+    def _is_time(self) -> bool:
+        return self._clock() - self._looked_at >= _LOOK_EVERY
+
     def _look(self) -> None:
         now = self._clock()
-        if self._ends is None and now >= self._until:
+        if self._ends is not None:
+            if self._is_time():  # another thread may have looked meanwhile
+                self._looked_at = now
+                self._check(partition_count(self._client, self._source))
+        elif now >= self._until:
             ends = end_offsets(self._client, self._source)
             self._check(len(ends))
             self._ends = ends
-        elif now - self._looked_at >= _LOOK_EVERY:
+        elif self._is_time():
             self._looked_at = now
             self._latest = end_offsets(self._client, self._source)
             self._check(len(self._latest))

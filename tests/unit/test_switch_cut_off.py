@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaException
 
 from flows import schema_backfill as flow
-from redrive.errors import GroupInUseError, RefusedByClusterError
+from redrive.errors import GroupInUseError, PartitionsChangedError, RefusedByClusterError
 from redrive.migrations.census import Count
 from tasks.backfill_report import Ending
 
@@ -21,7 +21,8 @@ def endings(monkeypatch: pytest.MonkeyPatch) -> list[Ending]:
     """How runs have ended; all that comes before the switch does nothing, and well."""
     ended: list[Ending] = []
     done: dict[str, Any] = {
-        "make_ready": None, "look_at_alias": None, "bring": [], "compare_topics": [], "count_schemas": Count(),
+        "make_ready": None, "count_partitions": None, "look_at_alias": None,
+        "bring": [], "compare_topics": [], "count_schemas": Count(),
         "governed": nullcontext(), "Copying": None, "get_run_logger": logging.getLogger("test"),
         "Live": nullcontext(SimpleNamespace(pace=SimpleNamespace(changes=[]))),
         "replace": SimpleNamespace(stock=None, migration=None),
@@ -51,3 +52,19 @@ def test_an_error_in_mid_switch_is_told_behind_what_producers_do(
     [ending] = endings
     assert ending.headline.startswith("producers of orders may be STORING")
     assert str(error) in ending.headline
+
+
+def test_nobody_moves_from_a_source_that_has_got_more_partitions(
+    endings: list[Ending], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(*_: object) -> None:
+        raise PartitionsChangedError("orders", 2, 3)
+
+    monkeypatch.setattr(flow, "count_partitions", counted)
+    monkeypatch.setattr(flow, "switch_producers", lambda *_, **__: pytest.fail("producers were switched"))
+    work: Any = SimpleNamespace(run=None, standings=[], client={}, source="orders", migration=None)
+    nothing: Any = None
+    flow.carry_out(work, flow.Backfill(source="orders", target="orders.v2", goal="switch_producers"), nothing, "")
+    [ending] = endings
+    assert (ending.verdict, ending.status) == (None, "failed")
+    assert "topic orders has 3 partitions now" in ending.unverified
