@@ -573,6 +573,25 @@ class LateGroupsError(RedriveError):
         )
 
 
+class CopyTooSlowError(RedriveError):
+    """Producers can't be switched: the copy does not come near to the end of the topic that they publish to.
+
+    Attributes:
+        source: the topic.
+        target: the one that it is copied to.
+        turns: seconds that the last turns took, each of which has copied what came in the one before.
+    """
+
+    def __init__(self, source: str, target: str, turns: Sequence[float]) -> None:
+        self.source, self.target, self.turns = source, target, tuple(turns)
+        super().__init__(
+            f"events come to {source} about as fast as they are copied to {target}: what came in one turn took "
+            f"{', '.join(f'{seconds:.0f}' for seconds in turns)} s to copy in the next. Producers are not switched "
+            "before it has caught up: allow a higher rate, or more partitions at the same time, or run it again at a "
+            "quieter hour"
+        )
+
+
 class TopicCutError(RedriveError):
     """A partition ends before the place where reading is to go on.
 

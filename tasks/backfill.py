@@ -223,7 +223,8 @@ class Copying(Work):
         self.backfilling, self.ends = backfilling, ends
         self.migrate = transform(backfilling.workers, backfilling.migration.spec)
         self._most_parked = most_parked
-        self._parked: Counter[Unit] = Counter()
+        units = [standing.unit for standing in backfilling.standings]
+        self._parked = Counter({unit: board.parked(unit) for unit in units})  # by an earlier part of this run
         self._counting = threading.Lock()
         self._copied_to: dict[Unit, int] = {}
 

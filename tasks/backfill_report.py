@@ -157,7 +157,8 @@ class Ending(Judged[End]):
     def headline(self) -> str:
         """The end in one line, without that word."""
         if self.storing:
-            return f"{self.storing}. Why it has ended: {self.unverified}"
+            reasons = [self.unverified, *self.findings, *(end.reason for end in self.unfinished)]
+            return f"{self.storing}. Why it has ended: {next(filter(None, reasons), 'it is not known')}"
         if self.verdict == "failed":
             return self.findings[0]
         if self.unfinished:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from prefect import get_run_logger, task
 
 from redrive.aliases.alias import Alias, read_alias
-from redrive.aliases.switching import Switched, switch
+from redrive.aliases.switching import Switched, is_under_way, switch
 from redrive.aliases.turning import alias_back, alias_forth
 from redrive.errors import ConfigError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
 from redrive.standby.drain import open_store
 from redrive.standby.survey import survey
-from tasks.backfill import Backfilling, Copying, copy_partitions, make_ready
+from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
 from tasks.board import Board
 from tasks.drain import tidy_up
 from tasks.earlier import keep_evidence, without_verdict
@@ -57,6 +57,16 @@ def is_switched(work: Backfilling) -> bool:
     return alias is not None and alias.current == work.source
 
 
+@task(task_run_name="look whether a switch of {name} was cut off", **BRIEFLY)
+def was_cut_off(work: Backfilling, name: str) -> bool:
+    """Say whether the switch was begun by an earlier run, and not ended: producers store what they publish by then.
+
+    Raises:
+        UnavailableError: Kafka or the standby store does not answer.
+    """
+    return is_under_way(work.config, name, work.target)
+
+
 def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
     if work.direction == "up":
         return alias_forth(work.config, work.migration, may_lag=may_lag)
@@ -69,6 +79,7 @@ def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
 def switch_producers(
     work: Backfilling,
     rules: str | None,
+    board: Board,
     *,
     rate: float | None,
     parallel: int,
@@ -76,16 +87,17 @@ def switch_producers(
     most_parked: int,
     may_lag: Sequence[str],
     on_cancel: Callable[[], None],
-) -> Switched:
-    """Take producers over, and follow the topic that they leave until all are.
+) -> tuple[Switched, list[End]]:
+    """Take producers over, and follow the topic that they leave until all are; also says how the copying has ended.
 
     Args:
         work: what the steps share.
         rules: the file of rules, relative to the settings' folder.
+        board: where the units of the run stand.
         rate: copy at most so many events a second, over all partitions.
         parallel: so many partitions are copied at the same time.
         patience: seconds to wait for what does not answer.
-        most_parked: so many events may be parked meanwhile.
+        most_parked: so many events may be parked, with those that were before.
         may_lag: see `look_at_alias`.
         on_cancel: called when all has stopped after a cancel.
 
@@ -95,7 +107,6 @@ def switch_producers(
     make_ready(work, rules)
     alias, governor = _alias(work, may_lag), Governor(rate)
     keep_evidence_of_replays(work, alias.name)
-    board = Board({standing.unit: standing.left for standing in work.standings})
     in_turns = len(work.standings) > parallel
     ends = Ends(work.client, work.source, len(work.standings), follow=0.0 if in_turns else float("inf"))
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
@@ -122,7 +133,7 @@ def switch_producers(
         "producers of %s publish to %s; %s meanwhile", alias.name, alias.current, count(done.stored, "event")
     )
     work.run.note("producers switched", {"name": alias.name, "to": alias.current, "generation": alias.generation})
-    return prove_what_was_brought(work, done)
+    return prove_what_was_brought(work, done), copied
 
 
 def keep_evidence_of_replays(work: Backfilling, topic: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from redrive.aliases.alias import Alias, write_alias
+from redrive.aliases.alias import Alias, read_alias, write_alias
 from redrive.aliases.catching_up import CatchingUp
 from redrive.aliases.route import nothing_under_way_after
 from redrive.config import Config
@@ -102,6 +102,19 @@ def switch(
         brought = tuple(result for result in pool.map(bring_over, lanes) if result is not None)
     stored = sum(result.outcome.read for result in brought)
     return Switched(alias, len(lanes), stored, time.monotonic() - began, no_places, brought)
+
+
+def is_under_way(config: Config, name: str, current: str) -> bool:
+    """Say whether a switch of a name to a topic was begun and not ended: then producers store what they publish.
+
+    Raises:
+        UnavailableError: Kafka or the standby store does not answer.
+    """
+    cluster = config.topic(name).cluster
+    alias = read_alias(config.cluster(cluster).client_config(), name)
+    if alias is None or alias.current != current:
+        return False
+    return bool(_lanes(config, open_store(config), cluster, alias))
 
 
 def _lanes(config: Config, store: Store, cluster: str, alias: Alias) -> list[Lane]:

@@ -1,9 +1,10 @@
-"""Whatever ends a switch of producers in its middle, the run says that they may be storing."""
+"""In which order a run switches producers; and whatever ends that, it says that they may be storing, if they may."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,26 +12,107 @@ import pytest
 from confluent_kafka import KafkaException
 
 from flows import schema_backfill as flow
-from redrive.errors import GroupInUseError, PartitionsChangedError, RefusedByClusterError
+from redrive.aliases.alias import Alias
+from redrive.aliases.switching import Switched
+from redrive.errors import CopyTooSlowError, GroupInUseError, PartitionsChangedError, RefusedByClusterError
 from redrive.migrations.census import Count
+from redrive.migrations.unit import Unit
 from tasks.backfill_report import Ending
+from tasks.side_by_side import UnitEnd
+
+
+@dataclass
+class Course:
+    """What the flow has done, step by step, and how it has ended; each step does nothing, and well."""
+
+    steps: list[str] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+    was_cut_off: bool = False
+
+    @property
+    def ending(self) -> Ending:
+        [ending] = self.endings
+        return ending
+
+    def run(self) -> None:
+        work: Any = SimpleNamespace(run=None, standings=[], client={}, source="orders", migration=None)
+        given = flow.Backfill(source="orders", target="orders.v2", goal="switch_producers")
+        nothing: Any = None
+        flow.carry_out(work, given, nothing, "")
 
 
 @pytest.fixture
-def endings(monkeypatch: pytest.MonkeyPatch) -> list[Ending]:
-    """How runs have ended; all that comes before the switch does nothing, and well."""
-    ended: list[Ending] = []
-    done: dict[str, Any] = {
-        "make_ready": None, "count_partitions": None, "look_at_alias": None,
-        "bring": [], "compare_topics": [], "count_schemas": Count(),
-        "governed": nullcontext(), "Copying": None, "get_run_logger": logging.getLogger("test"),
+def course(monkeypatch: pytest.MonkeyPatch) -> Course:
+    course = Course()
+    switched = Switched(Alias("orders", "orders.v2", "orders.v2", 1, 1, "{}"), 2, 40, 1.0, "")
+    does: dict[str, Any] = {
+        "make_ready": None, "count_partitions": None, "look_at_alias": None, "bring": [], "compare_topics": [],
+        "count_schemas": Count(), "catch_up_and_hold": [], "switch_producers": (switched, []),
+    }  # fmt: skip
+    shared: dict[str, Any] = {
+        "governed": nullcontext(SimpleNamespace(rate=None)), "get_run_logger": logging.getLogger("test"),
+        "Copying": SimpleNamespace(governor=SimpleNamespace(rate=None)),
         "Live": nullcontext(SimpleNamespace(pace=SimpleNamespace(changes=[]))),
         "replace": SimpleNamespace(stock=None, migration=None),
     }  # fmt: skip
-    for name, gives in done.items():
+
+    def step(name: str, gives: Any) -> Any:
+        course.steps.append(name)
+        return gives
+
+    for name, gives in does.items():
+        monkeypatch.setattr(flow, name, lambda *_, name=name, gives=gives, **__: step(name, gives))
+    for name, gives in shared.items():
         monkeypatch.setattr(flow, name, lambda *_, gives=gives, **__: gives)
-    monkeypatch.setattr(flow, "finish", lambda _, ending: ended.append(ending))
-    return ended
+    monkeypatch.setattr(flow, "was_cut_off", lambda *_: course.was_cut_off)
+    monkeypatch.setattr(flow, "finish", lambda _, ending: course.endings.append(ending))
+    return course
+
+
+def test_all_is_compared_before_anybody_stores_and_what_came_meanwhile_is_copied_then(course: Course) -> None:
+    course.run()
+    order = ["bring", "compare_topics", "catch_up_and_hold", "look_at_alias", "switch_producers"]
+    assert [step for step in course.steps if step in order] == order
+
+
+def test_a_switch_that_was_cut_off_is_ended_first_and_all_is_compared_when_nobody_stores_any_more(
+    course: Course,
+) -> None:
+    course.was_cut_off = True
+    course.run()
+    order = ["bring", "catch_up_and_hold", "look_at_alias", "switch_producers", "compare_topics"]
+    assert [step for step in course.steps if step in order] == order
+
+
+def test_producers_that_store_are_told_of_also_if_the_copy_does_not_get_on(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course.was_cut_off = True
+    stuck = UnitEnd(Unit("one", "orders", "orders.v2", 0), "paused", reason="Kafka one is unavailable")
+    monkeypatch.setattr(flow, "bring", lambda *_, **__: [stuck])
+    course.run()
+    assert course.ending.headline.startswith("producers of orders may be STORING")
+    assert course.ending.headline.endswith("Kafka one is unavailable")
+
+
+def test_nobody_stores_if_the_copy_does_not_come_near(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_slow(*_: object, **__: object) -> None:
+        raise CopyTooSlowError("orders", "orders.v2", [40.0, 41.0, 42.0])
+
+    monkeypatch.setattr(flow, "catch_up_and_hold", too_slow)
+    course.run()
+    assert "switch_producers" not in course.steps
+    assert (course.ending.storing, course.ending.status) == ("", "failed")
+    assert "40, 41, 42 s" in course.ending.headline
+
+
+@pytest.mark.parametrize("goal", ["switch_producers", "switch_back"])
+def test_an_outage_of_the_source_can_be_replayed_until_its_producers_are_to_leave(goal: Any) -> None:
+    held: list[Any] = []
+    run = SimpleNamespace(claim=lambda topics, **_: held.extend(topics))
+    work: Any = SimpleNamespace(cluster="one", source="orders", target="orders.v2", run=run)
+    flow.hold_topics(work, flow.Backfill(source="orders", target="orders.v2", goal=goal))
+    assert held == [("one", "orders.v2"), ("one", "back to orders")]
 
 
 @pytest.mark.parametrize(
@@ -39,32 +121,25 @@ def endings(monkeypatch: pytest.MonkeyPatch) -> list[Ending]:
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_in_mid_switch_is_told_behind_what_producers_do(
-    endings: list[Ending], monkeypatch: pytest.MonkeyPatch, error: Exception
+    course: Course, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def switch(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(flow, "switch_producers", switch)
-    work: Any = SimpleNamespace(run=None, standings=[], client={}, source="orders", migration=None)
-    given = flow.Backfill(source="orders", target="orders.v2", goal="switch_producers")
-    nothing: Any = None
-    flow.carry_out(work, given, nothing, "")
-    [ending] = endings
-    assert ending.headline.startswith("producers of orders may be STORING")
-    assert str(error) in ending.headline
+    course.run()
+    assert course.ending.headline.startswith("producers of orders may be STORING")
+    assert str(error) in course.ending.headline
 
 
 def test_nobody_moves_from_a_source_that_has_got_more_partitions(
-    endings: list[Ending], monkeypatch: pytest.MonkeyPatch
+    course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def counted(*_: object) -> None:
         raise PartitionsChangedError("orders", 2, 3)
 
     monkeypatch.setattr(flow, "count_partitions", counted)
-    monkeypatch.setattr(flow, "switch_producers", lambda *_, **__: pytest.fail("producers were switched"))
-    work: Any = SimpleNamespace(run=None, standings=[], client={}, source="orders", migration=None)
-    nothing: Any = None
-    flow.carry_out(work, flow.Backfill(source="orders", target="orders.v2", goal="switch_producers"), nothing, "")
-    [ending] = endings
-    assert (ending.verdict, ending.status) == (None, "failed")
-    assert "topic orders has 3 partitions now" in ending.unverified
+    course.run()
+    assert "switch_producers" not in course.steps
+    assert (course.ending.verdict, course.ending.status) == (None, "failed")
+    assert "topic orders has 3 partitions now" in course.ending.unverified
