@@ -39,6 +39,7 @@ from tasks.backfill import (
     look_at_groups,
     look_at_places,
     look_at_topics,
+    look_how_far,
     make_ready,
     move,
     try_migration,
@@ -330,14 +331,12 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     make_ready(work, backfill.rules)
     plan = replace(plan, migration=work.migration)  # its schema has an id now
     board = Board({standing.unit: standing.left for standing in work.standings})
-    began = time.monotonic()
     # If a switch was, producers store: nothing that can wait is done before they need not any more.
     cut_off = backfill.goal in SWITCHES and was_cut_off(work, backfill.source)
     done = Done(storing=storing(backfill) if cut_off else "")
     protect = None if cut_off else backfill.protect
     with at_work(work, backfill, board, done, backfill.rate, protect) as copying:
         done.ends = bring(copying, backfill, on_cancel=lambda: cancelled(run, board, done.storing))
-    copied_at = time.monotonic()
     unverified = ""
     try:
         if not cut_off:
@@ -349,7 +348,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         if backfill.goal in SWITCHES and done.is_well:
             switch_over(work, backfill, board, done, copying.governor.rate, protect)
         if cut_off and done.switched:
-            compare(work, backfill, done)
+            compare(work, backfill, done)  # all: nothing was before
     except Exception as error:  # whatever it is: who publishes has to hear that it may be stored
         if not isinstance(error, RedriveError):
             if not done.storing:
@@ -367,7 +366,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
         switched=done.switched,
         storing=done.storing,
         unverified=unverified or (done.switched.unverified if done.switched else ""),
-        seconds=copied_at - began,
+        seconds=done.copy_seconds,
         compare_seconds=done.compare_seconds,
         started_pace=str(Pace(rate=backfill.rate)),
         changes=done.changes,
@@ -382,6 +381,7 @@ def at_work(  # noqa: PLR0917 (a part of a run: what is shared, what is asked, w
     work: Backfilling, backfill: Backfill, board: Board, done: Done, rate: float | None, protect: Protect | None
 ) -> Iterator[Copying]:
     """Make what partitions are copied by, at a pace that can be changed, before everybody's eyes."""
+    began = time.monotonic()
     way, word = (Renewing, "migrated") if backfill.goal == "in_place" else (Copying, "copied")
     with (
         governed(work, backfill, rate, protect) as governor,
@@ -392,6 +392,7 @@ def at_work(  # noqa: PLR0917 (a part of a run: what is shared, what is asked, w
             yield way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
         finally:
             done.changes += live.pace.changes
+            done.copy_seconds += time.monotonic() - began
 
 
 def compare(work: Backfilling, backfill: Backfill, done: Done) -> None:
@@ -419,6 +420,7 @@ def switch_over(  # noqa: PLR0917 (as `at_work`)
     def on_cancel() -> None:
         cancelled(work.run, board, done.storing)
 
+    since = look_how_far(work, done.results)
     with at_work(work, backfill, board, done, rate, protect) as copying:
         done.went_on(catch_up_and_hold(copying, backfill.source, parallel=backfill.partitions, on_cancel=on_cancel))
     if not done.is_well:
@@ -438,6 +440,10 @@ def switch_over(  # noqa: PLR0917 (as `at_work`)
     )
     done.storing = ""
     done.went_on(ends)
+    if done.checked:  # what has come since, also while producers were taken over
+        began = time.monotonic()
+        done.compared(compare_topics(work, done.results, how=backfill.verify, since=since))
+        done.compare_seconds += time.monotonic() - began
 
 
 def bring(copying: Copying, backfill: Backfill, *, on_cancel: Callable[[], None]) -> list[End]:

@@ -165,12 +165,12 @@ class Ending(Judged[End]):
             first = self.unfinished[0]
             return (
                 f"{len(self.unfinished)} of {count(len(self.ends), 'partition')} not finished, nothing lost: "
-                f"{first.unit}: {first.reason}. A new run goes on"
+                f"{first.unit}: {first.reason}. A new run goes on{self._over}"
             )
         counts = self.counts
         line = f"{count(counts['copied'], 'event')} {self.done}"
         if self.unverified:
-            return f"{line}, but what comes after that could not be done: {self.unverified}"
+            return f"{line}{self._over}, but what comes after that could not be done: {self.unverified}"
         if self.stayed:
             first_group = self.stayed[0]
             return (
@@ -181,9 +181,14 @@ class Ending(Judged[End]):
         line += "".join(f", {number(counts[name])} {word}" for name, word in _OTHERS if counts[name])
         if self.moved:
             line += f"; {count(len(self.moved), 'consumer group')} moved"
-        if self.switched:
-            line += f"; producers of {self.switched.alias.name} publish to {self.switched.alias.current}"
-        return f"{line}; {duration(self.seconds)}"
+        return f"{line}{self._over}; {duration(self.seconds)}"
+
+    @property
+    def _over(self) -> str:
+        """Where producers publish now, if they were switched."""
+        if not self.switched:
+            return ""
+        return f"; producers of {self.switched.alias.name} publish to {self.switched.alias.current}"
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""

@@ -26,6 +26,7 @@ class Done:
         switched: what became of producers.
         storing: that producers may store what they publish; empty: they don't.
         changes: what was set in mid-run.
+        copy_seconds: how long copying took, up to where producers were taken over.
         compare_seconds: how long comparing took.
     """
 
@@ -36,6 +37,7 @@ class Done:
     schemas: Count = field(default_factory=Count)
     moved: list[GroupMove] = field(default_factory=list)
     switched: Switched | None = None
+    copy_seconds: float = 0.0
     compare_seconds: float = 0.0
 
     @property
@@ -47,6 +49,11 @@ class Done:
     def is_well(self) -> bool:
         """Whether all was copied, and nothing is wrong with what was compared."""
         return all(end.how == "done" for end in self.ends) and not any(each.findings for each in self.checked)
+
+    def compared(self, later: Sequence[Checked]) -> None:
+        """Hear what comparing has found of what was copied since the comparison before."""
+        before = {each.unit: each for each in self.checked}
+        self.checked = [before[each.unit].and_then(each) if each.unit in before else each for each in later]
 
     def went_on(self, ends: Sequence[End]) -> None:
         """Hear how the partitions have ended that were copied further: their counts are those of the whole run."""

@@ -16,9 +16,20 @@ from redrive.aliases.alias import Alias
 from redrive.aliases.switching import Switched
 from redrive.errors import CopyTooSlowError, GroupInUseError, PartitionsChangedError, RefusedByClusterError
 from redrive.migrations.census import Count
+from redrive.migrations.copying import UnitResult
 from redrive.migrations.unit import Unit
+from redrive.migrations.verifying import Checked
+from redrive.pump.pump import Outcome
 from tasks.backfill_report import Ending
 from tasks.side_by_side import UnitEnd
+
+SWITCHED = Switched(Alias("orders", "orders.v2", "orders.v2", 1, 1, "{}"), 2, 40, 1.0, "")
+UNIT = Unit("one", "orders", "orders.v2", 0)
+
+
+def copied(events: int) -> UnitEnd[Unit, UnitResult]:
+    """A partition of which a run has copied so many events."""
+    return UnitEnd(UNIT, "done", UnitResult(UNIT, Outcome(events, events, {}, {}, 0, 0.0, {}, None, 0.0), events))
 
 
 @dataclass
@@ -44,16 +55,18 @@ class Course:
 @pytest.fixture
 def course(monkeypatch: pytest.MonkeyPatch) -> Course:
     course = Course()
-    switched = Switched(Alias("orders", "orders.v2", "orders.v2", 1, 1, "{}"), 2, 40, 1.0, "")
     does: dict[str, Any] = {
         "make_ready": None, "count_partitions": None, "look_at_alias": None, "bring": [], "compare_topics": [],
-        "count_schemas": Count(), "catch_up_and_hold": [], "switch_producers": (switched, []),
+        "count_schemas": Count(), "look_how_far": {}, "catch_up_and_hold": [],
+        "switch_producers": (SWITCHED, []),
     }  # fmt: skip
     shared: dict[str, Any] = {
         "governed": nullcontext(SimpleNamespace(rate=None)), "get_run_logger": logging.getLogger("test"),
         "Copying": SimpleNamespace(governor=SimpleNamespace(rate=None)),
         "Live": nullcontext(SimpleNamespace(pace=SimpleNamespace(changes=[]))),
-        "replace": SimpleNamespace(stock=None, migration=None),
+        "replace": SimpleNamespace(
+            stock=None, migration=SimpleNamespace(target="orders.v2", recipe=SimpleNamespace(target=7))
+        ),
     }  # fmt: skip
 
     def step(name: str, gives: Any) -> Any:
@@ -84,11 +97,47 @@ def test_a_switch_that_was_cut_off_is_ended_first_and_all_is_compared_when_nobod
     assert [step for step in course.steps if step in order] == order
 
 
+def test_what_was_copied_while_producers_were_taken_over_is_compared_and_counted_as_well(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[Any] = []
+
+    def compare(_: object, results: list[UnitResult], **options: Any) -> list[Checked]:
+        compared.append((results[0].next, options.get("since")))
+        wrong = ["orders/0@120 is neither in orders.v2 nor in redrive.parked"] if options.get("since") else []
+        return [Checked(UNIT, events=results[0].next, findings=wrong)]
+
+    monkeypatch.setattr(flow, "bring", lambda *_, **__: [copied(100)])
+    monkeypatch.setattr(flow, "look_how_far", lambda *_: {UNIT: (100, 104)})
+    monkeypatch.setattr(flow, "catch_up_and_hold", lambda *_, **__: [copied(110)])
+    monkeypatch.setattr(flow, "switch_producers", lambda *_, **__: (SWITCHED, [copied(130)]))
+    monkeypatch.setattr(flow, "compare_topics", compare)
+    course.run()
+    assert compared == [(100, None), (130, {UNIT: (100, 104)})]
+    assert course.ending.counts["copied"] == 130
+    assert course.ending.verdict == "failed"
+    assert course.ending.headline == "orders/0@120 is neither in orders.v2 nor in redrive.parked"
+
+
+def test_a_partition_that_is_stuck_when_producers_are_over_makes_the_run_paused(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = UnitEnd[Unit, UnitResult](UNIT, "paused", reason="Kafka one is unavailable")
+    monkeypatch.setattr(flow, "bring", lambda *_, **__: [copied(100)])
+    monkeypatch.setattr(flow, "catch_up_and_hold", lambda *_, **__: [copied(100)])
+    monkeypatch.setattr(flow, "switch_producers", lambda *_, **__: (SWITCHED, [stuck]))
+    course.run()
+    assert (course.ending.status, course.ending.verdict) == ("paused", None)
+    assert "Kafka one is unavailable" in course.ending.headline
+    assert "producers of orders publish to orders.v2" in course.ending.headline
+    assert course.ending.counts["copied"] == 100
+
+
 def test_producers_that_store_are_told_of_also_if_the_copy_does_not_get_on(
     course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     course.was_cut_off = True
-    stuck = UnitEnd(Unit("one", "orders", "orders.v2", 0), "paused", reason="Kafka one is unavailable")
+    stuck = UnitEnd(UNIT, "paused", reason="Kafka one is unavailable")
     monkeypatch.setattr(flow, "bring", lambda *_, **__: [stuck])
     course.run()
     assert course.ending.headline.startswith("producers of orders may be STORING")
