@@ -20,6 +20,7 @@ from redrive.errors import (
     OtherMigrationError,
     RedriveError,
     StalePlanError,
+    StrandedGroupsError,
 )
 from redrive.migrations.ends import Ends
 from redrive.migrations.plan import Plan
@@ -125,8 +126,9 @@ class Backfill(BaseModel):
         Field(
             title="Groups that may lag",
             description="Producers are not switched while a consumer group is still on its way after the last switch, "
-            "since it would handle some events twice. Groups named here are not waited for: those that follow no "
-            "switch, that nobody runs any more, or whose handlers bear it.",
+            "since it would handle some events twice, nor while groups could not be told where to go on. Groups named "
+            "here are not waited for: those that follow no switch, that nobody runs any more, or whose handlers bear "
+            "it.",
         ),
     ] = []
     sample: Annotated[
@@ -427,17 +429,21 @@ def switch_over(  # noqa: PLR0917 (as `at_work`)
         return
     look_at_alias(work, backfill.may_lag)  # before anybody stores: hours may have passed since the plan
     done.storing = storing(backfill)
-    done.switched, ends = switch_producers(
-        work,
-        backfill.rules,
-        board,
-        rate=copying.governor.rate,
-        parallel=backfill.partitions,
-        patience=backfill.patience,
-        most_parked=backfill.most_parked,
-        may_lag=backfill.may_lag,
-        on_cancel=on_cancel,
-    )
+    try:
+        done.switched, ends = switch_producers(
+            work,
+            backfill.rules,
+            board,
+            rate=copying.governor.rate,
+            parallel=backfill.partitions,
+            patience=backfill.patience,
+            most_parked=backfill.most_parked,
+            may_lag=backfill.may_lag,
+            on_cancel=on_cancel,
+        )
+    except StrandedGroupsError:
+        done.storing = ""  # it was not begun
+        raise
     done.storing = ""
     done.went_on(ends)
     if done.checked:  # what has come since, also while producers were taken over

@@ -573,6 +573,25 @@ class LateGroupsError(RedriveError):
         )
 
 
+class StrandedGroupsError(RedriveError):
+    """Producers are not switched: consumer groups that follow them could not be told where to go on.
+
+    Attributes:
+        groups: those that have a place in the topic that would be left.
+        reason: why there is no telling.
+    """
+
+    def __init__(self, left: str, current: str, groups: Sequence[str], reason: str, goal: str) -> None:
+        self.groups, self.reason = tuple(groups), reason
+        more = f" and {len(groups) - 5} more" if len(groups) > 5 else ""
+        names = " ".join(f"--may-lag {group}" for group in groups[:5])
+        super().__init__(
+            f"not switched: consumer groups could not follow from {left} to {current}, and would get nothing more: "
+            f"{', '.join(groups[:5])}{more}. Whoever stands where {left} has been copied to: {reason}. Run the goal "
+            f"{goal}, then this one again. For groups that follow no switch, or that nobody runs any more: {names}"
+        )
+
+
 class CopyTooSlowError(RedriveError):
     """Producers can't be switched: the copy does not come near to the end of the topic that they publish to.
 

@@ -10,7 +10,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from redrive.aliases.switching import Switched
+from redrive.aliases.switching import Switched, way_back
 from redrive.migrations.census import Count
 from redrive.migrations.groups import Group
 from redrive.migrations.moving import GroupMove
@@ -138,7 +138,18 @@ class Ending(Judged[End]):
     @property
     def pending(self) -> bool:
         """Whether something is left for a later run, if only a consumer group."""
-        return bool(self.unfinished or self.stayed)
+        return bool(self.unfinished or self.stayed or self._stranded)
+
+    @property
+    def _stranded(self) -> str:
+        """Why consumers can't follow producers that were switched; empty: they can, or need not."""
+        if self.switched is None or not self.switched.no_places:
+            return ""
+        alias = self.switched.alias
+        return (
+            f"producers of {alias.name} publish to {alias.current}, and consumers that follow them get nothing more: "
+            f"{self.switched.no_places}. Run the goal {way_back(alias)}, then {self.plan.goal} again"
+        )
 
     @property
     def _keys(self) -> str:
@@ -159,8 +170,8 @@ class Ending(Judged[End]):
         if self.storing:
             reasons = [self.unverified, *self.findings, *(end.reason for end in self.unfinished)]
             return f"{self.storing}. Why it has ended: {next(filter(None, reasons), 'it is not known')}"
-        if self.verdict == "failed":
-            return self.findings[0]
+        if self.findings or self._stranded:
+            return [*self.findings, self._stranded][0]
         if self.unfinished:
             first = self.unfinished[0]
             return (
@@ -369,7 +380,7 @@ def report_text(run: Run, ending: Ending) -> str:
 def _switched(switched: Switched) -> str:
     alias = switched.alias
     if switched.no_places:
-        consumers = f"Consumers can't follow by themselves: {cell(switched.no_places)}."
+        consumers = "Consumers can't follow by themselves yet: see above."
     elif alias.unmoved:
         consumers = "Consumers had not followed the switch that this has taken back, and stay where they are."
     else:

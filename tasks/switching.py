@@ -112,7 +112,13 @@ def switch_producers(
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
     with ThreadPoolExecutor(1, "switch") as pool:
         switching = pool.submit(
-            switch, work.config, alias, operation=work.run.id, patience=patience, check=governor.check
+            switch,
+            work.config,
+            alias,
+            operation=work.run.id,
+            patience=patience,
+            may_lag=may_lag,
+            check=governor.check,
         )
         switching.add_done_callback(lambda _: ends.stop())
         if in_turns:

@@ -8,7 +8,7 @@ alias's topic, after the same waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from redrive.aliases.alias import Alias, read_alias, write_alias
 from redrive.aliases.catching_up import CatchingUp
 from redrive.aliases.route import nothing_under_way_after
 from redrive.config import Config
-from redrive.errors import FencedError, UnavailableError
+from redrive.errors import FencedError, StrandedGroupsError, UnavailableError
 from redrive.migrations.crossing import Crossing
+from redrive.migrations.groups import Groups
 from redrive.migrations.survey import copied_so_far
 from redrive.pump.readback import ClientConfig, end_offsets
 from redrive.standby.drain import LaneResult, drain, open_store
@@ -64,6 +65,7 @@ def switch(
     operation: str,
     settle: float = 5.0,
     patience: float = 120.0,
+    may_lag: Collection[str] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Switched:
     """Let a name stand for a topic, and take all producers of the name there. The copy has to go on meanwhile.
@@ -74,15 +76,17 @@ def switch(
         operation: id of the operation.
         settle: seconds that brokers may take for what lies in their sockets.
         patience: seconds to wait for a system that does not answer, or for the copy.
+        may_lag: consumer groups that need not follow.
         check: called now and then; what it raises ends this.
 
     Raises:
+        StrandedGroupsError: other consumer groups could not follow. Nothing was begun: nobody stores.
         UnavailableError: a system did not answer, or the old topic was not copied, within ``patience``.
     """
     cluster = config.topic(alias.name).cluster
     client = config.cluster(cluster).client_config()
     store = open_store(config)
-    with _crossing(client, alias, cluster, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
+    with _crossing(client, alias, cluster, may_lag, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
         began = time.monotonic()
         write_alias(client, alias)
         lanes = _lanes(config, store, cluster, alias)
@@ -174,7 +178,9 @@ def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give 
 
 
 @contextmanager
-def _crossing(client: ClientConfig, alias: Alias, cluster: str, check: Callable[[], None]) -> Iterator[Crossing | None]:
+def _crossing(
+    client: ClientConfig, alias: Alias, cluster: str, may_lag: Collection[str], check: Callable[[], None]
+) -> Iterator[Crossing | None]:
     """Look up where consumers would go over now, before anybody stores: later only what has come since is looked at.
 
     Of a topic that others have published to, all may have to be read for that. Gives None if nobody needs places.
@@ -184,9 +190,22 @@ def _crossing(client: ClientConfig, alias: Alias, cluster: str, check: Callable[
         return
     copied, returned = _copied(client, alias, cluster)
     with Crossing(client, cluster, alias.left, alias.current, copied, returned, check) as crossing:
-        for partition, at in copied.items():
-            crossing.place(partition, at)
+        obstacles = [obstacle for partition, at in copied.items() if (obstacle := crossing.place(partition, at)[1])]
+        if obstacles and not _is_written(client, alias):  # else producers store already, and that is to end first
+            stranded = sorted({group.name for group in Groups(client).on(alias.left)} - set(may_lag))
+            if stranded:
+                raise StrandedGroupsError(alias.left, alias.current, stranded, obstacles[0], way_back(alias))
         yield crossing
+
+
+def way_back(alias: Alias) -> str:
+    """Give the goal of a backfill that brings to the topic that was left what others publish where events go to now."""
+    return "feed_back" if alias.current == alias.target else "copy"
+
+
+def _is_written(client: ClientConfig, alias: Alias) -> bool:
+    before = read_alias(client, alias.name)
+    return before is not None and before.generation == alias.generation
 
 
 def _copied(client: ClientConfig, alias: Alias, cluster: str) -> tuple[dict[int, int], dict[int, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from redrive.aliases.alias import Alias
 from redrive.aliases.switching import Switched
 from redrive.migrations.census import Count
 from redrive.migrations.unit import Unit
@@ -67,3 +68,19 @@ def test_a_target_with_events_of_an_old_schema_is_not_well_though_all_are_copies
 )
 def test_what_others_publish_to_the_target_may_have_the_schema_that_they_like(good: Ending) -> None:
     assert good.findings == []
+
+
+@pytest.mark.parametrize(
+    ("goal", "back"), [("switch_producers", "feed_back"), ("switch_back", "copy")], ids=["forth", "back"]
+)
+def test_a_switch_whose_consumers_cannot_follow_says_so_first_and_is_not_well(goal: Any, back: str) -> None:
+    plan: Any = SimpleNamespace(stock=None, goal=goal)
+    current = "orders.v2" if goal == "switch_producers" else "orders"
+    switched = Switched(Alias("orders", "orders.v2", current, 1, 1, "{}"), 2, 40, 1.0, "they are mixed")
+    found = Ending(
+        plan=plan, approved="", ends=[], checked=[], how="full", schemas=Count(), moved=[], switched=switched,
+        unverified="", seconds=1.0, compare_seconds=0.0, started_pace="full speed", changes=[],
+    )  # fmt: skip
+    assert (found.status, found.verdict, found.word) == ("paused", None, "paused")
+    assert found.headline.startswith(f"producers of orders publish to {current}, and consumers that follow them get no")
+    assert found.headline.endswith(f"they are mixed. Run the goal {back}, then {goal} again")

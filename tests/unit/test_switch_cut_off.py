@@ -14,7 +14,13 @@ from confluent_kafka import KafkaException
 from flows import schema_backfill as flow
 from redrive.aliases.alias import Alias
 from redrive.aliases.switching import Switched
-from redrive.errors import CopyTooSlowError, GroupInUseError, PartitionsChangedError, RefusedByClusterError
+from redrive.errors import (
+    CopyTooSlowError,
+    GroupInUseError,
+    PartitionsChangedError,
+    RefusedByClusterError,
+    StrandedGroupsError,
+)
 from redrive.migrations.census import Count
 from redrive.migrations.copying import UnitResult
 from redrive.migrations.unit import Unit
@@ -153,6 +159,18 @@ def test_nobody_stores_if_the_copy_does_not_come_near(course: Course, monkeypatc
     assert "switch_producers" not in course.steps
     assert (course.ending.storing, course.ending.status) == ("", "failed")
     assert "40, 41, 42 s" in course.ending.headline
+
+
+def test_a_switch_that_would_strand_consumers_was_not_begun_and_nobody_stores(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stranded(*_: object, **__: object) -> None:
+        raise StrandedGroupsError("orders", "orders.v2", ["billing"], "they are mixed", "feed_back")
+
+    monkeypatch.setattr(flow, "switch_producers", stranded)
+    course.run()
+    assert (course.ending.storing, course.ending.status) == ("", "failed")
+    assert "not switched: consumer groups could not follow" in course.ending.headline
 
 
 @pytest.mark.parametrize("goal", ["switch_producers", "switch_back"])
