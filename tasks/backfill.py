@@ -249,6 +249,8 @@ class Copying(Work):
         end, at = self.ends.latest(unit.partition), self._copied_to.get(unit)
         if end is not None and at is not None:
             self.board.waits(unit, max(0, end - at))
+            if at >= end:
+                self.board.idle(unit, self.ends.answered_at)
 
     def begin(self, unit: Unit, parked: int) -> None:
         """Hear, at each try, how many of a unit's events were parked so far: what was under way comes again."""

@@ -36,6 +36,7 @@ class Ends:
         self._clock = clock
         self._until = clock() + follow
         self._looked_at = clock()
+        self._answered_at: float | None = None
         self._ends: list[int] | None = None
         self._latest: list[int] | None = None
         self._asking = threading.Lock()
@@ -48,6 +49,11 @@ class Ends:
         """Say where a partition ended when that was last looked at; None: it was not yet. Asks nobody."""
         ends = self._ends or self._latest
         return None if ends is None else ends[partition]
+
+    @property
+    def answered_at(self) -> float | None:
+        """When the cluster was asked last of what it has answered, by the clock; None: it was not yet."""
+        return self._answered_at
 
     def of(self, partition: int) -> int | None:
         """Say where a partition's copying ends; None while it goes on.
@@ -69,16 +75,17 @@ class Ends:
         if self._ends is not None:
             if self._is_time():  # another thread may have looked meanwhile
                 self._looked_at = now
-                self._check(partition_count(self._client, self._source))
+                self._check(partition_count(self._client, self._source), now)
         elif now >= self._until:
             ends = end_offsets(self._client, self._source)
-            self._check(len(ends))
+            self._check(len(ends), now)
             self._ends = ends
         elif self._is_time():
             self._looked_at = now
             self._latest = end_offsets(self._client, self._source)
-            self._check(len(self._latest))
+            self._check(len(self._latest), now)
 
-    def _check(self, partitions: int) -> None:
+    def _check(self, partitions: int, asked_at: float) -> None:
+        self._answered_at = asked_at
         if partitions != self._partitions:
             raise PartitionsChangedError(self._source, self._partitions, partitions)

@@ -43,9 +43,10 @@ def test_they_are_noticed_within_seconds_while_it_is_copied(monkeypatch: pytest.
 def test_they_are_not_counted_more_often_than_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(monkeypatch)
     ends = source.ends()
+    assert ends.answered_at is None
     for source.now in (0.0, 1.0, 5.0, 5.1, 9.9, 10.0):
         assert ends.of(1) == 100
-    assert source.asked == 2
+    assert (source.asked, ends.answered_at) == (2, 10.0)
 
 
 def test_they_are_noticed_when_all_has_been_copied(monkeypatch: pytest.MonkeyPatch) -> None:
