@@ -15,6 +15,7 @@ from redrive.migrations.census import Count
 from redrive.migrations.groups import Group
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
+from redrive.migrations.source import GONE
 from redrive.migrations.verifying import Checked
 from redrive.pump.proof import Proof, Verdict
 from tasks.backfill import SAMPLE_OF, End, How
@@ -75,12 +76,13 @@ class Ending(Judged[End]):
         outcomes = [end.result.outcome for end in self.ends if end.result]
         for outcome in outcomes:
             reasons.update({f"parked: {reason}": events for reason, events in outcome.parked.items()})
-            reasons.update({f"left out: {reason}": events for reason, events in outcome.skipped.items()})
+            reasons.update({_left_out(reason): events for reason, events in outcome.skipped.items()})
         counts = {
             "events": sum(outcome.read for outcome in outcomes),
             "copied": sum(outcome.published for outcome in outcomes),
             "parked": sum(sum(outcome.parked.values()) for outcome in outcomes),
-            "left_out": sum(sum(outcome.skipped.values()) for outcome in outcomes),
+            "left_out": sum(sum(outcome.skipped.values()) - outcome.skipped.get(GONE, 0) for outcome in outcomes),
+            "gone": sum(outcome.skipped.get(GONE, 0) for outcome in outcomes),
             "compared": sum(each.events for each in self.checked),
             "groups_moved": sum(not each.reason for each in self.moved),
         }
@@ -89,8 +91,8 @@ class Ending(Judged[End]):
 
     @property
     def all_proofs(self) -> list[Proof]:
-        """What was compared, as proofs."""
-        good: Verdict = "counted" if self.how == "sample" else "proved"
+        """What was compared, as proofs. That all is there is not proved if some was deleted before it was copied."""
+        good: Verdict = "counted" if self.how == "sample" or self.counts["gone"] else "proved"
         return [
             Proof(
                 "failed" if each.findings else good,
@@ -238,7 +240,13 @@ class Ending(Judged[End]):
         }  # fmt: skip
 
 
-_OTHERS = (("parked", "parked"), ("left_out", "left out"))
+_GONE = "deleted from the source before they were copied"
+
+_OTHERS = (("parked", "parked"), ("left_out", "left out"), ("gone", _GONE))
+
+
+def _left_out(reason: str) -> str:
+    return _GONE if reason == GONE else f"left out: {reason}"
 
 
 def finish(run: Run, ending: Ending) -> State[Any]:
@@ -335,6 +343,7 @@ def report_text(run: Run, ending: Ending) -> str:
         [ending.done, number(counts["copied"])],
         ["parked", number(counts["parked"])],
         ["left out", number(counts["left_out"])],
+        *([[_GONE, number(counts["gone"])]] if counts["gone"] else []),
         ["compared, with what earlier runs have copied", f"{number(counts['compared'])} ({_HOW[ending.how]})"],
         ["time to copy", duration(ending.seconds) + _pace_of(counts["events"], ending.seconds)],
         ["time to compare", duration(ending.compare_seconds)],
@@ -369,7 +378,7 @@ def report_text(run: Run, ending: Ending) -> str:
         parts += ["### Why not the others", table(["", "events"], rows)]
     parts.append(curve("Events a second, over the whole run", ending.speeds, "events/s"))
     rows_of_units = [_row(end) for end in ending.ends[:MOST_ROWS]]
-    head = ["partition", "end", "copied up to", "events", "copied", "parked", "left out"]
+    head = ["partition", "end", "copied up to", "events", "copied", "parked", "left out", "gone"]
     parts.append(table(head, rows_of_units, left=2))
     parts += [f"- **{end.unit}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
     if len(ending.ends) > MOST_ROWS:
@@ -439,9 +448,10 @@ def _pace_of(events: int, seconds: float) -> str:
 
 def _row(end: End) -> list[object]:
     if end.result is None:
-        return [end.unit, end.how, "", "", "", "", ""]
+        return [end.unit, end.how, "", "", "", "", "", ""]
     outcome = end.result.outcome
-    others = sum(outcome.parked.values()), sum(outcome.skipped.values())
+    gone = outcome.skipped.get(GONE, 0)
+    others = sum(outcome.parked.values()), sum(outcome.skipped.values()) - gone, gone
     return [end.unit, end.how, end.result.next, outcome.read, outcome.published, *others]
 
 

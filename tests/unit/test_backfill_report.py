@@ -10,8 +10,11 @@ import pytest
 from redrive.aliases.alias import Alias
 from redrive.aliases.switching import Switched
 from redrive.migrations.census import Count
+from redrive.migrations.copying import UnitResult
+from redrive.migrations.source import GONE
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
+from redrive.pump.pump import Outcome
 from tasks.backfill_report import Ending, still_storing
 from tasks.side_by_side import UnitEnd
 
@@ -84,3 +87,19 @@ def test_a_switch_whose_consumers_cannot_follow_says_so_first_and_is_not_well(go
     assert (found.status, found.verdict, found.word) == ("paused", None, "paused")
     assert found.headline.startswith(f"producers of orders publish to {current}, and consumers that follow them get no")
     assert found.headline.endswith(f"they are mixed. Run the goal {back}, then {goal} again")
+
+
+def test_what_retention_has_deleted_before_it_was_copied_is_told_apart_from_what_a_rule_leaves_out() -> None:
+    plan: Any = SimpleNamespace(
+        stock=None, migration=SimpleNamespace(target="orders.v2", recipe=SimpleNamespace(target=7))
+    )
+    unit = Unit("one", "orders", "orders.v2", 0)
+    outcome = Outcome(20, 13, {GONE: 4, "a rule: a test": 3}, {}, 0, 0.0, {}, None, 0.0)
+    found = Ending(
+        plan=plan, approved="", ends=[UnitEnd(unit, "done", UnitResult(unit, outcome, 20))],
+        checked=[Checked(unit, events=16)], how="full", schemas=Count({7: 13}), moved=[], unverified="", seconds=1.0,
+        compare_seconds=0.0, started_pace="full speed", changes=[],
+    )  # fmt: skip
+    assert (found.verdict, found.status) == ("counted", "done")
+    assert "3 left out, 4 deleted from the source before they were copied" in found.headline
+    assert found.reasons == {"left out: a rule: a test": 3, "deleted from the source before they were copied": 4}
