@@ -203,6 +203,13 @@ class Ending(Judged[End]):
             return ""
         return f"; producers of {self.switched.alias.name} publish to {self.switched.alias.current}"
 
+    @property
+    def _not_proved(self) -> list[tuple[str, str]]:
+        """Topics whose stored events were published and not found again: what is in the standby store is evidence."""
+        if self.switched is None or not self.switched.findings:
+            return []
+        return [(self.plan.topics.cluster, self.switched.alias.name)]
+
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""
         return {
@@ -226,7 +233,10 @@ class Ending(Judged[End]):
                 "name": self.switched.alias.name, "to": self.switched.alias.current,
                 "generation": self.switched.alias.generation, "stored": self.switched.stored,
                 "seconds": round(self.switched.seconds, 3), "no_places": self.switched.no_places,
+                "proved": not self.switched.findings and not self.switched.unverified,
             },
+            "earlier": dict(self.switched.earlier) if self.switched else {},
+            "not_proved": self._not_proved,
             "units": [_unit_evidence(end) for end in self.ends],
             "compared": [
                 {

@@ -1,13 +1,14 @@
 """What earlier runs published and did not prove: they were killed, cancelled or cut off before they could.
 
 Their evidence stands in Kafka, in the checkpoints of the lanes. So the next run takes it up before its own work
-replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well.
+replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well. Lanes are
+replayed by `standby-replay`, and by a backfill that switches producers; each takes up what either has left.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,12 +20,14 @@ from prefect.cache_policies import NO_CACHE
 from redrive.config import Config
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.ledger import Ledger, OperationRow
+from redrive.migrations.unit import JOB as BACKFILL
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursor
 from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Mode, Proof, prove
 from redrive.standby.lanes import Lane
 from tasks.operations import Run
+from tasks.plan import JOB as REPLAY
 from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
 
@@ -34,6 +37,10 @@ Units = dict[str, dict[str, Evidence]]
 
 NOTED = "unproved evidence"
 """The journal's word for: this is what an earlier run had published; from here on, its checkpoints are replaced."""
+
+
+SWITCHING = "switching lanes"
+"""The journal's word for: from here on, this backfill replays the lanes of a topic whose producers it switches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +70,27 @@ class Earlier:
         return set(self.topics) <= set(topics)
 
 
-def without_verdict(rows: Iterable[OperationRow]) -> list[Earlier]:
+def worked(run: Run) -> list[OperationRow]:
+    """Give the other operations of all jobs that replay lanes, if they did something; newest first."""
+    rows = [*run.ledger.worked(REPLAY), *run.ledger.worked(BACKFILL)]
+    return sorted((row for row in rows if row.id != run.id), key=lambda row: row.started_at, reverse=True)
+
+
+def unproved(run: Run) -> list[Earlier]:
+    """Find the operations that have replayed lanes and not proved that, nor has another done it for them."""
+    rows = worked(run)
+    if not rows:
+        return []
+    entries = run.ledger.noted(SWITCHING, rows[-1].started_at)
+    return without_verdict(rows, {each.operation_id: (each.body["cluster"], each.body["topic"]) for each in entries})
+
+
+def without_verdict(rows: Iterable[OperationRow], switched: Mapping[str, TopicName]) -> list[Earlier]:
     """Find the operations that have not proved what they did, nor has another done it for them.
 
     Args:
-        rows: operations of this job that did something.
+        rows: operations that did something, of all jobs that replay lanes.
+        switched: backfills that have begun to replay lanes → whose.
     """
     rows = list(rows)
     settled = {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
@@ -75,11 +98,18 @@ def without_verdict(rows: Iterable[OperationRow]) -> list[Earlier]:
     for row in rows:
         if row.mode != "run" or row.verdict or row.id in settled or not row.plan:
             continue
-        if row.status in ("running", "failed", "paused", "cancelled"):
-            of = {(lane["cluster"], lane["topic"]) for lane in row.plan["lanes"]}
-            if of:
-                found.append(Earlier(row.id, row.started_at, tuple(sorted(of))))
+        if row.status in ("running", "failed", "paused", "cancelled") and (of := _replayed(row, switched)):
+            found.append(Earlier(row.id, row.started_at, tuple(sorted(of))))
     return found
+
+
+def _replayed(row: OperationRow, switched: Mapping[str, TopicName]) -> Collection[TopicName]:
+    """Say whose lanes an operation has replayed without a proof, or may have."""
+    if row.job != BACKFILL:
+        return {(lane["cluster"], lane["topic"]) for lane in (row.plan or {})["lanes"]}
+    # It may lack a verdict for its copy alone.
+    is_proved = ((row.evidence or {}).get("switched") or {}).get("proved")
+    return {switched[row.id]} if row.id in switched and not is_proved else ()
 
 
 def unproved_topics(rows: Iterable[OperationRow]) -> set[TopicName]:

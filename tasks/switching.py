@@ -14,14 +14,14 @@ from redrive.aliases.turning import alias_back, alias_forth
 from redrive.errors import ConfigError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
+from redrive.pump.proof import Proof
 from redrive.standby.drain import open_store
 from redrive.standby.survey import survey
 from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
 from tasks.board import Board
 from tasks.drain import tidy_up
-from tasks.earlier import keep_evidence, without_verdict
+from tasks.earlier import SWITCHING, Earlier, keep_evidence, unproved, verify_all_earlier
 from tasks.in_turns import copy_in_turns
-from tasks.plan import JOB as REPLAY
 from tasks.retrying import BRIEFLY
 from tasks.verify import verify_topic
 from tasks.words import count
@@ -106,7 +106,8 @@ def switch_producers(
     """
     make_ready(work, rules)
     alias, governor = _alias(work, may_lag), Governor(rate)
-    keep_evidence_of_replays(work, alias.name)
+    earlier = keep_evidence_of_others(work, alias.name)
+    work.run.note(SWITCHING, {"cluster": work.cluster, "topic": alias.name})
     in_turns = len(work.standings) > parallel
     ends = Ends(work.client, work.source, len(work.standings), follow=0.0 if in_turns else float("inf"))
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
@@ -139,33 +140,47 @@ def switch_producers(
         "producers of %s publish to %s; %s meanwhile", alias.name, alias.current, count(done.stored, "event")
     )
     work.run.note("producers switched", {"name": alias.name, "to": alias.current, "generation": alias.generation})
-    return prove_what_was_brought(work, done), copied
+    return prove_what_was_brought(work, done, earlier), copied
 
 
-def keep_evidence_of_replays(work: Backfilling, topic: str) -> None:
-    """Note what replays have published of a topic and not proved: bringing its lanes over replaces their checkpoints.
+def keep_evidence_of_others(work: Backfilling, topic: str) -> list[Earlier]:
+    """Note what other runs have published of a topic and not proved; to bring lanes over replaces their checkpoints.
+
+    Returns:
+        Those that have worked on nothing else: what they did is proved with what this run does.
 
     Raises:
         UnavailableError: Kafka or the standby store does not answer.
     """
-    unproved = without_verdict(work.run.ledger.worked(REPLAY))
-    lanes = [each.lane for each in survey(open_store(work.config), work.cluster, [topic])] if unproved else []
-    _, away = keep_evidence(work.run, work.config, unproved, lanes)
+    left = unproved(work.run)
+    lanes = [each.lane for each in survey(open_store(work.config), work.cluster, [topic])] if left else []
+    known, away = keep_evidence(work.run, work.config, left, lanes)
     for error in away.values():
         raise error
+    return [each for each in known if each.is_of([(work.cluster, topic)])]
 
 
-def prove_what_was_brought(work: Backfilling, done: Switched) -> Switched:
-    """Read back what was stored while producers were taken over; what is proved goes from the standby store."""
-    if not done.brought:
-        return done
-    topic = done.alias.current
+def prove_what_was_brought(work: Backfilling, done: Switched, earlier: Sequence[Earlier]) -> Switched:
+    """Read back what was stored while producers were taken over; what is proved goes from the standby store.
+
+    Args:
+        work: what the steps share.
+        done: what this run has done.
+        earlier: runs that have done some of it, and had no time to prove that.
+    """
+    name, topic, proofs = done.alias.name, done.alias.current, list[Proof]()
+    config, cluster, operation = work.config, work.cluster, work.run.id
     try:
-        proof = verify_topic(
-            work.config, work.cluster, topic, done.brought, operation=work.run.id, mode="full", since_ms=None
-        )
+        if done.brought:
+            proofs.append(
+                verify_topic(config, cluster, topic, done.brought, operation=operation, mode="full", since_ms=None)
+            )
+        of_earlier = verify_all_earlier(config, earlier, mode="full")
+        proofs += [proof for _, theirs in of_earlier for proof in theirs]
+        if proofs and all(proof.verdict != "failed" for proof in proofs):
+            theirs = survey(open_store(config), cluster, [name]) if earlier else []
+            tidy_up(config, list({result.lane for result in done.brought} | {each.lane for each in theirs}))
     except UnavailableError as error:
         return replace(done, unverified=str(error))
-    if proof.verdict != "failed":
-        tidy_up(work.config, [result.lane for result in done.brought])
-    return replace(done, findings=tuple(proof.findings))
+    found = {run.operation: sum(sum(each.counted.values()) for each in proved) for run, proved in of_earlier}
+    return replace(done, findings=tuple(each for proof in proofs for each in proof.findings), earlier=found)

@@ -8,10 +8,10 @@ alias's topic, after the same waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -45,6 +45,7 @@ class Switched:
         no_places: why consumers can't go over by themselves; empty: they can, or need not.
         brought: the lanes whose stored events this has published, to be proved; then they may be tidied up.
         findings: what the proof of that has found.
+        earlier: runs that had done some of it and not proved that → events that were found of theirs.
         unverified: why there is none.
     """
 
@@ -56,6 +57,7 @@ class Switched:
     brought: tuple[LaneResult, ...] = ()
     findings: tuple[str, ...] = ()
     unverified: str = ""
+    earlier: Mapping[str, int] = field(default_factory=dict)
 
 
 def switch(
