@@ -550,6 +550,25 @@ class SwitchedError(RedriveError):
         )
 
 
+class SwitchedBackError(RedriveError):
+    """A backfill can't be abandoned: producers were switched to its target and back, and consumers with them.
+
+    Consumers that run know their places in the target, and would take those of another topic by that name for them.
+
+    Attributes:
+        source: the topic whose name producers publish by.
+        target: the topic that got it.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        super().__init__(
+            f"producers of {source} were switched to {target} and back, and consumers that followed go by their places "
+            f"in {target}: begin another backfill into a topic of another name, and delete {target} by hand when "
+            "nobody consumes it any more"
+        )
+
+
 class LateGroupsError(RedriveError):
     """Producers can't be switched yet: consumer groups are still on their way after the last switch.
 
