@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from redrive.errors import CopyTooSlowError, HeldError
-from tasks.backfill import Copying, End
+from tasks.backfill import Backfilling, Copying, End
 from tasks.in_turns import copy_in_turns
 
 SOON = 5.0
@@ -105,13 +105,23 @@ def catch_up_and_hold(copying: Copying, topic: str, *, parallel: int, on_cancel:
         ended = catch_up(copying, parallel=parallel, on_cancel=on_cancel)
         if any(end.how != "done" for end in ended):
             return ended
-        began = time.monotonic()
         try:
-            work.run.claim([(work.cluster, topic)], all_or_none=True)
-        except HeldError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_AGAIN)
-        else:
-            if time.monotonic() - began <= SOON:  # else a dead one held it, which takes its time to find out
+            if _holds(work, topic, until):
                 return ended
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a cancel, which arrives in this thread
+                on_cancel()
+            raise
+
+
+def _holds(work: Backfilling, topic: str, until: float) -> bool:
+    """Try to hold a topic; False: what came meanwhile is to be copied first, and then it is to be tried again."""
+    began = time.monotonic()
+    try:
+        work.run.claim([(work.cluster, topic)], all_or_none=True)
+    except HeldError:
+        if began > until:
+            raise
+        time.sleep(_AGAIN)
+        return False
+    return time.monotonic() - began <= SOON  # else a dead one held it, which takes its time to find out

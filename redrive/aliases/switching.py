@@ -31,6 +31,8 @@ from redrive.standby.writer import Entry, LaneWriter, SystemClock
 
 _AT_ONCE = 8
 _AGAIN = 0.2
+_COPYING = 5.0
+"""Seconds in which what is in consumers' way must be gone, if it is only that the copy is a little behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,23 @@ def _crossing(
         return
     copied, returned = _copied(client, alias, cluster)
     with Crossing(client, cluster, alias.left, alias.current, copied, returned, check) as crossing:
-        obstacles = [obstacle for partition, at in copied.items() if (obstacle := crossing.place(partition, at)[1])]
-        if obstacles and not _is_written(client, alias):  # else producers store already, and that is to end first
+        obstacle = _obstacle(crossing, copied)
+        if obstacle and not _is_written(client, alias):  # else producers store already, and that is to end first
             stranded = sorted({group.name for group in Groups(client).on(alias.left)} - set(may_lag))
-            if stranded:
-                raise StrandedGroupsError(alias.left, alias.current, stranded, obstacles[0], way_back(alias))
+            until = time.monotonic() + _COPYING
+            while stranded and obstacle:
+                if time.monotonic() > until:
+                    raise StrandedGroupsError(alias.left, alias.current, stranded, obstacle, way_back(alias))
+                _sleep(_AGAIN, check)
+                copied, returned = _copied(client, alias, cluster)
+                crossing.renew(copied, returned)
+                obstacle = _obstacle(crossing, copied)
         yield crossing
+
+
+def _obstacle(crossing: Crossing, copied: Mapping[int, int]) -> str:
+    """Say why consumers could not go over where the old topic has been copied to now; empty: they could."""
+    return next((why for partition, at in copied.items() if (why := crossing.place(partition, at)[1])), "")
 
 
 def way_back(alias: Alias) -> str:

@@ -68,7 +68,7 @@ def near(topic: Topic) -> list[Any]:
 
 def hold(topic: Topic) -> list[Any]:
     copying: Any = topic
-    return catch_up_and_hold(copying, "orders", parallel=4, on_cancel=lambda: None)
+    return catch_up_and_hold(copying, "orders", parallel=4, on_cancel=lambda: topic.claims.append("cancelled"))
 
 
 def test_what_has_come_in_hours_is_copied_before_to_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +133,16 @@ def test_what_came_while_a_dead_job_was_waited_for_is_copied_before(monkeypatch:
     monkeypatch.setattr(topic, "claim", slow)
     hold(topic)
     assert topic.behind < 5 * 5_000
+
+
+def test_a_cancel_while_another_job_is_waited_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = Topic(rate=5, speed=50_000, behind=0, monkeypatch=monkeypatch)
+    topic.refusals = 1
+
+    def cancelled(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catching_up.time, "sleep", cancelled)
+    with pytest.raises(KeyboardInterrupt):
+        hold(topic)
+    assert topic.claims[-1] == "cancelled"

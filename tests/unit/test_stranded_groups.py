@@ -40,6 +40,7 @@ def mixed(monkeypatch: pytest.MonkeyPatch) -> Topics:
     monkeypatch.setattr(switching, "read_alias", lambda *_: None)
     monkeypatch.setattr(switching, "open_store", lambda _: None)
     monkeypatch.setattr(switching, "write_alias", begun)
+    monkeypatch.setattr(switching, "_COPYING", 0.3)
     return topics
 
 
@@ -67,6 +68,19 @@ def test_a_group_that_follows_no_switch_is_not_in_the_way() -> None:
 def test_a_switch_that_was_cut_off_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Producers store already; consumers can be told later."""
     monkeypatch.setattr(switching, "read_alias", lambda *_: FORTH)
+    with pytest.raises(BegunError):
+        switched()
+
+
+def test_what_is_in_the_way_only_until_it_has_been_copied_is_waited_for(
+    mixed: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def soon(*_: object) -> None:
+        mixed.logs[SOURCE].events[3] = copy_of(2, TARGET, SOURCE)
+        copied = {(SOURCE, TARGET): {0: 4}, (TARGET, SOURCE): {0: 4}}
+        monkeypatch.setattr(switching, "copied_so_far", lambda *way: copied[way[2], way[3]])
+
+    monkeypatch.setattr(switching, "_sleep", soon)
     with pytest.raises(BegunError):
         switched()
 
