@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -12,8 +13,9 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.config import Config
-from redrive.errors import HeldError, UnavailableError
+from redrive.errors import HeldError
 from redrive.pump.governor import Governor
+from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
 from tasks.drain import Draining, drain_lanes, tidy_up
@@ -21,6 +23,7 @@ from tasks.earlier import (
     Earlier,
     keep_evidence,
     keep_in_time,
+    still_owed,
     unproved,
     unproved_topics,
     verify_all_earlier,
@@ -134,7 +137,9 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008 (noth
     parameters = replay.model_dump(mode="json")
     named = ", ".join(clusters)
     try:
-        with operation(config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters) as run:
+        with operation(
+            config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters, anew=True
+        ) as run:
             plan = make_and_show_plan(run, config, replay, clusters)
             if replay.mode == "plan":
                 return finish_early(run, "nothing to replay" if plan.is_empty else "planned", plan)
@@ -197,18 +202,21 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[E
     seconds = time.monotonic() - began
     log.info("%d of %d lanes are open again, after %.1f s", sum(end.how == "open" for end in ends), len(ends), seconds)
 
-    unverified, proofs, of_earlier = "", {}, []
-    try:
-        proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify, on_proved=work.tidy)
-        of_earlier = verify_all_earlier(config, left, mode=replay.verify)
-    except UnavailableError as error:
-        unverified = str(error)
+    silent: dict[str, str] = {}
+    # First: what these have published is in the store until the lanes' topics are proved.
+    of_earlier = verify_all_earlier(config, left, mode=replay.verify, away=silent)
+    owed = still_owed(known, of_earlier)
+
+    def tidy(lanes: Iterable[Lane]) -> None:
+        work.tidy(lane for lane in lanes if (lane.cluster, lane.topic) not in owed)
+
+    proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify, away=silent, on_proved=tidy)
     work.tidying.shutdown()
     ending = Ending(
         ends=ends,
         proofs=proofs,
         earlier=of_earlier,
-        unverified=unverified,
+        unverified="; ".join(silent.values()),
         drain_seconds=seconds,
         started_pace=str(Pace(rate=replay.rate)),
         changes=live.pace.changes,

@@ -233,7 +233,7 @@ class Ending(Judged[End]):
                 "name": self.switched.alias.name, "to": self.switched.alias.current,
                 "generation": self.switched.alias.generation, "stored": self.switched.stored,
                 "seconds": round(self.switched.seconds, 3), "no_places": self.switched.no_places,
-                "proved": not self.switched.findings and not self.switched.unverified,
+                "read_back": not self.switched.unverified,
             },
             "earlier": dict(self.switched.earlier) if self.switched else {},
             "not_proved": self._not_proved,

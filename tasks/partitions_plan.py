@@ -43,7 +43,7 @@ def report_plan(run: Run, plan: Plan | None, decided: Decided, terms: Terms, *, 
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
-            run.id,
+            run.flow_run,
             key=plan_key(run.job),
             kind="markdown",
             data=plan_text(plan, decided, terms, mode=mode),

@@ -31,7 +31,7 @@ def emit_high(work: Scaling, decision: Decision) -> None:
     emit_event(
         "redrive.broker.cpu_high",
         {"prefect.resource.id": f"redrive.cluster.{work.cluster}", "prefect.resource.name": work.cluster},
-        related=[{"prefect.resource.id": f"prefect.flow-run.{work.run.id}", "prefect.resource.role": "flow-run"}],
+        related=[{"prefect.resource.id": f"prefect.flow-run.{work.run.flow_run}", "prefect.resource.role": "flow-run"}],
         payload={"cluster": work.cluster, "brokers": len(load), "load": load, "decided": decision.answer},
     )
 
@@ -42,7 +42,7 @@ def report_plan(work: Scaling, decision: Decision, terms: Terms, digest: str, *,
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
-            work.run.id,
+            work.run.flow_run,
             key=plan_key(work.run.job),
             kind="markdown",
             data=plan_text(work, decision, terms, digest, mode=mode),

@@ -20,7 +20,7 @@ from redrive.standby.survey import survey
 from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
 from tasks.board import Board
 from tasks.drain import tidy_up
-from tasks.earlier import SWITCHING, Earlier, keep_evidence, unproved, verify_all_earlier
+from tasks.earlier import SWITCHING, Earlier, keep_evidence, still_owed, unproved, verify_all_earlier
 from tasks.in_turns import copy_in_turns
 from tasks.retrying import BRIEFLY
 from tasks.verify import verify_topic
@@ -106,7 +106,7 @@ def switch_producers(
     """
     make_ready(work, rules)
     alias, governor = _alias(work, may_lag), Governor(rate)
-    earlier = keep_evidence_of_others(work, alias.name)
+    known = keep_evidence_of_others(work, alias.name)
     work.run.note(SWITCHING, {"cluster": work.cluster, "topic": alias.name})
     in_turns = len(work.standings) > parallel
     ends = Ends(work.client, work.source, len(work.standings), follow=0.0 if in_turns else float("inf"))
@@ -140,14 +140,11 @@ def switch_producers(
         "producers of %s publish to %s; %s meanwhile", alias.name, alias.current, count(done.stored, "event")
     )
     work.run.note("producers switched", {"name": alias.name, "to": alias.current, "generation": alias.generation})
-    return prove_what_was_brought(work, done, earlier), copied
+    return prove_what_was_brought(work, done, known), copied
 
 
 def keep_evidence_of_others(work: Backfilling, topic: str) -> list[Earlier]:
     """Note what other runs have published of a topic and not proved; to bring lanes over replaces their checkpoints.
-
-    Returns:
-        Those that have worked on nothing else: what they did is proved with what this run does.
 
     Raises:
         UnavailableError: Kafka or the standby store does not answer.
@@ -157,30 +154,38 @@ def keep_evidence_of_others(work: Backfilling, topic: str) -> list[Earlier]:
     known, away = keep_evidence(work.run, work.config, left, lanes)
     for error in away.values():
         raise error
-    return [each for each in known if each.is_of([(work.cluster, topic)])]
+    return known
 
 
-def prove_what_was_brought(work: Backfilling, done: Switched, earlier: Sequence[Earlier]) -> Switched:
+def prove_what_was_brought(work: Backfilling, done: Switched, known: Sequence[Earlier]) -> Switched:
     """Read back what was stored while producers were taken over; what is proved goes from the standby store.
 
     Args:
         work: what the steps share.
         done: what this run has done.
-        earlier: runs that have done some of it, and had no time to prove that.
+        known: runs that have published some of it before, and have not proved that.
     """
     name, topic, proofs = done.alias.name, done.alias.current, list[Proof]()
     config, cluster, operation = work.config, work.cluster, work.run.id
+    silent: dict[str, str] = {}
+    # First: what these have published is in the store until it is proved. Those of other topics, too, are for a replay.
+    earlier = [each for each in known if each.is_of([(cluster, name)])]
+    of_earlier = verify_all_earlier(config, earlier, mode="full", away=silent)
     try:
         if done.brought:
             proofs.append(
                 verify_topic(config, cluster, topic, done.brought, operation=operation, mode="full", since_ms=None)
             )
-        of_earlier = verify_all_earlier(config, earlier, mode="full")
-        proofs += [proof for _, theirs in of_earlier for proof in theirs]
-        if proofs and all(proof.verdict != "failed" for proof in proofs):
-            theirs = survey(open_store(config), cluster, [name]) if earlier else []
+        well = not silent and all(proof.verdict != "failed" for proof in proofs)
+        if well and (cluster, name) not in still_owed(known, of_earlier):
+            theirs = survey(open_store(config), cluster, [name]) if of_earlier else []
             tidy_up(config, list({result.lane for result in done.brought} | {each.lane for each in theirs}))
     except UnavailableError as error:
-        return replace(done, unverified=str(error))
-    found = {run.operation: sum(sum(each.counted.values()) for each in proved) for run, proved in of_earlier}
-    return replace(done, findings=tuple(each for proof in proofs for each in proof.findings), earlier=found)
+        silent[cluster] = str(error)
+    proofs += [proof for _, proved in of_earlier for proof in proved]
+    return replace(
+        done,
+        findings=tuple(finding for proof in proofs for finding in proof.findings),
+        earlier={run.operation: sum(sum(each.counted.values()) for each in proved) for run, proved in of_earlier},
+        unverified="; ".join(silent.values()),
+    )

@@ -143,6 +143,11 @@ class Ledger:
         with self._database.reading() as session:
             return list(session.scalars(query.order_by(OperationRow.started_at.desc(), OperationRow.id).limit(limit)))
 
+    def has(self, operation_id: str) -> bool:
+        """Say whether there is an operation of this id."""
+        with self._database.reading() as session:
+            return session.get(OperationRow, operation_id) is not None
+
     def operation(self, operation_id: str) -> OperationRow:
         """Give an operation by its id, or by as many first letters of it as make it the only one.
 

@@ -18,7 +18,7 @@ from deployments.local.stack import Stack
 from redrive.cli import app
 from redrive.config import Config
 from redrive.ledger import Change, Ledger
-from redrive.partitions.probe import ensure_probe
+from redrive.partitions.probe import PROBE_TOPIC, ensure_probe
 from redrive.partitions.state import Resource
 from redrive.partitions.writer import PartitionWriter
 from tasks.ending import plan_key, report_key
@@ -142,6 +142,8 @@ def test_a_run_that_finds_nothing_to_move_restores_what_a_dead_one_has_left(yard
 def test_a_throttle_that_follows_limits_moves_what_is_to_move_and_says_what_producers_felt(yard: Yard) -> None:
     yard.create([[3, 1], [1, 2]], size=MB)
     ensure_probe({"bootstrap.servers": yard.bootstrap})
+    while PROBE_TOPIC not in yard.kafka.list_topics(timeout=10).topics:  # or it would not be left out of the move
+        time.sleep(0.1)
     state = yard.run(throttle="auto", max_produce_latency=20_000)
     assert yard.did(state) == "proved", state.message
     evidence = yard.operation().evidence or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 
 from redrive.aliases.alias import Alias
 from redrive.aliases.switching import Switched
-from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, Operation
 from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Proof
@@ -56,7 +56,9 @@ def test_it_is_found_by_the_next_switch_and_by_the_next_replay(ledger: Ledger, j
 
 
 def test_a_switch_takes_up_what_replays_have_left_as_well(ledger: Ledger) -> None:
-    replay = begin(ledger, "standby-replay", {"lanes": [{"cluster": "one", "topic": "orders"}]})
+    replay = begin(
+        ledger, "standby-replay", {"lanes": [{"cluster": "one", "topic": "orders", "lane": 0, "epochs": [1]}]}
+    )
     assert left(ledger, begin(ledger)) == [(replay.id, (ORDERS,))]
 
 
@@ -69,10 +71,10 @@ def test_it_is_left_alone_once_another_has_proved_it(ledger: Ledger, job: str) -
 
 def test_a_run_that_has_replayed_no_lane_or_has_proved_them_has_left_nothing(ledger: Ledger) -> None:
     begin(ledger)  # it was killed while it copied
-    switch(ledger).finish("paused", None, {}, {"switched": {"proved": True}})  # a partition was stuck
+    switch(ledger).finish("paused", None, {}, {"switched": {"read_back": True}})  # a partition was stuck
     switch(ledger).finish("done", "proved")
     unverified = switch(ledger)
-    unverified.finish("failed", None, {}, {"switched": {"proved": False}})
+    unverified.finish("failed", None, {}, {"switched": {"read_back": False}})
     cut_off = switch(ledger)
     cut_off.finish("failed", None, {}, {"switched": None})
     assert {operation for operation, _ in left(ledger, begin(ledger))} == {unverified.id, cut_off.id}
@@ -102,7 +104,8 @@ def proved(brought: int, earlier: list[Earlier]) -> Switched:
     return prove_what_was_brought(work, done, earlier)
 
 
-KILLED: Any = Earlier("killed", None, (ORDERS,), {"one": {LANES[0].unit: {"orders.v2": Evidence(7)}}})  # type: ignore[arg-type]
+EVIDENCE = {"one": {LANES[0].unit: {"orders.v2": Evidence(7)}}}
+KILLED = Earlier("killed", datetime.now(UTC), (ORDERS,), evidence=EVIDENCE)
 
 
 @pytest.mark.parametrize("brought", [0, 1], ids=["it had brought all over", "the next one had to go on"])
@@ -125,10 +128,20 @@ def test_what_is_not_found_of_it_is_told_and_stays_in_the_store(monkeypatch: pyt
 def test_it_is_left_to_the_next_run_if_kafka_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = Lanes(monkeypatch)
 
-    def away(*_: object, **__: object) -> None:
-        raise UnavailableError("Kafka one", "it is away")
+    def none_of_them(*_: object, away: dict[str, str], **__: object) -> list[Any]:
+        away["one"] = "Kafka one is unavailable: it is away"
+        return []
 
-    monkeypatch.setattr(switching, "verify_all_earlier", away)
+    monkeypatch.setattr(switching, "verify_all_earlier", none_of_them)
     done = proved(1, [KILLED])
     assert "it is away" in done.unverified
     assert (done.earlier, lanes.tidied) == ({}, [])
+
+
+def test_what_a_replay_of_several_topics_has_left_is_for_a_replay_and_stays_in_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lanes = Lanes(monkeypatch)
+    done = proved(1, [Earlier("of two", datetime.now(UTC), (ORDERS, ("one", "refunds")))])
+    assert (done.findings, done.unverified, done.earlier) == ((), "", {})
+    assert lanes.tidied == []
