@@ -24,9 +24,10 @@ from tasks.earlier import (
     keep_evidence,
     keep_in_time,
     still_owed,
+    unproved,
     unproved_topics,
     verify_all_earlier,
-    without_verdict,
+    worked,
 )
 from tasks.ending import refused
 from tasks.live import Live, Words
@@ -142,13 +143,13 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008 (noth
             plan = make_and_show_plan(run, config, replay, clusters)
             if replay.mode == "plan":
                 return finish_early(run, "nothing to replay" if plan.is_empty else "planned", plan)
-            unproved = without_verdict(run.worked())
-            if plan.is_empty and not any(earlier.is_of(plan.surveyed) for earlier in unproved):
-                kept = unproved_topics(run.worked()).union(*(earlier.topics for earlier in unproved))
+            left = unproved(run)
+            if plan.is_empty and not any(earlier.is_of(plan.surveyed) for earlier in left):
+                kept = unproved_topics(worked(run)).union(*(earlier.topics for earlier in left))
                 if untidy := [lane for lane in plan.untidy if (lane.cluster, lane.topic) not in kept]:
                     tidy_up(config, untidy)
                 return finish_early(run, "nothing to replay", plan)
-            return carry_out(run, config, replay, plan, unproved)
+            return carry_out(run, config, replay, plan, left)
     except HeldError as error:
         return refused(run, str(error))
 
@@ -173,20 +174,20 @@ def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[
     return plan
 
 
-def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: list[Earlier]) -> State[Any]:
+def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[Earlier]) -> State[Any]:
     """Claim the topics, drain and reopen their lanes, verify, report."""
     log = get_run_logger()
-    wanted = {topic for earlier in unproved if earlier.is_of(plan.surveyed) for topic in earlier.topics}
+    wanted = {topic for earlier in left if earlier.is_of(plan.surveyed) for topic in earlier.topics}
     topics, left_out = run.claim(sorted(wanted.union(plan.topics)), all_or_none=bool(replay.topics))
     for words in left_out:
         log.warning("%s", words)
     lanes = [lane for lane in plan.all_lanes if (lane.cluster, lane.topic) in topics]
-    known, away = keep_evidence(run, config, unproved, lanes)
-    before = partial(keep_in_time, run, config, unproved, away)
-    unproved = [earlier for earlier in known if earlier.is_of(topic for topic in topics if topic[0] not in away)]
+    known, away = keep_evidence(run, config, left, lanes)
+    before = partial(keep_in_time, run, config, left, away)
+    left = [earlier for earlier in known if earlier.is_of(topic for topic in topics if topic[0] not in away)]
 
     backlog = plan.of_topics(topics)
-    if not backlog and not unproved:
+    if not backlog and not left:
         return finish_early(run, "nothing to replay", plan)
     board = Board({waiting.lane: waiting.events for waiting in backlog})
     began = time.monotonic()
@@ -203,7 +204,7 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
 
     silent: dict[str, str] = {}
     # First: what these have published is in the store until the lanes' topics are proved.
-    of_earlier = verify_all_earlier(config, unproved, mode=replay.verify, away=silent)
+    of_earlier = verify_all_earlier(config, left, mode=replay.verify, away=silent)
     owed = still_owed(known, of_earlier)
 
     def tidy(lanes: Iterable[Lane]) -> None:

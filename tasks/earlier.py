@@ -1,7 +1,8 @@
 """What earlier runs published and did not prove: they were killed, cancelled or cut off before they could.
 
 Their evidence stands in Kafka, in the checkpoints of the lanes. So the next run takes it up before its own work
-replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well.
+replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well. Lanes are
+replayed by `standby-replay`, and by a backfill that switches producers; each takes up what either has left.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from prefect.cache_policies import NO_CACHE
 from redrive.config import Config
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.ledger import Ledger, OperationRow
+from redrive.migrations.unit import JOB as BACKFILL
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursor
 from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Mode, Proof
 from redrive.standby.lanes import Lane
 from tasks.operations import Run
+from tasks.plan import JOB as REPLAY
 from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
 from tasks.verify import prove_topic
@@ -37,6 +40,10 @@ NOTED = "unproved evidence"
 """The journal's word for: this is what an earlier run had published; from here on, its checkpoints are replaced."""
 
 
+SWITCHING = "switching lanes"
+"""The journal's word for: from here on, this backfill replays the lanes of a topic whose producers it switches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """A run that has not proved all that it did.
@@ -45,7 +52,7 @@ class Earlier:
         operation: its id.
         began: when.
         topics: what it worked on, and has not proved.
-        lanes: those of it, with the epochs that it has replayed; of a run that did not replay, none.
+        lanes: those of it, with the epochs that it has replayed; of a backfill that switches producers, none.
         evidence: cluster → what it published there, as far as it is known.
     """
 
@@ -70,11 +77,27 @@ class Earlier:
         return lane in self.lanes if self.lanes else (lane.cluster, lane.topic) in self.topics
 
 
-def without_verdict(rows: Iterable[OperationRow]) -> list[Earlier]:
+def worked(run: Run) -> list[OperationRow]:
+    """Give the other operations of all jobs that replay lanes, if they did something; newest first."""
+    rows = [*run.ledger.worked(REPLAY), *run.ledger.worked(BACKFILL)]
+    return sorted((row for row in rows if row.id != run.id), key=lambda row: row.started_at, reverse=True)
+
+
+def unproved(run: Run) -> list[Earlier]:
+    """Find the operations that have replayed lanes and not proved that, nor has another done it for them."""
+    rows = worked(run)
+    if not rows:
+        return []
+    entries = run.ledger.noted(SWITCHING, rows[-1].started_at)
+    return without_verdict(rows, {each.operation_id: (each.body["cluster"], each.body["topic"]) for each in entries})
+
+
+def without_verdict(rows: Iterable[OperationRow], switched: Mapping[str, TopicName]) -> list[Earlier]:
     """Find the operations that have not proved what they did, nor has another done it for them.
 
     Args:
-        rows: operations of this job that did something.
+        rows: operations that did something, of all jobs that replay lanes.
+        switched: backfills that have begun to replay lanes → whose.
     """
     rows = list(rows)
     settled = {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
@@ -82,7 +105,13 @@ def without_verdict(rows: Iterable[OperationRow]) -> list[Earlier]:
     for row in rows:
         if row.mode != "run" or row.id in settled or not row.plan:
             continue
-        if row.status in ("running", "failed", "paused", "cancelled") and (lanes := _unproved(row)):
+        if row.status not in {"running", "failed", "paused", "cancelled"}:
+            continue
+        if row.job == BACKFILL:
+            read_back = ((row.evidence or {}).get("switched") or {}).get("read_back")
+            if row.id in switched and not read_back:
+                found.append(Earlier(row.id, row.started_at, (switched[row.id],)))
+        elif lanes := _unproved(row):
             topics = {(lane.cluster, lane.topic) for lane in lanes}
             found.append(Earlier(row.id, row.started_at, tuple(sorted(topics)), lanes))
     return found

@@ -69,6 +69,11 @@ class Crossing:
         Raises:
             UnavailableError: the cluster does not answer.
         """
+        if not self._forth.has(partition):
+            return 0, (
+                f"partition {partition}: {self._there} has no such partition, as {self._here} has got more since: what "
+                "comes there is not copied. Begin anew, with a target of another name"
+            )
         forth = self._forth.in_target(partition, offset)
         bound = self._first_unseen(partition, offset, forth)
         return min(forth, bound), self._obstacle(partition, offset, forth, bound)
