@@ -80,7 +80,7 @@ class AliasWatch:
                 found += aliases.values()
                 self._consumer = reader(self._client)
                 self._consumer.assign([TopicPartition(ALIASES_TOPIC, 0, 0)])
-        return [alias for alias in found if self._is_new(alias)]
+        return [followed for alias in found if self._is_new(followed := alias.followed)]
 
     def close(self) -> None:
         """Give up the connection."""

@@ -53,6 +53,15 @@ class Alias(msgspec.Struct, frozen=True):
         """The topic that events went to before."""
         return self.name if self.current == self.target else self.target
 
+    @property
+    def followed(self) -> Alias:
+        """What consumers go by: this one, or the one before it as long as the places of this one are not known."""
+        if self.places or not self.earlier:
+            return self
+        return msgspec.structs.replace(
+            self, current=self.left, generation=self.generation - 1, places=self.earlier, earlier={}
+        )
+
 
 def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> dict[str, Alias]:
     """Return all aliases of a cluster, by name; none if it has no control topic.
