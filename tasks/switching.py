@@ -21,6 +21,7 @@ from tasks.board import Board
 from tasks.drain import tidy_up
 from tasks.earlier import keep_evidence, without_verdict
 from tasks.in_turns import copy_in_turns
+from tasks.kept_aliases import keep_alias, kept_alias
 from tasks.plan import JOB as REPLAY
 from tasks.retrying import BRIEFLY
 from tasks.verify import verify_topic
@@ -59,8 +60,10 @@ def is_switched(work: Backfilling) -> bool:
 
 def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
     if work.direction == "up":
-        return alias_forth(work.config, work.migration, may_lag=may_lag)
-    back = alias_back(work.config, work.target, work.source, may_lag=may_lag)
+        kept = kept_alias(work.run, work.cluster, work.source)
+        return alias_forth(work.config, work.migration, may_lag=may_lag, kept=kept)
+    kept = kept_alias(work.run, work.cluster, work.target)
+    back = alias_back(work.config, work.target, work.source, may_lag=may_lag, kept=kept)
     if back is None:
         raise ConfigError("goal", f"producers of {work.target} were never switched to {work.source}")
     return back
@@ -101,7 +104,13 @@ def switch_producers(
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
     with ThreadPoolExecutor(1, "switch") as pool:
         switching = pool.submit(
-            switch, work.config, alias, operation=work.run.id, patience=patience, check=governor.check
+            switch,
+            work.config,
+            alias,
+            operation=work.run.id,
+            patience=patience,
+            check=governor.check,
+            keep=lambda each: keep_alias(work.run, each),
         )
         switching.add_done_callback(lambda _: ends.stop())
         if in_turns:

@@ -65,6 +65,7 @@ def switch(
     settle: float = 5.0,
     patience: float = 120.0,
     check: Callable[[], None] = lambda: None,
+    keep: Callable[[Alias], None] = lambda _: None,
 ) -> Switched:
     """Let a name stand for a topic, and take all producers of the name there. The copy has to go on meanwhile.
 
@@ -75,6 +76,7 @@ def switch(
         settle: seconds that brokers may take for what lies in their sockets.
         patience: seconds to wait for a system that does not answer, or for the copy.
         check: called now and then; what it raises ends this.
+        keep: keeps a copy of an alias that consumers are about to be told; see ``restoring.py``.
 
     Raises:
         UnavailableError: a system did not answer, or the old topic was not copied, within ``patience``.
@@ -84,6 +86,8 @@ def switch(
     store = open_store(config)
     with _crossing(client, alias, cluster, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
         began = time.monotonic()
+        if crossing is None:  # it says all that it will ever say
+            keep(alias)
         write_alias(client, alias)
         lanes = _lanes(config, store, cluster, alias)
         owner = f"switch-{operation}-{int(began)}"
@@ -94,6 +98,7 @@ def switch(
         no_places = ""
         if crossing is not None:
             alias, no_places = _with_places(client, alias, cluster, crossing)
+            keep(alias)
             write_alias(client, alias)
 
         def bring_over(lane: Lane) -> LaneResult | None:

@@ -87,3 +87,21 @@ def test_who_starts_while_producers_are_taken_back_does_not_handle_again_what_ha
     control.add(BACK)
     member.run()
     assert member.handled[3:] == ["orders/9"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_alias_that_was_lost_and_is_written_anew_moves_nobody(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    again = msgspec.structs.replace(FORTH, generation=1_700_000_000_000)
+    control = ControlTopic(monkeypatch, again if restarted else FORTH)
+    member = Member(kafka)
+    member.client.group |= {ORDERS: 3, NEW: 9}
+    for place in (ORDERS, NEW):
+        member.client.give(place)
+    member.client.send(*records(ORDERS, range(10)), *records(NEW, range(7, 12)))
+    member.run()
+    control.add(again)
+    member.client.send(*records(NEW, range(12, 14)))
+    member.run()
+    assert member.handled == [f"orders.v2/{offset}" for offset in range(9, 14)]
