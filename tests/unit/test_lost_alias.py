@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -92,6 +93,27 @@ def test_of_topics_that_were_made_anew_nothing_is_known(
     assert alias_forth(config, UP, kept=KEPT).places == {}
     assert alias_back(config, "orders", "orders.v2", kept=KEPT) is None
     assert alias_back(config, "orders", "orders.v2", kept=replace(BACK, places={})) is None
+
+
+@pytest.mark.parametrize(("obstacle", "unmoved"), [("", False), ("what it has seen and what not are mixed", True)])
+def test_without_the_copy_consumers_are_told_places_of_then_or_nothing(
+    config: Config, monkeypatch: pytest.MonkeyPatch, obstacle: str, unmoved: bool
+) -> None:
+    """Places of now would lead them past what they have not handled."""
+    asked: list[tuple[int, int]] = []
+
+    def place(partition: int, at: int) -> tuple[int, str]:
+        asked.append((partition, at))
+        return at, obstacle
+
+    crossing = SimpleNamespace(first_returned=lambda partition: (10, None)[partition], place=place)
+    monkeypatch.setattr(restoring, "_lanes_have_led_there", lambda *_: True)
+    monkeypatch.setattr(restoring, "copied_so_far", lambda *_: {0: 30, 1: 4})
+    monkeypatch.setattr(restoring, "Crossing", lambda *_: nullcontext(crossing))
+    monkeypatch.setattr(turning, "with_lost_places", restoring.with_lost_places)
+    again = alias_forth(config, UP)
+    assert (again.places, again.unmoved) == ({} if obstacle else {0: (10, 10), 1: (4, 4)}, unmoved)
+    assert asked == ([(0, 10)] if obstacle else [(0, 10), (1, 4)])
 
 
 @pytest.fixture
