@@ -24,19 +24,25 @@ TURNING = following(FORTH, msgspec.structs.replace(FORTH, current="orders", gene
 BACK = msgspec.structs.replace(TURNING, places={0: (12, 9)})
 
 
+class Keyed(Record):
+    """A record of the control topic: its key is the name that it is about."""
+
+    def key(self) -> bytes:
+        return b"orders"
+
+
 class ControlTopic:
     """Stands for `redrive.aliases`: what it holds when a consumer starts, and what comes to it then."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *held: Alias) -> None:
-        self._held = {alias.name: alias for alias in held}
+        newest = {alias.name: alias for alias in held}
         self._coming: list[Record] = [self._record(alias) for alias in held]
-        monkeypatch.setattr(handover, "partition_count", lambda *_, **__: 1)
-        monkeypatch.setattr(handover, "read_aliases", lambda _: self._held)
+        monkeypatch.setattr(handover.AliasWatch, "_look", lambda _: newest)
         monkeypatch.setattr(handover, "reader", lambda _: self)
 
     @staticmethod
     def _record(alias: Alias) -> Record:
-        return Record(("redrive.aliases", 0), 0, msgspec.json.encode(alias))
+        return Keyed(("redrive.aliases", 0), 0, msgspec.json.encode(alias))
 
     def add(self, alias: Alias) -> None:
         self._coming.append(self._record(alias))
