@@ -33,6 +33,7 @@ _FOLLOWING = {"enable.partition.eof": True, "partition.assignment.strategy": "co
 """What going over to another topic can't do without."""
 _HAND_OVER_EVERY = 0.3  # seconds between two looks whether a partition that waits for another may be begun
 _COMMITTED_WITHIN = 2.0
+_LOOK_HOLDS = 3.0  # seconds; after that nothing is committed by what was seen; see redrive/handover.py
 _TELL_AFTER = 60.0  # seconds
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _REFUSALS = {
@@ -374,8 +375,9 @@ class Intake:
             began = time.monotonic()
             for place, begin in self._hand_over.beginning(self._owned, self._committed, self._is_gone).items():
                 self._begin(place, begin)
-            if claims := self._hand_over.claims():  # at once: nothing that is still in hand is before them
-                self._ask(claims, wait=True)
+            claims = {at: to for at, to in self._hand_over.claims().items() if at[0] not in self._watch.being_left}
+            if claims and time.monotonic() - began < _LOOK_HOLDS:
+                self._ask(claims, wait=True)  # at once: nothing that is still in hand is before them
             self._tell_of_waiting()
             # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
             self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
@@ -405,10 +407,10 @@ class Intake:
         for place, (left, end) in waits.items():
             if self._waiting_since[place] + _TELL_AFTER < now:
                 self._waiting_since[place] = float("inf")
-                log.warning(
-                    "%s: partition %d of %s is not read yet: the group first has to consume that of %s up to %d",
-                    self._named, place[1], place[0], left[0], end,
-                )  # fmt: skip
+                what_for = f"the group first has to consume that of {left[0]} up to {end}"
+                if place[0] in self._watch.being_left:
+                    what_for = f"producers are being taken back to {left[0]}; if that was cut off, it has to be ended"
+                log.warning("%s: partition %d of %s is not read yet: %s", self._named, place[1], place[0], what_for)
 
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""

@@ -22,6 +22,7 @@ from tasks.board import Board
 from tasks.drain import tidy_up
 from tasks.earlier import SWITCHING, Earlier, keep_evidence, still_owed, unproved, verify_all_earlier
 from tasks.in_turns import copy_in_turns
+from tasks.kept_aliases import keep_alias, kept_alias
 from tasks.retrying import BRIEFLY
 from tasks.verify import verify_topic
 from tasks.words import count
@@ -69,8 +70,10 @@ def was_cut_off(work: Backfilling, name: str) -> bool:
 
 def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
     if work.direction == "up":
-        return alias_forth(work.config, work.migration, may_lag=may_lag)
-    back = alias_back(work.config, work.target, work.source, may_lag=may_lag)
+        kept = kept_alias(work.run, work.cluster, work.source)
+        return alias_forth(work.config, work.migration, may_lag=may_lag, kept=kept)
+    kept = kept_alias(work.run, work.cluster, work.target)
+    back = alias_back(work.config, work.target, work.source, may_lag=may_lag, kept=kept)
     if back is None:
         raise ConfigError("goal", f"producers of {work.target} were never switched to {work.source}")
     return back
@@ -120,6 +123,7 @@ def switch_producers(
             patience=patience,
             may_lag=may_lag,
             check=governor.check,
+            keep=lambda each: keep_alias(work.run, each),
         )
         switching.add_done_callback(lambda _: ends.stop())
         if in_turns:

@@ -59,6 +59,15 @@ class Alias(msgspec.Struct, frozen=True):
         """The topic that events went to before."""
         return self.name if self.current == self.target else self.target
 
+    @property
+    def followed(self) -> Alias:
+        """What consumers go by: this one, or the one before it as long as the places of this one are not known."""
+        if self.places or not self.earlier:
+            return self
+        return msgspec.structs.replace(
+            self, current=self.left, generation=self.generation - 1, places=self.earlier, earlier={}
+        )
+
 
 class OddAliasError(RedriveError):
     """A record of the control topic is not one that Redrive writes, or one of a version that this one can't read.

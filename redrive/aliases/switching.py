@@ -71,6 +71,7 @@ def switch(
     patience: float = 120.0,
     may_lag: Collection[str] = (),
     check: Callable[[], None] = lambda: None,
+    keep: Callable[[Alias], None] = lambda _: None,
 ) -> Switched:
     """Let a name stand for a topic, and take all producers of the name there. The copy has to go on meanwhile.
 
@@ -82,6 +83,7 @@ def switch(
         patience: seconds to wait for a system that does not answer, or for the copy.
         may_lag: consumer groups that need not follow.
         check: called now and then; what it raises ends this.
+        keep: keeps a copy of an alias that consumers are about to be told; see ``restoring.py``.
 
     Raises:
         StrandedGroupsError: other consumer groups could not follow. Nothing was begun: nobody stores.
@@ -92,6 +94,8 @@ def switch(
     store = open_store(config)
     with _crossing(client, alias, cluster, may_lag, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
         began = time.monotonic()
+        if crossing is None:  # it says all that it will ever say
+            keep(alias)
         write_alias(client, alias)
         lanes = _lanes(config, store, cluster, alias)
         owner = f"switch-{operation}-{int(began)}"
@@ -102,6 +106,7 @@ def switch(
         no_places = ""
         if crossing is not None:
             alias, no_places = _with_places(client, alias, cluster, crossing)
+            keep(alias)
             write_alias(client, alias)
 
         def bring_over(lane: Lane) -> LaneResult | None:

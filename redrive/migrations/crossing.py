@@ -63,6 +63,14 @@ class Crossing:
         self._forth.renew()
         self._back.renew()
 
+    def first_returned(self, partition: int) -> int | None:
+        """Say where the first event is here that was brought back from there; None: none was. It reads all up to that.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        return self._back.first(partition, 0, None)
+
     def place(self, partition: int, offset: int) -> tuple[int, str]:
         """Say where it goes on that stands at an offset here, and why it must not; empty: it may.
 

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -16,10 +16,10 @@ import tasks.switching
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive import EventProducer
-from redrive.aliases import Alias, write_alias
+from redrive.aliases import Alias, read_alias, write_alias
 from redrive.errors import SwitchedError
 from redrive.migrations.abandoning import abandon
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.migrations.live import Publishing, by_key
@@ -209,7 +209,16 @@ def test_producers_are_switched_to_the_target_and_back_by_runs_of_their_own(hous
             abandon(house.config, house.orders, house.target)
         assert {order["number"]: order["urgent"] for order in house.moved()} == {0: False, 1: False, 2: True}
 
-        state = run(house, goal="switch_back")
+        client = {"bootstrap.servers": house.bootstrap}
+        forth = read_alias(client, house.orders)
+        forgetful = Producer(client)
+        forgetful.produce(ALIASES_TOPIC, None, house.orders.encode(), 0)
+        assert forgetful.flush(10) == 0
+        state = run(house, goal="switch_back")  # by the ledger's copy
+        back = read_alias(client, house.orders)
+        assert forth is not None
+        assert back is not None
+        assert back.earlier == forth.places != {}
         assert word(state) == "proved", state.message
         producer.publish(house.orders, "k", {"id": 3, "note": "d"}).result(30)
 
