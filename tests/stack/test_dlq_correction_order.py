@@ -48,7 +48,7 @@ def test_a_letter_waits_until_the_lane_of_its_key_is_open(clinic: Clinic) -> Non
     clinic.publish({"id": "2"}, key="berta")
     clinic.triage()
     store = open_store(clinic.config)
-    lanes = Topics(store, "one").all()[clinic.orders]
+    lanes = Topics(store, "one").lanes(clinic.orders, 8)
     number = partition_of(b"anna", lanes)
     assert number != partition_of(b"berta", lanes)
     log = LaneLog(store, Lane("one", clinic.orders, number))
