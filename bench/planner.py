@@ -1,4 +1,4 @@
-"""Plans for 30 brokers on three racks that become 36: bytes beside the least there can be, time, leaders, the band."""
+"""Plans for 30 brokers on three racks that become 36: bytes beside the least, time, leaders, racks, the band."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def rows(_folder: Path) -> list[Row]:
         found += [
             at_most(f"{what}: bytes moved beside the least (MB)", made.bytes / 1e6, made.least_bytes / 1e6, 1.01),
             at_most(f"{what}: largest miss of a target beside the band (‰)", 1000 * off(made), 1000 * BAND, 1.0),
+            at_most(f"{what}: partitions, beside those with a replica in each rack", partitions, spread(made), 1.0),
             at_most(f"{what}: most leaders less fewest, beside the mean", max(leaders) - min(leaders), mean, 0.01),
             at_most(f"{what}: seconds beside 5", seconds, 5.0, 1.0),
         ]
@@ -57,6 +58,14 @@ def cluster(partitions: int) -> Layout:
 def off(made: Plan) -> float:
     """Give the largest part of its target by which a broker's bytes miss it."""
     return max(abs(figures.bytes / made.targets[figures.broker] - 1) for figures in made.after)
+
+
+def spread(made: Plan) -> int:
+    """Give how many partitions have their replicas in as many racks as they have replicas, after the plan."""
+    rack = {broker.id: broker.rack for broker in made.layout.brokers}
+    after = {(move.topic, move.number): move.after for move in made.moves}
+    held = (after.get((each.topic, each.number), each.replicas) for each in made.layout.partitions)
+    return sum(len({rack[id_] for id_ in replicas}) == len(replicas) == RACKS for replicas in held)
 
 
 def at_most(name: str, ours: float, limit: float, ratio: float) -> Row:

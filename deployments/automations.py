@@ -6,6 +6,7 @@ Prefect that says where to; the settings name it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from redrive.cli.output import out
 from redrive.config import Config
 from redrive.errors import ConfigError
-from redrive.health.changes import UNAVAILABLE, UNWELL
+from redrive.health.changes import LATELY, RECOVERED, UNAVAILABLE, UNWELL
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 PREFIX = "redrive: "
 """How the names of all of them begin; others are nobody's business here."""
 SILENCE = timedelta(minutes=10)
+WATCH = "redrive.watch"
+"""The resource of the event that follows: that clusters are to be looked at, as people have made it so."""
+WATCH_BEGUN = "redrive.watch.begun"
+"""From here on silence counts. Else a job that never comes to its end at all, such as one that was deployed with broken
+settings, would never be told of."""
+LOOKS = {"prefect.resource.name": "cluster-health", "prefect.resource.role": "flow"}
+"""What both are about, as Prefect names the flow of a run among what is related to it."""
+LEARNS = 6.0
+"""Seconds after which Prefect's server evaluates new automations for sure; it looks for them each five."""
 
 
 def automations() -> None:
@@ -40,29 +50,53 @@ def automations() -> None:
                   markup=False, highlight=False)  # fmt: skip
 
 
-def apply(client: SyncPrefectClient, block: str | None, silence: timedelta = SILENCE) -> list[str]:
+def apply(
+    client: SyncPrefectClient, block: str | None, silence: timedelta = SILENCE, quiet: timedelta = LATELY
+) -> list[str]:
     """Make Prefect have just these automations, of those whose names are ours; give their names.
 
     Args:
         client: Prefect's API.
         block: a notification block, by type and name; None: none are wanted.
         silence: how long no look at clusters may have been finished, before somebody is told.
+        quiet: how long a cluster takes events again before that is told, and the least time from one notice that it is
+            away to the next.
 
     Raises:
         ConfigError: there is no such block.
     """
-    wanted = {each.name: each for each in _notifying(_document(client, block), silence)} if block else {}
-    there = one_of_each(client)
+    wanted = {each.name: each for each in _notifying(_document(client, block), silence, quiet)} if block else {}
+    there, changed = one_of_each(client), False
     for name, automation in wanted.items():
         if name in there:
             automation.enabled = there[name].enabled  # somebody may have switched it off
+            # Prefect forgets what one was waiting for, such as the end of a silence, whenever it is updated.
+            if automation.model_dump() == there[name].model_dump(exclude={"id"}):
+                continue
             client.update_automation(there[name].id, automation)
         else:
             client.create_automation(automation)
+        changed = True
     for name in there.keys() - wanted.keys():
         client.delete_automation(there[name].id)
     one_of_each(client)
+    if wanted:
+        if changed:
+            time.sleep(LEARNS)
+        _begin_watch(client)
     return list(wanted)
+
+
+def _begin_watch(client: SyncPrefectClient) -> None:
+    """Have silence count from now on, unless it does already."""
+    from prefect.events.schemas.events import Event, RelatedResource, Resource
+
+    event = Event(
+        event=WATCH_BEGUN,
+        resource=Resource({"prefect.resource.id": WATCH}),
+        related=[RelatedResource({"prefect.resource.id": f"redrive.job.{LOOKS['prefect.resource.name']}", **LOOKS})],
+    )
+    client.request("POST", "/events", json=[event.model_dump(mode="json")])
 
 
 def one_of_each(client: SyncPrefectClient, names: Collection[str] | None = None) -> dict[str, Automation]:
@@ -73,7 +107,7 @@ def one_of_each(client: SyncPrefectClient, names: Collection[str] | None = None)
     from prefect.exceptions import PrefectHTTPStatusError
 
     kept: dict[str, Automation] = {}
-    for each in sorted(client.read_automations(), key=lambda automation: str(automation.id)):
+    for _, each in sorted(_all(client).items()):
         if not (each.name.startswith(PREFIX) if names is None else each.name in names):
             continue
         if kept.setdefault(each.name, each) is not each:
@@ -83,6 +117,17 @@ def one_of_each(client: SyncPrefectClient, names: Collection[str] | None = None)
                 if error.response.status_code != HTTPStatus.NOT_FOUND:  # somebody else was as quick
                     raise
     return kept
+
+
+def _all(client: SyncPrefectClient) -> dict[UUID, Automation]:
+    """Give all automations of the server, which others may share, by id; it gives a page at a time."""
+    found: dict[UUID, Automation] = {}
+    seen = 0
+    while page := client.read_automations(offset=seen):
+        # One that is made meanwhile moves another to the next page, where it comes again.
+        found |= {each.id: each for each in page}
+        seen += len(page)
+    return found
 
 
 def _document(client: SyncPrefectClient, block: str) -> UUID:
@@ -96,7 +141,7 @@ def _document(client: SyncPrefectClient, block: str) -> UUID:
         raise ConfigError("notifications.block", reason) from None
 
 
-def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
+def _notifying(block: UUID, silence: timedelta, quiet: timedelta) -> Iterator[AutomationCore]:
     from prefect.events.actions import SendNotification
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
     from prefect.events.schemas.events import ResourceSpecification
@@ -105,64 +150,76 @@ def _notifying(block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
         action = SendNotification(block_document_id=block, subject=subject, body=body)
         return AutomationCore(name=PREFIX + name, description=description, trigger=trigger, actions=[action])
 
+    def at_once(
+        match: ResourceSpecification,
+        *expect: str,
+        related: ResourceSpecification | None = None,
+        within: timedelta = timedelta(0),
+    ) -> EventTrigger:
+        """Each time that one of these events comes, of each resource; then not for so long."""
+        return EventTrigger(
+            match=match, match_related=related or ResourceSpecification({}), expect=set(expect),
+            for_each={"prefect.resource.id"}, posture=Posture.Reactive, threshold=1, within=within,
+        )  # fmt: skip
+
     runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
     ours = ResourceSpecification({"prefect.resource.id": "prefect.tag.redrive", "prefect.resource.role": "tag"})
+    clusters = ResourceSpecification({"prefect.resource.id": "redrive.cluster.*"})
+    reasons = "{% for reason in event.payload.reasons %}{{ reason.what }}\n→ {{ reason.way_out }}\n{% endfor %}"
     yield tell(
         "a job has failed",
         "A run of one of Redrive's jobs has ended badly, has paused for what nobody knows yet, or has crashed.",
-        EventTrigger(
-            match=runs,
-            match_related=ours,
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
+        at_once(runs, "prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut", related=ours),
         "{{ flow.name }}: {{ flow_run.state.name }}",
         "{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
     )
     yield tell(
         "a run waits for approval",
         "A person is to read a plan and approve or refuse it.",
-        EventTrigger(
-            match=runs,
-            match_related=ours,
-            expect={"prefect.flow-run.Suspended"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
+        at_once(runs, "prefect.flow-run.Suspended", related=ours),
         "{{ flow.name }} waits for approval",
         "{{ flow.name }} {{ flow_run.name }}: read its plan, then Resume or `redrive approve`\n{{ flow_run|ui_url }}",
     )
-    of_clusters = {
-        "unavailable": (UNAVAILABLE, "Events of a cluster's topics can't be published; producers store them."),
-        "unwell": (UNWELL, "Something else is wrong with a cluster, the standby store or a job, and was not before."),
-    }
-    for verdict, (event, description) in of_clusters.items():
-        yield tell(
-            f"a cluster is {verdict}",
-            description,
-            EventTrigger(
-                match=ResourceSpecification({"prefect.resource.id": "redrive.cluster.*"}),
-                expect={event},
-                for_each={"prefect.resource.id"},
-                posture=Posture.Reactive,
-                threshold=1,
-            ),
-            f"cluster {{{{ event.payload.cluster }}}} is {verdict}",
-            "{% for reason in event.payload.reasons %}{{ reason.what }}\n→ {{ reason.way_out }}\n{% endfor %}",
-        )
+    yield tell(
+        "a cluster is unavailable",
+        "Events of a cluster's topics can't be published; producers store them. One that comes and goes is told once.",
+        at_once(clusters, UNAVAILABLE, within=quiet),
+        "cluster {{ event.payload.cluster }} is unavailable",
+        reasons,
+    )
+    held = f"{quiet.total_seconds() / 60:g} minutes"
+    yield tell(
+        "a cluster has recovered",
+        f"A cluster that was unavailable has taken events for {held} on end. The replay starts at once, before that.",
+        EventTrigger(
+            match=clusters,
+            after={RECOVERED},
+            # A recovery that is followed by another one is not the one to wait for; with these, the wait begins anew.
+            expect={UNAVAILABLE, RECOVERED},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=quiet,
+        ),
+        "cluster {{ event.payload.cluster }} takes events again",
+        f"It has for {held}. What producers stored is replayed by itself; what still waits: `redrive standby status`\n"
+        "{% if event.payload.reasons %}When it came back:\n" + reasons + "{% endif %}",
+    )
+    yield tell(
+        "a cluster is unwell",
+        "Something else is wrong with a cluster, the standby store or a job, and was not before.",
+        at_once(clusters, UNWELL),
+        "cluster {{ event.payload.cluster }} is unwell",
+        reasons,
+    )
     yield tell(
         "clusters are not looked at",
         "No run of cluster-health has come to its end for some time: no worker, no database, or a broken schedule.",
         EventTrigger(
-            match=runs,
-            match_related=ResourceSpecification(
-                {"prefect.resource.name": "cluster-health", "prefect.resource.role": "flow"}
-            ),
-            # Told once: it begins to wait anew with the next look that succeeds.
-            after={"prefect.flow-run.Completed"},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*", WATCH]}),
+            match_related=ResourceSpecification(dict(LOOKS)),
+            # Told once: it begins to wait anew with the next look that succeeds, or when this is deployed again.
+            after={"prefect.flow-run.Completed", WATCH_BEGUN},
             expect={"prefect.flow-run.Completed"},
             posture=Posture.Proactive,
             threshold=1,

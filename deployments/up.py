@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
 import typer
 
@@ -57,7 +57,7 @@ def up(
             note("stopped")
 
 
-def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | None, stopping: ExitStack) -> None:
+def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | None, stopping: ExitStack) -> NoReturn:
     """Start all of it, and stay; what is started is stopped by ``stopping``."""
     from prefect.context import refresh_global_settings_context
 
@@ -88,11 +88,25 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
         else:
             by = config.notifications.block
             note(f"{len(told)} automations notify by {by}" if told else "no automation notifies anybody")
-    _show(stack)
+    metrics = _metrics(config, stopping)
+    _show(stack, metrics)
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
-    while worker.identity.process() is not None:
+    while True:
+        worker.look_after(note)
         time.sleep(1)
-    raise UnavailableError("the worker", f"it has ended; see {log}")
+
+
+def _metrics(config: Config, stopping: ExitStack) -> str:
+    """Tell metrics of the jobs; give where. Nothing else waits for a port that is taken."""
+    from redrive.metrics import served
+
+    if not config.jobs.admin_port:
+        return ""
+    try:
+        return stopping.enter_context(served(config))
+    except UnavailableError as error:
+        note(f"{error}; the jobs run without")
+        return ""
 
 
 def _bring_up(
@@ -140,7 +154,7 @@ def _stack_in(data: Path) -> Stack | None:
         return None
 
 
-def _show(stack: Stack | None) -> None:
+def _show(stack: Stack | None, metrics: str = "") -> None:
     """Print where everything is."""
     from prefect.settings import PREFECT_UI_URL
 
@@ -151,6 +165,7 @@ def _show(stack: Stack | None) -> None:
         ("schema registry", endpoints.registry if endpoints else ""),
         ("Prefect API", (endpoints.prefect_api if endpoints else None) or _prefect_url()),
         ("Prefect UI", (endpoints.prefect_ui if endpoints else None) or PREFECT_UI_URL.value() or ""),
+        ("metrics", metrics),
     ]
     show_table(("what", "where"), [row for row in rows if row[1]])
 

@@ -12,18 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from deployments.deploy import ROOT, deploy_all
-from deployments.local.process import Identity, Launch, spawn, tail
+from deployments.local.process import Identity, Launch, tail
+from deployments.worker_process import Worker, send
 from redrive.errors import RedriveError, UnavailableError
 
 POOL = "redrive"
 START_TIMEOUT = 120.0
-STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
 
 _SETTINGS = {
     # Prefect's own 10 s is how long a run that somebody waits for would lie there.
@@ -49,36 +47,6 @@ class WorkerError(RedriveError):
         super().__init__(f"{doing} failed: {reason} (more in {log})")
 
 
-class Worker:
-    """A worker that runs. As a context manager it is stopped at the end of the block."""
-
-    def __init__(self, identity: Identity, log: Path) -> None:
-        self.identity, self.log = identity, log
-
-    def stop(self) -> None:
-        """End the worker, and the runs it has under way: as if they were cancelled."""
-        process = self.identity.process()
-        if process is None:
-            return
-        family = [process, *process.children(recursive=True)]
-        _end(family)
-
-    def kill(self) -> None:
-        """End the worker and its runs by SIGKILL, all at once."""
-        process = self.identity.process()
-        if process is not None:
-            for each in (process, *process.children(recursive=True)):
-                _signal(each, signal.SIGKILL)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-
 def start_worker(
     environment: Mapping[str, str],
     log: Path,
@@ -87,7 +55,8 @@ def start_worker(
 ) -> Worker:
     """Deploy all jobs and start a worker for them; returns when both are done.
 
-    The worker ends with this process, even if that is killed.
+    The worker ends with this process, even if that is killed. One that ends before is started again only by whoever
+    calls `Worker.look_after`.
 
     Args:
         environment: points at Prefect and at the platform; see `deployments.local.stack.Stack.environment`.
@@ -105,7 +74,7 @@ def start_worker(
     create_pool(url)
     owner = Identity.of(os.getpid())
     module = [sys.executable, "-m", "deployments.worker", str(owner.pid), str(owner.created)]
-    worker = Worker(spawn(Launch(module, environment), log), log)
+    worker = Worker(Launch(module, environment), log)
     try:
         say("deploying the jobs")
         deploy(environment, log)
@@ -209,23 +178,7 @@ def _end_with(owner: Identity) -> None:
         process.wait()
     me = psutil.Process()
     for each in (*me.children(recursive=True), me):
-        _signal(each, signal.SIGKILL)
-
-
-def _end(family: list[psutil.Process]) -> None:
-    for each in family:
-        _signal(each, signal.SIGTERM)
-    _, left = psutil.wait_procs(family, timeout=STOP_PATIENCE)
-    for each in left:
-        _signal(each, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=10)
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
+        send(each, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
 from redrive.errors import ConfigError, FleetError, GoalError, HeldError, StalePlanError, UnavailableError
-from redrive.fleets.decision import Decision, Terms, decide
+from redrive.fleets.decision import Decision, Terms, decide, decide_on_high
 from redrive.fleets.growth import Growth
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
@@ -122,7 +122,7 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
 
     Measures, decides and says why; with `mode: run` asks what runs the brokers for more, waits until they serve, and
     starts `partition-rebalance` for them, which has its own plan, approval and verdict. It may be cancelled or killed
-    at any time: the next run goes on with what was asked for, and asks for nothing twice.
+    at any time: the next run goes on with what was asked for, and asks only for what is not there.
 
     Args:
         scale: When a cluster gets more brokers, and how many.
@@ -137,7 +137,7 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
                 run.claim([(cluster, FLEET)], all_or_none=True)
             look_at_fleet(work)
             growth, approved = work.growth, ""
-            if growth is None or growth.step == "ended":
+            if growth is None or growth.step == "ended" or is_stale(work, growth, scale):
                 growth, why = set_about(work, scale)
                 if growth is None:
                     return finish_early(run, "planned" if scale.mode == "plan" else "nothing to add", why)
@@ -161,18 +161,17 @@ def moves_terms(scale: Scale) -> MovesTerms:
 
 def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     """Say what is to be done, and why: what this run has shown before, or by the load now. None: nothing."""
-    run, before = work.run, tuple(sorted(work.up))
+    run = work.run
     kept = run.known_plan if scale.mode == "run" else None
     settings = work.config.scaling
     if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
-        if tuple(kept["before"]) != before:
-            raise StalePlanError(f"there were the brokers {kept['before']}, and are {list(before)}")
+        hold_on(work, scale, kept)
         check_moves(work)
-        return Growth.new(before, kept["target"], kept["moves"]), "as it was shown"
+        return Growth.new(kept["before"], kept["target"], kept["moves"]), "as it was shown"
     if scale.mode == "run" and (other := who_asks(work)):
         return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
-    measure_load(work, scale.window)
     decision = weigh(work, scale)
+    before = tuple(sorted(work.up))
     if decision.answer == "leave":
         return None, decision.why
     check_moves(work)  # not what a run before has begun: that is to come to its end
@@ -180,10 +179,35 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
         return None, decision.why
     terms = work.moves.parameters()
     if decision.answer == "fill":
-        empty = tuple(sorted(situation_of(work).empty))
+        situation = situation_of(work)
+        empty = tuple(sorted(situation.empty - situation.leaving))
         rest = tuple(id_ for id_ in before if id_ not in empty)
         return replace(Growth.new(rest, len(before), terms), step="there", brokers=empty), decision.why
     return Growth.new(before, decision.target, terms), decision.why
+
+
+def is_stale(work: Scaling, growth: Growth, scale: Scale) -> bool:
+    """Say whether what a run before has set about is to be decided anew; see `Growth.is_stale`."""
+    return growth.is_stale(situation_of(work), time.time(), scale.cool_down)
+
+
+def hold_on(work: Scaling, scale: Scale, kept: dict[str, Any]) -> None:
+    """See that what was shown would be decided now, too: days may lie between a plan and its approval.
+
+    A load that was measured within the last window counts still.
+
+    Raises:
+        StalePlanError: it would not.
+    """
+    if kept["before"] != sorted(work.up):
+        raise StalePlanError(f"there were the brokers {kept['before']}, and are {sorted(work.up)}")
+    now = time.time()
+    if now <= kept.get("decided_at", 0.0) + scale.window:
+        decision = decide_on_high("CPU was high", situation_of(work), _terms(scale), now)
+    else:
+        decision = measure(work, scale)
+    if (decision.answer, decision.target) != ("add", kept["target"]):
+        raise StalePlanError(f"{kept['target']} brokers were to be, and now: {decision.why}")
 
 
 def under_way(growth: Growth) -> str:
@@ -193,18 +217,27 @@ def under_way(growth: Growth) -> str:
 
 def weigh(work: Scaling, scale: Scale) -> Decision:
     """Decide by the load, show it, and tell whoever listens if it is high."""
-    terms = Terms(scale.threshold, scale.window, scale.step, scale.most, scale.cool_down)
-    decision = decide(work.samples, work.fleet.step(scale.window), situation_of(work), terms, time.time())
-    digest = ""
+    decision, digest = measure(work, scale), ""
     if decision.answer == "add":
         plan = {"job": JOB, "cluster": work.cluster, "before": sorted(work.up), "target": decision.target}
-        plan["moves"] = work.moves.parameters()
+        plan |= {"moves": work.moves.parameters(), "decided_at": round(time.time(), 3)}
         digest = work.run.keep_plan(plan)
-    report_plan(work, decision, terms, digest, mode=scale.mode)
+    report_plan(work, decision, _terms(scale), digest, mode=scale.mode)
     get_run_logger().info("%s: %s", decision.answer, decision.why)
     if decision.high and scale.mode == "run":
         emit_high(work, decision)
     return decision
+
+
+def measure(work: Scaling, scale: Scale) -> Decision:
+    """Measure the load, and decide by it and by what the cluster is like after that."""
+    measure_load(work, scale.window)
+    look_at_fleet(work)
+    return decide(work.samples, work.fleet.step(scale.window), situation_of(work), _terms(scale), time.time())
+
+
+def _terms(scale: Scale) -> Terms:
+    return Terms(scale.threshold, scale.window, scale.step, scale.most, scale.cool_down)
 
 
 def permit(work: Scaling, growth: Growth, why: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from redrive.config import Config
 from tasks.health import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
 from tasks.health_report import headline
+from tasks.unread import tell_unread
 
 JOB = "cluster-health"
 
@@ -45,6 +46,7 @@ def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing ch
     clusters = [config.cluster(name).name for name in look.clusters or sorted(config.clusters)]
     found = look_at_clusters(config, clusters)
     untold = tell_changes(config, found)
+    tell_unread(config, found.healths)
     show(found)
     left_behind = forget_clusters(config, found.gone)
     forget_old_runs()

@@ -20,7 +20,7 @@ from redrive.errors import (
     ThrottleTooLowError,
     UnavailableError,
 )
-from redrive.partitions.cautions import cautions, losing
+from redrive.partitions.cautions import cautions, losing, of_unknown_size
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.planner.goal import Mode
 from redrive.partitions.rebalancing import BACK, JOB, moves_of, record
@@ -47,7 +47,7 @@ from tasks.partitions import (
 )
 from tasks.partitions_plan import approval_text, headline, report_plan
 from tasks.partitions_report import Ending, cancelled, cut_off, finish, finish_early
-from tasks.unfinished import of_which_run, unfinished
+from tasks.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
 
 
 class Rebalance(BaseModel):
@@ -177,12 +177,15 @@ def partition_rebalance(rebalance: Rebalance = Rebalance()) -> State[Any]:  # no
 def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> Decided:
     """Say what is to be moved: what this run has shown before, what another has left, or a new plan."""
     run = work.run
-    look_at_cluster(work)
-    check_terms(work, terms)
     takes_up = rebalance.goal in ("go_on", "roll_back")
     kept = run.known_plan if rebalance.mode == "run" else None
+    look_at_cluster(work, sized=kept is None and not takes_up and rebalance.goal != "leaders")
+    check_terms(work, terms)
     if kept is not None:
-        if not run.has_moved():
+        begun = run.has_moved()
+        if begun or takes_up:
+            require_last(run, work.cluster, kept)
+        if not begun:
             hold_on(work, kept, begun=takes_up)
         return _decided(work, kept, str(run.ledger.operation(run.id).plan_digest), [])
     plan: Plan | None = None
@@ -199,19 +202,21 @@ def decide(work: Moving, rebalance: Rebalance, terms: Terms) -> Decided:
 
 def _decided(work: Moving, kept: dict[str, Any], digest: str, notes: list[str]) -> Decided:
     moves = moves_of(kept)
+    work.under_min_isr = under_min_isr_before(work.run, kept)
     left = left_of(work, moves)
-    said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr)]
+    said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr, work.picture.unsized)]
     return Decided(moves, left, digest, said, back=kept["goal"].get("mode") == BACK)
 
 
 def needs_approval(work: Moving, decided: Decided) -> bool:
-    """Say whether the moves have to be approved: by their bytes, or since partitions lose replicas.
+    """Say whether the moves have to be approved: by their bytes, if these are known, or since partitions lose replicas.
 
     Once a person was asked, the answer counts, whatever is left by now.
     """
     settings = work.config.rebalancing
-    loses = bool(losing(decided.left)) and settings.approval != "none"
-    asks = bool(decided.left) and (loses or settings.needs_approval(decided.bytes / MB))
+    risky = losing(decided.left) or of_unknown_size(decided.left, work.picture.unsized)
+    must = bool(risky) and settings.approval != "none"
+    asks = bool(decided.left) and (must or settings.needs_approval(decided.bytes / MB))
     return asks or work.run.has_asked()
 
 
@@ -224,6 +229,10 @@ def carry_out(work: Moving, decided: Decided, terms: Terms, approved: str) -> St
         moved = move_partitions(work, decided.moves, terms, on_cancel=lambda: cancelled(run, decided, work.moved))
         drained = look_at_drained(work)
     except (UnavailableError, RefusedByClusterError) as error:
+        return cut_off(run, decided, error, work.moved)
+    except ThrottleTooLowError as error:
+        if not run.has_moved():
+            raise
         return cut_off(run, decided, error, work.moved)
     ending = Ending(decided, moved, time.monotonic() - began, approved, drained)
     get_run_logger().info("%s: %s", ending.word, ending.headline)

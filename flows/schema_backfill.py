@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +13,6 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from redrive.aliases.switching import Switched
 from redrive.config import Config
 from redrive.errors import (
     HeldError,
@@ -20,13 +20,11 @@ from redrive.errors import (
     OtherMigrationError,
     RedriveError,
     StalePlanError,
+    StrandedGroupsError,
 )
-from redrive.migrations.census import Count
 from redrive.migrations.ends import Ends
-from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
 from redrive.migrations.unit import JOB
-from redrive.migrations.verifying import Checked
 from redrive.pump.governor import Governor
 from redrive.pump.workers import Workers
 from tasks.approval import RefusedByPersonError, approve, bind
@@ -37,10 +35,12 @@ from tasks.backfill import (
     compare_schemas,
     compare_topics,
     copy_partitions,
+    count_partitions,
     count_schemas,
     look_at_groups,
     look_at_places,
     look_at_topics,
+    look_how_far,
     make_ready,
     move,
     try_migration,
@@ -48,7 +48,9 @@ from tasks.backfill import (
 )
 from tasks.backfill_plan import approval_text, headline, report_plan, revert_text
 from tasks.backfill_report import Ending, cancelled, finish, finish_early, finish_moved, still_storing
+from tasks.backfilled import Done
 from tasks.board import Board
+from tasks.catching_up import catch_up_and_hold
 from tasks.ending import refused
 from tasks.in_place import Renewing, check_partitions, count_keys, renew_partitions
 from tasks.in_turns import follow_in_turns
@@ -56,7 +58,7 @@ from tasks.live import Live, Words
 from tasks.operations import operation
 from tasks.pace import Pace
 from tasks.protection import Protect, protections, see_that_group_is_known
-from tasks.switching import is_switched, look_at_alias, switch_producers
+from tasks.switching import is_switched, look_at_alias, switch_producers, was_cut_off
 
 SWITCHES = {"switch_producers", "switch_back"}
 """Goals that take producers from one of the topics to the other."""
@@ -124,8 +126,9 @@ class Backfill(BaseModel):
         Field(
             title="Groups that may lag",
             description="Producers are not switched while a consumer group is still on its way after the last switch, "
-            "since it would handle some events twice. Groups named here are not waited for: those that follow no "
-            "switch, that nobody runs any more, or whose handlers bear it.",
+            "since it would handle some events twice, nor while groups could not be told where to go on. Groups named "
+            "here are not waited for: those that follow no switch, that nobody runs any more, or whose handlers bear "
+            "it.",
         ),
     ] = []
     sample: Annotated[
@@ -279,8 +282,8 @@ def hold_topics(work: Backfilling, backfill: Backfill) -> None:
     if backfill.goal == "in_place":
         held = [IN_PLACE.format(backfill.source)]
     elif backfill.goal in SWITCHES:
-        # A replay of the source must not open its lanes to it while producers are to leave it.
-        held = [work.target, work.source, BACK.format(backfill.source)]
+        # The source itself is held once producers are about to leave it: see `tasks.catching_up`.
+        held = [backfill.target, BACK.format(backfill.source)]
     elif backfill.goal == "feed_back":
         # For days, maybe. Replays by that name must not wait so long, and need not once they publish to the target;
         # that stays so while this is held.
@@ -331,74 +334,123 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     make_ready(work, backfill.rules)
     plan = replace(plan, migration=work.migration)  # its schema has an id now
     board = Board({standing.unit: standing.left for standing in work.standings})
-    began = time.monotonic()
-    in_place = backfill.goal == "in_place"
-    with (
-        governed(work, backfill) as governor,
-        Live(run, board, governor, backfill.rate, Words("partition", "migrated" if in_place else "copied")) as live,
-    ):
-        ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
-        way = Renewing if in_place else Copying
-        copying = way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
-        copied = bring(copying, backfill, on_cancel=lambda: cancelled(run, board))
-    copied_at = time.monotonic()
-    compared_after = 0.0
-    checked: list[Checked] = []
-    moved: list[GroupMove] = []
-    switched: Switched | None = None
-    schemas = Count()
-    unverified = storing = ""
+    # If a switch was, producers store: nothing that can wait is done before they need not any more.
+    cut_off = backfill.goal in SWITCHES and was_cut_off(work, backfill.source)
+    done = Done(storing=storing(backfill) if cut_off else "")
+    protect = None if cut_off else backfill.protect
+    with at_work(work, backfill, board, done, backfill.rate, protect) as copying:
+        done.ends = bring(copying, backfill, on_cancel=lambda: cancelled(run, board, done.storing))
+    unverified = ""
     try:
-        results = [end.result for end in copied if end.result]
-        if in_place:
-            checked, schemas = check_partitions(work, results, how=backfill.verify)
-        else:
-            checked, schemas = compare_topics(work, results, how=backfill.verify), count_schemas(work)
-        compared_after = time.monotonic() - copied_at
-        if backfill.goal == "cut_over" and all(end.how == "done" for end in copied):
+        if not cut_off:
+            compare(work, backfill, done)
+        if backfill.goal == "cut_over" and all(end.how == "done" for end in done.ends):
             look_at_groups(work, work.source, [group.name for group in plan.groups])
-            if plan.groups and not any(each.findings for each in checked):
-                moved = move(work, work.source, work.target)
-        good = all(end.how == "done" for end in copied) and not any(each.findings for each in checked)
-        if backfill.goal in SWITCHES and good:
-            look_at_alias(work, backfill.may_lag)  # before anybody stores: hours may have passed since the plan
-            storing = still_storing(backfill.source, backfill.target, backfill.goal, backfill.rules)
-            switched = switch_producers(
-                work,
-                backfill.rules,
-                rate=backfill.rate,
-                parallel=backfill.partitions,
-                patience=backfill.patience,
-                most_parked=backfill.most_parked,
-                may_lag=backfill.may_lag,
-                on_cancel=lambda: cancelled(run, board, storing),
-            )
-            storing, unverified = "", switched.unverified
+            if plan.groups and done.is_well:
+                done.moved = move(work, work.source, work.target)
+        if backfill.goal in SWITCHES and done.is_well:
+            switch_over(work, backfill, board, done, copying.governor.rate, protect)
+        if cut_off and done.switched:
+            compare(work, backfill, done)  # all: nothing was before
     except Exception as error:  # whatever it is: who publishes has to hear that it may be stored
         if not isinstance(error, RedriveError):
-            if not storing:
+            if not done.storing:
                 raise
             get_run_logger().exception("the switch was not ended")
         unverified = str(error) or type(error).__name__
     ending = Ending(
         plan=plan,
         approved=approved,
-        ends=copied,
-        checked=checked,
+        ends=done.ends,
+        checked=done.checked,
         how=backfill.verify,
-        schemas=schemas,
-        moved=moved,
-        switched=switched,
-        storing=storing,
-        unverified=unverified,
-        seconds=copied_at - began,
-        compare_seconds=compared_after,
+        schemas=done.schemas,
+        moved=done.moved,
+        switched=done.switched,
+        storing=done.storing,
+        unverified=unverified or (done.switched.unverified if done.switched else ""),
+        seconds=done.copy_seconds,
+        compare_seconds=done.compare_seconds,
         started_pace=str(Pace(rate=backfill.rate)),
-        changes=live.pace.changes,
+        changes=done.changes,
         speeds=board.speeds(),
     )
     get_run_logger().info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
+
+
+@contextmanager
+def at_work(  # noqa: PLR0917 (a part of a run: what is shared, what is asked, where it stands, how fast)
+    work: Backfilling, backfill: Backfill, board: Board, done: Done, rate: float | None, protect: Protect | None
+) -> Iterator[Copying]:
+    """Make what partitions are copied by, at a pace that can be changed, before everybody's eyes."""
+    began = time.monotonic()
+    way, word = (Renewing, "migrated") if backfill.goal == "in_place" else (Copying, "copied")
+    with (
+        governed(work, backfill, rate, protect) as governor,
+        Live(work.run, board, governor, rate, Words("partition", word)) as live,
+    ):
+        ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
+        try:
+            yield way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
+        finally:
+            done.changes += live.pace.changes
+            done.copy_seconds += time.monotonic() - began
+
+
+def compare(work: Backfilling, backfill: Backfill, done: Done) -> None:
+    """Compare both topics; or, in place, look at what was published again."""
+    began = time.monotonic()
+    if backfill.goal == "in_place":
+        done.checked, done.schemas = check_partitions(work, done.results, how=backfill.verify)
+    else:
+        count_partitions(work)
+        done.checked, done.schemas = compare_topics(work, done.results, how=backfill.verify), count_schemas(work)
+        count_partitions(work)  # comparing takes its time, and then others may move
+    done.compare_seconds += time.monotonic() - began
+
+
+def storing(backfill: Backfill) -> str:
+    """Say what producers do after a switch that was begun and not ended."""
+    return still_storing(backfill.source, backfill.target, backfill.goal, backfill.rules)
+
+
+def switch_over(  # noqa: PLR0917 (as `at_work`)
+    work: Backfilling, backfill: Backfill, board: Board, done: Done, rate: float | None, protect: Protect | None
+) -> None:
+    """Copy what has come while the topics were copied and compared, then take producers over."""
+
+    def on_cancel() -> None:
+        cancelled(work.run, board, done.storing)
+
+    since = look_how_far(work, done.results)
+    with at_work(work, backfill, board, done, rate, protect) as copying:
+        done.went_on(catch_up_and_hold(copying, backfill.source, parallel=backfill.partitions, on_cancel=on_cancel))
+    if not done.is_well:
+        return
+    look_at_alias(work, backfill.may_lag)  # before anybody stores: hours may have passed since the plan
+    done.storing = storing(backfill)
+    try:
+        done.switched, ends = switch_producers(
+            work,
+            backfill.rules,
+            board,
+            rate=copying.governor.rate,
+            parallel=backfill.partitions,
+            patience=backfill.patience,
+            most_parked=backfill.most_parked,
+            may_lag=backfill.may_lag,
+            on_cancel=on_cancel,
+        )
+    except StrandedGroupsError:
+        done.storing = ""  # it was not begun
+        raise
+    done.storing = ""
+    done.went_on(ends)
+    if done.checked:  # what has come since, also while producers were taken over
+        began = time.monotonic()
+        done.compared(compare_topics(work, done.results, how=backfill.verify, since=since))
+        done.compare_seconds += time.monotonic() - began
 
 
 def bring(copying: Copying, backfill: Backfill, *, on_cancel: Callable[[], None]) -> list[End]:
@@ -428,13 +480,13 @@ def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
     return finish_moved(run, moves, *ways, groups=work.groups, mode="run")
 
 
-def governed(work: Backfilling, backfill: Backfill) -> Governor:
+def governed(work: Backfilling, backfill: Backfill, rate: float | None, protect: Protect | None) -> Governor:
     """Make what decides the pace."""
 
     def give_up(reason: str) -> None:
         governor.stop(reason)
 
     topics = [(work.cluster, work.source)]
-    watch = protections(work.config, backfill.protect, topics, patience=backfill.patience, give_up=give_up)
-    governor = Governor(backfill.rate, watch)
+    watch = protections(work.config, protect, topics, patience=backfill.patience, give_up=give_up)
+    governor = Governor(rate, watch)
     return governor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -12,12 +13,22 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.config import Config
-from redrive.errors import HeldError, UnavailableError
+from redrive.errors import HeldError
 from redrive.pump.governor import Governor
+from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
 from tasks.drain import Draining, drain_lanes, tidy_up
-from tasks.earlier import Earlier, keep_evidence, keep_in_time, unproved_topics, verify_all_earlier, without_verdict
+from tasks.earlier import (
+    Earlier,
+    keep_evidence,
+    keep_in_time,
+    still_owed,
+    unproved,
+    unproved_topics,
+    verify_all_earlier,
+    worked,
+)
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
@@ -126,17 +137,19 @@ def standby_replay(replay: Replay = Replay()) -> State[Any]:  # noqa: B008 (noth
     parameters = replay.model_dump(mode="json")
     named = ", ".join(clusters)
     try:
-        with operation(config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters) as run:
+        with operation(
+            config, JOB, replay.mode, cluster=named, resources=resources, parameters=parameters, anew=True
+        ) as run:
             plan = make_and_show_plan(run, config, replay, clusters)
             if replay.mode == "plan":
                 return finish_early(run, "nothing to replay" if plan.is_empty else "planned", plan)
-            unproved = without_verdict(run.worked())
-            if plan.is_empty and not any(earlier.is_of(plan.surveyed) for earlier in unproved):
-                kept = unproved_topics(run.worked()).union(*(earlier.topics for earlier in unproved))
+            left = unproved(run)
+            if plan.is_empty and not any(earlier.is_of(plan.surveyed) for earlier in left):
+                kept = unproved_topics(worked(run)).union(*(earlier.topics for earlier in left))
                 if untidy := [lane for lane in plan.untidy if (lane.cluster, lane.topic) not in kept]:
                     tidy_up(config, untidy)
                 return finish_early(run, "nothing to replay", plan)
-            return carry_out(run, config, replay, plan, unproved)
+            return carry_out(run, config, replay, plan, left)
     except HeldError as error:
         return refused(run, str(error))
 
@@ -161,20 +174,20 @@ def make_and_show_plan(run: Run, config: Config, replay: Replay, clusters: list[
     return plan
 
 
-def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: list[Earlier]) -> State[Any]:
+def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[Earlier]) -> State[Any]:
     """Claim the topics, drain and reopen their lanes, verify, report."""
     log = get_run_logger()
-    wanted = {topic for earlier in unproved if earlier.is_of(plan.surveyed) for topic in earlier.topics}
+    wanted = {topic for earlier in left if earlier.is_of(plan.surveyed) for topic in earlier.topics}
     topics, left_out = run.claim(sorted(wanted.union(plan.topics)), all_or_none=bool(replay.topics))
     for words in left_out:
         log.warning("%s", words)
     lanes = [lane for lane in plan.all_lanes if (lane.cluster, lane.topic) in topics]
-    known, away = keep_evidence(run, config, unproved, lanes)
-    before = partial(keep_in_time, run, config, unproved, away)
-    unproved = [earlier for earlier in known if earlier.is_of(topic for topic in topics if topic[0] not in away)]
+    known, away = keep_evidence(run, config, left, lanes)
+    before = partial(keep_in_time, run, config, left, away)
+    left = [earlier for earlier in known if earlier.is_of(topic for topic in topics if topic[0] not in away)]
 
     backlog = plan.of_topics(topics)
-    if not backlog and not unproved:
+    if not backlog and not left:
         return finish_early(run, "nothing to replay", plan)
     board = Board({waiting.lane: waiting.events for waiting in backlog})
     began = time.monotonic()
@@ -189,18 +202,21 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, unproved: li
     seconds = time.monotonic() - began
     log.info("%d of %d lanes are open again, after %.1f s", sum(end.how == "open" for end in ends), len(ends), seconds)
 
-    unverified, proofs, of_earlier = "", {}, []
-    try:
-        proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify, on_proved=work.tidy)
-        of_earlier = verify_all_earlier(config, unproved, mode=replay.verify)
-    except UnavailableError as error:
-        unverified = str(error)
+    silent: dict[str, str] = {}
+    # First: what these have published is in the store until the lanes' topics are proved.
+    of_earlier = verify_all_earlier(config, left, mode=replay.verify, away=silent)
+    owed = still_owed(known, of_earlier)
+
+    def tidy(lanes: Iterable[Lane]) -> None:
+        work.tidy(lane for lane in lanes if (lane.cluster, lane.topic) not in owed)
+
+    proofs = verify_lanes(config, ends, operation=run.id, mode=replay.verify, away=silent, on_proved=tidy)
     work.tidying.shutdown()
     ending = Ending(
         ends=ends,
         proofs=proofs,
         earlier=of_earlier,
-        unverified=unverified,
+        unverified="; ".join(silent.values()),
         drain_seconds=seconds,
         started_pace=str(Pace(rate=replay.rate)),
         changes=live.pace.changes,

@@ -58,6 +58,10 @@ class Reader:
         self._registry = registry
         self._decoders: dict[int, Decoder] = {}
 
+    def to(self, schema: AvroSchema) -> Reader:
+        """Return a reader of the same registry whose values have this schema's fields."""
+        return Reader(self._registry, schema)
+
     def decode(self, data: bytes) -> Any:
         """Decode one event.
 

@@ -67,8 +67,8 @@ class ConsumerSettings:
         pause: seconds before the first repetition; each further one waits about twice as long.
         longest_pause: seconds that a repetition waits at most.
         window: how many handled event ids are remembered to drop duplicates; 0 hands over every event.
-        max_poll_interval: seconds that one event, or one batch, may take; after that the group goes on without
-            this consumer.
+        max_poll_interval: seconds that one batch may take, and one event of `run` half of them; after that the group
+            may go on without this consumer.
         client: further settings of librdkafka, which go over all others. With successors, not
             ``partition.assignment.strategy`` nor ``enable.partition.eof``.
     """
@@ -176,9 +176,7 @@ class EventConsumer:
             UnknownTopicError: a topic does not exist.
             RefusedByClusterError: the group may not read a topic, or not commit.
         """
-        _put_back(taken for taken, _ in self._in_hand)  # of a loop over batches that was left
-        self._in_hand = []
-        self._ids_in_hand.clear()
+        self._put_back_in_hand()  # of a loop over batches that was left
         enough = self._settings.max_poll_interval / 2
         quiet_since = committed = time.monotonic()
         while not self._stopping.is_set():
@@ -189,6 +187,9 @@ class EventConsumer:
                 while ahead and not self._stopping.is_set() and time.monotonic() - started <= enough:
                     self._handle(ahead[0], handler)
                     ahead.popleft()
+                    if time.monotonic() - committed > _COMMIT_EVERY:  # handlers may be slow
+                        self._commit(wait=self._is_alone)
+                        committed = time.monotonic()
             finally:  # also after Ctrl-C in the handler: who runs it again is to get them
                 _put_back(ahead)
             if fetched:
@@ -276,22 +277,38 @@ class EventConsumer:
 
     def _gather(self, max_events: int, max_wait: float) -> list[ReceivedEvent]:
         deadline = float("inf")
-        while len(self._in_hand) < max_events and not self._stopping.is_set():
-            wait = min(_SLICE, deadline - time.monotonic())
-            if wait <= 0:
-                break
-            fetched = self._fetch(max_events - len(self._in_hand), wait)
-            self._drop_lost()
-            for taken in fetched:
-                event = None if taken.intake.is_dropped(taken) else self._open(taken)
-                if not taken.intake.is_dropped(taken):
-                    self._in_hand.append((taken, event))
-                    if event is not None:
-                        self._ids_in_hand.add(_identity(event))
-            if not self._in_hand:
-                break
-            deadline = min(deadline, time.monotonic() + max_wait)
+        ahead: deque[Taken] = deque()
+        try:
+            while len(self._in_hand) < max_events and not self._stopping.is_set():
+                wait = min(_SLICE, deadline - time.monotonic())
+                if wait <= 0:
+                    break
+                ahead = deque(self._fetch(max_events - len(self._in_hand), wait))
+                self._drop_lost()
+                while ahead:
+                    self._add(ahead[0])
+                    ahead.popleft()
+                if not self._in_hand:
+                    break
+                deadline = min(deadline, time.monotonic() + max_wait)
+        except BaseException:  # also after Ctrl-C: who goes on is to get them, and what nobody has seen is not handled
+            self._put_back_in_hand()
+            _put_back(ahead)
+            raise
         return [event for _, event in self._in_hand if event is not None]
+
+    def _add(self, taken: Taken) -> None:
+        """Add a message to the batch in hand, unless it comes again, here or elsewhere."""
+        event = None if taken.intake.is_dropped(taken) else self._open(taken)
+        if not taken.intake.is_dropped(taken):
+            self._in_hand.append((taken, event))
+            if event is not None:
+                self._ids_in_hand.add(_identity(event))
+
+    def _put_back_in_hand(self) -> None:
+        _put_back(taken for taken, _ in self._in_hand)
+        self._in_hand = []
+        self._ids_in_hand.clear()
 
     def _drop_lost(self) -> None:
         """Drop from the batch in hand what others own now; if it comes here again, it is no duplicate of this."""
@@ -435,6 +452,12 @@ def _successors(
 ) -> dict[str, dict[str, str]]:
     """Return cluster → topic → its successor."""
     found: dict[str, dict[str, str]] = {}
+    read = [topic for names in topics.values() for topic in names]
+    for successor in successors.values():
+        if successor in read:
+            raise ConfigError("successors", f"{successor} is among the topics that are read: name it as successor only")
+        if list(successors.values()).count(successor) > 1:
+            raise ConfigError("successors", f"{successor} is named twice; a topic succeeds one other")
     for topic, successor in successors.items():
         clusters = config.topic(topic).clusters
         if topic not in topics.get(clusters[0], ()):

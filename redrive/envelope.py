@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import msgspec
@@ -101,6 +101,14 @@ def parse(of: Headers | None) -> Envelope:
     return Envelope(found.get("ce_id"), found.get("ce_source"), found.get("ce_type"), _time(found.get("ce_time")))
 
 
+def accepted(of: Headers | None) -> int | None:
+    """Return when an event was accepted by its headers, in milliseconds since 1970; None if they do not say it."""
+    value = header(of, "ce_time")
+    time = _time(value.decode(errors="replace")) if value else None
+    return None if time is None else (time - _EPOCH) // timedelta(milliseconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTRIBUTES = frozenset({"ce_id", "ce_source", "ce_type", "ce_time"})
 
 

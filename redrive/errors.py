@@ -486,8 +486,9 @@ class PartitionsChangedError(RedriveError):
     def __init__(self, topic: str, before: int, now: int) -> None:
         self.topic, self.before, self.now = topic, before, now
         super().__init__(
-            f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: abandon the "
-            "backfill (`redrive backfill abandon`) and begin anew"
+            f"topic {topic} has {now} partitions now, and had {before} when it was begun to be copied: what comes to "
+            "the new ones is not copied. Begin anew with a target of another name; or, if nobody has moved to this one "
+            "yet, give it up first (`redrive backfill abandon`)"
         )
 
 
@@ -556,6 +557,25 @@ class SwitchedError(RedriveError):
         )
 
 
+class SwitchedBackError(RedriveError):
+    """A backfill can't be abandoned: producers were switched to its target and back, and consumers with them.
+
+    Consumers that run know their places in the target, and would take those of another topic by that name for them.
+
+    Attributes:
+        source: the topic whose name producers publish by.
+        target: the topic that got it.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        super().__init__(
+            f"producers of {source} were switched to {target} and back, and consumers that followed go by their places "
+            f"in {target}: begin another backfill into a topic of another name, and delete {target} by hand when "
+            "nobody consumes it any more"
+        )
+
+
 class LateGroupsError(RedriveError):
     """Producers can't be switched yet: consumer groups are still on their way after the last switch.
 
@@ -576,6 +596,44 @@ class LateGroupsError(RedriveError):
             f"not switched: consumer groups have not come from {left} to {current} yet, and would handle events twice: "
             f"{each}{more}. Start their consumers, with successors ({{'{name}': …}}), and let them catch up; then run "
             f"this again. For groups that follow no switch, or that nobody runs any more: {names}"
+        )
+
+
+class StrandedGroupsError(RedriveError):
+    """Producers are not switched: consumer groups that follow them could not be told where to go on.
+
+    Attributes:
+        groups: those that have a place in the topic that would be left.
+        reason: why there is no telling.
+    """
+
+    def __init__(self, left: str, current: str, groups: Sequence[str], reason: str, goal: str) -> None:
+        self.groups, self.reason = tuple(groups), reason
+        more = f" and {len(groups) - 5} more" if len(groups) > 5 else ""
+        names = " ".join(f"--may-lag {group}" for group in groups[:5])
+        super().__init__(
+            f"not switched: consumer groups could not follow from {left} to {current}, and would get nothing more: "
+            f"{', '.join(groups[:5])}{more}. Whoever stands where {left} has been copied to: {reason}. Run the goal "
+            f"{goal}, then this one again. For groups that follow no switch, or that nobody runs any more: {names}"
+        )
+
+
+class CopyTooSlowError(RedriveError):
+    """Producers can't be switched: the copy does not come near to the end of the topic that they publish to.
+
+    Attributes:
+        source: the topic.
+        target: the one that it is copied to.
+        turns: seconds that the last turns took, each of which has copied what came in the one before.
+    """
+
+    def __init__(self, source: str, target: str, turns: Sequence[float]) -> None:
+        self.source, self.target, self.turns = source, target, tuple(turns)
+        super().__init__(
+            f"events come to {source} about as fast as they are copied to {target}: what came in one turn took "
+            f"{', '.join(f'{seconds:.0f}' for seconds in turns)} s to copy in the next. Producers are not switched "
+            "before it has caught up: allow a higher rate, or more partitions at the same time, or run it again at a "
+            "quieter hour"
         )
 
 

@@ -7,19 +7,26 @@ is before its end, and commits that end. Who has the partition of the same numbe
 has committed it, commits the other place, and begins there. So no event is handled in both topics, and those of a key
 are in order, whichever members have the two partitions, join, leave or die in between: all that they have to know of
 each other is committed.
+
+When producers are taken back, a group without a place in the topic that they leave stays where it is. So nobody may
+commit such a place any more when others have seen that there is none. The alias is written twice: from the first time
+on, members commit no such place; the second time, which says where consumers go over, comes seconds later, when what
+was being committed has arrived (`redrive.aliases.route.nothing_under_way_after`). A member that slept between its look
+and its commit looks again. What is left: a commit that is under way for longer than those seconds.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, Message, TopicPartition
 
-from redrive.aliases.alias import Alias, alias_of, read_aliases
+from redrive.aliases.alias import Alias, OddAliasError, alias_of, read_aliases
 from redrive.errors import UnknownTopicError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.readback import ClientConfig, partition_count, reader
@@ -32,6 +39,8 @@ IsGone = Callable[[str], bool]
 
 Committed = Callable[[set[Place]], Mapping[Place, int]]
 """Says what the group has committed of some partitions, below 0: nothing; those that it can't tell now are left out."""
+
+log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 5.0
 _NEVER = 2**63 - 1
@@ -46,29 +55,35 @@ class AliasWatch:
 
     Attributes:
         is_ready: it is known what the names stand for.
+        being_left: the successors that producers are being taken back from, while it is not known yet where consumers
+            go over. A group that has not begun with one by then must not: it may be found to stay where it is.
     """
 
     def __init__(self, client_config: ClientConfig, successors: Mapping[str, str]) -> None:
         self._client, self._successors = client_config, successors
         self._consumer: Consumer | None = None
         self._known: dict[str, Alias] = {}
+        self._newest: dict[str, Alias] = {}
         self._pool = ThreadPoolExecutor(1, "aliases") if successors else None
         self._looking: Future[dict[str, Alias] | None] | None = None
         self._due = 0.0
         self.is_ready = not successors
+        self.being_left: set[str] = set()
 
     def news(self) -> list[Alias]:
         """Return what has become known since the last time: at first, all there is.
 
         Raises:
-            UnavailableError: the cluster does not answer; it is asked again.
+            UnavailableError: the cluster does not answer, or it is not known yet what one of the names stands for,
+                since its record can't be read. It is asked again.
         """
         if self._pool is None:
             return []
         found: list[Alias] = []
         if self._consumer is not None:
-            messages = self._consumer.consume(100, 0)
-            found += [alias_of(message) for message in messages if message.error() is None and message.value()]
+            for message in self._consumer.consume(100, 0):
+                if message.error() is None and message.value():
+                    found += self._read(message)
         elif self._looking is None:
             if time.monotonic() >= self._due:
                 self._looking = self._pool.submit(self._look)
@@ -80,7 +95,9 @@ class AliasWatch:
                 found += aliases.values()
                 self._consumer = reader(self._client)
                 self._consumer.assign([TopicPartition(ALIASES_TOPIC, 0, 0)])
-        return [alias for alias in found if self._is_new(alias)]
+        for alias in found:
+            self._hear(alias)
+        return [followed for alias in found if self._is_new(followed := alias.followed)]
 
     def close(self) -> None:
         """Give up the connection."""
@@ -94,7 +111,28 @@ class AliasWatch:
             partition_count(self._client, ALIASES_TOPIC, settle=0)
         except UnknownTopicError:
             return None  # nobody has ever switched anything here
-        return read_aliases(self._client)
+        aliases = read_aliases(self._client)
+        # Who does not know where the group is must not go on with the topic that it may have left.
+        return {name: alias for name in self._successors if (alias := aliases.of(name)) is not None}
+
+    @staticmethod
+    def _read(message: Message) -> list[Alias]:
+        try:
+            return [alias_of(message)]
+        except OddAliasError as error:  # what was known before holds
+            log.warning("%s; it is left out", error)
+            return []
+
+    def _hear(self, alias: Alias) -> None:
+        """Take note of the newest alias, whether or not consumers can go by it yet."""
+        successor, newest = self._successors.get(alias.name), self._newest.get(alias.name)
+        if successor is None or (newest is not None and _age(alias) < _age(newest)):
+            return
+        self._newest[alias.name] = alias
+        if alias.target == successor and alias.current == alias.name and not (alias.places or alias.unmoved):
+            self.being_left.add(successor)
+        else:
+            self.being_left.discard(successor)
 
     def _is_new(self, alias: Alias) -> bool:
         if self._successors.get(alias.name) != alias.target or not alias.places:
@@ -106,6 +144,11 @@ class AliasWatch:
         # One that leads where the group has been led already is no news: a switch that was taken back before any
         # consumer followed it.
         return known is None or (alias.current, alias.places) != (known.current, known.places)
+
+
+def _age(alias: Alias) -> tuple[int, bool]:
+    """Order the records of a name: each generation is written without places first."""
+    return alias.generation, bool(alias.places)
 
 
 @dataclass(frozen=True, slots=True)

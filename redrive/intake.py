@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from redrive.errors import ConfigError, RedriveError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.handover import AliasWatch, HandOver, Place
@@ -33,6 +33,7 @@ _FOLLOWING = {"enable.partition.eof": True, "partition.assignment.strategy": "co
 """What going over to another topic can't do without."""
 _HAND_OVER_EVERY = 0.3  # seconds between two looks whether a partition that waits for another may be begun
 _COMMITTED_WITHIN = 2.0
+_LOOK_HOLDS = 3.0  # seconds; after that nothing is committed by what was seen; see redrive/handover.py
 _TELL_AFTER = 60.0  # seconds
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _REFUSALS = {
@@ -182,8 +183,9 @@ class Intake:
             return []
         first = self._consumer.poll(wait)
         if first is None:
-            if self._shut_out:
-                raise RefusedByClusterError(self._named, "letting this consumer in", self._shut_out)
+            reason, self._shut_out = self._shut_out, ""  # as long as it is so, it is heard anew
+            if reason:
+                raise RefusedByClusterError(self._named, "letting this consumer in", reason)
             return []
         self._shut_out = ""
         taken: list[Taken] = []
@@ -215,15 +217,21 @@ class Intake:
         """Leave out what may have been fetched before its partition was taken away, within the same call.
 
         A partition may even have come back within that call. There is no telling then which of its messages are of
-        before, and so all are read again.
+        before, and so it is read again from where the group is.
         """
-        ours, owned = [], {(each.topic, each.partition) for each in self._consumer.assignment()}
+        ours: list[Message] = []
+        again: dict[Place, int] = {}
+        owned = {(each.topic, each.partition) for each in self._consumer.assignment()}
         for message in messages:
             place, offset = _place(message), message.offset() or 0
             if self._losses.get(place, 0) == losses.get(place, 0):
                 ours.append(message)
-            elif place in owned and (place not in self._held or offset < self._held[place].offset):
-                self._hold(place, offset, 0)
+            elif place in owned:
+                again[place] = min(offset, again.get(place, offset))
+        committed = self._committed(set(again)) if again else {}
+        for place, first in again.items():
+            at = committed.get(place, first)
+            self._hold(place, OFFSET_BEGINNING if at < 0 else at, 0)
         return ours
 
     def hold(self, taken: Taken, delay: float, *, failed: bool) -> None:
@@ -367,8 +375,9 @@ class Intake:
             began = time.monotonic()
             for place, begin in self._hand_over.beginning(self._owned, self._committed, self._is_gone).items():
                 self._begin(place, begin)
-            if claims := self._hand_over.claims():  # at once: nothing that is still in hand is before them
-                self._ask(claims, wait=True)
+            claims = {at: to for at, to in self._hand_over.claims().items() if at[0] not in self._watch.being_left}
+            if claims and time.monotonic() - began < _LOOK_HOLDS:
+                self._ask(claims, wait=True)  # at once: nothing that is still in hand is before them
             self._tell_of_waiting()
             # A cluster that is away is not asked all the time: other clusters' events wait meanwhile.
             self._begin_due = time.monotonic() + max(_HAND_OVER_EVERY, 10 * (time.monotonic() - began))
@@ -398,10 +407,10 @@ class Intake:
         for place, (left, end) in waits.items():
             if self._waiting_since[place] + _TELL_AFTER < now:
                 self._waiting_since[place] = float("inf")
-                log.warning(
-                    "%s: partition %d of %s is not read yet: the group first has to consume that of %s up to %d",
-                    self._named, place[1], place[0], left[0], end,
-                )  # fmt: skip
+                what_for = f"the group first has to consume that of {left[0]} up to {end}"
+                if place[0] in self._watch.being_left:
+                    what_for = f"producers are being taken back to {left[0]}; if that was cut off, it has to be ended"
+                log.warning("%s: partition %d of %s is not read yet: %s", self._named, place[1], place[0], what_for)
 
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""

@@ -106,7 +106,7 @@ class EventProducer:
         self._settings = settings or DispatchSettings(
             gate_refresh=config.standby.gate_refresh, divert_after=config.standby.divert_after
         )
-        _see_that_switches_wait_for(self._settings, config)
+        _see_that_others_count_on(self._settings, config)
         self._dead_letters = f"dlq.{name}"
         config.topic(self._dead_letters)
         if topics is None:
@@ -388,8 +388,15 @@ class EventProducer:
         self._of_topic[self._dead_letters].submit(receipt, crowded=True)
 
 
-def _see_that_switches_wait_for(settings: DispatchSettings, config: Config) -> None:
-    longest = config.standby.divert_after
+def _see_that_others_count_on(settings: DispatchSettings, config: Config) -> None:
+    """See that a producer with limits of its own keeps what others go by."""
+    refresh, longest = config.standby.gate_refresh, config.standby.divert_after
+    if settings.gate_refresh != refresh:
+        raise ConfigError(
+            "gate_refresh",
+            f"is {settings.gate_refresh:g} s here, and {refresh:g} s by the platform's (standby.gate_refresh): "
+            "who diverts a lane waits so long for all other producers to see it. Give that, or set it there for all",
+        )
     if settings.divert_after > longest:
         raise ConfigError(
             "divert_after",

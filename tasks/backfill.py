@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -12,7 +12,13 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
-from redrive.errors import ConfigError, OtherMigrationError, StalePlanError, UnknownTopicError
+from redrive.errors import (
+    ConfigError,
+    OtherMigrationError,
+    PartitionsChangedError,
+    StalePlanError,
+    UnknownTopicError,
+)
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.census import Count, take_census
@@ -33,6 +39,7 @@ from redrive.migrations.way_back import see_that_rules_are_the_same
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from redrive.pump.pump import Progress
+from redrive.pump.readback import end_offsets, partition_count
 from redrive.pump.workers import Workers
 from tasks.board import Board
 from tasks.operations import Run
@@ -216,7 +223,8 @@ class Copying(Work):
         self.backfilling, self.ends = backfilling, ends
         self.migrate = transform(backfilling.workers, backfilling.migration.spec)
         self._most_parked = most_parked
-        self._parked: Counter[Unit] = Counter()
+        units = [standing.unit for standing in backfilling.standings]
+        self._parked = Counter({unit: board.parked(unit) for unit in units})  # by an earlier part of this run
         self._counting = threading.Lock()
         self._copied_to: dict[Unit, int] = {}
 
@@ -241,6 +249,8 @@ class Copying(Work):
         end, at = self.ends.latest(unit.partition), self._copied_to.get(unit)
         if end is not None and at is not None:
             self.board.waits(unit, max(0, end - at))
+            if at >= end:
+                self.board.idle(unit, self.ends.answered_at)
 
     def begin(self, unit: Unit, parked: int) -> None:
         """Hear, at each try, how many of a unit's events were parked so far: what was under way comes again."""
@@ -320,6 +330,19 @@ def copy_partitions(
     return [unit_end(standing.unit, ends[standing.unit]) for standing in standings]
 
 
+@task(task_run_name="count partitions of {work.source}", **BRIEFLY)
+def count_partitions(work: Backfilling) -> None:
+    """See that all partitions have been copied: what there is to compare, and where anybody may move to.
+
+    Raises:
+        PartitionsChangedError: the source has got more of them since the run began.
+        UnavailableError: Kafka does not answer.
+    """
+    now, before = partition_count(work.client, work.source), len(work.standings)
+    if now != before:
+        raise PartitionsChangedError(work.source, before, now)
+
+
 @task(
     name="compare",
     task_run_name="compare {unit}",
@@ -340,7 +363,7 @@ def compare_partition(unit: str, copied: _Copied, work: Backfilling, how: How) -
         parked=copied.parked,
         compare=compare(work.workers, work.migration.spec),
         every=SAMPLE_OF if how == "sample" else 1,
-        since=_new(result, copied.began) if how == "new" else (0, 0),
+        since=copied.since,
         compacts=Compacts(_compacted(work.topics.source.config), _compacted(work.topics.config)),
     )
 
@@ -353,12 +376,40 @@ def _new(result: UnitResult, began: int) -> tuple[int, int]:
     return (began, start[at] if at < len(start) else 0)
 
 
-def compare_topics(work: Backfilling, results: Sequence[UnitResult], *, how: How) -> list[Checked]:
-    """Compare both topics, partition by partition."""
+Places = Mapping[Unit, tuple[int, int]]
+"""Unit → an offset of the source, and one of the target."""
+
+
+@task(task_run_name="look how far {work.target} has been compared", **BRIEFLY)
+def look_how_far(work: Backfilling, results: Sequence[UnitResult]) -> Places:
+    """Say where what has been copied ends now, in both topics, while nobody copies: see `compare_topics`.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    ends = end_offsets(work.client, work.target)
+    return {result.unit: (result.next, ends[result.unit.partition]) for result in results}
+
+
+def compare_topics(
+    work: Backfilling, results: Sequence[UnitResult], *, how: How, since: Places | None = None
+) -> list[Checked]:
+    """Compare both topics, partition by partition.
+
+    Args:
+        work: what the steps share.
+        results: how far each partition has been copied.
+        how: what is compared.
+        since: only what has been copied since then; None: see ``how``.
+    """
     digest = work.migration.digest
     parked = parked_offsets(work.client, work.cluster, work.source, work.target, migration=digest)
-    began = {standing.unit: standing.begin for standing in work.standings}
-    copied = [_Copied(result, parked.get(result.unit.partition, frozenset()), began[result.unit]) for result in results]
+    if since is None:
+        began = {standing.unit: standing.begin for standing in work.standings}
+        since = {each.unit: _new(each, began[each.unit]) if how == "new" else (0, 0) for each in results}
+    copied = [
+        _Copied(each, parked.get(each.unit.partition, frozenset()), since.get(each.unit, (0, 0))) for each in results
+    ]
     futures = [compare_partition.submit(str(each.result.unit), each, work, how) for each in copied]
     return [future.result() for future in futures]
 
@@ -366,8 +417,8 @@ def compare_topics(work: Backfilling, results: Sequence[UnitResult], *, how: How
 class _Copied:
     """Hides what came of a unit from Prefect, which would look at each parked offset."""
 
-    def __init__(self, result: UnitResult, parked: frozenset[int], began: int) -> None:
-        self.result, self.parked, self.began = result, parked, began
+    def __init__(self, result: UnitResult, parked: frozenset[int], since: tuple[int, int]) -> None:
+        self.result, self.parked, self.since = result, parked, since
 
 
 def _compacted(config: dict[str, str]) -> bool:

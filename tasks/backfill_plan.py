@@ -51,7 +51,7 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
-            run.id,
+            run.flow_run,
             key=plan_key(run.job),
             kind="markdown",
             data=plan_text(plan, digest, mode=mode, rate=rate),

@@ -10,11 +10,12 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from redrive.aliases.switching import Switched
+from redrive.aliases.switching import Switched, way_back
 from redrive.migrations.census import Count
 from redrive.migrations.groups import Group
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
+from redrive.migrations.source import GONE
 from redrive.migrations.verifying import Checked
 from redrive.pump.proof import Proof, Verdict
 from tasks.backfill import SAMPLE_OF, End, How
@@ -75,12 +76,13 @@ class Ending(Judged[End]):
         outcomes = [end.result.outcome for end in self.ends if end.result]
         for outcome in outcomes:
             reasons.update({f"parked: {reason}": events for reason, events in outcome.parked.items()})
-            reasons.update({f"left out: {reason}": events for reason, events in outcome.skipped.items()})
+            reasons.update({_left_out(reason): events for reason, events in outcome.skipped.items()})
         counts = {
             "events": sum(outcome.read for outcome in outcomes),
             "copied": sum(outcome.published for outcome in outcomes),
             "parked": sum(sum(outcome.parked.values()) for outcome in outcomes),
-            "left_out": sum(sum(outcome.skipped.values()) for outcome in outcomes),
+            "left_out": sum(sum(outcome.skipped.values()) - outcome.skipped.get(GONE, 0) for outcome in outcomes),
+            "gone": sum(outcome.skipped.get(GONE, 0) for outcome in outcomes),
             "compared": sum(each.events for each in self.checked),
             "groups_moved": sum(not each.reason for each in self.moved),
         }
@@ -89,8 +91,8 @@ class Ending(Judged[End]):
 
     @property
     def all_proofs(self) -> list[Proof]:
-        """What was compared, as proofs."""
-        good: Verdict = "counted" if self.how == "sample" else "proved"
+        """What was compared, as proofs. That all is there is not proved if some was deleted before it was copied."""
+        good: Verdict = "counted" if self.how == "sample" or self.counts["gone"] else "proved"
         return [
             Proof(
                 "failed" if each.findings else good,
@@ -138,7 +140,18 @@ class Ending(Judged[End]):
     @property
     def pending(self) -> bool:
         """Whether something is left for a later run, if only a consumer group."""
-        return bool(self.unfinished or self.stayed)
+        return bool(self.unfinished or self.stayed or self._stranded)
+
+    @property
+    def _stranded(self) -> str:
+        """Why consumers can't follow producers that were switched; empty: they can, or need not."""
+        if self.switched is None or not self.switched.no_places:
+            return ""
+        alias = self.switched.alias
+        return (
+            f"producers of {alias.name} publish to {alias.current}, and consumers that follow them get nothing more: "
+            f"{self.switched.no_places}. Run the goal {way_back(alias)}, then {self.plan.goal} again"
+        )
 
     @property
     def _keys(self) -> str:
@@ -157,19 +170,20 @@ class Ending(Judged[End]):
     def headline(self) -> str:
         """The end in one line, without that word."""
         if self.storing:
-            return f"{self.storing}. Why it has ended: {self.unverified}"
-        if self.verdict == "failed":
-            return self.findings[0]
+            reasons = [self.unverified, *self.findings, *(end.reason for end in self.unfinished)]
+            return f"{self.storing}. Why it has ended: {next(filter(None, reasons), 'it is not known')}"
+        if self.findings or self._stranded:
+            return [*self.findings, self._stranded][0]
         if self.unfinished:
             first = self.unfinished[0]
             return (
                 f"{len(self.unfinished)} of {count(len(self.ends), 'partition')} not finished, nothing lost: "
-                f"{first.unit}: {first.reason}. A new run goes on"
+                f"{first.unit}: {first.reason}. A new run goes on{self._over}"
             )
         counts = self.counts
         line = f"{count(counts['copied'], 'event')} {self.done}"
         if self.unverified:
-            return f"{line}, but what comes after that could not be done: {self.unverified}"
+            return f"{line}{self._over}, but what comes after that could not be done: {self.unverified}"
         if self.stayed:
             first_group = self.stayed[0]
             return (
@@ -180,9 +194,21 @@ class Ending(Judged[End]):
         line += "".join(f", {number(counts[name])} {word}" for name, word in _OTHERS if counts[name])
         if self.moved:
             line += f"; {count(len(self.moved), 'consumer group')} moved"
-        if self.switched:
-            line += f"; producers of {self.switched.alias.name} publish to {self.switched.alias.current}"
-        return f"{line}; {duration(self.seconds)}"
+        return f"{line}{self._over}; {duration(self.seconds)}"
+
+    @property
+    def _over(self) -> str:
+        """Where producers publish now, if they were switched."""
+        if not self.switched:
+            return ""
+        return f"; producers of {self.switched.alias.name} publish to {self.switched.alias.current}"
+
+    @property
+    def _not_proved(self) -> list[tuple[str, str]]:
+        """Topics whose stored events were published and not found again: what is in the standby store is evidence."""
+        if self.switched is None or not self.switched.findings:
+            return []
+        return [(self.plan.topics.cluster, self.switched.alias.name)]
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""
@@ -207,7 +233,10 @@ class Ending(Judged[End]):
                 "name": self.switched.alias.name, "to": self.switched.alias.current,
                 "generation": self.switched.alias.generation, "stored": self.switched.stored,
                 "seconds": round(self.switched.seconds, 3), "no_places": self.switched.no_places,
+                "read_back": not self.switched.unverified,
             },
+            "earlier": dict(self.switched.earlier) if self.switched else {},
+            "not_proved": self._not_proved,
             "units": [_unit_evidence(end) for end in self.ends],
             "compared": [
                 {
@@ -221,7 +250,13 @@ class Ending(Judged[End]):
         }  # fmt: skip
 
 
-_OTHERS = (("parked", "parked"), ("left_out", "left out"))
+_GONE = "deleted from the source before they were copied"
+
+_OTHERS = (("parked", "parked"), ("left_out", "left out"), ("gone", _GONE))
+
+
+def _left_out(reason: str) -> str:
+    return _GONE if reason == GONE else f"left out: {reason}"
 
 
 def finish(run: Run, ending: Ending) -> State[Any]:
@@ -318,6 +353,7 @@ def report_text(run: Run, ending: Ending) -> str:
         [ending.done, number(counts["copied"])],
         ["parked", number(counts["parked"])],
         ["left out", number(counts["left_out"])],
+        *([[_GONE, number(counts["gone"])]] if counts["gone"] else []),
         ["compared, with what earlier runs have copied", f"{number(counts['compared'])} ({_HOW[ending.how]})"],
         ["time to copy", duration(ending.seconds) + _pace_of(counts["events"], ending.seconds)],
         ["time to compare", duration(ending.compare_seconds)],
@@ -352,7 +388,7 @@ def report_text(run: Run, ending: Ending) -> str:
         parts += ["### Why not the others", table(["", "events"], rows)]
     parts.append(curve("Events a second, over the whole run", ending.speeds, "events/s"))
     rows_of_units = [_row(end) for end in ending.ends[:MOST_ROWS]]
-    head = ["partition", "end", "copied up to", "events", "copied", "parked", "left out"]
+    head = ["partition", "end", "copied up to", "events", "copied", "parked", "left out", "gone"]
     parts.append(table(head, rows_of_units, left=2))
     parts += [f"- **{end.unit}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
     if len(ending.ends) > MOST_ROWS:
@@ -363,7 +399,7 @@ def report_text(run: Run, ending: Ending) -> str:
 def _switched(switched: Switched) -> str:
     alias = switched.alias
     if switched.no_places:
-        consumers = f"Consumers can't follow by themselves: {cell(switched.no_places)}."
+        consumers = "Consumers can't follow by themselves yet: see above."
     elif alias.unmoved:
         consumers = "Consumers had not followed the switch that this has taken back, and stay where they are."
     else:
@@ -422,9 +458,10 @@ def _pace_of(events: int, seconds: float) -> str:
 
 def _row(end: End) -> list[object]:
     if end.result is None:
-        return [end.unit, end.how, "", "", "", "", ""]
+        return [end.unit, end.how, "", "", "", "", "", ""]
     outcome = end.result.outcome
-    others = sum(outcome.parked.values()), sum(outcome.skipped.values())
+    gone = outcome.skipped.get(GONE, 0)
+    others = sum(outcome.parked.values()), sum(outcome.skipped.values()) - gone, gone
     return [end.unit, end.how, end.result.next, outcome.read, outcome.published, *others]
 
 

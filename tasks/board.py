@@ -69,6 +69,7 @@ class Board:
         self._lock = threading.Lock()
         self._units = {unit: UnitView(unit, total) for unit, total in totals.items()}
         self._trouble_since: dict[object, float] = {}
+        self._trouble_last: dict[object, float] = {}
         self._began = time.monotonic()
         self._samples: list[tuple[float, int]] = [(0.0, 0)]
 
@@ -90,14 +91,28 @@ class Board:
             view = self._units[unit]
             self._units[unit] = replace(view, total=view.read + events)
 
+    def idle(self, unit: object, answered_at: float | None) -> None:
+        """Hear that nothing waits in a unit, by what its system was asked at that time, by `time.monotonic`.
+
+        So what it was in trouble by is over, though it has nothing to show it by.
+        """
+        with self._lock:
+            if answered_at is not None and answered_at > self._trouble_last.get(unit, answered_at):
+                self._trouble_since.pop(unit, None)
+
     def no_answer(self, unit: object, reason: str) -> None:
         """Hear that a system did not answer a unit."""
         with self._lock:
-            self._trouble_since.setdefault(unit, time.monotonic())
+            now = time.monotonic()
+            self._trouble_since.setdefault(unit, now)
+            self._trouble_last[unit] = now
         self._set(unit, state="no answer", note=reason)
 
     def ended(self, unit: object, state: UnitState, note: str = "") -> None:
-        """Hear how a unit has ended."""
+        """Hear how a unit has ended; it may begin again, if there is more for it."""
+        if state == "done":
+            with self._lock:
+                self._trouble_since.pop(unit, None)
         self._set(unit, state=state, note=note)
 
     def parked(self, unit: object) -> int:

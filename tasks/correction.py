@@ -23,6 +23,7 @@ from redrive.deadletters.correction import (
     correct,
     find_context,
     make_plan,
+    mark_doubles,
     settle,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
@@ -76,7 +77,7 @@ def read_rules(config: Config, file: str | None) -> RuleSet | None:
 
 @task(
     name="select letters",
-    description="Asks the ledger which letters are meant, in which partitions they stand, and for their keys.",
+    description="Asks the ledger which letters are meant, where they stand, for their keys, and for doubles of them.",
     **BRIEFLY,
 )
 def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset()) -> Batch:
@@ -98,6 +99,8 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
         ),
         clusters=work.config.clusters,
     )
+    if not work.selection.names_skipped:  # whoever names them one by one knows better
+        mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
 
@@ -128,6 +131,11 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
     for operation, proof in earlier.proofs.items():
         found = sum(proof.counted.values())
         get_run_logger().warning("operation %s had corrected %s and not entered it", operation, number(found))
+    if earlier.unknown:
+        get_run_logger().warning(
+            "%s of these are not in this ledger, and no longer in their topic: nothing is entered of them",
+            number(earlier.unknown),
+        )
     return earlier.proofs, frozenset(earlier.letters)
 
 
@@ -148,7 +156,7 @@ def look_at_main_topics(work: Correcting, batch: Batch, cluster: str) -> Context
     with StepProgress(work.run, "looking for newer events on", "event") as progress:
         return find_context(
             config, registry, batch, cluster, work.rules,
-            attempts=attempts, operation=work.run.id, on_progress=progress.at,
+            attempts=attempts, operation=work.run.id, insisted=work.selection.insists, on_progress=progress.at,
         )  # fmt: skip
 
 
@@ -226,8 +234,10 @@ class CorrectingUnits(Work):
 def _judge(work: Correcting, context: Context, workers: Workers) -> Judging:
     if not workers.processes:
         return context.judge
-    registry, attempts = work.config.registry_client_config(), work.terms.attempts
-    return JudgeElsewhere(workers, work.rules, context.targets, registry, attempts=attempts)
+    return JudgeElsewhere(
+        workers, work.rules, context.targets, work.config.registry_client_config(),
+        attempts=work.terms.attempts, insisted=work.selection.insists,
+    )  # fmt: skip
 
 
 @task(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan, order_guard
+from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard
 from redrive.deadletters.correction.source import GONE
 from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
@@ -19,7 +19,7 @@ OUTCOMES = {
     "publish": "published to their main topics",
     "reject": "back to their dead-letter topics, with one attempt more: they could not be put right",
     "park": "to the parking topic: they have failed too often",
-    "skip": "given up, by a rule",
+    "skip": "given up: a rule says so, or their event was published again from another letter",
     "leave": "left as they are, and open",
     "gone": "no longer in their topics: given up",
 }
@@ -27,6 +27,8 @@ REASONS = (
     judge.REASONS
     | targets.REASONS
     | order_guard.REASONS
+    | doubles.REASONS
+    | diverted.REASONS
     | {GONE: "deleted from its topic, by retention or by somebody"}
 )
 _POLICY = {
@@ -43,13 +45,14 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
         "planned_letters": str(plan.letters),
         "planned_to_publish": str(plan.publishes),
         "planned_overtaken": str(plan.overtaken),
+        "planned_diverted": str(plan.diverted),
         "planned_deletions": str(plan.deletions),
         **{f"planned_{outcome}": str(plan.counts[outcome]) for outcome in OUTCOMES},
     }
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
-            run.id,
+            run.flow_run,
             key=plan_key(run.job),
             kind="markdown",
             data=plan_text(plan, digest, mode=mode, rate=rate),
@@ -64,11 +67,11 @@ def headline(plan: Plan) -> str:
         return "no letter is selected"
     line = f"{number(plan.publishes)} of {count(plan.letters, 'letter')} would be published"
     others = [
-        (plan.counts["publish"] - plan.publishes, "held" if plan.terms.policy == "hold" else "skipped as overtaken"),
+        (plan.stays, "held" if plan.terms.policy == "hold" else "skipped as overtaken"),
         (plan.counts["reject"], "rejected"),
         (plan.counts["park"], "parked"),
         (plan.counts["skip"], "skipped"),
-        (plan.counts["leave"], "left open"),
+        (plan.counts["leave"] + plan.diverted, "left open"),
         (plan.counts["gone"], "gone"),
     ]
     return ", ".join([line, *(f"{number(letters)} {word}" for letters, word in others if letters)])
@@ -158,6 +161,16 @@ def _guard(plan: Plan) -> str:
 def _warnings(plan: Plan) -> list[str]:
     """Say what happens to events that are published, or not quite."""
     warnings = []
+    if plan.doubles:
+        warnings.append(
+            f"> **{count(plan.doubles, 'letter')} of events that have another letter, too,** such as of a second "
+            "consumer group, or of a consumer that died: each event is published once, from one of its letters."
+        )
+    if plan.diverted:
+        warnings.append(
+            f"> **{count(plan.diverted, 'letter')} left open:** the lanes of their keys are diverted, so that older "
+            "events of these keys may wait in the standby store. Run `standby-replay` first."
+        )
     if plan.deletions:
         warnings.append(
             f"> **{count(plan.deletions, 'event')} without a value:** tombstones, which delete what consumers and "
@@ -167,6 +180,12 @@ def _warnings(plan: Plan) -> list[str]:
         warnings.append(
             f"> **{count(plan.fading, 'event')} older than their main topics keep** (`retention.ms`): Kafka deletes "
             "them again, soon after they are published. Consumers that are behind may miss them."
+        )
+    for topic, events in (+plan.stamped).items():
+        warnings.append(
+            f"> **{count(events, 'event')} for `{topic}`, whose brokers give events their time** (`LogAppendTime`): "
+            "they do not keep the times that they had. Which event of a key is newer is told by `ce_time`; one without "
+            "that counts by when it came, and one that a job has brought not at all."
         )
     for reason, events in plan.refused.most_common():
         warnings.append(

@@ -1,7 +1,8 @@
 """What earlier runs published and did not prove: they were killed, cancelled or cut off before they could.
 
 Their evidence stands in Kafka, in the checkpoints of the lanes. So the next run takes it up before its own work
-replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well.
+replaces it there, and proves theirs with its own. It notes it in the journal first: it may be killed as well. Lanes are
+replayed by `standby-replay`, and by a backfill that switches producers; each takes up what either has left.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from prefect.cache_policies import NO_CACHE
 from redrive.config import Config
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.ledger import Ledger, OperationRow
+from redrive.migrations.unit import JOB as BACKFILL
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursor
 from redrive.pump.evidence import Evidence
-from redrive.pump.proof import Mode, Proof, prove
+from redrive.pump.proof import Mode, Proof
 from redrive.standby.lanes import Lane
 from tasks.operations import Run
+from tasks.plan import JOB as REPLAY
 from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
+from tasks.verify import prove_topic
 
 Units = dict[str, dict[str, Evidence]]
 """Unit → topic → evidence."""
@@ -36,20 +40,26 @@ NOTED = "unproved evidence"
 """The journal's word for: this is what an earlier run had published; from here on, its checkpoints are replaced."""
 
 
+SWITCHING = "switching lanes"
+"""The journal's word for: from here on, this backfill replays the lanes of a topic whose producers it switches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A run that has no verdict.
+    """A run that has not proved all that it did.
 
     Attributes:
         operation: its id.
         began: when.
-        topics: what it worked on.
+        topics: what it worked on, and has not proved.
+        lanes: those of it, with the epochs that it has replayed; of a backfill that switches producers, none.
         evidence: cluster → what it published there, as far as it is known.
     """
 
     operation: str
     began: datetime
     topics: tuple[TopicName, ...]
+    lanes: Mapping[Lane, tuple[int, ...]] = field(default_factory=dict)
     evidence: dict[str, Units] = field(default_factory=dict)
 
     @property
@@ -62,24 +72,64 @@ class Earlier:
         """Tell whether it worked on none but these topics."""
         return set(self.topics) <= set(topics)
 
+    def has(self, lane: Lane) -> bool:
+        """Tell whether what it published by a lane is still to be proved."""
+        return lane in self.lanes if self.lanes else (lane.cluster, lane.topic) in self.topics
 
-def without_verdict(rows: Iterable[OperationRow]) -> list[Earlier]:
+
+def worked(run: Run) -> list[OperationRow]:
+    """Give the other operations of all jobs that replay lanes, if they did something; newest first."""
+    rows = [*run.ledger.worked(REPLAY), *run.ledger.worked(BACKFILL)]
+    return sorted((row for row in rows if row.id != run.id), key=lambda row: row.started_at, reverse=True)
+
+
+def unproved(run: Run) -> list[Earlier]:
+    """Find the operations that have replayed lanes and not proved that, nor has another done it for them."""
+    rows = worked(run)
+    if not rows:
+        return []
+    entries = run.ledger.noted(SWITCHING, rows[-1].started_at)
+    return without_verdict(rows, {each.operation_id: (each.body["cluster"], each.body["topic"]) for each in entries})
+
+
+def without_verdict(rows: Iterable[OperationRow], switched: Mapping[str, TopicName]) -> list[Earlier]:
     """Find the operations that have not proved what they did, nor has another done it for them.
 
     Args:
-        rows: operations of this job that did something.
+        rows: operations that did something, of all jobs that replay lanes.
+        switched: backfills that have begun to replay lanes → whose.
     """
     rows = list(rows)
     settled = {operation for row in rows for operation in (row.evidence or {}).get("earlier", {})}
     found = []
     for row in rows:
-        if row.mode != "run" or row.verdict or row.id in settled or not row.plan:
+        if row.mode != "run" or row.id in settled or not row.plan:
             continue
-        if row.status in ("running", "failed", "paused", "cancelled"):
-            of = {(lane["cluster"], lane["topic"]) for lane in row.plan["lanes"]}
-            if of:
-                found.append(Earlier(row.id, row.started_at, tuple(sorted(of))))
+        if row.status not in {"running", "failed", "paused", "cancelled"}:
+            continue
+        if row.job == BACKFILL:
+            read_back = ((row.evidence or {}).get("switched") or {}).get("read_back")
+            if row.id in switched and not read_back:
+                found.append(Earlier(row.id, row.started_at, (switched[row.id],)))
+        elif lanes := _unproved(row):
+            topics = {(lane.cluster, lane.topic) for lane in lanes}
+            found.append(Earlier(row.id, row.started_at, tuple(sorted(topics)), lanes))
     return found
+
+
+def _unproved(row: OperationRow) -> dict[Lane, tuple[int, ...]]:
+    """Return the lanes that a replay has planned and not proved, with their epochs."""
+    evidence = row.evidence or {}
+    judged = {(each["cluster"], each["topic"]) for each in evidence.get("topics", ())}
+    opened = {
+        Lane(each["cluster"], each["topic"], each["lane"]): (each["cluster"], each["topic"]) in judged
+        for each in evidence.get("lanes", ())
+        if each["end"] == "open"
+    }
+    planned = {Lane(each["cluster"], each["topic"], each["lane"]): each for each in (row.plan or {})["lanes"]}
+    if row.verdict:  # what it could not read back, beside what it has judged
+        planned = {lane: each for lane, each in planned.items() if lane in opened}
+    return {lane: tuple(each["epochs"]) for lane, each in planned.items() if not opened.get(lane)}
 
 
 def unproved_topics(rows: Iterable[OperationRow]) -> set[TopicName]:
@@ -172,7 +222,7 @@ def find_evidence(
             get_run_logger().warning("what earlier runs did can't be proved now: %s", error)
             away[lane.cluster] = error
             continue
-        for run in earlier:
+        for run in (run for run in earlier if run.has(lane)):
             published = Checkpoint.decode(cursor, run.operation).topics
             if published:
                 found[run.operation][lane.cluster][lane.unit] = published
@@ -197,22 +247,65 @@ def _as_json(evidence: dict[str, Units]) -> Any:
 
 @task(
     name="verify earlier run",
-    task_run_name="verify earlier run {operation}",
+    task_run_name="verify {topic} of earlier run {operation}",
     description="Reads back what a run published that had no time to prove it.",
     **PATIENTLY,
 )
-def verify_earlier(config: Config, operation: str, cluster: str, units: Units, mode: Mode) -> Proof:
-    """Prove what an earlier run published to a cluster.
+def verify_earlier(
+    config: Config,
+    cluster: str,
+    topic: str,
+    units: Units,
+    epochs: Mapping[Lane, tuple[int, ...]],
+    *,
+    operation: str,
+    mode: Mode,
+) -> Proof:
+    """Prove what an earlier run published by lanes of a topic.
 
     Raises:
-        UnavailableError: the cluster does not answer.
+        UnavailableError: the cluster, or the standby store, does not answer.
     """
-    return prove(config.cluster(cluster).client_config(), units, operation=operation, mode=mode)
+    return prove_topic(config, cluster, topic, units, epochs, operation=operation, mode=mode)
 
 
-def verify_all_earlier(config: Config, earlier: Sequence[Earlier], *, mode: Mode) -> list[tuple[Earlier, list[Proof]]]:
-    """Prove what earlier runs published, cluster by cluster."""
-    return [
-        (run, [verify_earlier(config, run.operation, cluster, units, mode) for cluster, units in run.evidence.items()])
-        for run in earlier
-    ]
+def verify_all_earlier(
+    config: Config, earlier: Sequence[Earlier], *, mode: Mode, away: dict[str, str]
+) -> list[tuple[Earlier, list[Proof]]]:
+    """Prove what earlier runs published, topic by topic; before anything of it is deleted from the store.
+
+    Args:
+        config: the platform.
+        earlier: the runs, with their evidence. Those that worked on a cluster that does not answer are left out.
+        mode: see `prove`.
+        away: cluster → why it can't be asked now; added to.
+    """
+    proved = []
+    for run in earlier:
+        proofs = []
+        for cluster, of_cluster in run.evidence.items():
+            for topic, units in _by_topic(run, of_cluster).items():
+                if cluster not in away:
+                    try:
+                        proofs.append(
+                            verify_earlier(config, cluster, topic, units, run.lanes, operation=run.operation, mode=mode)
+                        )
+                    except UnavailableError as error:
+                        away[cluster] = str(error)
+        if not away.keys() & run.evidence.keys():
+            proved.append((run, proofs))
+    return proved
+
+
+def still_owed(known: Iterable[Earlier], proved: Iterable[tuple[Earlier, Sequence[Proof]]]) -> set[TopicName]:
+    """Return the topics of runs that are not proved by now: what the store still has of them is evidence."""
+    good = {run.operation for run, proofs in proved if all(proof.verdict != "failed" for proof in proofs)}
+    return {topic for run in known if run.operation not in good for topic in run.topics}
+
+
+def _by_topic(run: Earlier, units: Units) -> dict[str, Units]:
+    lanes = {lane.unit: lane.topic for lane in run.lanes}
+    by_topic: defaultdict[str, Units] = defaultdict(dict)
+    for unit, topics in units.items():
+        by_topic[lanes.get(unit) or next(iter(topics))][unit] = topics
+    return by_topic

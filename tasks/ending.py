@@ -61,7 +61,7 @@ def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = 
         if text:
             artifacts.create(
                 client,
-                run.id,
+                run.flow_run,
                 key=report_key(run.job),
                 kind="markdown",
                 data=text,
@@ -72,7 +72,7 @@ def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = 
     emit_event(
         "redrive.operation.finished",
         {"prefect.resource.id": f"redrive.operation.{run.id}", "prefect.resource.name": run.job},
-        related=[{"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.role": "flow-run"}],
+        related=[{"prefect.resource.id": f"prefect.flow-run.{run.flow_run}", "prefect.resource.role": "flow-run"}],
         payload={**facts, "message": words},
     )
     return f"{word}: {words}"

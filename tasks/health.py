@@ -35,7 +35,7 @@ from redrive.standby.survey import OutOfTimeError
 from tasks import artifacts
 from tasks.health_report import headline, report_text
 from tasks.telling import about_cluster, send
-from tasks.words import count
+from tasks.words import cell, count
 
 KEPT = 60
 """Good runs of the job that stay in Prefect: it runs each minute, and what it found stands in the artifacts."""
@@ -104,17 +104,28 @@ def show(found: Found) -> None:
             artifacts.keep(
                 client,
                 key=artifact_key(name),
-                data=report_text(health, found.before.get(name)),
+                data=_report(health, found.before.get(name)),
                 # A list shows when it was made, which was long ago.
                 description=f"{health.facts.at:%H:%M} UTC: {headline(health)}",
                 facts={"cluster": name, "verdict": health.verdict, "at": health.facts.at.isoformat()},
             )
 
 
+def _report(health: Health, before: Look | None) -> str:
+    try:
+        return report_text(health, before)
+    except Exception as error:  # a mistake of ours; it must not hide the other clusters
+        get_run_logger().exception("the report of %s can't be written", health.facts.cluster)
+        return (
+            f"## {headline(health)}\n\nMore can't be shown, by a fault of ours: {type(error).__name__}: {cell(error)}"
+        )
+
+
 def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
     """Delete what is shown and known of clusters that have left the settings, in this order: a run may be killed.
 
-    Not of those that events still wait for, which nothing else would tell of.
+    Not of those that events still wait for, which nothing else would tell of; nor while that can't be asked. Neither
+    fails a run: clusters of the settings were looked at.
 
     Returns:
         what is to be said of these.
@@ -131,8 +142,10 @@ def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
             with Ledger.open(config.ledger_url()) as ledger:
                 ledger.looks.forget([name])
             get_run_logger().info("%s is not in the settings any more, and forgotten", name)
-    except (UnavailableError, OutOfTimeError) as error:
-        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", error)
+    except (UnavailableError, OutOfTimeError, ConfigError, HTTPError) as error:
+        why = str(error) or type(error).__name__  # some of httpx have no words
+        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", why)
+        waiting.append(f"{name} has left the settings, and can't be forgotten yet: {why}")
     return waiting
 
 

@@ -50,6 +50,7 @@ def _sections(facts: Facts, before: Look | None) -> Iterator[tuple[str, str]]:
     yield "Consumer groups", _lags(facts, before)
     yield "Topics that producers were switched from", _stayed(facts)
     yield "Open dead letters, by reason", _letters(facts.books)
+    yield "Dead letters that wait for a person", _waiting(facts)
     yield "Jobs", _jobs(facts.books)
 
 
@@ -119,12 +120,20 @@ def _lags(facts: Facts, before: Look | None) -> str:
     if isinstance(facts.lags, Unknown):
         return "" if isinstance(facts.state, Unknown) else f"Not known: {cell(facts.lags.reason)}"
     if not facts.lags:
-        return "There are none."
+        return _unasked(facts.unasked_groups) or "There are none."
     rows = [[lag.group, lag.events, _growth(lag, facts, before), lag.topics, _members(lag)]
             for lag in facts.lags[:MOST_ROWS]]  # fmt: skip
     text = table(["group", "events behind", "change", "topics", "members"], rows)
     more = len(facts.lags) - len(rows)
-    return f"{text}\n\n… and {count(more, 'group')} less far behind." if more > 0 else text
+    if more > 0:
+        text += f"\n\n… and {count(more, 'group')} less far behind."
+    return text + (f"\n\n{unasked}" if (unasked := _unasked(facts.unasked_groups)) else "")
+
+
+def _unasked(groups: int) -> str:
+    if not groups:
+        return ""
+    return f"**{count(groups, 'more group')}** not asked about, since there are so many: one may be further behind."
 
 
 def _stayed(facts: Facts) -> str:
@@ -163,6 +172,14 @@ def _letters(books: Books | Unknown) -> str:
     rows = list(books.letters.items())[:MOST_ROWS]
     text = table(["reason", "letters"], rows)
     return f"{text}\n\n{count(sum(books.letters.values()), 'letter')} in all, as far as triage has read."
+
+
+def _waiting(facts: Facts) -> str:
+    if isinstance(facts.books, Unknown) or not facts.books.waiting:
+        return ""
+    rows = [[fate, letters, f"`redrive dlq list --cluster {facts.cluster} --fate {fate}`"]
+            for fate, letters in facts.books.waiting.items()]  # fmt: skip
+    return table(["letters", "how many", "which"], rows)
 
 
 def _jobs(books: Books | Unknown) -> str:

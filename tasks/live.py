@@ -55,7 +55,7 @@ class Live:
         self._words = words
         self._run, self._board, self._governor = run, board, governor
         self._log = get_run_logger()
-        self.pace = PaceControl(run.job, run.id, governor, rate, self._pace_changed)
+        self.pace = PaceControl(run.job, run.flow_run, governor, rate, self._pace_changed)
         self._done = threading.Event()
         # In the flow's context: Prefect keeps there which API it speaks to.
         work = partial(copy_context().run, self._work)
@@ -67,7 +67,7 @@ class Live:
             self.pace.begin(client)
             totals = self._board.totals()
             line = progress_line(totals, self.pace.pace, "", self._words)
-            run, facts, text = self._run.id, self._facts(totals), self._text(totals)
+            run, facts, text = self._run.flow_run, self._facts(totals), self._text(totals)
             self._progress = artifacts.create(
                 client, run, key=self._run.job + PROGRESS, kind="progress", data=0.0, description=line, facts=facts
             )

@@ -37,7 +37,9 @@ class MovesLive:
 
     def __init__(self, run: Run, steer: MovesPace, latency: Callable[[], str]) -> None:
         log = get_run_logger()
-        self.pace = PaceControl(run.job, run.id, steer, steer.rate, lambda pace: log.info("pace: %s", pace.told(UNIT)))
+        self.pace = PaceControl(
+            run.job, run.flow_run, steer, steer.rate, lambda pace: log.info("pace: %s", pace.told(UNIT))
+        )
         self.speeds: list[tuple[float, float]] = [(0.0, 0.0)]
         self._run, self._steer, self._latency, self._log = run, steer, latency, log
         self._began = time.monotonic()
@@ -51,10 +53,10 @@ class MovesLive:
         self.pace.begin(client)
         key, words = self._run.job, "looking at the cluster"
         self._progress = artifacts.create(
-            client, self._run.id, key=key + PROGRESS, kind="progress", data=0.0, description=words
+            client, self._run.flow_run, key=key + PROGRESS, kind="progress", data=0.0, description=words
         )
         self._live = artifacts.create(
-            client, self._run.id, key=key + LIVE, kind="markdown", data=words, description=words
+            client, self._run.flow_run, key=key + LIVE, kind="markdown", data=words, description=words
         )
         return self
 

@@ -1,4 +1,7 @@
-"""A run of a job: its operation in the ledger, beside its flow run in Prefect. Both have the same id."""
+"""A run of a job: its operation in the ledger, beside its flow run in Prefect.
+
+Both have the same id; but where each attempt is an operation of its own, those after the first have ids of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -25,6 +28,9 @@ from tasks.plan import TopicName
 
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
+
+UNDER_MIN_ISR = "under_min_isr"
+"""In that entry: topic and number of the partitions that had too few replicas in sync before."""
 
 ROLLING_BACK = "rolling back"
 """The journal's word for: from here on, what this run has moved goes back."""
@@ -44,7 +50,8 @@ class Run:
     """A run of a job that is under way.
 
     Attributes:
-        id: of the operation, and of the flow run.
+        id: of the operation.
+        flow_run: id of the flow run.
         job: the job's name.
         url: where people look at the flow run; empty if there is no such place.
         who: the person, schedule or automation that started it.
@@ -54,15 +61,23 @@ class Run:
 
     def __init__(self, ledger: Ledger, flow_run: FlowRun, job: str) -> None:
         self.ledger = ledger
-        self.id = str(flow_run.id)
+        self.flow_run = self.id = str(flow_run.id)
         self.job = job
         self.url = runtime.ui_url or ""
         self.who = _who(flow_run)
         self.lost = threading.Event()
         self._ended = False
 
-    def begin(self, mode: str, cluster: str, resources: Sequence[str], parameters: dict[str, Any]) -> None:
-        """Enter the operation in the ledger, or go on with it if this flow run is being retried."""
+    def begin(
+        self, mode: str, cluster: str, resources: Sequence[str], parameters: dict[str, Any], *, anew: bool = False
+    ) -> None:
+        """Enter the operation in the ledger.
+
+        If this flow run is being retried, go on with its operation, or, with ``anew``, begin another one.
+        """
+        if anew:
+            attempts = (self.flow_run, *(str(uuid5(UUID(self.flow_run), str(number))) for number in range(2, 1_000)))
+            self.id = next(id_ for id_ in attempts if not self.ledger.has(id_))
         self.operation = self.ledger.begin(
             self.job,
             mode,
@@ -142,12 +157,12 @@ class Run:
 
     def tag(self, client: SyncPrefectClient, word: str, *, instead_of: Iterable[str]) -> None:
         """Give the flow run a tag; those that an earlier attempt of it was given go."""
-        run = client.read_flow_run(UUID(self.id))
+        run = client.read_flow_run(UUID(self.flow_run))
         client.update_flow_run(run.id, tags=[*(tag for tag in run.tags if tag not in instead_of), word])
 
     def untag(self, client: SyncPrefectClient, word: str) -> None:
         """Take a tag from the flow run."""
-        run = client.read_flow_run(UUID(self.id))
+        run = client.read_flow_run(UUID(self.flow_run))
         client.update_flow_run(run.id, tags=[tag for tag in run.tags if tag != word])
 
     @property
@@ -158,6 +173,11 @@ class Run:
     def has_moved(self) -> bool:
         """Say whether this run has begun to carry its plan out, by the journal."""
         return any(entry.kind == MOVING for entry in self.ledger.entries(self.id))
+
+    def goes_back(self) -> bool:
+        """Say whether the last that this run has set about is to take back what it has moved, by the journal."""
+        kinds = [entry.kind for entry in self.ledger.entries(self.id) if entry.kind in (MOVING, ROLLING_BACK)]
+        return kinds[-1:] == [ROLLING_BACK]
 
     def has_asked(self) -> bool:
         """Say whether this run has asked for approval: then the answer counts, whatever has changed since."""
@@ -184,7 +204,9 @@ class Run:
         for row in self.earlier():
             if row.evidence and row.evidence.get("taken_over_by") == self.id:
                 get_run_logger().warning("took over what %s %s held: it shows no sign of life", row.job, row.id)
-                message = f"its process died; flow run {self.id} goes on with its work"
+                if row.id == self.flow_run:  # an earlier attempt of this very flow run
+                    continue
+                message = f"its process died; flow run {self.flow_run} goes on with its work"
                 with get_client(sync_client=True) as client:
                     forget(client, self.job, row.id)
                     try:
@@ -197,9 +219,26 @@ class Run:
 
 @contextmanager
 def operation(
-    config: Config, job: str, mode: str, *, cluster: str, resources: Sequence[str], parameters: dict[str, Any]
+    config: Config,
+    job: str,
+    mode: str,
+    *,
+    cluster: str,
+    resources: Sequence[str],
+    parameters: dict[str, Any],
+    anew: bool = False,
 ) -> Iterator[Run]:
     """Enter this flow run in the ledger as an operation, alive until the block ends.
+
+    Args:
+        config: the platform.
+        job: the job's name.
+        mode: ``plan`` or ``run``.
+        cluster: what it works on.
+        resources: the topics of it.
+        parameters: as given.
+        anew: each attempt of the flow run is an operation of its own: what an earlier one has ended with, or has not
+            proved, stands. Without it, an attempt goes on with the operation, as after an approval.
 
     Raises:
         UnavailableError: the ledger's database does not answer.
@@ -209,7 +248,7 @@ def operation(
     assert context.flow_run is not None
     with Ledger.open(config.ledger_url()) as ledger:
         run = Run(ledger, context.flow_run, job)
-        run.begin(mode, cluster, resources, parameters)
+        run.begin(mode, cluster, resources, parameters, anew=anew)
         with run.alive():
             yield run
 

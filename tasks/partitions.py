@@ -20,15 +20,25 @@ from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.reader import PartitionReader
-from redrive.partitions.rebalancing import changed_since, left_to_do, moves_of, plan_of, split, with_moves
+from redrive.partitions.rebalancing import (
+    changed_since,
+    left_to_do,
+    moves_of,
+    moving_already,
+    plan_of,
+    split,
+    with_moves,
+)
 from redrive.partitions.removal import Drained, drained
+from redrive.partitions.room import short_of_room
 from redrive.partitions.settling import settle_all
+from redrive.partitions.state import Key
 from redrive.partitions.waves import Limits
 from redrive.partitions.writer import PartitionWriter
 from tasks.moves_limits import ProduceTimes, StrainLimits, Strains, check_limits
 from tasks.moves_live import MovesLive
 from tasks.moves_pace import MB, MovesPace
-from tasks.operations import MOVING, ROLLING_BACK, Run
+from tasks.operations import MOVING, ROLLING_BACK, UNDER_MIN_ISR, Run
 from tasks.retrying import BRIEFLY
 from tasks.side_by_side import STOP_PATIENCE
 
@@ -41,10 +51,12 @@ class Moving:
 
     Attributes:
         picture: the cluster as it was when it was looked at last.
-        moved: what has come of the moves, once they have ended.
+        under_min_isr: see `tasks.unfinished.under_min_isr_before`.
+        moved: what has come of the moves, once they have ended; while they are taken back, nothing of that yet.
     """
 
     picture: Picture
+    under_min_isr: frozenset[Key] | None = None
     moved: Moved | None = None
 
     def __init__(self, config: Config, run: Run, cluster: str) -> None:
@@ -115,7 +127,8 @@ class Moved:
         back: of their way back, if they were taken back.
         live: what was seen meanwhile.
         times: how long producers have waited; None if nothing was to be copied.
-        rates: the lowest and highest rate of a throttle that followed limits, in bytes a second; None of any other.
+        rates: the lowest and highest rate of a throttle that has followed limits, or was raised for the way back, in
+            bytes a second; None of any other.
     """
 
     result: Result
@@ -126,10 +139,16 @@ class Moved:
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
-def look_at_cluster(work: Moving) -> None:
-    """Take a picture of the cluster; changes nothing."""
+def look_at_cluster(work: Moving, *, sized: bool = False) -> None:
+    """Take a picture of the cluster; changes nothing.
+
+    Raises:
+        UnavailableError: it does not answer; or, if it is to be ``sized``, nobody tells how large a partition is.
+    """
     with PartitionReader(work.config.cluster(work.cluster)) as reader:
         work.picture = Picture.take(reader)
+    if sized:
+        work.picture.require_sizes()
 
 
 @task(task_run_name="check limits", **BRIEFLY)
@@ -159,7 +178,7 @@ def look_at_drained(work: Moving) -> Drained | None:
     if goal.get("mode") != "drain_brokers":
         return None
     with PartitionReader(work.config.cluster(work.cluster)) as reader:
-        return drained(goal["brokers"], reader.brokers().values(), reader.partitions())
+        return drained(goal["brokers"], reader.brokers().values(), reader.partitions(), reader.voters())
 
 
 @task(task_run_name="restore settings", **BRIEFLY)
@@ -193,7 +212,9 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
     """See that a plan that was shown still holds; of one that was ``begun`` by another run, any part may be done.
 
     Raises:
-        StalePlanError: the cluster has changed.
+        StalePlanError: the cluster has changed, or has no room any more; or partitions are moving there, be it others
+            than the plan's: a run that died may have left them, and only the last run that has moved anything can be
+            gone on with.
     """
     if begun:
         _, theirs = split(moves_of(kept), work.picture.partitions, work.picture.ongoing)
@@ -201,6 +222,9 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
     else:
         up = (broker.id for broker in work.picture.brokers if broker.up)
         moved = changed_since(moves_of(kept), work.picture.partitions, up)
+        if not moved and work.picture.ongoing:
+            moved = [moving_already(work.picture.ongoing)]
+        moved = moved or short_of_room(moves_of(kept), work.picture)
     if moved:
         raise StalePlanError("; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else ""))
 
@@ -248,13 +272,25 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
     run = work.run
     auto, cluster = terms.throttle == "auto", work.config.cluster(work.cluster)
     asked = None if isinstance(terms.throttle, str) else terms.throttle
-    begun: dict[str, Any] = {"kind": MOVING, "body": {"moves": len(moves.all)}}
+    under_min_isr = work.picture.under_min_isr if work.under_min_isr is None else work.under_min_isr
+    begun: dict[str, Any] = {
+        "kind": MOVING,
+        "body": {"moves": len(moves.all), UNDER_MIN_ISR: sorted(map(list, under_min_isr))},
+    }
     steer = MovesPace(run.ledger, work.cluster, run.id, asked, follows=auto)
     with (
         Strains(cluster, work.picture, terms.strain) as strains,
         MovesLive(run, steer, strains.now) as live,
         PartitionWriter(cluster) as writer,
     ):
+
+        def begins() -> None:
+            run.note(**begun)
+            if execution.following is not None and execution.following.risen:
+                get_run_logger().warning(
+                    "the way back goes at %s: at less it would never end, by what is written now", steer.told()
+                )
+
         execution = Execution(
             writer,
             run.ledger.debts,
@@ -265,18 +301,23 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
             hold_back=steer.held_by,
             gauges=strains.gauges,
             follow=auto,
-            begins=lambda: run.note(**begun),
+            begins=begins,
+            under_min_isr=under_min_isr,
         )
         steer.steer(execution)
         copies = any(move.added for move in moves.all)
         if copies:
             strains.measure_before(stop.event)
         result = execution.run(moves.all, stop=stop.event, cancel_in_flight=True)
-        back = None
+        moved = work.moved = Moved(result, None, live, strains.times() if copies else None, _rates(execution, strains))
         if terms.roll_back and not (result.complete or stop.event.is_set()):
             begun |= {"kind": ROLLING_BACK, "body": {"because": result.stopped, "counts": result.counts}}
             back = execution.roll_back(moves.all, stop=stop.event)
-        following = execution.following
-        rates = following.rates if following is not None and strains.gauges else None
-        work.moved = Moved(result, back, live, strains.times() if copies else None, rates)
-    return work.moved
+            times = strains.times() if copies else None
+            moved = work.moved = Moved(result, back, live, times, _rates(execution, strains))
+    return moved
+
+
+def _rates(execution: Execution, strains: Strains) -> tuple[int, int] | None:
+    following = execution.following
+    return following.rates if following is not None and (strains.gauges or following.risen) else None

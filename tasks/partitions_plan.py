@@ -43,16 +43,16 @@ def report_plan(run: Run, plan: Plan | None, decided: Decided, terms: Terms, *, 
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
-            run.id,
+            run.flow_run,
             key=plan_key(run.job),
             kind="markdown",
-            data=plan_text(plan, decided, terms, mode=mode),
+            data=plan_text(plan, decided, terms, mode=mode, run_id=run.id),
             description=headline(decided.left),
             facts=facts,
         )
 
 
-def plan_text(plan: Plan | None, decided: Decided, terms: Terms, *, mode: str) -> str:
+def plan_text(plan: Plan | None, decided: Decided, terms: Terms, *, mode: str, run_id: str) -> str:
     """Write the plan as Markdown."""
     moves = decided.left
     doing = (
@@ -89,9 +89,14 @@ def plan_text(plan: Plan | None, decided: Decided, terms: Terms, *, mode: str) -
         )
         if len(moves) > MOST_ROWS:
             parts.append(f"The {MOST_ROWS} largest of {number(len(moves))}; `redrive operations show` has them all.")
-        if len(moves) <= MOST_AS_JSON:
-            parts += ["For `kafka-reassign-partitions`:", f"```json\n{reassignment_json(moves)}\n```"]
+        parts += ["For `kafka-reassign-partitions`:", _as_json(moves, run_id)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _as_json(moves: list[Move], run_id: str) -> str:
+    if len(moves) <= MOST_AS_JSON:
+        return f"```json\n{reassignment_json(moves)}\n```"
+    return f"```\nredrive operations show {run_id} --reassignment-json FILE\n```"
 
 
 def heat_map(plan: Plan) -> str:
@@ -123,8 +128,8 @@ def approval_text(decided: Decided, terms: Terms) -> str:
             f"**{headline(decided.left)}**, in {estimate(decided.left, terms)}.",
             *decided.notes,
             f"The plan with all details is the artifact `{plan_key(JOB)}` of this run. You approve exactly that plan, "
-            f"with the digest `{decided.digest[:16]}…`; if one of its partitions has been moved by somebody else by "
-            "the time it goes on, it stops.",
+            f"with the digest `{decided.digest[:16]}…`; if by the time it goes on somebody else has moved one of its "
+            "partitions, or moves any, or there is no room for it any more, it stops.",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from prefect.client.schemas.objects import State
@@ -23,6 +24,8 @@ from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
 NOT_EMPTY = "not all brokers that were to be drained are empty: plan the drain anew"
+NOT_WITHOUT_VOTE = "not all brokers that were drained are brokers only"
+NOT_TOGETHER = "the brokers that were drained are not those that have to go together"
 
 
 class Ending:
@@ -111,7 +114,14 @@ def _copied(decided: Decided, moved: Moved) -> int:
 
 def unsafe(drained: Drained | None) -> list[str]:
     """Find that brokers which were drained may not be taken away."""
-    return [] if drained is None or all(each.safe for each in drained.removals) else [NOT_EMPTY]
+    if drained is None:
+        return []
+    votes = any(each.voter for each in drained.removals)
+    return (
+        [NOT_EMPTY] * any(each.left for each in drained.removals)
+        + [NOT_WITHOUT_VOTE] * votes
+        + [NOT_TOGETHER] * bool(drained.together)
+    )
 
 
 def _findings(result: Result) -> list[str]:
@@ -153,25 +163,43 @@ def finish_early(
 
 def cut_off(run: Run, decided: Decided, error: RedriveError, moved: Moved | None) -> State[Any]:
     """End a run whose cluster did not answer, or refused a throttle; ``moved``: what is known of the moves."""
-    way_on = f"{decided.way_on}. That restores the settings, too"
+    way_on = f"{_way_on(run, decided)}. That restores the settings, too"
+    going_on = "If anything is under way, it goes on in the cluster, throttled"
     if moved is None:
-        words = f"{error}. If anything is under way, it goes on in the cluster, throttled. {way_on}"
+        words = f"{error}. {going_on}. {way_on}"
+    elif _goes_back(run, moved):
+        words = f"{error}. The moves had ended, {_steps(moved)}, and were being taken back. {going_on}. {way_on}"
     else:
         words = f"{error}. The moves have ended before: {_steps(moved)}. {way_on}"
-    run.finish("paused", evidence={"reason": str(error), **_evidence(moved)})
-    return Failed(message=close(run, "paused", words, {}, f"## Paused\n\n{cell(words)}"))
+    counts = _counts(decided, moved)
+    run.finish("paused", counts=counts, evidence={"reason": str(error), **_evidence(moved)})
+    return Failed(message=close(run, "paused", words, counts, f"## Paused\n\n{cell(words)}"))
 
 
 def cancelled(run: Run, decided: Decided, moved: Moved | None) -> None:
     """End a run that was cancelled; ``moved``: what has come of the moves, None if that is not known in time."""
-    words = f"{_after_cancel(moved)}; what was done stays. {decided.way_on}"
-    counts: dict[str, int] = {}
-    if moved is not None:
-        result = moved.back or moved.result
-        done = sum(outcome.step is Step.DONE for outcome in result.outcomes.values())
-        counts = {"moves": len(decided.moves), "done": done, "bytes": _copied(decided, moved)}
+    seen = None if moved is None or _goes_back(run, moved) else moved
+    words = f"{_after_cancel(seen)}; what was done stays. {_way_on(run, decided)}"
+    counts = _counts(decided, moved)
     run.finish("cancelled", counts=counts, evidence={"reason": "cancelled", **_evidence(moved)})
     close(run, "cancelled", words, counts, f"## Cancelled\n\n{cell(words)}")
+
+
+def _goes_back(run: Run, moved: Moved) -> bool:
+    """Say whether moves are being taken back, and it is not known how far that has come."""
+    return moved.back is None and run.goes_back()
+
+
+def _way_on(run: Run, decided: Decided) -> str:
+    return replace(decided, back=decided.back or run.goes_back()).way_on
+
+
+def _counts(decided: Decided, moved: Moved | None) -> dict[str, int]:
+    if moved is None:
+        return {}
+    result = moved.back or moved.result
+    done = sum(outcome.step is Step.DONE for outcome in result.outcomes.values())
+    return {"moves": len(decided.moves), "done": done, "bytes": _copied(decided, moved)}
 
 
 def _after_cancel(moved: Moved | None) -> str:

@@ -20,7 +20,7 @@ def report_plan(run: Run, plan: Plan, digest: str, mode: str) -> None:
         text = plan_text(plan, digest, mode)
         artifacts.create(
             client,
-            run.id,
+            run.flow_run,
             key=plan_key(run.job),
             kind="markdown",
             data=text,

@@ -36,7 +36,7 @@ class Ending(Judged[LaneEnd]):
         ends: how each lane has ended.
         proofs: what the read-back of each topic has found.
         earlier: runs that had no time to prove what they did, and what the read-back of theirs has found.
-        unverified: why there was no read-back, if there was none.
+        unverified: why there was no read-back of some topics, if there was none.
         drain_seconds: how long draining took.
         started_pace: the pace that the run began with.
         changes: what was set in mid-run.
@@ -125,7 +125,8 @@ class Ending(Judged[LaneEnd]):
                 f"{first.backlog.lane}: {first.reason}. The next run goes on from there"
             )
         if self.unverified:
-            return f"{back}, but they could not be verified: {self.unverified}"
+            which = "not all of them" if self.proofs else "they"
+            return f"{back}, but {which} could {'' if self.proofs else 'not '}be verified: {self.unverified}"
         how = "each once, in order, unchanged" if self.verdict == "proved" else "each once and in order"
         theirs = counts["found_of_earlier_runs"]
         more = f", with {number(theirs)} that earlier runs had brought back" if theirs else ""
@@ -244,13 +245,12 @@ def _found(proofs: Iterable[Proof]) -> int:
 
 
 def _verified(ending: Ending) -> str:
-    if ending.unverified:
-        return f"not verified: {ending.unverified}"
     if not ending.proofs:
-        return "not verified"
+        return f"not verified: {ending.unverified}" if ending.unverified else "not verified"
     superseded = sum(proof.superseded for proof in ending.proofs.values())
     more = f" (and {number(superseded)} that compaction has taken since: a later event of their key is there)"
-    return number(ending.counts["found"]) + (more if superseded else "")
+    rest = f"; others are not verified: {ending.unverified}" if ending.unverified else ""
+    return number(ending.counts["found"]) + (more if superseded else "") + rest
 
 
 def _repeated(ending: Ending) -> str:

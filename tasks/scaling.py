@@ -27,6 +27,9 @@ from tasks.moves_limits import StrainLimits, check_limits
 from tasks.operations import WHO_LABEL, Run
 from tasks.retrying import BRIEFLY
 
+_RUNS = 50
+"""So many of the runs that have moved partitions are looked at for what they have drained."""
+
 FLEET = ":fleet"
 """What a scaling holds of its cluster, beside other jobs. No topic can have this name."""
 
@@ -73,6 +76,12 @@ class Scaling:
         self.config, self.run, self.cluster, self.moves = config, run, cluster, moves
         self.fleet = open_fleet(config.cluster(cluster))
         self.samples: Sequence[Sample] = ()
+
+    def look(self) -> None:
+        """Look at the cluster and its fleet."""
+        with PartitionReader(self.config.cluster(self.cluster)) as reader:
+            self.picture = Picture.take(reader)
+        self.shape = self.fleet.shape()
 
     @property
     def up(self) -> frozenset[int]:
@@ -141,9 +150,7 @@ def scaled_cluster(config: Config, name: str | None) -> str:
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
 def look_at_fleet(work: Scaling) -> None:
     """Look at the cluster, and at what runs its brokers; changes nothing."""
-    with PartitionReader(work.config.cluster(work.cluster)) as reader:
-        work.picture = Picture.take(reader)
-    work.shape = work.fleet.shape()
+    work.look()
 
 
 @task(task_run_name="check limits of moves", **BRIEFLY)
@@ -171,10 +178,22 @@ def situation_of(work: Scaling) -> Situation:
         brokers=work.up,
         down=frozenset(broker.id for broker in picture.brokers if not broker.up),
         empty=picture.empty,
+        leaving=picture.empty and picture.empty & _drained(work),
         moving=len(picture.ongoing),
         shape=work.shape,
         scaled_at=last.at.timestamp() if last and came else None,
     )
+
+
+def _drained(work: Scaling) -> set[int]:
+    """Give the brokers that were drained, and not filled since, by the runs that move partitions."""
+    last: dict[int, str] = {}
+    for row in work.run.ledger.worked(MOVES, _RUNS):
+        goal = row.parameters.get("goal")
+        if row.cluster == work.cluster and goal in ("drain_brokers", "add_brokers"):
+            for broker in row.parameters["brokers"]:
+                last.setdefault(broker, goal)  # the newest come first
+    return {broker for broker, goal in last.items() if goal == "drain_brokers"}
 
 
 def who_asks(work: Scaling) -> str:
@@ -193,11 +212,20 @@ def who_asks(work: Scaling) -> str:
 
 @task(task_run_name="ask for {growth.target} brokers", cache_policy=NO_CACHE)
 def ask_for_brokers(work: Scaling, growth: Growth) -> None:
-    """Ask the fleet for so many brokers in all. When no answer comes, the next run asks again.
+    """Ask the fleet for so many brokers in all, unless there are as many.
+
+    It looks anew: since it was decided, people may have added more, and an order for fewer would take those away. When
+    no answer comes, the next run asks again.
 
     Raises:
         FleetError, UnavailableError: see `redrive.fleets.fleet.Fleet.grow`.
+        RefusedByClusterError: the cluster does not say what there is.
     """
+    work.look()
+    there = situation_of(work).there
+    if there >= growth.target:
+        get_run_logger().info("nothing is asked for: there are %d brokers, and %d were to be", there, growth.target)
+        return
     work.fleet.grow(growth.target)
 
 

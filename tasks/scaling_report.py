@@ -15,13 +15,26 @@ from redrive.fleets.growth import Growth
 from redrive.ledger import Status, Verdict
 from tasks import artifacts
 from tasks.ending import Word, close, plan_key
-from tasks.operations import Run
+from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.partitions_plan import throttle_facts
 from tasks.pictures import bars, curve
 from tasks.scaling import Moves, Scaling
 from tasks.words import cell, count, number, table
 
-GO_ON = "redrive run partition-rebalance --mode run --goal go_on"
+GOOD = ("proved", "counted", "nothing to move")
+"""How moves to new brokers end that need nothing more."""
+
+
+def way_on(work: Scaling, growth: Growth) -> str:
+    """Give the command that brings partitions to the new brokers after all.
+
+    The goal ``go_on`` takes up the run that was the last to move partitions of the cluster: that need not be ours.
+    """
+    last = [entry for kind in (MOVING, ROLLING_BACK) if (entry := work.run.ledger.latest(kind, work.cluster))]
+    ours = bool(last) and max(last, key=lambda entry: entry.id).operation_id == growth.moves
+    brokers = " ".join(f"--broker {id_}" for id_ in growth.brokers)
+    goal = "go_on" if ours else f"add_brokers {brokers}"
+    return f"redrive run partition-rebalance --cluster {work.cluster} --mode run --goal {goal}"
 
 
 def emit_high(work: Scaling, decision: Decision) -> None:
@@ -31,7 +44,7 @@ def emit_high(work: Scaling, decision: Decision) -> None:
     emit_event(
         "redrive.broker.cpu_high",
         {"prefect.resource.id": f"redrive.cluster.{work.cluster}", "prefect.resource.name": work.cluster},
-        related=[{"prefect.resource.id": f"prefect.flow-run.{work.run.id}", "prefect.resource.role": "flow-run"}],
+        related=[{"prefect.resource.id": f"prefect.flow-run.{work.run.flow_run}", "prefect.resource.role": "flow-run"}],
         payload={"cluster": work.cluster, "brokers": len(load), "load": load, "decided": decision.answer},
     )
 
@@ -42,7 +55,7 @@ def report_plan(work: Scaling, decision: Decision, terms: Terms, digest: str, *,
     with get_client(sync_client=True) as client:
         artifacts.create(
             client,
-            work.run.id,
+            work.run.flow_run,
             key=plan_key(work.run.job),
             kind="markdown",
             data=plan_text(work, decision, terms, digest, mode=mode),
@@ -105,8 +118,8 @@ def approval_text(growth: Growth, why: str, digest: str, job: str) -> str:
     return (
         f"**{count(more, 'broker')} to be added, {growth.target} in all.** {cell(why)}.\n\n"
         f"The load is in the artifact `{plan_key(job)}` of this run. You approve just that number, with the digest "
-        f"`{digest[:16]}…`; if there are other brokers by the time it goes on, it stops. Moves of partitions have an "
-        "approval of their own."
+        f"`{digest[:16]}…`; if by the time it goes on there are other brokers, the load has gone, or something is in "
+        "the way, it stops. Moves of partitions have an approval of their own."
     )
 
 
@@ -133,7 +146,7 @@ class Ending:
         self.word: Word
         if not moves.word:
             self.status, self.verdict, self.word = "paused", None, "paused"
-        elif self.gone or moves.word not in ("proved", "counted", "nothing to move"):
+        elif self.gone or moves.word not in GOOD:
             self.status, self.verdict, self.word = "failed", "failed", "failed"
         else:
             self.status = "done"
@@ -146,11 +159,9 @@ class Ending:
         said = f"{brokers} there; moves {self.moves.word or 'not ended'}: {self.moves.message}"
         if self.word == "paused":
             return f"{said}; the next run here enters how they end"
-        if self.gone:
-            return f"broker {', '.join(map(str, self.gone))} is down again; {said}"
-        if self.word == "failed":
-            return f"{said}; go on with them by {GO_ON} --cluster {self.work.cluster}, or by the goal add_brokers"
-        return said
+        if self.moves.word not in GOOD:
+            said += f"; to go on: {way_on(self.work, self.growth)}"
+        return f"broker {', '.join(map(str, self.gone))} is down again; {said}" if self.gone else said
 
     def evidence(self) -> dict[str, Any]:
         """Give what the verdict rests on, for the ledger."""

@@ -67,7 +67,7 @@ class StepProgress:
                     self._log.info(line)
                     key = self._run.job + STEP
                     self._artifact = artifacts.create(
-                        client, self._run.id, key=key, kind="progress", data=percent, description=line
+                        client, self._run.flow_run, key=key, kind="progress", data=percent, description=line
                     )
                 else:
                     artifacts.update(client, self._artifact, percent, line)

@@ -9,19 +9,20 @@ from dataclasses import replace
 from prefect import get_run_logger, task
 
 from redrive.aliases.alias import Alias, read_alias
-from redrive.aliases.switching import Switched, switch
+from redrive.aliases.switching import Switched, is_under_way, switch
 from redrive.aliases.turning import alias_back, alias_forth
 from redrive.errors import ConfigError, UnavailableError
 from redrive.migrations.ends import Ends
 from redrive.pump.governor import Governor
+from redrive.pump.proof import Proof
 from redrive.standby.drain import open_store
 from redrive.standby.survey import survey
-from tasks.backfill import Backfilling, Copying, copy_partitions, make_ready
+from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
 from tasks.board import Board
 from tasks.drain import tidy_up
-from tasks.earlier import keep_evidence, without_verdict
+from tasks.earlier import SWITCHING, Earlier, keep_evidence, still_owed, unproved, verify_all_earlier
 from tasks.in_turns import copy_in_turns
-from tasks.plan import JOB as REPLAY
+from tasks.kept_aliases import keep_alias, kept_alias
 from tasks.retrying import BRIEFLY
 from tasks.verify import verify_topic
 from tasks.words import count
@@ -57,10 +58,22 @@ def is_switched(work: Backfilling) -> bool:
     return alias is not None and alias.current == work.source
 
 
+@task(task_run_name="look whether a switch of {name} was cut off", **BRIEFLY)
+def was_cut_off(work: Backfilling, name: str) -> bool:
+    """Say whether the switch was begun by an earlier run, and not ended: producers store what they publish by then.
+
+    Raises:
+        UnavailableError: Kafka or the standby store does not answer.
+    """
+    return is_under_way(work.config, name, work.target)
+
+
 def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
     if work.direction == "up":
-        return alias_forth(work.config, work.migration, may_lag=may_lag)
-    back = alias_back(work.config, work.target, work.source, may_lag=may_lag)
+        kept = kept_alias(work.run, work.cluster, work.source)
+        return alias_forth(work.config, work.migration, may_lag=may_lag, kept=kept)
+    kept = kept_alias(work.run, work.cluster, work.target)
+    back = alias_back(work.config, work.target, work.source, may_lag=may_lag, kept=kept)
     if back is None:
         raise ConfigError("goal", f"producers of {work.target} were never switched to {work.source}")
     return back
@@ -69,6 +82,7 @@ def _alias(work: Backfilling, may_lag: Sequence[str]) -> Alias:
 def switch_producers(
     work: Backfilling,
     rules: str | None,
+    board: Board,
     *,
     rate: float | None,
     parallel: int,
@@ -76,16 +90,17 @@ def switch_producers(
     most_parked: int,
     may_lag: Sequence[str],
     on_cancel: Callable[[], None],
-) -> Switched:
-    """Take producers over, and follow the topic that they leave until all are.
+) -> tuple[Switched, list[End]]:
+    """Take producers over, and follow the topic that they leave until all are; also says how the copying has ended.
 
     Args:
         work: what the steps share.
         rules: the file of rules, relative to the settings' folder.
+        board: where the units of the run stand.
         rate: copy at most so many events a second, over all partitions.
         parallel: so many partitions are copied at the same time.
         patience: seconds to wait for what does not answer.
-        most_parked: so many events may be parked meanwhile.
+        most_parked: so many events may be parked, with those that were before.
         may_lag: see `look_at_alias`.
         on_cancel: called when all has stopped after a cancel.
 
@@ -94,14 +109,21 @@ def switch_producers(
     """
     make_ready(work, rules)
     alias, governor = _alias(work, may_lag), Governor(rate)
-    keep_evidence_of_replays(work, alias.name)
-    board = Board({standing.unit: standing.left for standing in work.standings})
+    known = keep_evidence_of_others(work, alias.name)
+    work.run.note(SWITCHING, {"cluster": work.cluster, "topic": alias.name})
     in_turns = len(work.standings) > parallel
     ends = Ends(work.client, work.source, len(work.standings), follow=0.0 if in_turns else float("inf"))
     copying = Copying(work, ends, governor, board, patience=patience, most_parked=most_parked)
     with ThreadPoolExecutor(1, "switch") as pool:
         switching = pool.submit(
-            switch, work.config, alias, operation=work.run.id, patience=patience, check=governor.check
+            switch,
+            work.config,
+            alias,
+            operation=work.run.id,
+            patience=patience,
+            may_lag=may_lag,
+            check=governor.check,
+            keep=lambda each: keep_alias(work.run, each),
         )
         switching.add_done_callback(lambda _: ends.stop())
         if in_turns:
@@ -122,33 +144,52 @@ def switch_producers(
         "producers of %s publish to %s; %s meanwhile", alias.name, alias.current, count(done.stored, "event")
     )
     work.run.note("producers switched", {"name": alias.name, "to": alias.current, "generation": alias.generation})
-    return prove_what_was_brought(work, done)
+    return prove_what_was_brought(work, done, known), copied
 
 
-def keep_evidence_of_replays(work: Backfilling, topic: str) -> None:
-    """Note what replays have published of a topic and not proved: bringing its lanes over replaces their checkpoints.
+def keep_evidence_of_others(work: Backfilling, topic: str) -> list[Earlier]:
+    """Note what other runs have published of a topic and not proved; to bring lanes over replaces their checkpoints.
 
     Raises:
         UnavailableError: Kafka or the standby store does not answer.
     """
-    unproved = without_verdict(work.run.ledger.worked(REPLAY))
-    lanes = [each.lane for each in survey(open_store(work.config), work.cluster, [topic])] if unproved else []
-    _, away = keep_evidence(work.run, work.config, unproved, lanes)
+    left = unproved(work.run)
+    lanes = [each.lane for each in survey(open_store(work.config), work.cluster, [topic])] if left else []
+    known, away = keep_evidence(work.run, work.config, left, lanes)
     for error in away.values():
         raise error
+    return known
 
 
-def prove_what_was_brought(work: Backfilling, done: Switched) -> Switched:
-    """Read back what was stored while producers were taken over; what is proved goes from the standby store."""
-    if not done.brought:
-        return done
-    topic = done.alias.current
+def prove_what_was_brought(work: Backfilling, done: Switched, known: Sequence[Earlier]) -> Switched:
+    """Read back what was stored while producers were taken over; what is proved goes from the standby store.
+
+    Args:
+        work: what the steps share.
+        done: what this run has done.
+        known: runs that have published some of it before, and have not proved that.
+    """
+    name, topic, proofs = done.alias.name, done.alias.current, list[Proof]()
+    config, cluster, operation = work.config, work.cluster, work.run.id
+    silent: dict[str, str] = {}
+    # First: what these have published is in the store until it is proved. Those of other topics, too, are for a replay.
+    earlier = [each for each in known if each.is_of([(cluster, name)])]
+    of_earlier = verify_all_earlier(config, earlier, mode="full", away=silent)
     try:
-        proof = verify_topic(
-            work.config, work.cluster, topic, done.brought, operation=work.run.id, mode="full", since_ms=None
-        )
+        if done.brought:
+            proofs.append(
+                verify_topic(config, cluster, topic, done.brought, operation=operation, mode="full", since_ms=None)
+            )
+        well = not silent and all(proof.verdict != "failed" for proof in proofs)
+        if well and (cluster, name) not in still_owed(known, of_earlier):
+            theirs = survey(open_store(config), cluster, [name]) if of_earlier else []
+            tidy_up(config, list({result.lane for result in done.brought} | {each.lane for each in theirs}))
     except UnavailableError as error:
-        return replace(done, unverified=str(error))
-    if proof.verdict != "failed":
-        tidy_up(work.config, [result.lane for result in done.brought])
-    return replace(done, findings=tuple(proof.findings))
+        silent[cluster] = str(error)
+    proofs += [proof for _, proved in of_earlier for proof in proved]
+    return replace(
+        done,
+        findings=tuple(finding for proof in proofs for finding in proof.findings),
+        earlier={run.operation: sum(sum(each.counted.values()) for each in proved) for run, proved in of_earlier},
+        unverified="; ".join(silent.values()),
+    )

@@ -6,8 +6,9 @@ producer goes over is said by its lanes, one by one: the entry that opens a lane
 (`redrive.standby.lanes`). That is what keeps order; see ``redrive/dispatch/destination.py`` for the argument.
 
 ``destination.py`` makes of an alias what producers and replays need; ``catching_up.py`` tells whether the topic that is
-being left has been copied to its end; ``turning.py`` says what a name is to stand for next, and ``followers.py`` which
-consumer groups would be misled by that; ``switching.py`` is the cut-over itself, and the way back.
+being left has been copied to its end; ``turning.py`` says what a name is to stand for next, ``followers.py`` which
+consumer groups would be misled by that, and ``restoring.py`` what it stood for if the control topic has lost it;
+``switching.py`` is the cut-over itself, and the way back.
 """
 
 from redrive.aliases.alias import Alias, read_alias, read_aliases, write_alias

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from redrive.errors import UnavailableError, UnknownTopicError
+from redrive.errors import RedriveError, UnavailableError, UnknownTopicError
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.own_topics import ensure
 from redrive.pump.readback import ClientConfig, cluster_name, partition_count, scan
 
+log = logging.getLogger(__name__)
+
 _CONFIG = {"cleanup.policy": "compact"}
 _TIMEOUT = 30.0
+_LONGEST_NAME = 249
+"""Of a topic, in Kafka."""
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -53,30 +59,93 @@ class Alias(msgspec.Struct, frozen=True):
         """The topic that events went to before."""
         return self.name if self.current == self.target else self.target
 
+    @property
+    def followed(self) -> Alias:
+        """What consumers go by: this one, or the one before it as long as the places of this one are not known."""
+        if self.places or not self.earlier:
+            return self
+        return msgspec.structs.replace(
+            self, current=self.left, generation=self.generation - 1, places=self.earlier, earlier={}
+        )
 
-def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> dict[str, Alias]:
-    """Return all aliases of a cluster, by name; none if it has no control topic.
+
+class OddAliasError(RedriveError):
+    """A record of the control topic is not one that Redrive writes, or one of a version that this one can't read.
+
+    Attributes:
+        name: the name that it is about: its key, shortened, and without what can't be printed.
+        reason: what is wrong with it; without what stands in it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"the record of {name!r} in {ALIASES_TOPIC} can't be read: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """All that the control topic of a cluster says.
+
+    Attributes:
+        good: name → what it stands for.
+        odd: name → why nobody knows what it stands for: its record can't be read.
+    """
+
+    good: Mapping[str, Alias]
+    odd: Mapping[str, str]
+
+    def of(self, name: str) -> Alias | None:
+        """Return what a name stands for; None: nothing but the topic of that name.
+
+        Raises:
+            UnavailableError: its record can't be read. Were that taken for none, events went to the old topic.
+        """
+        if name in self.odd:
+            raise UnavailableError(
+                f"alias {name}",
+                f"its record in {ALIASES_TOPIC} can't be read: {self.odd[name]}. If its producers are switched, "
+                "have it written anew, with the same rules (`redrive run schema-backfill "
+                f"{name} TARGET --goal switch_producers --mode run`); if they never were, or are back, delete the "
+                "record: see docs/runbooks/schema-change.md",
+            )
+        return self.good.get(name)
+
+
+def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> Aliases:
+    """Return all aliases of a cluster; none if it has no control topic. A record that can't be read hides no other.
 
     Raises:
         UnavailableError: the cluster does not answer.
     """
-    found: dict[str, Alias] = {}
+    found: dict[bytes, Alias | OddAliasError] = {}
     try:
         partition_count(client_config, ALIASES_TOPIC, settle=0)  # most clusters have none: not to be waited for
         for messages in scan(client_config, ALIASES_TOPIC, patience=patience):
             for message in messages:
+                key = message.key() or b""
                 if message.value():
-                    found[(message.key() or b"").decode()] = alias_of(message)
+                    try:
+                        found[key] = alias_of(message)
+                    except OddAliasError as error:
+                        found[key] = error
                 else:
-                    found.pop((message.key() or b"").decode(), None)
+                    found.pop(key, None)
     except UnknownTopicError:  # nobody has ever switched producers here
-        return {}
-    return found
+        return Aliases({}, {})
+    odd = [each for each in found.values() if isinstance(each, OddAliasError)]
+    if odd:  # in one line, however many there are: each lane's replay reads them
+        log.warning("%s (and %d others); what other names stand for is known all the same", odd[0], len(odd) - 1)
+    good = {each.name: each for each in found.values() if isinstance(each, Alias)}
+    return Aliases(good, {each.name: each.reason for each in odd})
 
 
 def read_alias(client_config: ClientConfig, name: str) -> Alias | None:
-    """Return what a name stands for; None: nothing but the topic of that name. Raises as `read_aliases`."""
-    return read_aliases(client_config).get(name)
+    """Return what a name stands for; None: nothing but the topic of that name.
+
+    Raises:
+        UnavailableError: the cluster does not answer, or the record of this name can't be read.
+    """
+    return read_aliases(client_config).of(name)
 
 
 def next_generation(before: Alias | None) -> int:
@@ -128,5 +197,19 @@ def ensure_aliases(client_config: ClientConfig) -> None:
 
 
 def alias_of(message: Message) -> Alias:
-    """Read a record of the control topic."""
-    return msgspec.json.decode(message.value() or b"", type=Alias)
+    """Read a record of the control topic.
+
+    Raises:
+        OddAliasError: it can't be read.
+    """
+    key = (message.key() or b"").decode(errors="backslashreplace")
+    name = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in key[:_LONGEST_NAME])
+    try:
+        alias = msgspec.json.decode(message.value() or b"", type=Alias)
+    except (ValueError, RecursionError) as error:  # msgspec's own are ValueErrors, and so is what is no UTF-8
+        raise OddAliasError(name, str(error)) from error
+    if alias.name != key:
+        raise OddAliasError(name, "it says what another name stands for than its key does")
+    if alias.current not in (alias.name, alias.target):
+        raise OddAliasError(name, "events go to neither of its topics")
+    return alias

@@ -8,19 +8,20 @@ alias's topic, after the same waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
-from redrive.aliases.alias import Alias, write_alias
+from redrive.aliases.alias import Alias, read_alias, write_alias
 from redrive.aliases.catching_up import CatchingUp
 from redrive.aliases.route import nothing_under_way_after
 from redrive.config import Config
-from redrive.errors import FencedError, UnavailableError
+from redrive.errors import FencedError, StrandedGroupsError, UnavailableError
 from redrive.migrations.crossing import Crossing
+from redrive.migrations.groups import Groups
 from redrive.migrations.survey import copied_so_far
 from redrive.pump.readback import ClientConfig, end_offsets
 from redrive.standby.drain import LaneResult, drain, open_store
@@ -30,6 +31,8 @@ from redrive.standby.writer import Entry, LaneWriter, SystemClock
 
 _AT_ONCE = 8
 _AGAIN = 0.2
+_COPYING = 5.0
+"""Seconds in which what is in consumers' way must be gone, if it is only that the copy is a little behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Switched:
         no_places: why consumers can't go over by themselves; empty: they can, or need not.
         brought: the lanes whose stored events this has published, to be proved; then they may be tidied up.
         findings: what the proof of that has found.
+        earlier: runs that had done some of it and not proved that → events that were found of theirs.
         unverified: why there is none.
     """
 
@@ -55,6 +59,7 @@ class Switched:
     brought: tuple[LaneResult, ...] = ()
     findings: tuple[str, ...] = ()
     unverified: str = ""
+    earlier: Mapping[str, int] = field(default_factory=dict)
 
 
 def switch(
@@ -64,7 +69,9 @@ def switch(
     operation: str,
     settle: float = 5.0,
     patience: float = 120.0,
+    may_lag: Collection[str] = (),
     check: Callable[[], None] = lambda: None,
+    keep: Callable[[Alias], None] = lambda _: None,
 ) -> Switched:
     """Let a name stand for a topic, and take all producers of the name there. The copy has to go on meanwhile.
 
@@ -74,16 +81,21 @@ def switch(
         operation: id of the operation.
         settle: seconds that brokers may take for what lies in their sockets.
         patience: seconds to wait for a system that does not answer, or for the copy.
+        may_lag: consumer groups that need not follow.
         check: called now and then; what it raises ends this.
+        keep: keeps a copy of an alias that consumers are about to be told; see ``restoring.py``.
 
     Raises:
+        StrandedGroupsError: other consumer groups could not follow. Nothing was begun: nobody stores.
         UnavailableError: a system did not answer, or the old topic was not copied, within ``patience``.
     """
     cluster = config.topic(alias.name).cluster
     client = config.cluster(cluster).client_config()
     store = open_store(config)
-    with _crossing(client, alias, cluster, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
+    with _crossing(client, alias, cluster, may_lag, check) as crossing, ThreadPoolExecutor(_AT_ONCE) as pool:
         began = time.monotonic()
+        if crossing is None:  # it says all that it will ever say
+            keep(alias)
         write_alias(client, alias)
         lanes = _lanes(config, store, cluster, alias)
         owner = f"switch-{operation}-{int(began)}"
@@ -94,6 +106,7 @@ def switch(
         no_places = ""
         if crossing is not None:
             alias, no_places = _with_places(client, alias, cluster, crossing)
+            keep(alias)
             write_alias(client, alias)
 
         def bring_over(lane: Lane) -> LaneResult | None:
@@ -102,6 +115,19 @@ def switch(
         brought = tuple(result for result in pool.map(bring_over, lanes) if result is not None)
     stored = sum(result.outcome.read for result in brought)
     return Switched(alias, len(lanes), stored, time.monotonic() - began, no_places, brought)
+
+
+def is_under_way(config: Config, name: str, current: str) -> bool:
+    """Say whether a switch of a name to a topic was begun and not ended: then producers store what they publish.
+
+    Raises:
+        UnavailableError: Kafka or the standby store does not answer.
+    """
+    cluster = config.topic(name).cluster
+    alias = read_alias(config.cluster(cluster).client_config(), name)
+    if alias is None or alias.current != current:
+        return False
+    return bool(_lanes(config, open_store(config), cluster, alias))
 
 
 def _lanes(config: Config, store: Store, cluster: str, alias: Alias) -> list[Lane]:
@@ -161,7 +187,9 @@ def _bring_over(  # noqa: PLR0917 (what a lane's replay needs, and when to give 
 
 
 @contextmanager
-def _crossing(client: ClientConfig, alias: Alias, cluster: str, check: Callable[[], None]) -> Iterator[Crossing | None]:
+def _crossing(
+    client: ClientConfig, alias: Alias, cluster: str, may_lag: Collection[str], check: Callable[[], None]
+) -> Iterator[Crossing | None]:
     """Look up where consumers would go over now, before anybody stores: later only what has come since is looked at.
 
     Of a topic that others have published to, all may have to be read for that. Gives None if nobody needs places.
@@ -171,9 +199,33 @@ def _crossing(client: ClientConfig, alias: Alias, cluster: str, check: Callable[
         return
     copied, returned = _copied(client, alias, cluster)
     with Crossing(client, cluster, alias.left, alias.current, copied, returned, check) as crossing:
-        for partition, at in copied.items():
-            crossing.place(partition, at)
+        obstacle = _obstacle(crossing, copied)
+        if obstacle and not _is_written(client, alias):  # else producers store already, and that is to end first
+            stranded = sorted({group.name for group in Groups(client).on(alias.left)} - set(may_lag))
+            until = time.monotonic() + _COPYING
+            while stranded and obstacle:
+                if time.monotonic() > until:
+                    raise StrandedGroupsError(alias.left, alias.current, stranded, obstacle, way_back(alias))
+                _sleep(_AGAIN, check)
+                copied, returned = _copied(client, alias, cluster)
+                crossing.renew(copied, returned)
+                obstacle = _obstacle(crossing, copied)
         yield crossing
+
+
+def _obstacle(crossing: Crossing, copied: Mapping[int, int]) -> str:
+    """Say why consumers could not go over where the old topic has been copied to now; empty: they could."""
+    return next((why for partition, at in copied.items() if (why := crossing.place(partition, at)[1])), "")
+
+
+def way_back(alias: Alias) -> str:
+    """Give the goal of a backfill that brings to the topic that was left what others publish where events go to now."""
+    return "feed_back" if alias.current == alias.target else "copy"
+
+
+def _is_written(client: ClientConfig, alias: Alias) -> bool:
+    before = read_alias(client, alias.name)
+    return before is not None and before.generation == alias.generation
 
 
 def _copied(client: ClientConfig, alias: Alias, cluster: str) -> tuple[dict[int, int], dict[int, int]]:

@@ -11,26 +11,30 @@ from collections.abc import Collection
 
 import msgspec
 
-from redrive.aliases.alias import Alias, next_generation, read_alias
+from redrive.aliases.alias import Alias, next_generation, read_aliases
 from redrive.aliases.followers import late_groups
+from redrive.aliases.restoring import alias_or_kept, with_lost_places
 from redrive.config import Config
 from redrive.errors import ConfigError, LateGroupsError
 from redrive.migrations.migration import Migration
 from redrive.pump.readback import ClientConfig
 
 
-def alias_forth(config: Config, migration: Migration, *, may_lag: Collection[str] = ()) -> Alias:
+def alias_forth(
+    config: Config, migration: Migration, *, may_lag: Collection[str] = (), kept: Alias | None = None
+) -> Alias:
     """Return the alias that takes the producers of a migration's source to its target.
 
     Args:
         config: the platform.
         migration: the migration.
         may_lag: consumer groups that are not waited for.
+        kept: the copy of the name's alias that `switch` had kept last, for the case that the control topic is lost.
 
     Raises:
         ConfigError: the name stands for a third topic, or is on the clusters of several regions.
         LateGroupsError: consumer groups have not come back yet since producers did.
-        UnavailableError: Kafka does not answer.
+        UnavailableError: Kafka or the standby store does not answer.
     """
     topic = config.topic(migration.target)
     assert topic.schema is not None
@@ -41,7 +45,7 @@ def alias_forth(config: Config, migration: Migration, *, may_lag: Collection[str
             "to another region would publish to the old topic again. Give its domain one cluster until this is done",
         )
     client = config.cluster(topic.cluster).client_config()
-    before = read_alias(client, migration.source)
+    before = alias_or_kept(client, migration.source, kept)
     if before is not None and before.current not in (migration.source, migration.target):
         raise ConfigError(
             "target",
@@ -67,12 +71,14 @@ def alias_forth(config: Config, migration: Migration, *, may_lag: Collection[str
         recipe.file,
     )
     if before is None:
-        return now
+        return with_lost_places(config, topic.cluster, now)
     see_that_none_is_late(client, before, may_lag)
     return following(before, now) if before.target == migration.target else now
 
 
-def alias_back(config: Config, name: str, target: str, *, may_lag: Collection[str] = ()) -> Alias | None:
+def alias_back(
+    config: Config, name: str, target: str, *, may_lag: Collection[str] = (), kept: Alias | None = None
+) -> Alias | None:
     """Return the alias that takes the producers of a name back to the topic of that name; None: they never left it.
 
     Args:
@@ -80,13 +86,16 @@ def alias_back(config: Config, name: str, target: str, *, may_lag: Collection[st
         name: the name.
         target: the topic that it was switched to.
         may_lag: consumer groups that are not waited for.
+        kept: the copy of the name's alias that `switch` had kept last, for the case that the control topic is lost.
 
     Raises:
         LateGroupsError: consumer groups have not followed yet.
         UnavailableError: Kafka does not answer.
     """
     client = config.cluster(config.topic(name).cluster).client_config()
-    before = read_alias(client, name)
+    before = alias_or_kept(client, name, kept)
+    if before is None:
+        before = read_aliases(client).of(name)  # refuses, if nobody can read that
     if before is None or before.target != target:
         return None
     if before.current == name:

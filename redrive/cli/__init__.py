@@ -25,6 +25,7 @@ from redrive.cli import (
 from redrive.cli.consume import consume
 from redrive.cli.exits import exit_code
 from redrive.cli.health import health
+from redrive.cli.metrics import metrics
 from redrive.cli.publish import publish
 
 __all__ = ["app", "exit_code"]
@@ -50,6 +51,7 @@ def settings(
 
 app.add_typer(config.app, name="config")
 app.command()(health)
+app.command()(metrics)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(cluster.app, name="cluster")

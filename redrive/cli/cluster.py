@@ -14,6 +14,7 @@ from redrive.cli.output import Json, note, out, short, show_json, show_table, si
 from redrive.config import Cluster, Config
 
 if TYPE_CHECKING:
+    from redrive.health.lags import Committed
     from redrive.partitions.picture import BrokerPicture, Picture
     from redrive.partitions.state import Key
 
@@ -59,14 +60,16 @@ def show(
         picture = Picture.take(reader, measure)
     consumed: Mapping[Key, float] | None = None
     if before is not None and (after := _committed(known)) is not None:
-        consumed = rates(before, after, time.monotonic() - began)
+        consumed = rates(before.offsets, after.offsets, time.monotonic() - began)
+        if after.unasked:
+            note(f"What is consumed lacks {after.unasked:,} groups: there are too many to ask about each.")
     if json:
         show_json(_document(picture, consumed))
     else:
         _show(picture, consumed)
 
 
-def _committed(cluster: Cluster) -> dict[Key, int] | None:
+def _committed(cluster: Cluster) -> Committed | None:
     """Give what consumer groups have committed; None, with a word about it, if nobody tells."""
     from redrive.errors import UnavailableError
     from redrive.health.lags import read_committed

@@ -77,6 +77,8 @@ def _rows(health: Health) -> list[tuple[str, str]]:
     if isinstance(facts.lags, tuple) and facts.lags:
         behind = [f"{lag.group}: {lag.events:,}" for lag in facts.lags[:SHOWN]]
         rows.append(("events behind", ", ".join(behind) + (", …" if len(facts.lags) > SHOWN else "")))
+    if facts.unasked_groups:
+        rows.append(("not asked about", f"{facts.unasked_groups:,} more groups, of which one may be further behind"))
     if not isinstance(facts.standby, Unknown):
         standby = facts.standby
         since = f", the oldest since {age(standby.oldest)}" if standby.oldest else ""
@@ -93,6 +95,10 @@ def _rows(health: Health) -> list[tuple[str, str]]:
         books = facts.books
         letters = ", ".join(f"{reason}: {count:,}" for reason, count in list(books.letters.items())[:SHOWN])
         rows.append(("open dead letters", letters or "none"))
+        for fate, count in books.waiting.items():  # no run takes them, and nothing else reminds of them
+            rows.append(
+                (f"{fate} dead letters", f"{count:,}: `redrive dlq list --cluster {facts.cluster} --fate {fate}`")
+            )
         runs = ", ".join(f"{run.job}: {run.verdict or run.status}" for run in books.runs)
         rows.append(("last runs", runs or "none within a day"))
         if books.holds:
@@ -130,4 +136,5 @@ def _document(health: Health) -> dict[str, Any]:
     }  # fmt: skip
     # How far it was counted is for the next look only, and an entry for each producer and lane.
     standby = facts.standby if isinstance(facts.standby, Unknown) else replace(facts.standby, counted={})
-    return document | {"lags": facts.lags, "standby": standby, "books": facts.books, "stayed": facts.stayed}
+    document |= {"lags": facts.lags, "standby": standby, "books": facts.books, "stayed": facts.stayed}
+    return document | {"odd_aliases": facts.odd_aliases, "unasked_groups": facts.unasked_groups}

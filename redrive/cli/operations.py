@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -60,18 +61,44 @@ def _coloured(word: str | None) -> Text:
 
 @app.command()
 def show(
-    operation: Annotated[str, typer.Argument(help="Its id, or the first letters of it.")], json: Json = False
+    operation: Annotated[str, typer.Argument(help="Its id, or the first letters of it.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--reassignment-json",
+            metavar="FILE",
+            help="Write the moves of its plan, just those, for `kafka-reassign-partitions`.",
+        ),
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Show all that the ledger has about one operation, with its journal."""
     with open_ledger() as ledger:
         row = ledger.operation(operation)
         entries = ledger.entries(row.id)
+    if file is not None:
+        _write_moves(row, file)
+        return
     journal = [{"at": entry.at, "kind": entry.kind, "body": entry.body} for entry in entries]
     if json:
         show_json(row.as_dict() | {"journal": journal})
         return
     show_table(("of the operation", ""), ((name, _text(value)) for name, value in row.as_dict().items()))
     show_table(("at", "what", "with"), ((_text(e["at"]), e["kind"], _text(e["body"])) for e in journal))
+
+
+def _write_moves(row: OperationRow, file: Path) -> None:
+    from redrive.errors import ConfigError
+    from redrive.partitions.layout import reassignment_json
+    from redrive.partitions.rebalancing import JOB, moves_of
+
+    if row.job != JOB or not row.plan:
+        raise ConfigError(
+            "--reassignment-json", f"operation {row.id} has no plan of moves; only runs of {JOB} have one"
+        )
+    moves = moves_of(row.plan)
+    file.write_text(reassignment_json(moves) + "\n", encoding="utf-8")
+    out.print(f"{len(moves):,} moves written to {file}.", markup=False, highlight=False)
 
 
 def _text(value: Any) -> str | None:

@@ -111,7 +111,8 @@ def _goes_to(config: Config, cluster: str) -> dict[str, str] | None:
         aliases = read_aliases(config.cluster(cluster).client_config())
     except RedriveError:
         return None
-    return {name: alias.current for name, alias in aliases.items() if alias.current != name}
+    known = {name: alias.current for name, alias in aliases.good.items() if alias.current != name}
+    return known | dict.fromkeys(aliases.odd, "not known")
 
 
 def _state(topic: Topic | None, state: TopicState | None) -> str:

@@ -193,7 +193,8 @@ class CorrectionsConfig(ApprovalConfig):
     """What corrections of dead letters may do by themselves; the number of ``approval`` is one of letters.
 
     Attributes:
-        attempts: a letter that could not be put right is parked when it has become one for this many times.
+        attempts: so many times a letter is tried. One that has become a letter for this many times, and can't be put
+            right, is parked; so is one that was published again after that, and has come back.
         masked: fields, by name, whose values no plan shows.
     """
 
@@ -209,13 +210,18 @@ class BackfillsConfig(ApprovalConfig):
 
 
 class JobsConfig(Section):
-    """What jobs may use of the machine that they run on.
+    """What jobs may use of the machine that they run on, and where metrics of them are told.
 
     Attributes:
+        admin_host: where `redrive up` and `redrive metrics` tell Prometheus what the ledger knows; this machine only,
+            unless Prometheus is elsewhere.
+        admin_port: likewise; 0: nowhere.
         processes: how many a job may start for work that takes Python's time, such as judging letters; 0: it does that
             in its own. Not given: as many as the machine has cores, and none if that is one.
     """
 
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[int, Field(ge=0, le=65_535)] = 9465
     processes: Annotated[int, Field(ge=0, le=256)] | None = None
 
     def worker_processes(self) -> int:

@@ -102,6 +102,16 @@ class Selection(BaseModel):
         """Whether it may take in letters that have come to their end, which nothing may be done with any more."""
         return not self.fates or not ENDED.isdisjoint(self.fates)
 
+    @property
+    def insists(self) -> bool:
+        """Whether a person has decided on letters that had failed too often."""
+        return "parked" in self.fates
+
+    @property
+    def names_skipped(self) -> bool:
+        """Whether a person has named letters one by one, such as were given up among them."""
+        return bool(self.ids) and "skipped" in self.fates
+
     @model_validator(mode="after")
     def _ordered(self) -> Selection:
         if self.since is not None and self.until is not None and self.since >= self.until:

@@ -40,6 +40,7 @@ class Situation:
         brokers: ids of those that are up.
         down: ids of those that are not.
         empty: ids of those that are up and have no replica.
+        leaving: those of them that were drained: they are about to be taken away, as far as anybody knows.
         moving: partitions that are on the move.
         shape: what the fleet says.
         scaled_at: when the last scaling ended, seconds since 1970; None if there was none.
@@ -51,6 +52,12 @@ class Situation:
     moving: int
     shape: Shape
     scaled_at: float | None
+    leaving: frozenset[int] = frozenset()
+
+    @property
+    def there(self) -> int:
+        """How many brokers there are, up or down: what a fleet must never be asked for fewer than."""
+        return max(self.shape.brokers or 0, len(self.brokers | self.down))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +87,32 @@ def decide(samples: Sequence[Sample], every: float, situation: Situation, terms:
         terms: when it is to grow.
         now: seconds since 1970.
     """
-    here = situation.shape.brokers or len(situation.brokers | situation.down)
     high, load = _high(samples, every, situation.brokers, terms)
     if not high:
-        return Decision("leave", load, high, here)
+        return Decision("leave", load, high, situation.there)
+    return decide_on_high(load, situation, terms, now)
+
+
+def decide_on_high(load: str, situation: Situation, terms: Terms, now: float) -> Decision:
+    """Decide what is to be done about a load that is high.
+
+    Args:
+        load: what it is, in words.
+        situation, terms, now: see `decide`.
+    """
+    high, here = True, situation.there
     if obstacle := _obstacle(situation, terms, now):
         return Decision("leave", f"{load}; {obstacle}", high, here)
-    if situation.empty:
-        why = f"{load}; {_named(situation.empty)} there and empty: partitions move there before more are added"
+    if empty := situation.empty - situation.leaving:
+        why = f"{load}; {_named(empty)} there and empty: partitions move there before more are added"
         return Decision("fill", why, high, here)
+    if situation.leaving:
+        flags = " ".join(f"--broker {id_}" for id_ in sorted(situation.leaving))
+        why = (
+            f"{_named(situation.leaving)} there, empty, and drained on purpose: take away what is to go, and fill what "
+            f"is to stay after all (redrive run partition-rebalance --mode run --goal add_brokers {flags})"
+        )
+        return Decision("leave", f"{load}; {why}", high, here)
     at_a_time = situation.shape.multiple
     may = terms.most // at_a_time * at_a_time
     if here >= may:

@@ -65,7 +65,8 @@ class Fleet(Protocol):
     def grow(self, brokers: int) -> None:
         """Ask for so many brokers in all. Asking twice for the same number adds nothing more.
 
-        Returns when the order is taken; brokers may come later.
+        Not to be called for fewer than there are, up or down: what is behind it may take brokers away, with what they
+        hold. Returns when the order is taken; brokers may come later.
 
         Raises:
             FleetError: it is certain that it has not taken the order.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 from uuid import uuid4
+
+from redrive.fleets.decision import Situation
 
 KIND = "growth"
 """The journal's word for its entries."""
@@ -18,7 +21,8 @@ class Growth:
     """How far a scaling is.
 
     Each step is entered before what comes after it is done. Only between ``asking`` and ``asked`` is it unknown whether
-    the fleet has been asked; then it is asked again, for the same number of brokers in all, which adds nothing twice.
+    the fleet has been asked. Then it is asked again, for the same number of brokers in all, unless there are as many by
+    then: a fleet that is asked for fewer than it has may take brokers away. After the cool-down it is decided anew.
 
     Attributes:
         id: tells it from all others.
@@ -28,6 +32,7 @@ class Growth:
         brokers: ids of the new ones, once they are there.
         moves: the run that moves partitions to them.
         terms: how they are to move, as the form of the job that moves has it: as it was shown, and approved.
+        decided_at: when, in seconds since 1970; 0 in entries of before that was kept.
     """
 
     id: str
@@ -37,11 +42,23 @@ class Growth:
     brokers: tuple[int, ...] = ()
     moves: str = ""
     terms: Mapping[str, Any] = field(default_factory=dict)
+    decided_at: float = 0.0
 
     @classmethod
     def new(cls, before: Iterable[int], target: int, terms: Mapping[str, Any]) -> Self:
         """Set about so many brokers, by asking for them."""
-        return cls(uuid4().hex, tuple(before), target, terms=terms)
+        return cls(uuid4().hex, tuple(before), target, terms=terms, decided_at=time.time())
+
+    def is_stale(self, situation: Situation, now: float, cool_down: float) -> bool:
+        """Say whether it has to be decided anew: it was decided long ago, and nothing that was asked for has come.
+
+        Args:
+            situation: the cluster as it is.
+            now: seconds since 1970.
+            cool_down: what is long, in seconds.
+        """
+        came = situation.there >= self.target and not situation.empty <= set(self.before)
+        return self.step == "asking" and not came and now > self.decided_at + cool_down
 
     def entry(self) -> dict[str, Any]:
         """Give the body of the journal's entry."""
@@ -50,5 +67,6 @@ class Growth:
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> Self:
         """Read the body of such an entry."""
-        before, brokers = tuple(body["before"]), tuple(body["brokers"])
-        return cls(body["id"], before, body["target"], body["step"], brokers, body["moves"], body.get("terms", {}))
+        before, brokers, terms = tuple(body["before"]), tuple(body["brokers"]), body.get("terms", {})
+        at = body.get("decided_at", 0.0)
+        return cls(body["id"], before, body["target"], body["step"], brokers, body["moves"], terms, at)

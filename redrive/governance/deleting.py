@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from redrive.aliases.alias import Alias, read_aliases
 from redrive.config import Config
+from redrive.deadletters.fate import ENDED, FATES, NONE
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import unread
 from redrive.errors import SchemaError, SchemaInUseError, UnknownTopicError
 from redrive.ledger import Ledger
 from redrive.migrations.census import take_census
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 from redrive.schemas import SchemaRegistry
+from redrive.standby.drain import open_store
+from redrive.standby.lanes import Lane, LaneLog, Topics
 from redrive.standby.schema_ids import count_schema_ids
-from redrive.standby.store import DynamoStore
+from redrive.standby.store import Store
 from redrive.standby.survey import survey
 
 _SUFFIX = "-value"
+_NOT_ENDED = [fate for fate in (NONE, *FATES) if fate not in ENDED]
+"""Of letters that somebody may still want to correct: open ones, those that wait for a person, and skipped ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,9 @@ def check_deletion(
     *,
     on_look: Callable[[str], None] = lambda _: None,
 ) -> Deletable:
-    """Look everywhere for what is written with a version: topics (all of each), standby store, open dead letters.
+    """Look everywhere for what is written with a version: topics (all of each), standby store, letters not ended.
+
+    And whether producers that were switched to another topic write with it, be it that they have written nothing yet.
 
     Args:
         config: the settings; topics that they don't have are not looked at.
@@ -86,6 +94,7 @@ def check_deletion(
             *_in_standby(config, ledger, schema_id, on_look),
             *_in_letters(config, ledger, schema_id, on_look),
             *_in_topics(config, schema_id, on_look),
+            *_in_aliases(config, schema_id, on_look),
         ]
         if uses:
             raise SchemaInUseError(subject, version, uses)
@@ -106,7 +115,7 @@ def _in_topics(config: Config, schema_id: int, on_look: Callable[[str], None]) -
 
 
 def _in_letters(config: Config, ledger: Ledger, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
-    """Look at open letters: those of the ledger, and that there are no others."""
+    """Look at letters that may still be corrected: those of the ledger, and that there are no others."""
     on_look("dead letters")
     for cluster in sorted(config.clusters):
         client = config.cluster(cluster).client_config()
@@ -117,12 +126,16 @@ def _in_letters(config: Config, ledger: Ledger, schema_id: int, on_look: Callabl
                 continue
             if letters:
                 yield f"up to {letters:,} letters in {topic} on {cluster} are new: `redrive run dlq-triage` first"
-    if letters := ledger.letters.count(Selection(schema_ids=[schema_id])):
-        yield f"{letters:,} open dead letters: `redrive dlq list --schema-id {schema_id}`"
+    if letters := ledger.letters.count(Selection(schema_ids=[schema_id], fates=_NOT_ENDED)):
+        options = " ".join(f"--fate {fate}" for fate in _NOT_ENDED)
+        yield (
+            f"{letters:,} dead letters that have not come to their end: `redrive dlq list --schema-id {schema_id} "
+            f"{options}`"
+        )
 
 
 def _in_standby(config: Config, ledger: Ledger, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
-    store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
+    store = open_store(config)
     # Health forgets no cluster that events wait for.
     for cluster in sorted({*config.clusters, *ledger.looks.clusters()}):
         on_look(f"the standby store's lanes of {cluster}")
@@ -130,3 +143,27 @@ def _in_standby(config: Config, ledger: Ledger, schema_id: int, on_look: Callabl
         if ids[schema_id]:
             left = "" if cluster in config.clusters else ", which has left the settings"
             yield f"{ids[schema_id]:,} events in the standby store for {cluster}{left}"
+
+
+def _in_aliases(config: Config, schema_id: int, on_look: Callable[[str], None]) -> Iterator[str]:
+    """Look at what producers write with that were switched to another topic; they need not have done so yet."""
+    store = open_store(config)
+    for cluster in sorted(config.clusters):
+        on_look(f"{ALIASES_TOPIC} on {cluster}")
+        aliases = read_aliases(config.cluster(cluster).client_config())
+        for alias in aliases.good.values():
+            if alias.schema_id == schema_id and _is_written_by(store, cluster, alias):
+                yield (
+                    f"producers of {alias.name} on {cluster} were switched to {alias.target}, and write with it: "
+                    f"`redrive run schema-backfill {alias.name} {alias.target} --goal switch_back --mode run`"
+                )
+        for name in sorted(aliases.odd.keys() & config.topics.keys()):
+            yield f"nobody knows what producers of {name} on {cluster} write with, by its record in {ALIASES_TOPIC}"
+
+
+def _is_written_by(store: Store, cluster: str, alias: Alias) -> bool:
+    """Whether a lane of a name is open to the alias's target, or is to be; one that was not brought back yet is."""
+    if alias.current == alias.target:
+        return True
+    lanes = [Lane(cluster, alias.name, number) for number in range(Topics(store, cluster).all().get(alias.name, 0))]
+    return any(LaneLog(store, lane).state().target == alias.target for lane in lanes)

@@ -13,7 +13,7 @@ from redrive.ledger import Look
 UNAVAILABLE = "redrive.cluster.unavailable"
 """Events of a cluster's topics can't be published any more."""
 RECOVERED = "redrive.cluster.recovered"
-"""They can be published again."""
+"""They can be published again; what else is wrong then stands in it."""
 UNWELL = "redrive.cluster.unwell"
 """Something else is wrong, and was not lately."""
 LATELY = timedelta(minutes=15)
@@ -91,7 +91,9 @@ def changes(before: Look | None, health: Health) -> list[Change]:
     if was == "unavailable" and now != "unavailable":
         names.append(RECOVERED)
     known = _known(before, health.facts.at)
-    is_new = RECOVERED in names or any(reason.code not in known for reason in health.reasons)
+    # What is left after an outage stands in its recovery, and was told if it was there before: a cluster that comes and
+    # goes with a broker down is not unwell anew each time.
+    is_new = any(reason.code not in known for reason in health.reasons)
     if health.verdict == "unwell" and is_new:
         names.append(UNWELL)
     if health.backlog and not (before and before.backlog) and RECOVERED not in names:

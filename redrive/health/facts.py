@@ -156,12 +156,14 @@ class Books:
         debts: settings that a job has changed and not yet restored, by the id of the operation.
         holds: what jobs hold on the cluster.
         runs: the last run of each job on it, newest first.
+        waiting: dead letters that wait for a person, by their fate; they are not among the open ones.
     """
 
     letters: Mapping[str, int]
     debts: Mapping[str, int]
     holds: tuple[Hold, ...]
     runs: tuple[LastRun, ...]
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     def at_work(self, job: str, at: datetime) -> bool:
         """Whether a run of a job is under way, and has shown a sign of life."""
@@ -179,6 +181,8 @@ class Facts:
         ours: topics that the settings have on it.
         active: events are published to it; else it stands by for domains whose active region is another.
         stayed: of each topic that producers were taken from.
+        unasked_groups: consumer groups that ``lags`` says nothing of, since there are too many to ask about each.
+        odd_aliases: name → why it is not known whether producers of that name were switched; see `redrive.aliases`.
     """
 
     cluster: str
@@ -192,3 +196,5 @@ class Facts:
     books: Books | Unknown
     active: bool = True
     stayed: tuple[Stayed, ...] | Unknown = ()
+    odd_aliases: Mapping[str, str] = field(default_factory=dict)
+    unasked_groups: int = 0

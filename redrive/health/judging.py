@@ -1,14 +1,18 @@
-"""`judge`: from facts to a verdict, with each reason for it and the way out. A pure function."""
+"""`judge`: from facts to a verdict, with each reason for it and the way out. It asks nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from redrive.health.facts import ALIVE, Books, ClusterState, Disks, Facts, Standby, Unknown
 from redrive.partitions.state import Key
+from redrive.pump.names import ALIASES_TOPIC
+
+log = logging.getLogger(__name__)
 
 Verdict = Literal["well", "unwell", "unavailable"]
 """``unavailable``: events of a topic of the settings can't be published. ``unwell``: something else is wrong."""
@@ -22,6 +26,8 @@ STILL = timedelta(hours=1)
 LEAST_FREE = 0.1
 """Part of a broker's disk that is to be free."""
 _SHOWN = 3
+_MOST_ODD = 10
+"""Aliases that are named one by one: anybody may have written any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,15 @@ class Health:
 
 def judge(facts: Facts) -> Health:
     """Judge a cluster by what is known of it. Lag and dead letters are shown and not judged: no number fits all."""
-    reasons = [*_state(facts), *_disks(facts), *_standby(facts), *_stayed(facts), *_books(facts), *_faults(facts)]
+    reasons = list[Reason]()
+    for part, judged in _JUDGED.items():
+        try:
+            reasons += list(judged(facts))
+        except Exception as error:  # a mistake of ours; it must not hide the rest, of this cluster and of the others
+            log.exception("%s: %s can't be judged", facts.cluster, _CALLED[part])
+            unknown: dict[str, Any] = {part: Unknown(f"{type(error).__name__}: {error}", "fault")}
+            facts = replace(facts, **unknown)
+    reasons += [*_odd_aliases(facts), *_faults(facts)]
     # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.
     return Health(facts, tuple(sorted(reasons, key=lambda reason: reason.verdict != "unavailable")))
 
@@ -187,6 +201,15 @@ def _standby(facts: Facts) -> Iterator[Reason]:
             way_out = "producers are not held up by that; `redrive standby status` takes the time that it takes"
             yield Reason("standby-slow", what, way_out)
         return
+    if isinstance(standby, Unknown) and standby.why == "not-asked":
+        yield Reason(
+            "standby-not-asked",
+            f"the standby store answers, and is of no use: {standby.reason}",
+            "a table that was never made: `redrive topics apply`; one that has held events: see "
+            "docs/runbooks/standby-store.md; rights: `redrive security iam cluster-health`. First of all: an outage of "
+            "the cluster would now be one of its producers",
+        )
+        return
     if isinstance(standby, Unknown):
         yield Reason(
             "standby-unknown",
@@ -226,6 +249,23 @@ def _stayed(facts: Facts) -> Iterator[Reason]:
         )
 
 
+def _odd_aliases(facts: Facts) -> Iterator[Reason]:
+    names = sorted(facts.odd_aliases, key=lambda name: (name not in facts.ours, name))
+    for name in names[:_MOST_ODD]:
+        what = f"the record of {name or 'no name'} in {ALIASES_TOPIC} can't be read: {facts.odd_aliases[name]}"
+        way_out = "delete it: see docs/runbooks/schema-change.md"
+        if name in facts.ours:
+            what += "; so nobody knows where its events go, its replays wait, and its letters are not corrected"
+            way_out = (
+                f"if its producers are switched: `redrive run schema-backfill {name} TARGET --goal switch_producers "
+                f"--mode run`, with the rules of the switch, writes it anew; else {way_out}"
+            )
+        yield Reason(f"odd-alias:{name}", what, way_out)
+    if len(names) > _MOST_ODD:
+        what = f"{len(names) - _MOST_ODD:,} more records in {ALIASES_TOPIC} can't be read"
+        yield Reason("odd-aliases", what, "see who writes there; delete them: docs/runbooks/schema-change.md")
+
+
 def _books(facts: Facts) -> Iterator[Reason]:
     books = facts.books
     if isinstance(books, Unknown):
@@ -261,14 +301,11 @@ def _books(facts: Facts) -> Iterator[Reason]:
 
 def _faults(facts: Facts) -> Iterator[Reason]:
     """What nobody knows by a mistake of ours, which none of the others tells."""
-    parts = {
-        "brokers and partitions": facts.state, "disks": facts.disks, "consumer groups": facts.lags,
-        "the standby store": facts.standby, "topics that were left": facts.stayed, "the ledger": facts.books,
-    }  # fmt: skip
-    for name, part in parts.items():
+    for name, called in _CALLED.items():
+        part = getattr(facts, name)
         if isinstance(part, Unknown) and part.why == "fault":
-            what = f"of {name} nothing is known, by a fault of ours: {part.reason}"
-            yield Reason(f"fault:{name}", what, "report it, with the traceback in the log of the run")
+            what = f"of {called} nothing is known, by a fault of ours: {part.reason}"
+            yield Reason(f"fault:{called}", what, "report it, with the traceback in the log of the run")
 
 
 def _way_to_settle(facts: Facts) -> str:
@@ -291,3 +328,15 @@ def _names(names: Iterable[str]) -> str:
     every = list(names)
     more = f" and {len(every) - _SHOWN:,} more topics" if len(every) > _SHOWN else ""
     return f"{', '.join(every[:_SHOWN])}{more} {'is' if len(every) == 1 else 'are'}"
+
+
+_CALLED = {
+    "state": "brokers and partitions", "disks": "disks", "lags": "consumer groups", "standby": "the standby store",
+    "stayed": "topics that were left", "books": "the ledger",
+}  # fmt: skip
+"""Parts of the facts, and what they are called."""
+
+_JUDGED: Mapping[str, Callable[[Facts], Iterator[Reason]]] = {
+    "state": _state, "disks": _disks, "standby": _standby, "stayed": _stayed, "books": _books
+}  # fmt: skip
+"""Parts of the facts, and what judges them."""

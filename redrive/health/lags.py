@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -16,10 +16,34 @@ from redrive.partitions.state import Key
 from redrive.pump.readback import LATEST, admin_client, ask_leaders, cluster_name, offset_reader
 
 MOST_GROUPS = 500
-"""So many groups are asked about, by name; each is a request of its own."""
+"""So many groups are asked about, the first by name; each is a request of its own."""
 
 
-def read_lags(cluster: Cluster, timeout: float) -> tuple[Lag, ...]:
+class Lags(NamedTuple):
+    """How far behind groups are.
+
+    Attributes:
+        groups: those that have committed offsets, those furthest behind first.
+        unasked: how many groups there are beyond `MOST_GROUPS`; the one furthest behind may be among them.
+    """
+
+    groups: tuple[Lag, ...]
+    unasked: int
+
+
+class Committed(NamedTuple):
+    """What groups have committed.
+
+    Attributes:
+        offsets: of each partition, those of all groups together.
+        unasked: as of `Lags`.
+    """
+
+    offsets: dict[Key, int]
+    unasked: int
+
+
+def read_lags(cluster: Cluster, timeout: float) -> Lags:
     """Give each group that has committed offsets, those furthest behind first.
 
     Ends are those of what is committed, since that is what consumers see. Partitions without a leader, which can't say
@@ -31,9 +55,9 @@ def read_lags(cluster: Cluster, timeout: float) -> tuple[Lag, ...]:
     client = cluster.client_config()
     admin, named = admin_client(client), f"Kafka {cluster_name(client)}"
     try:
-        committed = _committed_by_group(admin, timeout)
+        committed, unasked = _committed_by_group(admin, timeout)
         if not committed:
-            return ()
+            return Lags((), unasked)
         described = admin.describe_consumer_groups(list(committed), request_timeout=timeout)
         topics = admin.list_topics(timeout=timeout).topics
         led = {(topic, number) for topic, about in topics.items() for number, partition in about.partitions.items()
@@ -53,10 +77,10 @@ def read_lags(cluster: Cluster, timeout: float) -> tuple[Lag, ...]:
         ]
     except KafkaException as error:
         raise UnavailableError(named, f"lag of consumer groups: {error.args[0].str()}") from error
-    return tuple(sorted(found, key=lambda lag: (-lag.events, lag.group)))
+    return Lags(tuple(sorted(found, key=lambda lag: (-lag.events, lag.group))), unasked)
 
 
-def read_committed(cluster: Cluster, timeout: float) -> dict[Key, int]:
+def read_committed(cluster: Cluster, timeout: float) -> Committed:
     """Give for each partition the offsets that groups have committed, those of all groups together.
 
     Of two looks the difference is what was consumed in between, an event by each group once.
@@ -67,23 +91,26 @@ def read_committed(cluster: Cluster, timeout: float) -> dict[Key, int]:
     client = cluster.client_config()
     found = Counter[Key]()
     try:
-        for offsets in _committed_by_group(admin_client(client), timeout).values():
-            found.update(offsets)
+        by_group, unasked = _committed_by_group(admin_client(client), timeout)
     except KafkaException as error:
         named = f"Kafka {cluster_name(client)}"
         raise UnavailableError(named, f"offsets of consumer groups: {error.args[0].str()}") from error
-    return dict(found)
+    for offsets in by_group.values():
+        found.update(offsets)
+    return Committed(dict(found), unasked)
 
 
-def _committed_by_group(admin: AdminClient, timeout: float) -> dict[str, dict[Key, int]]:
+def _committed_by_group(admin: AdminClient, timeout: float) -> tuple[dict[str, dict[Key, int]], int]:
+    """Give what each group has committed, and how many groups were not asked about."""
     listed = admin.list_consumer_groups(request_timeout=timeout).result()
-    names = sorted(group.group_id for group in listed.valid)[:MOST_GROUPS]
+    every = sorted(group.group_id for group in listed.valid)
+    names = every[:MOST_GROUPS]
     # All at once: one request can ask about one group only.
     asked = {
         name: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=timeout)[name]
         for name in names
     }
-    return {name: _committed(future) for name, future in asked.items()}
+    return {name: _committed(future) for name, future in asked.items()}, len(every) - len(names)
 
 
 def _committed(future: Future[Any]) -> dict[Key, int]:

@@ -13,9 +13,9 @@ from typing import TypeVar
 from redrive.config import Cluster, Config
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnavailableError
-from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
-from redrive.health.lags import read_lags
-from redrive.health.stayed import read_stayed
+from redrive.health.facts import Books, ClusterState, Disks, Facts, Standby, Unknown
+from redrive.health.lags import Lags, read_lags
+from redrive.health.stayed import Left, read_stayed
 from redrive.health.waiting import read_standby
 from redrive.health.within import Asked
 from redrive.ledger import Ledger
@@ -51,10 +51,10 @@ class _Questions:
     active: bool
     state: Asked[ClusterState]
     disks: Asked[Disks]
-    lags: Asked[tuple[Lag, ...]]
+    lags: Asked[Lags]
     standby: Asked[Standby]
     books: Asked[Books]
-    stayed: Asked[tuple[Stayed, ...]]
+    behind: Asked[Left]
 
 
 def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[Facts]:
@@ -70,13 +70,26 @@ def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[
     found = []
     for asked in questions:
         left = partial(_left, began + limit)
-        facts = (
-            asked.state.answer(left()), asked.disks.answer(left()), asked.lags.answer(left()),
-            asked.standby.answer(left()), asked.books.answer(left()),
-        )  # fmt: skip
-        stayed = asked.stayed.answer(left())
-        seconds = time.monotonic() - began
-        found.append(Facts(asked.cluster, at, seconds, asked.ours, *facts, active=asked.active, stayed=stayed))
+        state, disks = asked.state.answer(left()), asked.disks.answer(left())
+        lags, standby = asked.lags.answer(left()), asked.standby.answer(left())
+        books, behind = asked.books.answer(left()), asked.behind.answer(left())
+        found.append(
+            Facts(
+                asked.cluster,
+                at,
+                time.monotonic() - began,
+                asked.ours,
+                state,
+                disks,
+                lags if isinstance(lags, Unknown) else lags.groups,
+                standby,
+                books,
+                asked.active,
+                behind if isinstance(behind, Unknown) else behind.stayed,
+                {} if isinstance(behind, Unknown) else behind.odd,
+                0 if isinstance(lags, Unknown) else lags.unasked,
+            )
+        )
     return found
 
 
@@ -161,14 +174,15 @@ def read_books(config: Config, cluster: str) -> Books:
         ConfigError: it is of a newer version of Redrive.
     """
     with Ledger.open(config.ledger_url()) as ledger:
-        letters: Counter[str] = Counter()
-        for group in ledger.letters.groups(Selection(clusters=[cluster])):
+        letters, here = Counter[str](), Selection(clusters=[cluster])
+        for group in ledger.letters.groups(here):
             letters[group.reason] += group.letters
         return Books(
             letters=dict(letters.most_common()),
             debts=Counter(debt.operation_id for debt in ledger.debts.owed(cluster)),
             holds=ledger.held_on(cluster),
             runs=ledger.last_runs(cluster, datetime.now(UTC) - RECENT),
+            waiting=ledger.letters.waiting(here),
         )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from redrive.aliases.alias import Alias, read_aliases
 from redrive.config import Config
@@ -29,7 +29,19 @@ _BATCH = 5_000
 _WAIT = 0.05
 
 
-def read_stayed(config: Config, cluster: str, patience: float) -> tuple[Stayed, ...]:
+class Left(NamedTuple):
+    """What is known of topics that producers were taken from.
+
+    Attributes:
+        stayed: of each, what has come there since.
+        odd: name → why it is not known what that name stands for.
+    """
+
+    stayed: tuple[Stayed, ...]
+    odd: Mapping[str, str]
+
+
+def read_stayed(config: Config, cluster: str, patience: float) -> Left:
     """Say of each topic that producers were taken from what has come there since, as far as it has been read.
 
     While a switch is under way, or if it could not tell consumers where the topic ends, nobody can say since when: such
@@ -44,20 +56,21 @@ def read_stayed(config: Config, cluster: str, patience: float) -> tuple[Stayed, 
         UnavailableError: the cluster does not answer, or refuses to say.
     """
     client = config.cluster(cluster).client_config()
-    aliases = [each for each in read_aliases(client, patience=patience).values() if each.places and not each.unmoved]
+    known = read_aliases(client, patience=patience)
+    aliases = [each for each in known.good.values() if each.places and not each.unmoved]
     if not aliases:
-        return ()
+        return Left((), known.odd)
     look, deadline = last_look(config, cluster), time.monotonic() + BUDGET
-    known = look.stayed if look else {}  # without one it is counted anew, as far as time allows
+    looked = look.stayed if look else {}  # without one it is counted anew, as far as time allows
     found = []
     for alias in aliases:
-        before = known.get(alias.name, {})
+        before = looked.get(alias.name, {})
         before = before if before.get("generation") == alias.generation else {}
         try:
             found.append(_read(client, cluster, alias, before, deadline))
         except UnknownTopicError:  # it was deleted, as it should be at the end
             continue
-    return tuple(found)
+    return Left(tuple(found), known.odd)
 
 
 def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str, Any], deadline: float) -> Stayed:
@@ -89,7 +102,7 @@ def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str,
                     at[partition] = offset + 1
                     if origin_of(message) is None:
                         events += 1
-                        came = message.timestamp()[1]
+                        came = _published(message)
                         since, last = min(since or came, came), max(last or came, came)
                         latest[partition] = offset
                 if at[partition] >= ends[partition]:
@@ -111,3 +124,11 @@ def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str,
         is_copied=all(offset < copied.get(partition, 0) for partition, offset in latest.items()),
         is_whole=not todo,
     )
+
+
+def _published(message: Message) -> int:
+    """Give when it was published, in milliseconds: none before 1970 or after now, whatever its producer says.
+
+    Some write microseconds, or no time at all, and brokers take it, depending on their version and settings.
+    """
+    return min(max(0, message.timestamp()[1]), int(time.time() * 1000))

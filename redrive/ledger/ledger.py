@@ -143,6 +143,11 @@ class Ledger:
         with self._database.reading() as session:
             return list(session.scalars(query.order_by(OperationRow.started_at.desc(), OperationRow.id).limit(limit)))
 
+    def has(self, operation_id: str) -> bool:
+        """Say whether there is an operation of this id."""
+        with self._database.reading() as session:
+            return session.get(OperationRow, operation_id) is not None
+
     def operation(self, operation_id: str) -> OperationRow:
         """Give an operation by its id, or by as many first letters of it as make it the only one.
 
@@ -192,6 +197,11 @@ class Ledger:
         """Give the last run of each job that concerns a cluster, if it began since then or is under way."""
         with self._database.reading() as session:
             return runs.last_runs(session, cluster, since)
+
+    def latest_runs(self) -> tuple[runs.LastRun, ...]:
+        """Give the last run of each job on each cluster, however long ago; plans count as none."""
+        with self._database.reading() as session:
+            return runs.latest_runs(session)
 
     def head(self) -> str:
         """Give the hash of the journal's last entry; it stands for everything that was ever written."""

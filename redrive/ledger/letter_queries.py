@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.dialects import Sighting
@@ -44,6 +45,23 @@ class Subject(NamedTuple):
     key: bytes | None
 
 
+class Twin(NamedTuple):
+    """One of several letters of the same event.
+
+    Attributes:
+        written: the letter's own timestamp, in milliseconds since 1970.
+        correctable: whether all of its value is there.
+        fate: the last one's name, or ``none``.
+    """
+
+    letter: LetterId
+    written: int
+    correctable: bool
+    fate: FateOrNone
+
+
+_TWIN = [dead_letters.c[name] for name in (*letter_audit.PLACE, "timestamp", "correctable", "fate")]
+_AT_ONCE = 1_000
 _ORDER = [dead_letters.c[name] for name in Place._fields[:-1]]
 
 
@@ -132,6 +150,13 @@ def count(session: Session, selection: Selection) -> int:
     return session.scalar(select(func.count()).select_from(dead_letters).where(condition(selection))) or 0
 
 
+def by_fate(session: Session, selection: Selection) -> dict[str, int]:
+    """Give how many letters are selected of each fate; in the order of its name."""
+    fate = dead_letters.c.fate
+    query = select(fate, func.count()).where(condition(selection)).group_by(fate).order_by(fate)
+    return dict(session.execute(query).tuples().all())
+
+
 def groups(session: Session, selection: Selection) -> list[Group]:
     """See `redrive.ledger.letters.Letters.groups`."""
     column = dead_letters.c
@@ -145,6 +170,12 @@ def groups(session: Session, selection: Selection) -> list[Group]:
         Group(reason, producer, topic, letters, whole, time_of(first), time_of(last), attempts)
         for reason, producer, topic, letters, whole, first, last, attempts in rows
     ]
+
+
+def numbers(session: Session) -> list[tuple[str, str, str, int]]:
+    """See `redrive.ledger.letters.Letters.numbers`."""
+    by = (dead_letters.c.cluster, dead_letters.c.reason, dead_letters.c.fate)
+    return list(session.execute(select(*by, func.count()).group_by(*by).order_by(*by)).tuples())
 
 
 def places(session: Session, selection: Selection, after: Place | None, limit: int) -> list[Place]:
@@ -199,6 +230,37 @@ def subjects(
         place = Place(cluster, main_topic, topic, partition, offset, at)
         found.append((Subject(*place, timestamp=at if of_event is None else of_event, key=key), place))
     return found
+
+
+def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin]]:
+    """See `redrive.ledger.letters.Letters.twins`."""
+    column = dead_letters.c
+    is_placed = and_(column.main_partition.is_not(None), column.main_offset.is_not(None))
+    is_named = column.event_id.is_not(None)
+    is_producers = and_(column.main_partition.is_(None), column.main_offset.is_(None), column.dialect == "own")
+    # Nowhere null, so that a database can join by it; what is not compared is the same for all. An id alone does not
+    # do: whoever counts from 1 uses it again.
+    event = [
+        func.coalesce(column.main_partition, -1).label("event_partition"),
+        func.coalesce(column.main_offset, -1).label("event_offset"),
+        func.coalesce(column.event_id, "").label("event_name"),
+        case((and_(is_placed, is_named), 0), else_=column.main_timestamp).label("event_time"),
+        case((is_placed, ""), else_=column.producer).label("event_producer"),
+    ]
+    known = (
+        column.cluster == cluster,
+        column.main_topic == main_topic,
+        or_(and_(is_placed, is_named), column.main_timestamp.is_not(None)),
+        or_(is_placed, and_(is_producers, is_named)),
+    )
+    several = select(*event).where(*known).group_by(*event).having(func.count() > 1).subquery()
+    letter = select(*_TWIN, *event).where(*known).subquery()
+    of_event = [letter.c[each.name] for each in event]
+    same = (several.c[each.name] == each for each in of_event)
+    query = select(*(letter.c[each.name] for each in _TWIN), *of_event).join(several, and_(*same)).order_by(*of_event)
+    rows = session.execute(query.execution_options(yield_per=_AT_ONCE))
+    for _, group in groupby(rows, key=lambda row: row[len(_TWIN) :]):
+        yield [Twin(LetterId(*row[:4]), *row[4 : len(_TWIN)]) for row in group]
 
 
 def fates_by(session: Session, operation_id: str) -> dict[str, int]:

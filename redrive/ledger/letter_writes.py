@@ -48,7 +48,7 @@ def record(session: Session, operation_id: str, letters: Iterable[Sighting], rea
             raise ValueError(f"letter {cluster}:{topic}/{partition}/{offset} is beyond where the batch says it reaches")
     moved = {partition: reach for partition, reach in reached.items() if reach.begin != reach.next}
     _compare_positions(session, reached)
-    new = sorted(by_place.keys() - _known(session, by_place))
+    new = sorted(by_place.keys() - known(session, by_place))
     if not moved and not new:
         return 0
     columns = [column.name for column in letter_audit.digested(dead_letters)]
@@ -113,7 +113,8 @@ def _compare_positions(session: Session, reached: Mapping[Partition, Reach]) -> 
             raise StaleTriageError(_name(at), reach.begin, known.get(at))
 
 
-def _known(session: Session, places: Iterable[tuple[str, str, int, int]]) -> set[tuple[str, str, int, int]]:
+def known(session: Session, places: Iterable[tuple[str, str, int, int]]) -> set[tuple[str, str, int, int]]:
+    """Give the places in which the ledger has a letter: of these, all; and others that are between them."""
     found: set[tuple[str, str, int, int]] = set()
     for (cluster, topic, partition), first, last in _ranges(places):
         column = dead_letters.c

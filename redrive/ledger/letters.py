@@ -94,13 +94,19 @@ class Letters:
 
     def waiting(self, selection: Selection) -> dict[str, int]:
         """Give how many letters wait for a person, by their fate; of those that are selected, whatever its fates."""
-        counts = {fate: self.count(selection.model_copy(update={"fates": [fate]})) for fate in WAITING}
-        return {fate: letters for fate, letters in counts.items() if letters}
+        with self._database.reading() as session:
+            found = letter_queries.by_fate(session, selection.model_copy(update={"fates": list(WAITING)}))
+        return {fate: found[fate] for fate in WAITING if fate in found}
 
     def groups(self, selection: Selection) -> list[Group]:
         """Give the selected letters by reason, producer and main topic; the largest group first."""
         with self._database.reading() as session:
             return letter_queries.groups(session, selection)
+
+    def numbers(self) -> list[tuple[str, str, str, int]]:
+        """Give how many letters there are of each cluster, reason and fate, ended ones, too."""
+        with self._database.reading() as session:
+            return letter_queries.numbers(session)
 
     def trend(self, selection: Selection, unit: Literal["hour", "day"]) -> list[tuple[datetime, int]]:
         """Give how many of the selected letters have their timestamp in each hour, or day in UTC; none: left out.
@@ -156,6 +162,19 @@ class Letters:
                 return
             after = found[-1][1]
 
+    def twins(self, main_topics: Iterable[tuple[str, str]]) -> Iterator[list[letter_queries.Twin]]:
+        """Give the letters of each event that has several, whatever became of them.
+
+        Of the same event are letters that name the same place on the same main topic, and the same event id if they
+        have any, else the same time; and a producer's own letters, which name no place, of the same id and time.
+
+        Args:
+            main_topics: cluster and main topic. All of their letters are looked at, within the database.
+        """
+        for cluster, topic in sorted(main_topics):
+            with self._database.reading() as session:
+                yield from letter_queries.twins(session, cluster, topic)
+
     def fates_by(self, operation_id: str) -> dict[str, int]:
         """Give how many letters an operation has given which fate; of a letter with several, the last one counts."""
         with self._database.reading() as session:
@@ -174,6 +193,13 @@ class Letters:
         """
         with self._database.reading() as session:
             return letter_queries.given_by(session, operation_id, partition)
+
+    def known(self, letters: Iterable[LetterId]) -> set[LetterId]:
+        """Give those of some letters that the ledger has; each names its cluster."""
+        asked = {(letter.cluster or "", *letter[1:]): letter for letter in letters}
+        with self._database.reading() as session:
+            found = letter_writes.known(session, asked)
+        return {letter for place, letter in asked.items() if place in found}
 
     def story(self, letter: LetterId) -> Story:
         """Give one letter with all of its fates.

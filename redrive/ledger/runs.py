@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from redrive.ledger.models import HoldRow, OperationRow
@@ -72,6 +72,24 @@ def last_runs(session: Session, cluster: str, since: datetime) -> tuple[LastRun,
         run = LastRun(*row)
         if cluster in run.cluster.split(", "):
             found.setdefault(run.job, run)
+    return tuple(found.values())
+
+
+def latest_runs(session: Session) -> tuple[LastRun, ...]:
+    """Give the last run of each job on each cluster, however long ago, newest first; plans count as none."""
+    row = OperationRow
+    last = select(row.job, row.cluster, func.max(row.started_at).label("at")).where(row.mode != "plan")
+    newest = last.group_by(row.job, row.cluster).subquery()
+    query = (
+        select(*_COLUMNS)
+        .join(newest, (newest.c.job == row.job) & (newest.c.cluster == row.cluster) & (newest.c.at == row.started_at))
+        .where(row.mode != "plan")
+        .order_by(row.started_at.desc(), row.id)
+    )
+    found: dict[tuple[str, str], LastRun] = {}
+    for run in (LastRun(*columns) for columns in session.execute(query)):
+        for cluster in run.cluster.split(", "):
+            found.setdefault((run.job, cluster), replace(run, cluster=cluster))
     return tuple(found.values())
 
 

@@ -12,6 +12,7 @@ from redrive.errors import (
     FedBackError,
     GroupInUseError,
     OthersEventsError,
+    SwitchedBackError,
     SwitchedError,
     UnavailableError,
     UnknownTopicError,
@@ -29,13 +30,15 @@ _PATIENCE = 90.0
 def abandon(config: Config, source: str, target: str) -> int:
     """Give a backfill up; gives how many partitions had been begun. A run that is at work is fenced.
 
-    Reads the whole target first: what is nowhere else must not be deleted, whoever has published it. Then cursors go:
-    were the topic gone and one of them left, the next backfill would leave out what it counts as copied.
+    Reads the whole target first: what is nowhere else must not be deleted, whoever has published it. If anybody has
+    looked for what to feed back, also the source: what was must not be taken for copied by the next backfill. Then
+    cursors go: were the topic gone and one of them left, the next backfill would leave out what it counts as copied.
 
     Raises:
         ConfigError: source and target are one topic: it was migrated in place, and is all that there is.
         GroupInUseError: a consumer group consumes the target.
         SwitchedError: producers of the source publish to the target.
+        SwitchedBackError: they did, and consumers followed.
         FedBackError: the source holds events that were published to the target.
         OthersEventsError: the target holds events that have not come from the source.
         UnavailableError: the cluster does not answer, or somebody keeps a transaction open in the target.
@@ -45,25 +48,23 @@ def abandon(config: Config, source: str, target: str) -> int:
     cluster = config.cluster(config.topic(source).cluster)
     client, admin = cluster.client_config(), ClusterAdmin(cluster)
     there = admin.topics()
-    alias = read_alias(client, source)
-    if alias is not None and alias.current == target:
-        raise SwitchedError(source, target)
-    for group in Groups(client).on(target):
-        if group.active:
-            raise GroupInUseError(group.name)
+    _see_that_nobody_is_there(client, source, target)
     partitions = max((there[topic].partitions for topic in (source, target) if topic in there), default=0)
     units = [Unit(cluster.name, source, target, partition).name for partition in range(partitions)]
     begun = read_cursors(client, units)
     back = [Unit(cluster.name, target, source, partition).name for partition in range(partitions)]
-    if read_cursors(client, back):
-        raise FedBackError(source, target)
+    returned = read_cursors(client, back)
+    if returned and source in there:
+        with Positions(client, cluster.name, target, source) as positions:
+            if any(positions.first(back.index(unit), 0, None) is not None for unit in returned):
+                raise FedBackError(source, target)
     if target in there:
         _wait_for_transactions(client, target)
         with Positions(client, cluster.name, source, target) as positions:
             for partition in range(there[target].partitions):
                 if (other := positions.first_other(partition, 0, None)) is not None:
                     raise OthersEventsError(source, target, partition, other)
-    for unit in begun:
+    for unit in (*begun, *returned):
         sink = TransactionalSink(client, unit)
         try:
             sink.start()
@@ -73,6 +74,17 @@ def abandon(config: Config, source: str, target: str) -> int:
     if target in there:
         admin.delete_topic(target)
     return len(begun)
+
+
+def _see_that_nobody_is_there(client: ClientConfig, source: str, target: str) -> None:
+    alias = read_alias(client, source)
+    if alias is not None and alias.current == target:
+        raise SwitchedError(source, target)
+    if alias is not None and alias.target == target and (alias.places or not alias.unmoved):
+        raise SwitchedBackError(source, target)
+    for group in Groups(client).on(target):
+        if group.active:
+            raise GroupInUseError(group.name)
 
 
 def _wait_for_transactions(client: ClientConfig, target: str) -> None:

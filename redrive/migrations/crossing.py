@@ -63,12 +63,25 @@ class Crossing:
         self._forth.renew()
         self._back.renew()
 
+    def first_returned(self, partition: int) -> int | None:
+        """Say where the first event is here that was brought back from there; None: none was. It reads all up to that.
+
+        Raises:
+            UnavailableError: the cluster does not answer.
+        """
+        return self._back.first(partition, 0, None)
+
     def place(self, partition: int, offset: int) -> tuple[int, str]:
         """Say where it goes on that stands at an offset here, and why it must not; empty: it may.
 
         Raises:
             UnavailableError: the cluster does not answer.
         """
+        if not self._forth.has(partition):
+            return 0, (
+                f"partition {partition}: {self._there} has no such partition, as {self._here} has got more since: what "
+                "comes there is not copied. Begin anew, with a target of another name"
+            )
         forth = self._forth.in_target(partition, offset)
         bound = self._first_unseen(partition, offset, forth)
         return min(forth, bound), self._obstacle(partition, offset, forth, bound)

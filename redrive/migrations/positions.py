@@ -76,6 +76,10 @@ class Positions:
         # What an open transaction has written comes later, for whoever reads what is committed.
         self._ends = end_offsets(self._client, self._target, committed=True)
 
+    def has(self, partition: int) -> bool:
+        """Say whether the target has such a partition."""
+        return partition < len(self._lows)
+
     def low(self, partition: int) -> int:
         """Say which is the lowest offset that the target still has."""
         return self._lows[partition]

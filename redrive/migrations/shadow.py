@@ -57,8 +57,9 @@ def look(config: Config, source: str, target: str) -> Shadow:
         raise ConfigError(
             f"topics.{target}.partitions",
             f"topic {target} has {shadow.partitions} partitions, {source} has {now.partitions}; an event stays in its "
-            "partition, so both must have the same: give it up (`redrive backfill abandon "
-            f"{source} {target}`), and a backfill creates it",
+            "partition, so both must have the same: begin another backfill, with a target of another name. One that no "
+            "group and no producer has moved to may be given up instead (`redrive backfill abandon SOURCE TARGET`), "
+            "and a backfill creates it",
         )
     settings = _kept({**now.config, **to.config} if shadow is None else shadow.config)
     return Shadow(of.cluster, now, shadow, target, settings, tuple(_differences(now, shadow, settings)))

@@ -47,7 +47,7 @@ class TopicSource:
         first: the offset to begin with, where nothing has been copied yet.
         until: says, whenever asked, the offset to stop before; None: not known yet.
         rules: see `Cursor`.
-        on_copied: called with the offset to go on from, whenever what is before it has been committed.
+        on_copied: called with the offset to go on from, at first and whenever what is before it has been committed.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class TopicSource:
         first = self._first
         if cursor is not None:
             first = _next(cursor, self._unit, self._migration)
+        self._on_copied(first)
         unit = self._unit
         for piece in follow(self._client, unit.source, unit.partition, first, self._until):
             events = events_of(piece.messages, unit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
@@ -63,6 +63,23 @@ class Checked:
     foreign: int | None = None
     findings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    def and_then(self, later: Checked) -> Checked:
+        """Add what was found of what came later to this; but not who has published to the target since: see there."""
+        return replace(
+            later,
+            events=self.events + later.events,
+            found=self.found + later.found,
+            parked=self.parked + later.parked,
+            left_out=self.left_out + later.left_out,
+            compacted=self.compacted + later.compacted,
+            expired=self.expired + later.expired,
+            gone=self.gone + later.gone,
+            compared=self.compared + later.compared,
+            foreign=self.foreign,
+            findings=[*self.findings, *later.findings],
+            seconds=self.seconds + later.seconds,
+        )
 
     def find(self, finding: str) -> None:
         """Add a finding, while there are not too many."""
@@ -274,9 +291,13 @@ class _Compacted:
     def left(self, client_config: ClientConfig, result: Checked) -> set[int]:
         """Give the offsets of those that compaction can't have taken away: only a rule may have left them out.
 
-        Compaction takes a deletion away in the end, but never before what that has deleted.
+        Compaction takes a deletion away in the end, but never before what that has deleted. An event that others have
+        published to the target may be newer as well.
         """
         unit, missing = result.unit, self._missing
+        for key in _keys_of_others(client_config, result) if missing and result.foreign is not None else ():
+            self._superseded += len(missing.pop(key, ()))
+            self._deletions.pop(key, None)
         gone = set(self._deletions)
         if gone:
             end = {unit.partition: end_offsets(client_config, unit.target)[unit.partition]}
@@ -288,6 +309,17 @@ class _Compacted:
             result.compacted += len(missing[key]) - len(later)
             missing[key] = later
         return {offset for offsets in missing.values() for offset in offsets}
+
+
+def _keys_of_others(client_config: ClientConfig, result: Checked) -> Iterator[bytes]:
+    """Yield the keys of what has not come this way to the target."""
+    unit = result.unit
+    begin, end = cast(int, result.foreign), end_offsets(client_config, unit.target)[unit.partition]
+    for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
+        for message in messages:
+            origin = origin_of(message)
+            if origin is None or source_offset(origin, unit.name) is None:
+                yield message.key() or b""
 
 
 def _originals(

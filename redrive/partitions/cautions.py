@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from redrive.partitions.layout import Move
+from redrive.partitions.state import Key
 
 _SHOWN = 5
 
@@ -14,7 +15,12 @@ def losing(moves: Iterable[Move]) -> list[Move]:
     return [move for move in moves if len(move.after) < len(move.before)]
 
 
-def cautions(moves: Sequence[Move], min_isr: Mapping[str, int]) -> list[str]:
+def of_unknown_size(moves: Iterable[Move], unsized: Collection[Key]) -> list[Move]:
+    """Give the moves that copy nobody knows how much; ``unsized``: the partitions whose size no broker tells."""
+    return [move for move in moves if move.added and not move.size and (move.topic, move.number) in unsized]
+
+
+def cautions(moves: Sequence[Move], min_isr: Mapping[str, int], unsized: Collection[Key] = ()) -> list[str]:
     """Say in sentences what moves make less safe, or stop for a while.
 
     What takes part of the events that are acknowledged by all replicas in sync is the lesser of
@@ -24,6 +30,7 @@ def cautions(moves: Sequence[Move], min_isr: Mapping[str, int]) -> list[str]:
     Args:
         moves: what is to be done.
         min_isr: ``min.insync.replicas`` by topic, 1 for those not in it.
+        unsized: partitions whose size no broker tells.
     """
     found = []
     fewer = losing(moves)
@@ -40,6 +47,11 @@ def cautions(moves: Sequence[Move], min_isr: Mapping[str, int]) -> list[str]:
             "Kafka counts the replicas on their way as well, and refuses events that are to be acknowledged by all "
             "(acks=all) until they are in sync. Lower min.insync.replicas for as long, or move it when nobody "
             "publishes to it."
+        )
+    if unknown := of_unknown_size(moves, unsized):
+        found.append(
+            f"It is not known how large they are, and they count as nothing: {_named(unknown)}. No broker that holds "
+            "them tells."
         )
     return found
 

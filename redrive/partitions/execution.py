@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -19,6 +19,7 @@ from typing import TypeVar
 from redrive.errors import UnavailableError
 from redrive.ledger import Debts, Operation
 from redrive.partitions import convergence, inflow
+from redrive.partitions.beginning import Beginning
 from redrive.partitions.copying import Copying
 from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
@@ -26,12 +27,14 @@ from redrive.partitions.orders import Orders
 from redrive.partitions.outcome import Progress, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.reading_back import result_of, settled
-from redrive.partitions.settling import Settlement, settle_all
-from redrive.partitions.strain import Gauge, over_limit
+from redrive.partitions.room import Room
+from redrive.partitions.settling import Settlement, settle_but_others
+from redrive.partitions.state import Key
+from redrive.partitions.strain import Gauge
 from redrive.partitions.survey import Survey, key_of
 from redrive.partitions.throttle import Throttle
 from redrive.partitions.watch import Watch
-from redrive.partitions.waves import Limits, next_wave
+from redrive.partitions.waves import Limits
 from redrive.partitions.wellness import Wellness
 from redrive.partitions.writer import PartitionWriter
 
@@ -73,6 +76,8 @@ class Execution:
             rate is held at its least for so long, that is a standstill.
         follow: the rate is only what it begins with, and becomes whatever the gauges allow.
         begins: called before the first order, once nothing refuses it any more.
+        under_min_isr: partitions that were so when the moves began, by an earlier process perhaps: more is begun all
+            the same. None: those that are by now. Of a way back, those that are by now never count.
     """
 
     def __init__(
@@ -88,11 +93,12 @@ class Execution:
         gauges: Sequence[Gauge] = (),
         follow: bool = False,
         begins: Callable[[], None] = _nothing,
+        under_min_isr: Collection[Key] | None = None,
     ) -> None:
         self._writer, self._debts, self._operation = writer, debts, operation
         self._gauges = tuple(gauges)
         self._limits, self._report, self._hold_back = limits or Limits(), report, hold_back
-        self._begins, self._not_released = begins, ""
+        self._begins, self._not_released, self._under_min_isr = begins, "", under_min_isr
         self._throttle = Throttle(writer, debts, operation, rate) if rate is not None else None
         self.following: FollowingThrottle | None = None
         if self._throttle is not None:
@@ -131,41 +137,46 @@ class Execution:
                 patience. What is owed stays owed.
             FencedError: the operation is no longer this process's; it has stopped.
         """
-        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight)
+        return self._carry_out(moves, stop or threading.Event(), cancel_in_flight=cancel_in_flight, back=False)
 
     def roll_back(self, moves: Sequence[Move], *, stop: threading.Event | None = None) -> Result:
         """Give every partition of the moves its replicas of before, in their order: those under way, those done.
 
-        What somebody else has changed stays. The outcomes are those of the ways back: ``done`` is "as before".
+        What somebody else has changed stays. The outcomes are those of the ways back: ``done`` is "as before". A
+        throttle at which that would never end, by what is written by now, goes up to the least that does.
 
         Raises:
-            ThrottleTooLowError, UnavailableError, FencedError: see `run`.
+            UnavailableError, FencedError: see `run`.
         """
         back = [move.back() for move in moves]
-        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False)
+        return self._carry_out(back, stop or threading.Event(), cancel_in_flight=False, back=True)
 
-    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool) -> Result:
+    def _carry_out(self, moves: Sequence[Move], stop: threading.Event, *, cancel_in_flight: bool, back: bool) -> Result:
         by_key = {key_of(move): move for move in moves}
         if len(by_key) < len(moves):
             raise ValueError("there are two moves of the same partition")
+        if self._throttle is not None:
+            self._throttle.ours = by_key
         orders = Orders(self._writer, self._operation, self._throttle, by_key)
         survey = orders.look()
-        self._require_convergence(survey)
+        self._require_convergence(survey, rise=back)
         self._begins()
         if self._throttle is None:
-            self._lift()  # what a run before this one has left
+            self._lift(by_key)  # what a run before this one has left
         watch = Watch(self._limits.patience)
-        stopped = self._work(orders, survey, watch, stop, cancel_in_flight=cancel_in_flight)
+        wellness = Wellness(self._writer, None if back else self._under_min_isr)
+        beginning = Beginning(orders, wellness, Room(self._writer), self._gauges, self._limits)
+        stopped = self._work(orders, survey, watch, beginning, stop, cancel_in_flight=cancel_in_flight)
         self._elect(orders, watch, stop, LAST_PATIENCE if stopped else self._limits.patience)
         return self._patiently(lambda: self._read_back(orders, stopped), stop)
 
-    def _require_convergence(self, survey: Survey) -> None:
+    def _require_convergence(self, survey: Survey, *, rise: bool) -> None:
         free = {key_of(move) for move in survey.at(Step.PENDING) if survey.costs_nothing(move)}
         coming = [move for move in survey.at(Step.PENDING, Step.IN_FLIGHT) if key_of(move) not in free and move.added]
         if self.following is not None and coming:
             flow = inflow.measure(self._writer, [key_of(move) for move in coming], SAMPLE)
             needs = convergence.needed(coming, flow, survey.leaders(), self._limits.per_broker)
-            self.following.begin(needs)
+            self.following.begin(needs, rise=rise)
 
     def _elect(self, orders: Orders, watch: Watch, stop: threading.Event, patience: float) -> None:
         """Have moved partitions led as planned, and wait for that, and until all of their replicas are in sync."""
@@ -194,10 +205,16 @@ class Execution:
             time.sleep(self._limits.poll)
 
     def _work(
-        self, orders: Orders, survey: Survey, watch: Watch, stop: threading.Event, *, cancel_in_flight: bool
+        self,
+        orders: Orders,
+        survey: Survey,
+        watch: Watch,
+        beginning: Beginning,
+        stop: threading.Event,
+        *,
+        cancel_in_flight: bool,
     ) -> str:
         """Begin moves, wave by wave, until all are where they should be; or say why it has stopped."""
-        wellness = Wellness(self._writer)
         stopped, waiting_for, covered = "", "", False
         while True:
             try:
@@ -214,8 +231,7 @@ class Execution:
                     held = self._hold_back() if survey.at(Step.PENDING) else ""
                     if held:
                         watch.begin_anew()
-                    moved = watch.moved
-                    waiting_for = self._begin_more(orders, survey, wellness, held=held, covered=covered, moved=moved)
+                    waiting_for = beginning.more(survey, held=held, covered=covered, moved=watch.moved)
                     covered = not waiting_for
                     waiting_for = waiting_for or held
                 self._tell(watch, survey, waiting_for)
@@ -237,35 +253,6 @@ class Execution:
                 time.sleep(self._limits.poll)
             else:
                 stop.wait(self._limits.poll)
-
-    def _begin_more(
-        self, orders: Orders, survey: Survey, wellness: Wellness, *, held: str, covered: bool, moved: bool
-    ) -> str:
-        """Begin what may begin now; give what it waits for, if it does.
-
-        Args:
-            orders, survey, wellness: of this execution.
-            held: why nothing is to begin; empty if something may.
-            covered: what is under way has its throttle for certain; not after a run that was killed, and not with a
-                broker that was away.
-            moved: something has moved since the last look. If not, what is under way may wait for a broker.
-        """
-        pending, in_flight = survey.at(Step.PENDING), survey.at(Step.IN_FLIGHT)
-        wave: list[Move] = []
-        if not held:
-            orders.begin_free(survey, [move for move in pending if survey.costs_nothing(move)])
-            costly = (move for move in pending if not survey.costs_nothing(move))
-            wave = next_wave(costly, in_flight, self._limits)
-        if not wave and covered and moved:
-            return ""
-        if waiting_for := wellness.why_unwell([*in_flight, *wave]):
-            return waiting_for
-        paused = over_limit(self._gauges) if wave else ""
-        if wave and not paused:
-            orders.begin(wave, in_flight)
-        elif not covered:
-            orders.throttle(in_flight)
-        return paused
 
     def _release(self, orders: Orders, survey: Survey) -> None:
         """Throttle no longer what has arrived. Where that can't be done, the next look tries again, and all goes on."""
@@ -303,10 +290,10 @@ class Execution:
     def _slowed_by(self) -> str:
         return "" if self.following is None else self.following.slowed_by
 
-    def _lift(self) -> Settlement:
+    def _lift(self, ours: Collection[Key]) -> Settlement:
         if self._throttle is not None:
             return self._throttle.lift()
-        return settle_all(self._writer, self._debts, self._operation)
+        return settle_but_others(self._writer, self._debts, self._operation, ours)
 
     def _read_back(self, orders: Orders, stopped: str) -> Result:
         survey = settled(orders, stopped)
@@ -314,7 +301,7 @@ class Execution:
         if self._throttle is not None and survey.under_way():
             owed = {"throttles, as partitions still move; the next run lifts them, or `redrive debts settle --now`"}
         else:
-            settlement = self._lift()
+            settlement = self._lift(survey.moves)
             respected = set(settlement.respected)
             for row in self._debts.owed(self._writer.cluster):
                 ours = row.operation_id == self._operation.id

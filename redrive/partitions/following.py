@@ -53,6 +53,7 @@ class FollowingThrottle:
         slowed_by: which measure keeps it below what is asked for, in words; empty if none does.
         crawls: which measure has brought it down to the least that it may be, in words; it has not come up again since.
             Empty if none has. At that rate moves could go on for weeks.
+        risen: it had to begin at more than what was asked for.
         too_low: why moves don't get to their end at what is asked for, by what is written now; empty if they do.
 
     Args:
@@ -73,6 +74,7 @@ class FollowingThrottle:
     ) -> None:
         self.most: int | None = throttle.rate if fixed else None
         self.rates: tuple[int, int] | None = None
+        self.risen = False
         self.slowed_by, self.crawls, self.too_low = "", "", ""
         self._throttle, self._gauges, self._fixed, self._clock = throttle, gauges, fixed, clock
         self._at = 0.0
@@ -81,19 +83,24 @@ class FollowingThrottle:
         self._held = False
         self._lock = threading.Lock()
 
-    def begin(self, needs: Mapping[int, float]) -> None:
+    def begin(self, needs: Mapping[int, float], *, rise: bool = False) -> None:
         """Begin at the rate that is asked for, or, if it is not fixed, at one at which all gets to its end.
 
         Args:
             needs: see `redrive.partitions.convergence.needed`.
+            rise: if a fixed one is too low for that, the least that is not is wanted from now on.
 
         Raises:
-            ThrottleTooLowError: it is fixed, and nothing would ever arrive.
+            ThrottleTooLowError: it is fixed, may not rise, and nothing would ever arrive.
         """
         with self._lock:
             if self._fixed and self.most is not None:
                 self._throttle.rate = self.most
-                self._throttle.require_convergence(needs)
+                if rise:
+                    self._throttle.converge(needs)
+                    self.risen, self.most = self._throttle.rate > self.most, self._throttle.rate
+                else:
+                    self._throttle.require_convergence(needs)
             else:
                 self._throttle.converge(needs)
             self._then, self._needs, self._held = None, {}, False

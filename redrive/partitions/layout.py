@@ -13,12 +13,15 @@ class Broker:
 
     Attributes:
         rack: where it stands (``broker.rack``; an availability zone on AWS); None if it does not say.
-        capacity: bytes that its log directories can hold; None if that is not known.
+        capacity: bytes that its replicas can take up: what they take now, and what is free on its disks, whoever else
+            uses these; None if it has no figures of that, as before Kafka 3.3.
+        silent: it does not answer what its disks hold, or one of them has failed: nothing is to come to it.
     """
 
     id: int
     rack: str | None = None
     capacity: int | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from redrive.partitions.inflow import rates, sizes
+from redrive.errors import UnavailableError
+from redrive.partitions.inflow import Ends, rates, sizes, sizes_of_others
 from redrive.partitions.layout import Broker, Layout, Partition
 from redrive.partitions.planner.goal import CANARY
 from redrive.partitions.reader import PartitionReader
@@ -46,7 +47,8 @@ class Picture:
 
     Attributes:
         layout: what a planner starts from: brokers that are up, and all partitions. A partition that moves has its old
-            and new replicas in it. Sizes that no broker tells are 0.
+            and new replicas in it. Its size is what its leader tells, or else the largest of its other replicas; those
+            of ``unsized`` are 0.
         partitions: all partitions, with leaders and ISR.
         under_replicated: those of which a replica is not in sync, but for replicas that are on their way.
         without_leader: those that can't be read or written.
@@ -55,6 +57,7 @@ class Picture:
         ongoing: reassignments under way, whoever has ordered them.
         throttles: replication throttles in force, by resource and setting.
         inflow: bytes a second that producers write to a partition, as far as known; None if not measured.
+        unsized: partitions of which no broker tells how large they are.
     """
 
     cluster: str
@@ -68,6 +71,25 @@ class Picture:
     ongoing: Mapping[Key, Ongoing]
     throttles: tuple[Setting, ...]
     inflow: Mapping[Key, float] | None
+    unsized: frozenset[Key] = frozenset()
+
+    @property
+    def silent(self) -> dict[int, str]:
+        """Brokers that are up and do not tell all that they hold, and why."""
+        return {broker.id: broker.unknown for broker in self.brokers if broker.up and broker.unknown}
+
+    def require_sizes(self) -> None:
+        """See that it is known how large all partitions are that can be copied: those that have a leader.
+
+        Raises:
+            UnavailableError: it is not; with the brokers that do not tell.
+        """
+        missing = sorted(key for key in self.unsized if self.partitions[key].leader is not None)
+        if missing:
+            (topic, number), more = missing[0], len(missing) - 1
+            which = f"{topic}/{number}" + (f" and {more:,} other partitions" if more else "")
+            silent = "; ".join(f"broker {id_} does not tell what it holds: {why}" for id_, why in self.silent.items())
+            raise UnavailableError(f"the size of {which}", silent or "no broker tells it")
 
     @property
     def empty(self) -> frozenset[int]:
@@ -91,6 +113,7 @@ class Picture:
         """
         brokers, partitions, ongoing = reader.brokers(), reader.partitions(), reader.ongoing()
         up = [broker.id for broker in brokers.values() if broker.up]
+        ends = Ends(reader, (key for key, each in partitions.items() if each.leader is not None and seconds))
         log_dirs, begun = reader.log_dirs(up), time.monotonic()
         topics = {partition.topic for partition in partitions.values()}
         min_isr = read_min_isr(reader, topics)
@@ -102,6 +125,9 @@ class Picture:
             log_dirs = reader.log_dirs(up)
             later = sizes(partitions, log_dirs)
             inflow, known = rates(known, later, time.monotonic() - begun), known | later
+        known = sizes_of_others(partitions, log_dirs) | known
+        if inflow is not None:
+            inflow |= ends.rates(partitions.keys() - inflow.keys(), known)
         return cls(
             cluster=reader.cluster,
             layout=_layout(brokers, partitions, log_dirs, known),
@@ -114,6 +140,7 @@ class Picture:
             ongoing=ongoing,
             throttles=throttles,
             inflow=inflow,
+            unsized=frozenset(_unsized(partitions, log_dirs, known)),
         )
 
 
@@ -150,6 +177,16 @@ def _lags(partition: PartitionState, ongoing: Ongoing | None) -> bool:
     return bool(set(partition.replicas) - partition.isr - set(on_their_way))
 
 
+def _unsized(
+    partitions: Mapping[Key, PartitionState], log_dirs: Mapping[int, LogDirs], known: Mapping[Key, int]
+) -> Iterable[Key]:
+    for key, partition in partitions.items():
+        leader = None if partition.leader is None else log_dirs.get(partition.leader)
+        # A leader that tells all that it holds, and not this one, does not have it yet: it has just been made.
+        if key not in known and (leader is None or leader.unknown):
+            yield key
+
+
 def _layout(
     brokers: Mapping[int, BrokerState],
     partitions: Mapping[Key, PartitionState],
@@ -157,7 +194,11 @@ def _layout(
     known: Mapping[Key, int],
 ) -> Layout:
     return Layout(
-        tuple(Broker(one.id, one.rack, log_dirs[one.id].total) for one in brokers.values() if one.up),
+        tuple(
+            Broker(one.id, one.rack, log_dirs[one.id].capacity, silent=bool(log_dirs[one.id].unknown))
+            for one in brokers.values()
+            if one.up
+        ),
         tuple(Partition(one.topic, one.number, one.replicas, known.get(key, 0)) for key, one in partitions.items()),
     )
 

@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, LeaderNotAvailableError, UnknownTopicOrPartitionError, for_code
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
+    for_code,
+)
 
 from redrive.config import Cluster
 from redrive.errors import RefusedByClusterError, UnavailableError
@@ -16,6 +23,8 @@ from redrive.partitions.connection import BROKER_PATIENCE, PATIENCE, Connection
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
 
 _DYNAMIC = {"broker": "DYNAMIC_BROKER_CONFIG", "topic": "DYNAMIC_TOPIC_CONFIG"}
+_ALIKE = 0.001
+"""The part of a volume by which what is free on it may differ for two directories that are asked about together."""
 _AT_ONCE = 1_000  # topics that are asked about in one request
 # Of a topic that does not exist, and of one of which a partition has no leader: that is told partition by partition.
 _NO_ERRORS = {0, UnknownTopicOrPartitionError.errno, LeaderNotAvailableError.errno}
@@ -65,13 +74,29 @@ class PartitionReader:
         What brokers name as the controller to clients is any of them (KIP-590).
         """
         try:
-            found = self._connection.ask(
-                "asking for the controller", lambda admin: admin.describe_metadata_quorum(), patience=BROKER_PATIENCE
-            )
+            leader = int(self._quorum("asking for the controller", patience=BROKER_PATIENCE)["leader_id"])
         except (RefusedByClusterError, UnavailableError):
             return None
-        leader = int(found["topics"][0]["partitions"][0]["leader_id"])
         return leader if leader >= 0 else None
+
+    def voters(self) -> frozenset[int] | None:
+        """Give the ids of the controllers that vote, which may be brokers as well; None if the cluster does not tell.
+
+        Without KRaft there are none.
+
+        Raises:
+            UnavailableError: the cluster does not answer in time.
+        """
+        try:
+            found = self._quorum("asking for the controllers")
+        except RefusedByClusterError as error:
+            return frozenset() if isinstance(error.__cause__, UnsupportedVersionError) else None
+        return frozenset(int(voter["replica_id"]) for voter in found["current_voters"]) or None
+
+    def _quorum(self, doing: str, **how: float) -> dict[str, Any]:
+        found = self._connection.ask(doing, lambda admin: admin.describe_metadata_quorum(), **how)
+        quorum: dict[str, Any] = found["topics"][0]["partitions"][0]
+        return quorum
 
     def partitions(self, topics: Iterable[str] | None = None) -> dict[Key, PartitionState]:
         """Give all partitions, those of internal topics too, or those of ``topics``, by topic and number.
@@ -123,6 +148,22 @@ class PartitionReader:
             except (UnavailableError, RefusedByClusterError) as error:
                 found[broker] = LogDirs(unknown=str(error))
         return found
+
+    def offsets(self, partitions: Iterable[Key], *, first: bool = False) -> dict[Key, int]:
+        """Give where the logs of partitions end, or what their ``first`` offset is.
+
+        None are given if one of their leaders does not tell.
+        """
+        asked = {TopicPartition(*key): OffsetSpec.EARLIEST if first else OffsetSpec.LATEST for key in partitions}
+        if not asked:
+            return {}
+        try:
+            found = self._connection.ask(
+                "reading offsets", lambda admin: admin.list_partition_offsets(asked), patience=BROKER_PATIENCE
+            )
+        except (UnavailableError, RefusedByClusterError):
+            return {}
+        return {(where.topic, where.partition): int(one.offset) for where, one in found.items()}
 
     def ongoing(self) -> dict[Key, Ongoing]:
         """Give the reassignments under way, whoever has ordered them."""
@@ -204,13 +245,24 @@ def _log_dirs(directories: list[dict[str, Any]]) -> LogDirs:
                 # A future replica is one that changes its directory within the broker; the present one counts.
                 if not partition["is_future_key"]:
                     sizes[topic["name"], partition["partition_index"]] = partition["partition_size"]
-    return LogDirs(sizes, _sum(directories, "total_bytes"), _sum(directories, "usable_bytes"), ", ".join(bad))
+    total, usable = _volumes(directories)
+    return LogDirs(sizes, total, usable, ", ".join(bad))
 
 
-def _sum(directories: list[dict[str, Any]], name: str) -> int | None:
-    # Brokers before Kafka 3.3 don't say; -1 is for directories that can't.
-    said = [int(one.get(name, -1)) for one in directories]
-    return sum(said) if said and min(said) >= 0 else None
+def _volumes(directories: list[dict[str, Any]]) -> tuple[int, int] | tuple[None, None]:
+    """Give the bytes of all volumes, and those that are free; see `LogDirs`."""
+    found: list[tuple[int, int]] = []
+    for one in directories:
+        # Brokers before Kafka 3.3 don't say; -1 is for directories that can't.
+        total, usable = int(one.get("total_bytes", -1)), int(one.get("usable_bytes", -1))
+        if total < 0 or usable < 0:
+            return None, None
+        same = [each for each in found if each[0] == total and abs(each[1] - usable) <= _ALIKE * total]
+        if same:
+            found.remove(same[0])
+            usable = min(usable, same[0][1])
+        found.append((total, usable))
+    return (sum(total for total, _ in found), sum(usable for _, usable in found)) if found else (None, None)
 
 
 def _setting(resource: Resource, name: str, one: dict[str, Any]) -> Setting:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from redrive.errors import GoalError
+from redrive.errors import GoalError, UnavailableError
 from redrive.ledger import digest
 from redrive.partitions.layout import Move
 from redrive.partitions.picture import Picture
@@ -26,17 +26,35 @@ def plan_of(picture: Picture, goal: Goal) -> Plan:
 
     Raises:
         GoalError: the goal makes no sense for the cluster, or partitions are moving there.
+        UnavailableError: it copies, and nobody tells how large a partition is, or a new broker not what it can hold.
     """
+    if goal.mode != "leaders":
+        picture.require_sizes()
     if picture.ongoing:
-        (topic, number), more = next(iter(picture.ongoing)), len(picture.ongoing) - 1
-        raise GoalError(
-            "goal",
-            f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
-            "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back",
-        )
+        raise GoalError("goal", moving_already(picture.ongoing))
     if goal.mode == "add_brokers" and not goal.brokers:
         goal = replace(goal, brokers=picture.empty - goal.excluded_brokers)
-    return plan(picture.layout, goal)
+    for id_ in sorted(goal.adds & picture.silent.keys()):
+        raise UnavailableError(
+            f"broker {id_}", f"it does not tell its disks, so nothing can come to it: {picture.silent[id_]}"
+        )
+    made = plan(picture.layout, goal)
+    if goal.mode == "leaders" or not picture.silent:
+        return made
+    closed = [
+        f"broker {id_}: nothing comes to it, as it does not tell all of its disks ({why})."
+        for id_, why in picture.silent.items()
+    ]
+    return replace(made, findings=(*closed, *made.findings))
+
+
+def moving_already(ongoing: Mapping[Key, Ongoing]) -> str:
+    """Say that partitions are moving, which keeps a plan from being made or begun, and what to do about it."""
+    (topic, number), more = next(iter(ongoing)), len(ongoing) - 1
+    return (
+        f"{topic}/{number}{f' and {more} others are' if more else ' is'} moving already, by somebody else's order "
+        "or by that of a run that died; wait for that, or let such a run go on: goal go_on or roll_back"
+    )
 
 
 def record(cluster: str, made: Plan) -> dict[str, Any]:

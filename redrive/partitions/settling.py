@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redrive.ledger import DebtRow, Debts, Operation
 from redrive.partitions.state import Key, Ongoing, Resource
-from redrive.partitions.throttle_settings import REPLICAS, without_ours
+from redrive.partitions.throttle_settings import FOLLOWER_REPLICAS, REPLICAS, entries_in, without_ours
 from redrive.partitions.writer import PartitionWriter
 
 SETTINGS = ":settings"
@@ -93,13 +93,49 @@ def settle_all(writer: PartitionWriter, debts: Debts, operation: Operation) -> S
 
 def settle_idle(writer: PartitionWriter, debts: Debts, operation: Operation) -> Settlement:
     """Pay the debts of the writer's cluster that nothing needs which moves now; see `settle`."""
-    owed, ongoing = debts.owed(writer.cluster), writer.ongoing()
-    needed = {row.id for row in owed if _is_needed(row, ongoing)}
+    owed = debts.owed(writer.cluster)
+    return _settle_but(writer, debts, operation, owed, writer.ongoing())
+
+
+def settle_but_others(writer: PartitionWriter, debts: Debts, operation: Operation, ours: Collection[Key]) -> Settlement:
+    """Pay the debts of the writer's cluster but those that moves of another run still need; see `settle`."""
+    owed = debts.owed(writer.cluster)
+    return _settle_but(writer, debts, operation, owed, moving_for_others(writer, owed, ours))
+
+
+def moving_for_others(writer: PartitionWriter, owed: Iterable[DebtRow], ours: Collection[Key]) -> dict[Key, Ongoing]:
+    """Give what moves to where a list that is owed throttles it, and is not among ``ours``: a run has died over it.
+
+    What nobody here has ordered, and what somebody else has ordered elsewhere since, is no such thing.
+    """
+    throttled = {
+        (row.name, number, broker)
+        for row in owed
+        if row.setting == FOLLOWER_REPLICAS
+        for value in row.ours
+        for number, broker in entries_in(value)
+    }
+    if all((topic, number) in ours for topic, number, _ in throttled):
+        return {}
+    return {
+        (topic, number): each
+        for (topic, number), each in writer.ongoing().items()
+        if (topic, number) not in ours
+        and each.adding
+        and all((topic, number, broker) in throttled for broker in each.adding)
+    }
+
+
+def _settle_but(
+    writer: PartitionWriter, debts: Debts, operation: Operation, owed: Sequence[DebtRow], ongoing: Mapping[Key, Ongoing]
+) -> Settlement:
+    needed = {row.id for row in owed if is_needed(row, ongoing)}
     settlement = settle(writer, debts, operation, [row for row in owed if row.id not in needed])
     return replace(settlement, left=settlement.left | dict.fromkeys(needed, NEEDED))
 
 
-def _is_needed(row: DebtRow, ongoing: Mapping[Key, Ongoing]) -> bool:
+def is_needed(row: DebtRow, ongoing: Mapping[Key, Ongoing]) -> bool:
+    """Say whether partitions move behind a setting that is owed; ``ongoing``: those that count."""
     if row.kind == "topic":
         return any(topic == row.name for topic, _ in ongoing)
     return any(row.name in map(str, (*each.target, *each.removing)) for each in ongoing.values())

@@ -67,7 +67,8 @@ class LogDirs:
 
     Attributes:
         sizes: bytes of each of its replicas.
-        total: bytes of the volumes that the directories are on, each directory's counted; None if it does not say.
+        total: bytes of the volumes that the directories are on; None if it does not say. Directories are taken to be on
+            the same volume if they say as good as the same of it, as Kafka does not tell: rather too little than twice.
         usable: bytes of them that are free.
         unknown: why nothing, or not all, is known; empty if all is.
     """
@@ -76,6 +77,11 @@ class LogDirs:
     total: int | None = None
     usable: int | None = None
     unknown: str = ""
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes that its replicas can take up, if ``sizes`` has all: what they take now, and what is free."""
+        return None if self.usable is None else sum(self.sizes.values()) + self.usable
 
 
 @dataclass(frozen=True, slots=True, order=True)

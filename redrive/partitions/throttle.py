@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from redrive.errors import UnavailableError
-from redrive.ledger import Change, Debts, Operation
+from redrive.ledger import Change, DebtRow, Debts, Operation
 from redrive.partitions.convergence import least_rate, require_convergence
 from redrive.partitions.layout import Move
-from redrive.partitions.settling import Settlement, settle, settle_all
-from redrive.partitions.state import Resource, Setting
+from redrive.partitions.settling import Settlement, is_needed, moving_for_others, settle, settle_but_others
+from redrive.partitions.state import Key, Ongoing, Resource, Setting
 from redrive.partitions.throttle_settings import (
     RATES,
     REPLICAS,
+    Entry,
     brokers_to_throttle,
+    entries_in,
     replicas_to_throttle,
     with_entries,
     without_ours,
@@ -27,15 +29,18 @@ class Throttle:
 
     Lists of replicas name what is under way, not all that will be: Kafka counts against a rate whatever a list names,
     also of replicas that have long arrived. Whatever was set before is noted as a debt first, and stays in lists.
-    A broker that is down is passed over, and gets its rate when it is back.
+    A broker that is down is passed over, and gets its rate when it is back. What still moves behind the throttle of a
+    run that has died keeps it.
 
     Attributes:
         rate: bytes a second that a broker may send, and receive, of moving partitions.
+        ours: the partitions that are moved behind it, now or later; empty: those that are now.
         respected: settings that somebody else has changed meanwhile, and that are left so.
     """
 
     def __init__(self, writer: PartitionWriter, debts: Debts, operation: Operation, rate: int) -> None:
         self.rate = rate
+        self.ours: Collection[Key] = ()
         self.respected: set[str] = set()
         self._writer, self._debts, self._operation = writer, debts, operation
         self._needs: Mapping[int, float] = {}
@@ -77,8 +82,11 @@ class Throttle:
             self._brokers |= brokers_to_throttle(moves)
             self._set_rates(self.rate, by_hand=False)
             wanted = replicas_to_throttle(moves)
-            self._set_lists(wanted)
-            self._settle_lists(set(wanted))
+            owed = self._debts.owed(self._writer.cluster)
+            ours = self.ours or {(move.topic, move.number) for move in moves}
+            others = moving_for_others(self._writer, owed, ours)
+            self._set_lists(wanted, owed, others)
+            self._settle_lists(set(wanted), others)
 
     def change(self, rate: int, *, by_hand: bool = True) -> None:
         """Set another rate, at once where partitions move, and for what is still to come.
@@ -98,10 +106,10 @@ class Throttle:
             self.rate = rate
 
     def lift(self) -> Settlement:
-        """Make all settings of this cluster what they were, those that a dead run has left, too."""
+        """Make all settings of this cluster what they were, those that a dead run has left and no longer needs, too."""
         with self._lock:
             self._brokers.clear()
-            return settle_all(self._writer, self._debts, self._operation)
+            return settle_but_others(self._writer, self._debts, self._operation, self.ours)
 
     def _set_rates(self, rate: int, *, by_hand: bool) -> None:
         """Args: by_hand: also where somebody else has set a rate meanwhile."""
@@ -123,22 +131,28 @@ class Throttle:
                 changes.append(Change(*place, seen, str(rate)))
         self._make(changes)
 
-    def _set_lists(self, wanted: Mapping[str, Mapping[str, set[tuple[int, int]]]]) -> None:
+    def _set_lists(
+        self,
+        wanted: Mapping[str, Mapping[str, set[Entry]]],
+        owed: Sequence[DebtRow],
+        others: Mapping[Key, Ongoing],
+    ) -> None:
         present = self._writer.settings((Resource("topic", topic) for topic in wanted), REPLICAS)
-        owed = {row.place: row for row in self._debts.owed(self._writer.cluster)}
+        rows = {row.place: row for row in owed}
         changes = []
         for resource, settings in present.items():
             for name in REPLICAS:
-                seen, row = _own(settings, name), owed.get((resource.kind, resource.name, name))
+                seen, row = _own(settings, name), rows.get((resource.kind, resource.name, name))
                 before = without_ours(seen, row.ours, row.previous) if row is not None else seen
-                value = with_entries(before, wanted[resource.name][name])
+                kept = {entry for entry in entries_in(seen) if (resource.name, entry[0]) in others}
+                value = with_entries(before, wanted[resource.name][name] | kept)
                 if value != seen:
                     changes.append(Change(resource.kind, resource.name, name, before, value))
         self._make(changes)
 
-    def _settle_lists(self, wanted: set[str]) -> None:
+    def _settle_lists(self, wanted: set[str], others: Mapping[Key, Ongoing]) -> None:
         owed = self._debts.owed(self._writer.cluster)
-        past = [row for row in owed if row.kind == "topic" and row.name not in wanted]
+        past = [row for row in owed if row.kind == "topic" and row.name not in wanted and not is_needed(row, others)]
         if past:
             self.respected |= set(settle(self._writer, self._debts, self._operation, past).respected)
 

@@ -66,6 +66,12 @@ def without_ours(value: str | None, ours: Iterable[str], previous: str | None) -
     return previous if set(left) == set(_entries(previous)) else ",".join(left) or None
 
 
+def entries_in(value: str | None) -> set[Entry]:
+    """Give the entries of a list; none if it is for all."""
+    pairs = (entry.split(":") for entry in _entries(value) if entry != ALL)
+    return {(int(number), int(broker)) for number, broker in pairs}
+
+
 def _is_all(value: str) -> bool:
     return value.strip() == ALL
 

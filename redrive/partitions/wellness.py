@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from redrive.partitions.layout import Move
 from redrive.partitions.picture import read_min_isr, under_min_isr, without_leader
@@ -13,12 +13,17 @@ _SHOWN = 3
 
 
 class Wellness:
-    """Looks at a cluster now and again, and compares it with how it was when the moves began."""
+    """Looks at a cluster now and again, and compares it with how it was when the moves began.
 
-    def __init__(self, reader: PartitionReader) -> None:
+    Args:
+        reader: of the cluster.
+        before: partitions that were under min ISR then; None: those that are now.
+    """
+
+    def __init__(self, reader: PartitionReader, before: Collection[Key] | None = None) -> None:
         self._reader = reader
         self._min_isr: dict[str, int] = {}
-        self._before = frozenset(self._under_min_isr(reader.partitions()))
+        self._before = frozenset(self._under_min_isr(reader.partitions()) if before is None else before)
 
     def why_unwell(self, moves: Iterable[Move]) -> str:
         """Say why nothing more should begin; empty if it may.

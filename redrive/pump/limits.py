@@ -34,6 +34,7 @@ class Limits:
         partitions: how many there are.
         retention_ms: how long it keeps its records; negative: for ever, as far as time goes.
         deletions_ms: ``delete.retention.ms``: how long, at least, it keeps deletions (tombstones) if it is compacted.
+        stamped: whether brokers give its records the time at which they come (``LogAppendTime``), not the producer.
     """
 
     size: int = _FOREVER
@@ -43,6 +44,7 @@ class Limits:
     partitions: int = _FOREVER
     retention_ms: int = -1
     deletions_ms: int = _DELETIONS_MS
+    stamped: bool = False
 
     def refusal(self, event: Event, now: int) -> str | None:
         """Say why the topic will not take an event; None if it may.
@@ -95,6 +97,7 @@ def limits_of(client_config: ClientConfig, topic: str) -> Limits:
         partitions=partitions,
         retention_ms=int(value.get("retention.ms", -1)) if "delete" in value.get("cleanup.policy", "delete") else -1,
         deletions_ms=int(value.get("delete.retention.ms", _DELETIONS_MS)),
+        stamped=stamped_by_broker,
     )
 
 

@@ -186,7 +186,8 @@ def _schema_backfill(scope: Scope) -> Iterator[Grant]:
 
 def _governance(scope: Scope) -> Iterator[Grant]:
     # Of dead letters only the ends are looked at: which schemas they have, the ledger knows.
-    yield from _each([*scope.main, PARKING_TOPIC], *_READ)
+    # Producers that were switched write with what the alias says.
+    yield from _each([*scope.main, PARKING_TOPIC, ALIASES_TOPIC], *_READ)
     yield from _each(scope.dead_letters, "Describe")
     yield from _looking()
 
@@ -204,7 +205,7 @@ ROLES: dict[str, Role] = {
     "gateway": Role("the partners' door: a producer for them", _producer, named=True, table=_APPEND),
     "standby-replay": Role("the job", _standby_replay, table=(*_APPEND, "DeleteItem", "BatchWriteItem")),
     "dlq-triage": Role("the job", _dlq_triage),
-    "dlq-correction": Role("the job, and `redrive dlq fix`", _dlq_correction),
+    "dlq-correction": Role("the job, and `redrive dlq fix`", _dlq_correction, table=("GetItem", "Query")),
     "partition-rebalance": Role("the job", _partition_rebalance),
     "broker-scaling": Role("the job", _looking_at_all, fleet=True),
     "schema-backfill": Role(

@@ -7,14 +7,14 @@ or a later record of the key, must be in the topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from redrive.events import headers_of
+from redrive.pump.evidence import Evidence
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, scan
-from redrive.standby.drain import LaneResult
-from redrive.standby.lanes import LaneLog
+from redrive.standby.lanes import Lane, LaneLog
 from redrive.standby.store import Store
 from redrive.standby.streams import Position, StreamReader
 
@@ -57,7 +57,13 @@ def is_superseded(newest: Newest, record: Record | None) -> bool:
 
 
 def find_lost(
-    client_config: ClientConfig, store: Store, topic: str, results: Sequence[LaneResult], operation: str
+    client_config: ClientConfig,
+    store: Store,
+    topic: str,
+    epochs: Mapping[Lane, Iterable[int]],
+    *,
+    published: Iterable[Evidence],
+    operation: str,
 ) -> list[str]:
     """Say of which keys the topic has neither the newest event that was replayed nor a later one.
 
@@ -65,7 +71,8 @@ def find_lost(
         client_config: the cluster.
         store: the standby table, not tidied up yet.
         topic: a compacted topic, the lanes' own.
-        results: the replayed lanes.
+        epochs: what was replayed, of each lane.
+        published: what the lanes say they have published there.
         operation: the one that has replayed them.
 
     Returns:
@@ -74,8 +81,8 @@ def find_lost(
     Raises:
         UnavailableError: the cluster or the store does not answer.
     """
-    newest = _newest(store, results)
-    starts = [evidence.start for result in results if (evidence := result.outcome.evidence.get(topic))]
+    newest = _newest(store, epochs)
+    starts = [evidence.start for evidence in published]
     width = max(map(len, starts), default=0)
     start = {p: min(s[p] if p < len(s) else 0 for s in starts) for p in range(width)}
     records = _records(client_config, topic, start, newest, operation.encode())
@@ -83,11 +90,10 @@ def find_lost(
     return [next(iter(of.origins.values())) for of in lost]
 
 
-def _newest(store: Store, results: Iterable[LaneResult]) -> dict[bytes, Newest]:
+def _newest(store: Store, epochs: Mapping[Lane, Iterable[int]]) -> dict[bytes, Newest]:
     newest: dict[bytes, Newest] = {}
-    for result in results:
-        lane = result.lane
-        for epoch in result.epochs:
+    for lane, of_lane in epochs.items():
+        for epoch in of_lane:
             for producer in LaneLog(store, lane).producers(epoch):
                 pk = lane.stream(epoch, producer)
                 reader = StreamReader(store, pk, producer, Position(), horizon=None, checked=_ALL)

@@ -124,7 +124,7 @@ def test_the_outage_of_one_cluster_leaves_the_other_one_s_events_alone(
     assert health["west"] != "unavailable"
 
     def behind(cluster: str) -> int | None:
-        lags = {lag.group: lag.events for lag in read_lags(config.cluster(cluster), 10)}
+        lags = {lag.group: lag.events for lag in read_lags(config.cluster(cluster), 10).groups}
         return lags.get(prefix)
 
     wait_until(lambda: behind("west") == 0, 30)  # what is handled gets committed there meanwhile

@@ -14,6 +14,7 @@ from redrive.deadletters.correction import Unit, earlier, settle_earlier, settli
 from redrive.deadletters.correction.earlier import _is_settled
 from redrive.deadletters.correction.source import Cursor
 from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger, Operation, Status, Verdict
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence
@@ -118,6 +119,25 @@ def test_what_may_have_been_written_and_can_t_be_read_back_is_in_doubt(
     assert fates(ledger) == {0: "none", 1: "none", 2: "none", 3: "held", 9: "none"}
     settle(dead, ALL[:1], begin(ledger))
     assert fates(ledger) == {0: "published", 1: "doubtful", 2: "doubtful", 3: "held", 9: "none"}
+
+
+def test_what_the_dead_operation_had_not_selected_is_in_no_doubt(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    selection = Selection(ids=[f"dlq.flights/0/{offset}" for offset in (0, 1, 3)]).model_dump(mode="json")
+    dead.plan({"selection": selection, "upto": ledger.letters.last_entry()})
+    settle(dead, ALL[:1], begin(ledger))
+    assert fates(ledger) == {0: "published", 1: "doubtful", 2: "none", 3: "held", 9: "none"}
+
+
+def test_letters_that_a_new_ledger_does_not_have_keep_no_others_from_being_entered(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    """Their topic has deleted them before the new ledger's first triage; what was made of them is still in Kafka."""
+    gone = [Record(7, 20), Record(8, 21)]
+    found = settle(dead, [*gone, *ALL], begin(ledger))
+    assert found.unknown == 2
+    assert fates(ledger) == {0: "published", 1: "published", 2: "parked", 3: "held", 9: "none"}
 
 
 def test_nothing_is_in_doubt_once_all_was_entered_even_if_it_is_deleted_later(

@@ -105,6 +105,27 @@ def test_letters_of_topics_that_it_does_not_hold_make_the_second_one_stop(
         Second(ledger).gather(Selection(fates=["skipped"]), ends)
 
 
+@pytest.mark.parametrize(
+    ("selection", "goes"),
+    [
+        (Selection(fates=["skipped"]), False),
+        (Selection(ids=["dlq.flights/0/1"]), False),
+        (Selection(fates=["skipped"], ids=["dlq.flights/0/1"]), True),
+    ],
+)
+def test_a_letter_of_an_event_that_was_published_from_another_goes_only_if_a_person_names_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, selection: Selection, goes: bool
+) -> None:
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place), sighting(1, **place)])
+    first = begun(ledger)
+    given_up = [fate(1, "skipped")] if "skipped" in selection.fates else []
+    ledger.letters.record_fates(first, [fate(0, "published"), *given_up])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    (unit,) = Second(ledger).gather(selection, lambda: None).units
+    assert (list(unit.offsets), unit.doubles) == ([1], {} if goes else {1: "same-event"})
+
+
 def test_letters_of_which_an_event_is_there_are_entered_as_those_of_who_has_published_it(ledger: Ledger) -> None:
     """Such as after the ledger was restored from a backup: the operation may be one that it does not know."""
     fill(ledger, [sighting(0), sighting(1)])

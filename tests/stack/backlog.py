@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from prefect.client.schemas.objects import State
 
 from deployments.local.stack import Stack
+from redrive.aliases.alias import ensure_aliases
 from redrive.config import Config
 from redrive.murmur2 import partition_of
+from redrive.pump.names import ALIASES_TOPIC
 from redrive.pump.readback import end_offsets
 from redrive.schemas import SchemaRegistry
 from redrive.standby.batches import Stored
@@ -101,6 +103,15 @@ cluster = "{self.cluster}"
         assert writer.enter(must_divert=True) is Entry.STANDBY
         for first in range(0, len(events), 100):
             assert writer.store(events[first : first + 100])
+
+    def write_aliases(self, names: Iterable[str], record: bytes | None) -> None:
+        """Write a record about each of these names to the control topic, which the whole stack has; None deletes it."""
+        client = self.config.cluster(self.cluster).client_config()
+        ensure_aliases(client)
+        producer = Producer({**client, "acks": "all"})
+        for name in names:
+            producer.produce(ALIASES_TOPIC, record, key=name.encode(), partition=0)
+        assert producer.flush(30) == 0
 
     def are_open(self, topic: str) -> bool:
         """Whether producers use Kafka for every lane of a topic."""

@@ -27,6 +27,7 @@ from deployments.follow import artifacts_of, start
 from deployments.local.stack import Stack
 from deployments.worker import ROOT, start_worker
 from flows.broker_scaling import JOB, Scale, broker_scaling
+from flows.partition_rebalance import Rebalance, partition_rebalance
 from flows.standby_replay import Replay, standby_replay
 from redrive.config import Config
 from redrive.consumer import EventConsumer
@@ -380,3 +381,17 @@ def test_a_fleet_that_can_t_add_any_ends_the_run_with_what_it_says(town: Town) -
     growth = town.growth()
     assert growth is not None
     assert growth.step == "ended"  # the next run decides anew
+
+
+def test_a_broker_that_was_drained_is_safe_to_remove_and_not_filled_again_by_itself(town: Town) -> None:
+    town.settings()
+    drain = Rebalance(mode="run", goal="drain_brokers", brokers=[5], throttle=None)
+    state = partition_rebalance(drain, return_state=True)
+    assert word(state) == "proved", state.message
+    assert "broker 5 is safe to remove" in str(state.message)
+    evidence = town.operations("partition-rebalance")[0].evidence or {}
+    assert (evidence["safe_to_remove"], evidence["still_held"]) == ([5], {"5": []})
+    asked, state = town.asked, town.run()
+    assert word(state) == "nothing to add"
+    assert "broker 5 is there, empty, and drained on purpose" in str(state.message)
+    assert town.asked == asked

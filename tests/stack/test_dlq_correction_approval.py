@@ -14,7 +14,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.follow import End, follow, start
 from deployments.local.stack import Stack
-from deployments.worker import Worker, start_worker
+from deployments.worker import start_worker
+from deployments.worker_process import Worker
 from redrive.ledger import Ledger
 from tasks.approval import WAITS
 from tests.stack.clinic import RULES, Clinic

@@ -22,6 +22,7 @@ from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
 from redrive.deadletters.correction import source
 from redrive.deadletters.letter import read_letter
+from redrive.ledger import Ledger
 from redrive.pump.names import PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
@@ -237,8 +238,8 @@ def test_its_pace_can_be_changed_while_it_works(clinic: Clinic) -> None:
 
 
 def _variable(clinic: Clinic) -> str:
-    operation = clinic.operation()
-    return variable_name(operation.job, operation.id) if operation.job == "dlq-correction" else ""
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        return next((variable_name(row.job, row.id) for row in ledger.operations(1, "dlq-correction")), "")
 
 
 def test_a_small_correction_does_not(clinic: Clinic) -> None:

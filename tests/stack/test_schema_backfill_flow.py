@@ -8,19 +8,21 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+import tasks.switching
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive import EventProducer
-from redrive.aliases import Alias, write_alias
+from redrive.aliases import Alias, read_alias, write_alias
 from redrive.errors import SwitchedError
 from redrive.migrations.abandoning import abandon
-from redrive.pump.names import PARKING_TOPIC
+from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
+from tests.stack.migrations.live import Publishing, by_key
 from tests.stack.moving_house import MovingHouse
 from tests.stack.platform import wait_until
 
@@ -79,7 +81,7 @@ def test_events_are_in_the_target_once_as_the_rules_make_them(house: MovingHouse
         (m.key(), m.timestamp(), (m.headers() or [])[:-2]) for m in after
     ]
     assert house.operation().counts == {
-        "events": 3, "copied": 3, "parked": 0, "left_out": 0, "compared": 3, "groups_moved": 0,
+        "events": 3, "copied": 3, "parked": 0, "left_out": 0, "gone": 0, "compared": 3, "groups_moved": 0,
     }  # fmt: skip
     assert "Proved: 3 events copied" in house.shown(report_key("schema-backfill"))
 
@@ -207,13 +209,47 @@ def test_producers_are_switched_to_the_target_and_back_by_runs_of_their_own(hous
             abandon(house.config, house.orders, house.target)
         assert {order["number"]: order["urgent"] for order in house.moved()} == {0: False, 1: False, 2: True}
 
-        state = run(house, goal="switch_back")
+        client = {"bootstrap.servers": house.bootstrap}
+        forth = read_alias(client, house.orders)
+        forgetful = Producer(client)
+        forgetful.produce(ALIASES_TOPIC, None, house.orders.encode(), 0)
+        assert forgetful.flush(10) == 0
+        state = run(house, goal="switch_back")  # by the ledger's copy
+        back = read_alias(client, house.orders)
+        assert forth is not None
+        assert back is not None
+        assert back.earlier == forth.places != {}
         assert word(state) == "proved", state.message
         producer.publish(house.orders, "k", {"id": 3, "note": "d"}).result(30)
 
     reader = house.registry.reader()
     assert sorted(reader.decode(message.value() or b"")["id"] for message in house.read(house.orders)) == [0, 1, 2, 3]
     assert len(house.moved()) == 3
+
+
+def test_what_a_switch_has_brought_that_was_killed_before_its_proof_is_proved_by_the_next_run(
+    house: MovingHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.publish(["a"])
+    with Publishing(house, producers=1, pause=0.1) as publishing:
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks.switching, "prove_what_was_brought", die)
+            state = run(house, goal="switch_producers")
+        assert "may be STORING what they publish" in (state.message or "")
+        killed = house.operation()
+        assert (killed.status, killed.verdict) == ("failed", None)
+
+        state = run(house, goal="switch_producers")
+    assert word(state) == "proved", state.message
+    assert "standby" in publishing.paths()
+    assert (house.operation().evidence or {})["earlier"][killed.id] > 0
+    found = by_key(house.read(house.target), house.registry.reader(house.target).decode)
+    assert {key: found[key] for key in publishing.published} == publishing.published
+
+
+def die(*_: object, **__: object) -> None:
+    """Stand for the end of a process."""
+    raise RuntimeError("it was killed")
 
 
 def test_producers_are_not_switched_while_a_group_is_on_its_way_and_the_run_says_which(house: MovingHouse) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import AwaitingRetry
 
 import flows.standby_replay
 import tasks.earlier
@@ -49,15 +52,30 @@ def replay(**parameters: Any) -> State[Any]:
     return standby_replay(Replay(mode="run", settle=0, **parameters), return_state=True)
 
 
-def replay_until_all_is_published(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> None:
+def retry(state: State[Any]) -> State[Any]:
+    """Do as Retry in Prefect's UI: the same flow run, once more."""
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
+        run = client.read_flow_run(run_id)
+    result = run_flow(standby_replay, flow_run=run, parameters=run.parameters, return_type="state")
+    assert isinstance(result, State)
+    assert result.state_details.flow_run_id == run_id
+    return result
+
+
+def replay_until_all_is_published(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> State[Any]:
     """Run the flow until it would begin to prove what it has published."""
 
     def die(*_: object, **__: object) -> None:
         raise DiedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(flows.standby_replay, "verify_lanes", die)
-        assert replay(**parameters).is_failed()
+        patch.setattr(flows.standby_replay, "verify_all_earlier", die)
+        state = replay(**parameters)
+        assert state.is_failed()
+        return state
 
 
 def untidy(platform: Backlogs) -> dict[str, bool]:
@@ -132,7 +150,10 @@ def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topi
 
     with monkeypatch.context() as patch:
         patch.setattr(tasks.verify, "prove", prove_wrongly)
-        assert word(replay()) == "failed"
+        state = replay()
+        assert word(state) == "failed"
+    assert word(replay()) == "nothing to replay"
+    assert word(retry(state)) == "nothing to replay", "nothing waits any more; but what was found wrong stays wrong"
     assert word(replay()) == "nothing to replay"
     assert untidy(platform) == {"orders": True, "refunds": False}
 
@@ -141,11 +162,59 @@ def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topi
     assert untidy(platform) == {"orders": False, "refunds": False}
 
 
+def test_a_run_that_is_retried_proves_what_it_had_published_before(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, _ = platform.topics
+    ids = platform.fill(orders, 300)
+    state = replay_until_all_is_published(monkeypatch)
+    ids += platform.fill(orders, 100)
+
+    assert word(retry(state)) == "proved"
+
+    assert found_of_earlier_runs(platform) == {"run 0": 300}
+    assert platform.ids_by_key(orders) == by_key(ids)
+    assert word(retry(state)) == "nothing to replay"
+    assert untidy(platform)["orders"] is False
+
+
+def test_what_was_found_wrong_is_told_though_another_topic_can_not_be_read_back_and_that_one_is_proved_by_the_next_run(
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, refunds = platform.topics
+    platform.fill(orders, 100)
+    platform.fill(refunds, 200)
+    prove = tasks.verify.prove
+
+    def prove_wrongly(client: Any, units: Any, **options: Any) -> Proof:
+        if any(refunds in topics for topics in units.values()):
+            raise UnavailableError("Kafka", "no answer")
+        return replace(prove(client, units, **options), verdict="failed", findings=["1 events are missing"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.verify, "prove", prove_wrongly)
+        patch.setattr(tasks.verify.verify_topic, "retries", 0)
+        state = replay()
+    assert word(state) == "failed"
+    assert "1 events are missing" in str(state.message)
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        (operation,) = ledger.operations()
+    assert operation.evidence is not None
+    assert "no answer" in operation.evidence["unverified"]
+    assert untidy(platform) == {"orders": True, "refunds": True}
+
+    assert word(replay()) == "proved"
+    assert found_of_earlier_runs(platform) == {"run 0": 200}
+    assert word(replay()) == "nothing to replay"
+    assert untidy(platform) == {"orders": True, "refunds": False}
+
+
+@pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize(("share", "verdict"), [(0.5, "counted"), (1.0, "failed")])
 def test_a_compacted_topic_may_lack_what_has_a_later_event_of_its_key_and_nothing_else(
-    platform: Backlogs, monkeypatch: pytest.MonkeyPatch, share: float, verdict: str
+    platform: Backlogs, monkeypatch: pytest.MonkeyPatch, share: float, verdict: str, killed: bool
 ) -> None:
-    """What comes between the replay and its proof takes the older ones of each key, or all."""
+    """What comes between the replay and its proof, by this run or the next, takes each key's older ones, or all."""
     orders, _ = platform.topics
     client = platform.config.cluster(platform.cluster).client_config()
     admin = AdminClient(client)
@@ -162,13 +231,18 @@ def test_a_compacted_topic_may_lack_what_has_a_later_event_of_its_key_and_nothin
         return prove(*given, **options)
 
     monkeypatch.setattr(tasks.verify, "prove", prove_later)
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks.verify, "prove", prove)
+            replay_until_all_is_published(patch)
     state = replay()
     assert state.is_completed() is (verdict == "counted")
     with Ledger.open(platform.config.ledger_url()) as ledger:
-        (operation,) = ledger.operations()
+        operation = ledger.operations()[0]
     assert operation.verdict == verdict
     assert operation.evidence is not None
-    assert (operation.evidence["topics"][0]["superseded"] > 200) is (verdict == "counted")
+    if not killed:
+        assert (operation.evidence["topics"][0]["superseded"] > 200) is (verdict == "counted")
     assert any("is the newest event of its key" in finding for finding in operation.evidence["findings"]) is (
         verdict == "failed"
     )

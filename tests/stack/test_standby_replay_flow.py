@@ -19,10 +19,12 @@ from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
 from redrive.envelope import headers
+from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, OperationRow
 from redrive.murmur2 import partition_of
 from redrive.schemas import SchemaRegistry
 from redrive.standby.batches import Stored
+from redrive.standby.drain import drain
 from redrive.standby.lanes import Lane
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
@@ -149,6 +151,24 @@ def test_only_the_topics_that_were_named_are_touched(platform: Backlogs) -> None
     assert platform.are_open(refunds)
     assert not platform.are_open(orders)
     assert platform.ids_by_key(orders) == {}
+
+
+def test_a_record_of_aliases_that_nobody_can_read_holds_up_the_replay_of_its_own_topic_only(platform: Backlogs) -> None:
+    orders, refunds = platform.topics
+    ids, odd = platform.fill(orders, 200), [f"junk-{orders}", refunds]
+    platform.fill(refunds, 200)
+    platform.write_aliases(odd, b"hello")
+    try:
+        state = replay(mode="run", topics=[orders])
+        assert word(state) == "proved"
+        assert platform.ids_by_key(orders) == by_key(ids)
+        with pytest.raises(UnavailableError, match=f"alias {refunds}"):
+            drain(platform.config, Lane(platform.cluster, refunds, 0), operation="a test", settle=0)
+        assert not platform.ids_by_key(refunds), "they may belong to another topic by now"
+    finally:
+        platform.write_aliases(odd, None)
+    assert word(replay(mode="run")) == "proved"
+    assert platform.are_open(refunds)
 
 
 def test_a_topic_that_another_run_holds_is_refused_by_the_name_of_that_run(platform: Backlogs) -> None:

@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 from deployments.cli import app
 from deployments.follow import artifacts_of, follow, start
 from deployments.local.stack import Stack
-from deployments.worker import Worker, start_worker
+from deployments.worker import start_worker
+from deployments.worker_process import Worker
 from flows.standby_replay import Replay, standby_replay
 from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, OperationRow

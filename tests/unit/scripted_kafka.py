@@ -230,4 +230,10 @@ domain = "returns"
 [topics."dlq.billing"]
 domain = "sales"
 """)
-        self.config = Config.load(folder / "redrive.toml")
+        self._file = folder / "redrive.toml"
+        self.config = Config.load(self._file)
+
+    def add(self, settings: str) -> None:
+        """Add to the settings."""
+        self._file.write_text(self._file.read_text() + settings)
+        self.config = Config.load(self._file)

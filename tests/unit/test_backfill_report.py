@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from redrive.aliases.alias import Alias
 from redrive.aliases.switching import Switched
 from redrive.migrations.census import Count
+from redrive.migrations.copying import UnitResult
+from redrive.migrations.source import GONE
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
+from redrive.pump.pump import Outcome
 from tasks.backfill_report import Ending, still_storing
 from tasks.side_by_side import UnitEnd
 
@@ -67,3 +71,35 @@ def test_a_target_with_events_of_an_old_schema_is_not_well_though_all_are_copies
 )
 def test_what_others_publish_to_the_target_may_have_the_schema_that_they_like(good: Ending) -> None:
     assert good.findings == []
+
+
+@pytest.mark.parametrize(
+    ("goal", "back"), [("switch_producers", "feed_back"), ("switch_back", "copy")], ids=["forth", "back"]
+)
+def test_a_switch_whose_consumers_cannot_follow_says_so_first_and_is_not_well(goal: Any, back: str) -> None:
+    plan: Any = SimpleNamespace(stock=None, goal=goal)
+    current = "orders.v2" if goal == "switch_producers" else "orders"
+    switched = Switched(Alias("orders", "orders.v2", current, 1, 1, "{}"), 2, 40, 1.0, "they are mixed")
+    found = Ending(
+        plan=plan, approved="", ends=[], checked=[], how="full", schemas=Count(), moved=[], switched=switched,
+        unverified="", seconds=1.0, compare_seconds=0.0, started_pace="full speed", changes=[],
+    )  # fmt: skip
+    assert (found.status, found.verdict, found.word) == ("paused", None, "paused")
+    assert found.headline.startswith(f"producers of orders publish to {current}, and consumers that follow them get no")
+    assert found.headline.endswith(f"they are mixed. Run the goal {back}, then {goal} again")
+
+
+def test_what_retention_has_deleted_before_it_was_copied_is_told_apart_from_what_a_rule_leaves_out() -> None:
+    plan: Any = SimpleNamespace(
+        stock=None, migration=SimpleNamespace(target="orders.v2", recipe=SimpleNamespace(target=7))
+    )
+    unit = Unit("one", "orders", "orders.v2", 0)
+    outcome = Outcome(20, 13, {GONE: 4, "a rule: a test": 3}, {}, 0, 0.0, {}, None, 0.0)
+    found = Ending(
+        plan=plan, approved="", ends=[UnitEnd(unit, "done", UnitResult(unit, outcome, 20))],
+        checked=[Checked(unit, events=16)], how="full", schemas=Count({7: 13}), moved=[], unverified="", seconds=1.0,
+        compare_seconds=0.0, started_pace="full speed", changes=[],
+    )  # fmt: skip
+    assert (found.verdict, found.status) == ("counted", "done")
+    assert "3 left out, 4 deleted from the source before they were copied" in found.headline
+    assert found.reasons == {"left out: a rule: a test": 3, "deleted from the source before they were copied": 4}

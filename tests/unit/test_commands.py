@@ -137,6 +137,25 @@ def test_an_operation_is_shown_with_its_journal_by_the_first_letters_of_its_id()
     assert "lane drained" in run("operations", "show", "0a1b").stdout
 
 
+def test_the_moves_of_a_plan_that_was_shown_or_approved_are_written_for_kafka_s_own_tool(tmp_path: Path) -> None:
+    moves = [["orders", number, [1, 2], [3, 2], 10] for number in range(300)]
+    with ledger() as opened:
+        begin(opened, "0a1b2c3d-1")
+        given = {"cluster": "blue", "resources": ["blue"], "who": "anna", "parameters": {}}
+        planned = opened.begin("partition-rebalance", "run", operation_id="4d5e6f70-2", **given)  # type: ignore[arg-type]
+        planned.plan({"job": "partition-rebalance", "cluster": "blue", "goal": {"mode": "balance"}, "moves": moves})
+    file = tmp_path / "moves.json"
+    said = run("operations", "show", "4d5e", "--reassignment-json", str(file))
+    assert said.exit_code == 0, said.output
+    written = json.loads(file.read_text())
+    assert (written["version"], len(written["partitions"])) == (1, 300)
+    assert written["partitions"][299] == {"topic": "orders", "partition": 299, "replicas": [3, 2]}
+    refused = run("operations", "show", "0a1b", "--reassignment-json", str(tmp_path / "none.json"))
+    assert isinstance(refused.exception, ConfigError)
+    assert "has no plan of moves" in str(refused.exception)
+    assert not (tmp_path / "none.json").exists()
+
+
 def test_tampering_ends_verify_with_1() -> None:
     with ledger() as opened:
         begin(opened, "0a1b2c3d-1")

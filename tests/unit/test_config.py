@@ -85,6 +85,12 @@ def test_a_producer_that_may_take_longer_than_a_switch_waits_does_not_start() ->
         EventProducer("orders", Config.load(), settings=DispatchSettings())
 
 
+def test_a_producer_that_sees_diverted_lanes_later_than_others_count_on_does_not_start() -> None:
+    write(GOOD + "[standby]\ngate_refresh = 10.0\n")
+    with pytest.raises(ConfigError, match="gate_refresh: is 1 s here, and 10 s by the platform's"):
+        EventProducer("orders", Config.load(), settings=DispatchSettings(block_timeout=1.0))
+
+
 def test_a_cluster_can_be_added_by_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     write(GOOD)
     monkeypatch.setenv("REDRIVE_CLUSTERS__GREEN__BOOTSTRAP", "g.example:9092")

@@ -25,6 +25,7 @@ class Member:
     def __init__(self, kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[Alias] = []
         self.is_ready = True
+        self.being_left: set[str] = set()
         self.handled: list[str] = []
         monkeypatch.setattr(intake, "AliasWatch", lambda *_: self)
         monkeypatch.setattr(intake, "_HAND_OVER_EVERY", 0.01)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
+from redrive import consumer
 from redrive.consumer import ConsumerSettings, EventConsumer
-from redrive.errors import RefusedByClusterError, UnavailableError, UnknownTopicError
+from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.received import ReceivedEvent
 from tests.unit.scripted_kafka import ORDERS, OTHERS, Client, Kafka, Record, records
 
@@ -89,6 +91,108 @@ def test_a_partition_that_went_and_came_back_in_the_same_breath_is_read_again(
     group.run()
     assert group.handled == ["0/0", "0/1", "0/2", "0/3"]
     assert group.client.group == {ORDERS: 4}
+
+
+@pytest.mark.parametrize("how", ["run", "batches"])
+@pytest.mark.parametrize("committed", [0, 2])
+def test_of_such_a_partition_nothing_is_left_out_though_only_messages_of_before_come_out_of_that_call(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, how: str, committed: int
+) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(6)))
+    if committed:
+        group.client.group[ORDERS] = committed
+        group.client.give(ORDERS)
+    consume, rebalances = group.client.consume, [group.client.take_away_and_give_back]
+
+    def consume_and_rebalance(limit: int, wait: float) -> list[Record]:
+        if not rebalances:
+            return consume(limit, wait)
+        found = consume(1, wait)
+        rebalances.pop()()
+        return found
+
+    monkeypatch.setattr(group.client, "consume", consume_and_rebalance)
+    if how == "run":
+        group.run()
+    else:
+        for batch in group.consumer.batches(idle=0.2):
+            group.handled += [f"{event.partition}/{event.offset}" for event in batch]
+    assert group.handled == [f"0/{number}" for number in range(committed, 6)]
+    assert group.client.group == {ORDERS: 6}
+
+
+def test_who_goes_on_after_an_interrupted_batch_gets_what_was_gathered_and_what_was_fetched_with_it(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(4)))
+    seen, received = [], consumer.received
+
+    def interrupted(*given: Any) -> ReceivedEvent:
+        seen.append(given)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return received(*given)
+
+    monkeypatch.setattr(consumer, "received", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(group.consumer.batches())
+    group.consumer.commit()
+    assert group.client.group == {}, "nobody has seen it"
+    group.client.send(*records(ORDERS, range(4, 6)))
+    again = [event.offset for batch in group.consumer.batches(idle=0.2) for event in batch]
+    assert again == list(range(6))
+    assert group.client.group == {ORDERS: 6}
+
+
+def test_a_batch_that_was_half_gathered_when_a_topic_was_refused_is_not_committed(kafka: Kafka) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(3)))
+    unknown = Record(OTHERS, 0, problem=KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+    group.client.script = [*[pass_by] * 4, lambda: group.client.send(unknown)]
+    with pytest.raises(UnknownTopicError):
+        next(group.consumer.batches(max_wait=0.3))
+    group.consumer.commit()
+    assert group.client.group == {}
+
+
+def test_what_a_slow_handler_has_handled_is_committed_before_all_is_that_was_fetched_with_it(kafka: Kafka) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(20)))
+    committed: list[int] = []
+
+    def slow(_: ReceivedEvent) -> None:
+        time.sleep(0.1)
+        committed.append(group.client.group.get(ORDERS, 0))
+
+    group.fail = slow
+    group.run()
+    assert committed[-1] > 10
+
+
+def test_a_login_that_has_failed_once_is_told_once(kafka: Kafka) -> None:
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(1)))
+    group.run()
+    group.client.config["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
+    with pytest.raises(RefusedByClusterError):
+        group.run()
+    group.run()
+
+
+@pytest.mark.parametrize(
+    ("topics", "successors", "told"),
+    [
+        (["orders", "orders.v2"], {"orders": "orders.v2"}, "orders.v2 is among the topics that are read"),
+        (["orders", "orders.v1"], {"orders": "orders.v2", "orders.v1": "orders.v2"}, "orders.v2 is named twice"),
+    ],
+)
+def test_a_topic_is_subscribed_once(kafka: Kafka, topics: list[str], successors: dict[str, str], told: str) -> None:
+    if "orders.v1" in topics:
+        kafka.add('[topics."orders.v1"]\ndomain = "sales"\n')
+    with pytest.raises(ConfigError, match=told):
+        EventConsumer("billing", kafka.config, topics, successors=successors)
 
 
 def test_an_event_put_back_comes_again_though_its_partition_has_gone_and_come_back(kafka: Kafka) -> None:

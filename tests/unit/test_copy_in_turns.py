@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from redrive.errors import UnavailableError
+from redrive.errors import StoppedError, UnavailableError
 from redrive.migrations.copying import UnitResult
 from redrive.migrations.survey import Standing
 from redrive.migrations.unit import Unit
 from redrive.pump.governor import Governor
+from redrive.pump.pump import Progress
+from redrive.pump.workers import Workers
 from tasks import in_turns
+from tasks.backfill import Copying
+from tasks.board import Board
 from tasks.side_by_side import UnitEnd
+
+NO_RULES = pickle.dumps((SimpleNamespace(rules=""),))
 
 
 @dataclass
@@ -91,3 +99,16 @@ def test_a_cancel_between_two_turns_stops_the_run_that_would_go_on_without_a_cop
         topic.in_turns(lambda: False, cancelled)
     assert topic.governor.stopped
     assert topic.turns == [[0, 1, 2], []]
+
+
+def test_the_next_part_of_a_run_knows_what_the_one_before_has_parked() -> None:
+    unit = Unit("one", "orders", "orders.v2", 0)
+    work: Any = SimpleNamespace(
+        standings=[Standing(unit, 0, None, 9)], workers=Workers(0), migration=SimpleNamespace(spec=NO_RULES)
+    )
+    board, governor, nothing = Board({unit: 9}), Governor(), Any
+    board.moved(unit, Progress(9, 7, 0, 2, 0.0, None, "", 0.0))
+    copying = Copying(work, nothing, governor, board, patience=1, most_parked=3)  # type: ignore[arg-type]
+    copying.count(unit, 1)
+    with pytest.raises(StoppedError, match="4 events would have to be parked, and at most 3 may be"):
+        copying.count(unit, 1)

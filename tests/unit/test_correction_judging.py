@@ -20,6 +20,7 @@ from redrive.deadletters.judging import marks
 from redrive.deadletters.judging.judge import Decision
 from redrive.deadletters.judging.targets import NO_SCHEMA, NO_TOPIC, TOPIC_GONE, Targets
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value, read_letter, without_value
+from redrive.deadletters.selection import Selection
 from redrive.errors import UnavailableError
 from redrive.events import Event, Headers
 from redrive.pump.names import PARKING_TOPIC
@@ -73,11 +74,16 @@ def reader(*ids: int) -> Reader:
 
 
 def judge(
-    letter: Event | Record, rules: Rules | None = None, *, targets: Targets | None = None, attempts: int = 3
+    letter: Event | Record,
+    rules: Rules | None = None,
+    *,
+    targets: Targets | None = None,
+    attempts: int = 3,
+    insisted: bool = False,
 ) -> Judgement:
     targets = {"orders": WRITER} if targets is None else targets
     record = letter if isinstance(letter, Record) else record_of(letter)
-    return Judge(rules, targets, reader(7), attempts=attempts).judge(record, ORIGIN)
+    return Judge(rules, targets, reader(7), attempts=attempts, insisted=insisted).judge(record, ORIGIN)
 
 
 def record_of(letter: Event, timestamp: int = 2_000) -> Record:
@@ -257,6 +263,65 @@ def test_a_letter_is_parked_when_it_has_come_back_as_often_as_is_allowed(attempt
     if kind == "park":
         assert (judgement.reason, judgement.event.topic) == (code.ATTEMPTS, PARKING_TOPIC)
         assert mark(judgement.event).refused == code.ATTEMPTS
+
+
+OLDER = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "int"}]}
+OTHER = {"type": "record", "name": "Refund", "fields": [{"name": "why", "type": "string"}]}
+CHOICE = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": ["long", "string"]}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "kind"),
+    [
+        (OLDER, {"id": 1}, "publish"),
+        (OTHER, {"why": "x"}, "leave"),
+        (CHOICE, {"id": 1}, "publish"),
+        (CHOICE, {"id": "1"}, "leave"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["handler-failed", "incompatible-schema"])
+def test_without_rules_only_what_the_main_topics_latest_schema_can_take_is_published(
+    schema: Any, value: Any, kind: str, reason: str
+) -> None:
+    parsed = parse(json.dumps(schema))
+    registry = SchemaRegistry({"url": "http://127.0.0.1:1", "timeout": 1, "max.retries": 0})
+    registry._schemas |= {7: SCHEMA, 8: parsed}
+    body = Writer("refunds", 8, 1, parsed).encode(value)
+    letter = record_of(of_bytes(body, reason=reason))
+    judgement = Judge(None, {"orders": WRITER}, registry.reader(), attempts=3).judge(letter, ORIGIN)
+    assert judgement.kind == kind
+    if kind == "publish":
+        assert judgement.event is not None
+        assert judgement.event.value == body
+    else:
+        assert (judgement.reason, judgement.detail) == (code.UNRESOLVABLE, "written with schema id 8")
+
+
+@pytest.mark.parametrize(("attempt", "kind"), [(1, "publish"), (3, "publish"), (4, "park"), (10**18, "park")])
+@pytest.mark.parametrize("by_rules", [True, False])
+def test_nor_is_one_that_could_be_published_tried_more_often(
+    rules: Rule, attempt: int, kind: str, by_rules: bool
+) -> None:
+    """Such as an event that no consumer can handle: else it would go round for ever."""
+    letter = of_value({"id": "1"}) if by_rules else of_bytes(GOOD, reason="handler-failed")
+    letter = with_header(letter, "redrive-attempt", b"%d" % attempt)
+    judgement = judge(letter, rules(NUMBERS) if by_rules else None)
+    assert judgement.kind == kind
+    assert judgement.event is not None
+    if kind == "park":
+        assert (judgement.reason, judgement.event.topic) == (code.ATTEMPTS, PARKING_TOPIC)
+        assert judgement.event.value == letter.value
+        assert judge(letter, rules(NUMBERS) if by_rules else None, insisted=True).kind == "publish"
+
+
+def test_what_a_rule_skips_or_none_is_for_is_not_parked(rules: Rule) -> None:
+    for value, kind in (({"id": 1, "note": "test"}, "skip"), ({"id": 1, "note": "x"}, "leave")):
+        assert judge(with_header(of_value(value), "redrive-attempt", b"50"), rules(NUMBERS)).kind == kind
+
+
+def test_who_selects_parked_letters_has_them_tried_however_often_they_have_failed() -> None:
+    assert Selection(fates=["none", "parked"]).insists
+    assert not Selection().insists
 
 
 KEYS = ["secret", "se'cr\"et", "secret" * 50, "secret]", "secret\nkey", "…secret) that", "ключ secret"]

@@ -52,6 +52,25 @@ def test_the_headline_counts_every_letter_once() -> None:
     )
 
 
+def test_letters_whose_lanes_are_diverted_are_left_and_it_says_what_to_do_first() -> None:
+    of = plan(diverted=1)
+    assert headline(of) == (
+        "3 of 12 letters would be published, 2 held, 1 rejected, 1 parked, 1 skipped, 3 left open, 1 gone"
+    )
+    assert "**1 letter left open:** the lanes of their keys are diverted" in text(of)
+    assert "Run `standby-replay` first" in approval_text(of, "ab" * 32)
+
+
+def test_it_names_topics_whose_brokers_give_events_their_time() -> None:
+    assert "**2 events for `orders`, whose brokers" in text(plan(stamped=Counter(orders=2, refunds=0)))
+    assert "refunds`, whose" not in text(plan(stamped=Counter(orders=2, refunds=0)))
+
+
+def test_it_says_how_many_letters_are_of_events_that_have_others() -> None:
+    of = plan(reasons=Counter({("skip", "same-event"): 1, ("leave", "another-first"): 2}))
+    assert "**3 letters of events that have another letter, too,**" in approval_text(of, "ab" * 32)
+
+
 @pytest.mark.parametrize(
     ("policy", "publishes", "words"),
     [("hold", 4, "2 held"), ("skip", 4, "2 skipped as overtaken"), ("publish", 6, "")],

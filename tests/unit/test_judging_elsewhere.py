@@ -74,6 +74,14 @@ def _decided(judge: Judging, pieces: list[list[Record | int]]) -> list[tuple[obj
     return [but_for_the_time_of_day(decision) for _, decisions in judged for decision in decisions]
 
 
+def test_what_a_person_insists_on_is_published_there_too() -> None:
+    letter = with_header(of_value({"id": 1}), "redrive-attempt", b"50")
+    record = Record("one", "dlq.shop", 2, 5, 2_000, letter.headers, letter.key, letter.value)
+    for insisted, kind in ((False, "park"), (True, "publish")):
+        judge = JudgeElsewhere(Workers(0), None, {"orders": WRITER}, NOWHERE, attempts=3, insisted=insisted)
+        assert [decision[0] for decision in _decided(judge, [[record]])] == [kind]
+
+
 def test_a_schema_that_can_not_be_asked_for_there_stops_the_work() -> None:
     record = Record("one", "dlq.shop", 2, 5, 2_000, of_bytes(GOOD).headers, b"k", GOOD)
     judge = JudgeElsewhere(Workers(0), None, {"orders": WRITER}, NOWHERE, attempts=3)

@@ -15,6 +15,8 @@ from redrive.coding import Writer
 from redrive.deadletters.correction import Context, Judge, OrderGuard, Policy, Terms, Unit, make_plan, plan, source
 from redrive.deadletters.correction.batch import Batch, Wanted
 from redrive.deadletters.correction.correct import _LookingSink
+from redrive.deadletters.correction.diverted import DivertedLanes
+from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, LOOK_EVERY, MainTopic
 from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
@@ -85,13 +87,15 @@ class Work:
         topic: MainTopic | None = None,
         policy: Policy = "hold",
         share: Callable[[], float] = lambda: float("inf"),
+        unit: Unit | None = None,
+        lanes: DivertedLanes | None = None,
     ) -> None:
         for module in (source, plan):
             monkeypatch.setattr(module, "read_letters", lambda *_: iter(records))
         self.fates: list[Fate] = []
         self.topic = topic or main()
-        self.unit = unit_of(records)
-        self.guard = OrderGuard({"orders": self.topic})
+        self.unit = unit or unit_of(records)
+        self.guard = OrderGuard({"orders": self.topic}, lanes)
         self.judge = Judge(rules or All(), {"orders": WRITER}, REGISTRY.reader(), attempts=5)
         self.source = LetterSource(
             {}, self.unit, self.judge, self.guard, policy,
@@ -180,6 +184,22 @@ def test_letters_of_which_an_event_is_there_already_are_left_and_the_plan_says_s
     assert [event.id for event in chunk.events] == ["e3"]
     assert chunk.skipped == {LEFT + CORRECTED: 1}
     assert work.plan().reasons == {("leave", CORRECTED): 1}
+
+
+def test_of_an_event_with_several_letters_one_goes_and_the_others_wait_or_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    letters = [letter(2, 2_000, offset) for offset in range(3)]
+    unit = unit_of(letters)
+    unit.doubles |= {1: ANOTHER_FIRST, 2: SAME_EVENT}
+    work = Work(monkeypatch, letters, unit=unit)
+    (chunk,) = work.source.chunks(None)
+    assert [event.origin for event in chunk.events] == ["dlq/one/dlq/0/letters/0/0"]
+    assert chunk.skipped == {LEFT + ANOTHER_FIRST: 1, f"skipped: {SAME_EVENT}": 1}
+    assert [(fate.letter.offset, fate.name, fate.reason) for fate in work.fates] == [(2, "skipped", "same-event")]
+    made = work.plan()
+    assert made.reasons == {("leave", ANOTHER_FIRST): 1, ("skip", SAME_EVENT): 1}
+    assert (made.publishes, made.writes, made.doubles) == (1, 2, 2)
 
 
 def test_the_plan_counts_deletions_and_what_topics_do_not_keep_or_take(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -22,10 +23,14 @@ FEWER = Move("orders", 0, (1, 2, 3), (1,), 2 * GB)
 ORDER = Move("orders", 0, (1, 2), (2, 1), 2 * GB)
 
 
-def asks(left: list[Move], approval: Literal["required", "none"] | int = 1_000, *, asked: bool = False) -> bool:
+def asks(
+    left: list[Move], approval: Literal["required", "none"] | int = 1_000, *, asked: bool = False, unsized: Any = ()
+) -> bool:
     config: Any = SimpleNamespace(rebalancing=RebalancingConfig(approval=approval))
     run: Any = SimpleNamespace(has_asked=lambda: asked)
-    return needs_approval(cast(Moving, SimpleNamespace(config=config, run=run)), Decided(left, left, "", []))
+    picture = SimpleNamespace(unsized=frozenset(unsized))
+    work = cast(Moving, SimpleNamespace(config=config, run=run, picture=picture))
+    return needs_approval(work, Decided(left, left, "", []))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,14 @@ def test_what_copies_much_or_takes_replicas_away_is_approved_first(left: list[Mo
     assert asks(left) is asking
     assert asks(left, "none") is False
     assert asks(left, "required") is bool(left)
+
+
+def test_what_copies_nobody_knows_how_much_is_approved_first() -> None:
+    unknown = replace(SMALL, size=0)
+    assert asks([unknown]) is False
+    assert asks([unknown], unsized=[("orders", 0)]) is True
+    assert asks([SMALL], unsized=[("orders", 0)]) is False  # a plan that was made when it was known
+    assert asks([unknown], "none", unsized=[("orders", 0)]) is False
 
 
 def test_once_a_person_was_asked_the_answer_counts_whatever_is_left() -> None:

@@ -18,8 +18,10 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel
 
 from flows.broker_scaling import Scale
+from flows.dlq_triage import Triage
 from flows.standby_replay import Replay
 from redrive.health.changes import BACKLOG, RECOVERED
+from tasks.unread import UNREAD
 
 ROOT = Path(__file__).parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -125,6 +127,12 @@ def test_what_a_look_tells_starts_the_replay_and_nothing_that_changes_a_cluster_
     assert correction["parameters"]["correction"]["mode"] == "plan"
     (scaling,) = the("broker-scaling")["triggers"]
     assert scaling["enabled"] is False
+
+
+def test_letters_that_nobody_has_read_start_a_triage_but_not_with_each_look() -> None:
+    (trigger,) = the("dlq-triage")["triggers"]
+    assert (trigger["expect"], trigger["within"]) == ([UNREAD], 600)
+    assert Triage.model_validate(trigger["parameters"]["triage"]).mode == "run"
 
 
 def test_a_scaling_s_own_events_do_not_start_the_next_one() -> None:

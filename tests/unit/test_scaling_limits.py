@@ -29,6 +29,8 @@ def can_t_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(flow, name, lambda *_: None)
     monkeypatch.setattr(flow, "check_moves", refuses)
     monkeypatch.setattr(flow, "who_asks", lambda _: "")
+    monkeypatch.setattr(flow, "hold_on", lambda *_: None)
+    monkeypatch.setattr(flow, "is_stale", lambda *_: False)
 
 
 def work(growth: Growth | None = None, plan: dict[str, Any] | None = None) -> Any:

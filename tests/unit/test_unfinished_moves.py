@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,12 +11,12 @@ import pytest
 
 from redrive.errors import GoalError, StalePlanError
 from redrive.ledger import Ledger, Operation, Status
-from redrive.partitions.layout import Move
+from redrive.partitions.layout import Move, Partition
 from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
-from redrive.partitions.state import Ongoing, PartitionState
-from tasks.operations import MOVING, ROLLING_BACK, Run
+from redrive.partitions.state import Key, Ongoing, PartitionState
+from tasks.operations import MOVING, ROLLING_BACK, UNDER_MIN_ISR, Run
 from tasks.partitions import Moving, hold_on, without_others
-from tasks.unfinished import of_which_run, unfinished
+from tasks.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
 
 
 @pytest.fixture
@@ -35,11 +35,13 @@ def begin(ledger: Ledger, name: str) -> Operation:
     return ledger.begin("partition-rebalance", "run", operation_id=name, **given)  # type: ignore[arg-type]
 
 
-def moves(ledger: Ledger, name: str, kept: dict[str, Any], ended: Status) -> None:
+def moves(
+    ledger: Ledger, name: str, kept: dict[str, Any], ended: Status, under_min_isr: list[list[Any]] | None = None
+) -> None:
     """A run that moves what it has planned, as far as it comes."""
     operation = begin(ledger, name)
     operation.plan(kept)
-    operation.note(MOVING, {})
+    operation.note(MOVING, {} if under_min_isr is None else {UNDER_MIN_ISR: under_min_isr})
     operation.finish(ended)
 
 
@@ -112,13 +114,58 @@ def test_what_has_come_to_its_end_is_not_gone_on_with_nor_taken_back_twice(ledge
         taken(ledger, back=True)
 
 
+def still_last(ledger: Ledger, name: str, kept: dict[str, Any]) -> None:
+    require_last(cast(Run, SimpleNamespace(ledger=ledger, id=name)), "east", kept)
+
+
+def test_a_run_that_is_retried_orders_nothing_again_that_another_run_has_taken_back(ledger: Ledger) -> None:
+    moves(ledger, "first", plan("first"), "failed")
+    still_last(ledger, "first", plan("first"))
+    moves(ledger, "second", taken(ledger, back=True), "done")
+    with pytest.raises(StalePlanError, match=r"run second has moved partitions since, or taken them back \(20"):
+        still_last(ledger, "first", plan("first"))
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["go_on", "roll_back"])
+def test_what_takes_up_a_run_holds_after_its_approval_only_if_none_has_moved_since(ledger: Ledger, back: bool) -> None:
+    moves(ledger, "first", plan("first"), "failed")
+    kept = taken(ledger, back=back)
+    still_last(ledger, "second", kept)
+    moves(ledger, "second", kept, "failed")
+    still_last(ledger, "second", kept)  # its own moves, when it is retried
+    moves(ledger, "third", plan("third"), "done")
+    with pytest.raises(StalePlanError, match="run third has moved"):
+        still_last(ledger, "second", kept)
+
+
+def test_what_is_gone_on_with_is_measured_by_how_well_the_cluster_was_before_it_began(ledger: Ledger) -> None:
+    def before(name: str, kept: dict[str, Any]) -> frozenset[Key] | None:
+        return under_min_isr_before(cast(Run, SimpleNamespace(ledger=ledger, id=name)), kept)
+
+    begin(ledger, "first")
+    assert before("first", plan("first")) is None
+    moves(ledger, "first", plan("first"), "failed", [["old", 3]])
+    assert before("first", plan("first")) == {("old", 3)}  # when it is retried
+    assert before("second", taken(ledger, back=False)) == {("old", 3)}
+    assert before("second", taken(ledger, back=True)) is None
+    moves(ledger, "third", plan("third"), "failed")  # of a version that did not note it
+    assert before("fourth", taken(ledger, back=False)) is None
+
+
 def at(number: int, *replicas: int) -> PartitionState:
     return PartitionState("t", number, replicas, replicas[0], frozenset(replicas))
 
 
-def looking_at(*partitions: PartitionState) -> Moving:
-    brokers = [SimpleNamespace(id=id_, up=True) for id_ in (1, 2, 3)]
-    picture = SimpleNamespace(brokers=brokers, partitions={each.key: each for each in partitions}, ongoing={})
+def looking_at(
+    *partitions: PartitionState,
+    ongoing: Mapping[Key, Ongoing] | None = None,
+    usable: int | None = None,
+    size: int = 10,
+) -> Moving:
+    brokers = [SimpleNamespace(id=id_, up=True, size=100, usable=usable) for id_ in (1, 2, 3)]
+    by_key = {each.key: each for each in partitions}
+    layout = SimpleNamespace(partitions=[Partition("t", each.number, each.replicas, size) for each in partitions])
+    picture = SimpleNamespace(brokers=brokers, partitions=by_key, ongoing=ongoing or {}, layout=layout)
     return cast(Moving, SimpleNamespace(picture=picture))
 
 
@@ -131,6 +178,23 @@ def test_a_plan_that_was_carried_out_half_holds_after_its_approval_unless_somebo
         hold_on(looking_at(at(0, 3, 2), at(1, 2, 4)), kept, begun=True)
     with pytest.raises(StalePlanError, match=r"t/\d was on"):  # a plan of its own is all or nothing
         hold_on(looking_at(at(0, 3, 2), at(1, 1, 2)), kept, begun=False)
+
+
+def test_a_plan_that_was_approved_late_begins_nothing_beside_moves_that_a_dead_run_has_left() -> None:
+    big = {("big", 0): Ongoing((3, 2), (3,), (1,))}
+    as_planned = at(0, 1, 2), at(1, 1, 2)
+    hold_on(looking_at(*as_planned), plan("t"), begun=False)
+    with pytest.raises(StalePlanError, match=r"big/0 is moving already, .* goal go_on or roll_back"):
+        hold_on(looking_at(*as_planned, ongoing=big), plan("t"), begun=False)
+
+
+def test_a_plan_holds_after_its_approval_only_if_there_is_room_for_it_still() -> None:
+    as_planned = at(0, 1, 2), at(1, 1, 2)
+    hold_on(looking_at(*as_planned, usable=27), plan("t"), begun=False)  # 127 in all, of which 6 stay free
+    with pytest.raises(StalePlanError, match="broker 3 has room for 19 bytes more, and 20 are to come"):
+        hold_on(looking_at(*as_planned, usable=25), plan("t"), begun=False)
+    with pytest.raises(StalePlanError, match="broker 3 has room for 21 bytes more, and 22 are to come"):
+        hold_on(looking_at(*as_planned, usable=27, size=11), plan("t"), begun=False)  # they have grown since
 
 
 def test_what_is_somebody_else_s_before_it_is_shown_is_left_out_and_told() -> None:

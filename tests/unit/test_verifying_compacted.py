@@ -42,11 +42,13 @@ def compare(pairs: Sequence[Pair]) -> list[str]:
     return ["" if after is not None or before.value == b"test" else "it differs" for before, after in pairs]
 
 
-def verified(monkeypatch: pytest.MonkeyPatch, source: Given, target: Sequence[int]) -> Checked:
-    """Compare a source with a target that has copies of these offsets."""
+def verified(
+    monkeypatch: pytest.MonkeyPatch, source: Given, target: Sequence[int], others: Sequence[Record] = ()
+) -> Checked:
+    """Compare a source with a target that has copies of these offsets, and what others have published there."""
     logs: dict[str, list[Any]] = {
         UNIT.source: [Record(*each) for each in source],
-        UNIT.target: [Record(*each, copied=True) for each in source if each[0] in target],
+        UNIT.target: [*(Record(*each, copied=True) for each in source if each[0] in target), *others],
     }
     monkeypatch.setattr(verifying, "scan", lambda _, topic, *__, **___: iter([logs[topic]]))
     monkeypatch.setattr(verifying, "start_offsets", lambda *_: [0])
@@ -75,4 +77,13 @@ def test_a_deletion_that_is_gone_in_the_end_excuses_what_came_before_it(monkeypa
 
 def test_a_deletion_is_missed_while_what_it_deletes_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     found = verified(monkeypatch, [(0, b"a", b"1"), (1, b"a", None)], [0])
+    assert found.findings == ["orders/0@1 is neither in orders.v2 nor in redrive.parked"]
+
+
+def test_one_may_be_missing_whose_key_has_a_newer_event_by_a_producer_that_was_switched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = [(0, b"a", b"1"), (1, b"b", b"2"), (2, b"c", b"3")]
+    found = verified(monkeypatch, source, [2], [Record(7, b"a", b"new")])
+    assert found.compacted == 1
     assert found.findings == ["orders/0@1 is neither in orders.v2 nor in redrive.parked"]

@@ -11,6 +11,7 @@
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
+from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Sample, Terms, make_plan
@@ -38,6 +39,7 @@ __all__ = [
     "correct",
     "find_context",
     "make_plan",
+    "mark_doubles",
     "settle",
     "settle_earlier",
     "topics_of",

@@ -21,6 +21,8 @@ class Unit:
         offsets: of the letters, rising. Eight bytes each.
         written: the letters' own timestamps, in the same order: a record of another time is one of a later topic of the
             same name. Empty: not known, and not compared.
+        doubles: offset of a letter that does not go, since another one of the same event does → why; see
+            `redrive.deadletters.correction.doubles`.
     """
 
     cluster: str
@@ -28,6 +30,7 @@ class Unit:
     partition: int
     offsets: array[int] = field(default_factory=lambda: array("q"))
     written: array[int] = field(default_factory=lambda: array("q"))
+    doubles: dict[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

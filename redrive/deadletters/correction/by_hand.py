@@ -17,10 +17,11 @@ from typing import Any, Self
 from redrive import tagged_json
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction import order_guard
+from redrive.deadletters.correction import diverted, doubles, order_guard
 from redrive.deadletters.correction.batch import Batch
-from redrive.deadletters.correction.context import Context, find_context, topics_of
+from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of
 from redrive.deadletters.correction.correct import UnitResult, correct
+from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import settle_earlier
 from redrive.deadletters.correction.order_guard import Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
@@ -43,7 +44,7 @@ from redrive.schemas import SchemaRegistry
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS
+_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS
 
 
 _TAKEN = (*OPEN, *WAITING)
@@ -141,7 +142,13 @@ class LetterInHand:
             raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
         target = where[read.topic]
         assert isinstance(target, Writer)
-        return cls(config, ledger, registry, known, read, value, target)
+        in_hand = cls(config, ledger, registry, known, read, value, target)
+        (unit,) = in_hand._batch(in_hand._terms("")).units
+        for reason in unit.doubles.values():  # before anybody takes pains over it
+            raise UncorrectableLetterError(name, _REASONS[reason])
+        if look_at_lanes(config, cluster, [read.topic]).has(read.topic, read.key):
+            raise UncorrectableLetterError(name, _REASONS[diverted.DIVERTED])
+        return in_hand
 
     def check(self, value: Any) -> None:
         """Check a value strictly, as publishing it will.
@@ -159,9 +166,7 @@ class LetterInHand:
             UncorrectableLetterError: it would not be published, or is no longer open.
             UnavailableError: Kafka, the registry or the ledger does not answer.
         """
-        selection = self._selection.model_dump(mode="json")
-        upto = self.ledger.letters.last_entry()
-        terms = Terms(edit.digest, "hold", self.config.corrections.attempts, selection, upto)
+        terms = self._terms(edit.digest)
         _, _, plan = self._plan(edit, terms)
         if not plan.counts["publish"]:
             kind, reason = next(iter(plan.reasons), ("leave", judge.NO_RULE))
@@ -247,10 +252,16 @@ class LetterInHand:
     def _selection(self) -> Selection:
         return Selection(ids=[str(self.known.id)], fates=list(_TAKEN))
 
+    def _terms(self, digest: str) -> Terms:
+        selection = self._selection.model_dump(mode="json")
+        upto = self.ledger.letters.last_entry()
+        return Terms(digest, "hold", self.config.corrections.attempts, selection, upto)
+
     def _batch(self, terms: Terms, operation: str = "") -> Batch:
         batch = Batch(self.ledger.letters.subjects(self._selection, upto=terms.upto, also_of=operation))
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
+        mark_doubles(batch, self.ledger.letters.twins(batch.wanted))
         return batch
 
     def _plan(self, edit: Edit, terms: Terms, operation: str = "") -> tuple[Batch, Mapping[str, Context], Plan]:
@@ -264,10 +275,14 @@ class LetterInHand:
                 edit,
                 attempts=terms.attempts,
                 operation=operation,
+                insisted=True,
             )
             for cluster in batch.clusters
         }
-        return batch, contexts, make_plan(terms, batch, contexts, samples=1)
+        plan = make_plan(terms, batch, contexts, samples=1)
+        if plan.diverted:
+            raise UncorrectableLetterError(str(self.known.id), _REASONS[diverted.DIVERTED])
+        return batch, contexts, plan
 
 
 def _written(value: Any) -> tuple[bytes, bool]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from redrive.config import Config
 from redrive.deadletters.correction.batch import Batch
+from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
 from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge, Rules
@@ -15,6 +16,7 @@ from redrive.deadletters.judging.targets import Targets
 from redrive.pump.limits import Limits, limits_of
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
+from redrive.standby.drain import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,10 @@ def find_context(
     *,
     attempts: int,
     operation: str,
+    insisted: bool = False,
     on_progress: Callable[[str, int, int], None] = lambda _topic, _read, _total: None,
 ) -> Context:
-    """Find out where a cluster's letters can go, and read their main topics for newer events of their keys.
+    """Find out where a cluster's letters can go, and look for events of their keys: newer ones, and those that wait.
 
     Args:
         config: the platform.
@@ -57,10 +60,12 @@ def find_context(
         rules: what decides about values; None: events go on as they are.
         attempts: failures after which a letter is parked.
         operation: whose own events are not newer ones.
+        insisted: see `Judge`.
         on_progress: hears of a main topic how many events were read, of about how many.
 
     Raises:
-        UnavailableError: the cluster or the registry does not answer.
+        UnavailableError: the cluster, the registry or the standby table does not answer.
+        ConfigError: there is no such table, or it may not be read.
     """
     client = config.cluster(cluster).client_config()
     targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
@@ -68,11 +73,27 @@ def find_context(
     seen, limits = {}, {}
     for topic, target in targets.items():
         if not isinstance(target, str):
-            seen[topic] = MainTopic(client, topic, batch.wanted[cluster, topic], units, operation=operation)
-            seen[topic].read_on(on_progress=partial(on_progress, topic))
             limits[topic] = limits_of(client, topic)
-    judge = Judge(rules, targets, registry.reader(), attempts=attempts)
-    return Context(client, targets, judge, OrderGuard(seen), limits)
+            seen[topic] = MainTopic(
+                client, topic, batch.wanted[cluster, topic], units,
+                operation=operation, stamped=limits[topic].stamped,
+            )  # fmt: skip
+            seen[topic].read_on(on_progress=partial(on_progress, topic))
+    lanes = look_at_lanes(config, cluster, seen)
+    judge = Judge(rules, targets, registry.reader(), attempts=attempts, insisted=insisted)
+    return Context(client, targets, judge, OrderGuard(seen, lanes), limits)
+
+
+def look_at_lanes(config: Config, cluster: str, topics: Collection[str]) -> DivertedLanes:
+    """Find out which lanes of some main topics are not open.
+
+    Raises:
+        UnavailableError: the standby table does not answer.
+        ConfigError: there is no such table, or it may not be read.
+    """
+    lanes = DivertedLanes(open_store(config), cluster, topics)
+    lanes.look()
+    return lanes
 
 
 def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from redrive.deadletters.correction.settling import checkpoints, settle, unsettl
 from redrive.deadletters.correction.source import passed
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.selection import Selection
 from redrive.errors import StalePlanError, UnknownOperationError
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.letter_writes import Partition
@@ -39,11 +40,13 @@ class Earlier:
         saved: the units' checkpoints.
         proofs: operation → what a read-back has found of its work that it had not entered.
         letters: the letters in question, if that was not entered now either.
+        unknown: how many of them the ledger does not have: it was lost, or is an old one, and they have gone since.
     """
 
     saved: dict[str, bytes] = field(default_factory=dict)
     proofs: dict[str, Proof] = field(default_factory=dict)
     letters: set[LetterId] = field(default_factory=set)
+    unknown: int = 0
 
     def add(self, fates: Sequence[Fate]) -> None:
         """Note letters that are not to be taken for open ones."""
@@ -81,7 +84,9 @@ def settle_earlier(
             def note(fates: Sequence[Fate], take: _Take = take, read_back: _Offsets = read_back) -> None:
                 for fate in fates:
                     read_back[fate.letter[:3]].add(fate.letter.offset)
-                take(fates)
+                known = ledger.letters.known(fate.letter for fate in fates)
+                found.unknown += len(fates) - len(known)
+                take([fate for fate in fates if fate.letter in known])
 
             found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=note)
             for unit in here:
@@ -108,12 +113,26 @@ def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, there: Set[int]) ->
     given = ledger.letters.given_by(of, (unit.cluster, unit.topic, unit.partition))
     if len(there | {offset for offset, is_written in given.items() if is_written}) >= written:
         return []
-    upto = passed(saved)
+    upto, meant = passed(saved), _meant(ledger, of, unit)
     return [
         Fate(LetterId(unit.cluster, unit.topic, unit.partition, offset), "doubtful", NOT_READ_BACK)
         for offset in unit.offsets
-        if offset < upto and offset not in there and offset not in given
+        if offset < upto and offset not in there and offset not in given and (meant is None or offset in meant)
     ]
+
+
+def _meant(ledger: Ledger, of: str, unit: Unit) -> set[int] | None:
+    """Give the letters of a unit that an operation has selected, by its plan; None: nobody knows."""
+    try:
+        plan = ledger.operation(of).plan
+    except UnknownOperationError:
+        return None
+    if not plan or "selection" not in plan:
+        return None
+    here = {"fates": [], "clusters": [unit.cluster], "dead_letter_topics": [unit.topic]}
+    selection = Selection.model_validate(plan["selection"]).model_copy(update=here)
+    letters = ledger.letters.subjects(selection, upto=plan["upto"], also_of=of)
+    return {letter.offset for letter in letters if letter.partition == unit.partition}
 
 
 def _refuse_lost_cursors(

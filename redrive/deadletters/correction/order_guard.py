@@ -12,6 +12,9 @@ younger by less than a millisecond is newer, and what was published in the last 
 seconds while letters are published. Letters of one key that stand in two dead-letter partitions, such as those of two
 producers, are such a case: their partitions are worked at side by side.
 
+Where brokers give events their time (``LogAppendTime``), that of a corrected event says nothing of its age: there the
+``ce_time`` of events is compared. Of events that have none, those that jobs have brought are left out of account.
+
 On the way it finds events that an operation has made of these very letters, and the ledger does not know of: they were
 published in a run that nobody could settle, or the ledger was restored from a backup.
 """
@@ -24,12 +27,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from redrive.deadletters.correction.batch import Unit, Wanted
+from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
+from redrive.envelope import accepted
 from redrive.events import Event, Headers, headers_of
 from redrive.pump.names import CORRECTION_HEADER, OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan
@@ -65,6 +70,7 @@ class MainTopic:
         wanted: keys to look for, and since when.
         units: the letters.
         operation: whose own events do not count as newer: what it published itself is in its plan.
+        stamped: whether brokers give its events their time.
 
     Attributes:
         newest: key → time of its newest event, in milliseconds since 1970, and the partition that it is in.
@@ -72,6 +78,7 @@ class MainTopic:
         corrected: unit → offset of a letter that another operation has made an event of → that one, and the fate.
         partitions: how many the topic has.
         looks: how often it was read.
+        stamped: whether brokers give its events their time, by what is known so far.
     """
 
     def __init__(
@@ -82,12 +89,14 @@ class MainTopic:
         units: Sequence[Unit] = (),
         *,
         operation: str = "",
+        stamped: bool = False,
     ) -> None:
         self.newest: dict[bytes, tuple[int, int]] = {}
         self.ours: dict[bytes, int] = {}
         self.corrected: defaultdict[str, dict[int, tuple[str, Fate]]] = defaultdict(dict)
         self.partitions = 0
         self.looks = 0
+        self.stamped = stamped
         self._client, self._topic, self._wanted = client_config, topic, wanted
         self._units = {unit.name: unit for unit in units}
         self._operation = operation.encode()
@@ -130,16 +139,29 @@ class MainTopic:
             key = message.key()
             if key is None or key not in keys:
                 continue
-            when = message.timestamp()[1]
+            kind, when = message.timestamp()
             headers = headers_of(message)
+            is_dated = True
+            if kind == TIMESTAMP_LOG_APPEND_TIME:
+                self.stamped = True
+                told = accepted(headers)
+                is_dated, when = told is not None, when if told is None else told
             # The sink's two headers are the last ones.
             if len(headers) > 1 and headers[-1][0] == SOURCE_HEADER and headers[-2][0] == OPERATION_HEADER:
                 if headers[-2][1] == operation:
-                    ours[key] = max(when, ours.get(key, -1))
+                    if is_dated:
+                        ours[key] = max(when, ours.get(key, -1))
                     continue
                 self._note(message, headers)
+                if not is_dated:  # only its job knows how old it is
+                    continue
             if key not in newest or when > newest[key][0]:
                 newest[key] = (when, message.partition() or 0)
+
+    def time_of(self, event: Event) -> int:
+        """Give the time to compare an event by."""
+        told = accepted(event.headers) if self.stamped else None
+        return event.timestamp if told is None else told
 
     def _note(self, message: Message, headers: Headers) -> None:
         """Note that an event was made of a letter, if it is one of ours; see `redrive.pump.proof` for its origin."""
@@ -157,24 +179,35 @@ class MainTopic:
 
 
 class OrderGuard:
-    """What was found on the main topics of a batch.
+    """What was found on the main topics of a batch, and of their lanes.
 
     Args:
         topics: by name.
+        lanes: which of their lanes are not open; None: all are.
     """
 
-    def __init__(self, topics: Mapping[str, MainTopic]) -> None:
-        self._topics = topics
+    def __init__(self, topics: Mapping[str, MainTopic], lanes: DivertedLanes | None = None) -> None:
+        self._topics, self._lanes = topics, lanes
 
     @property
     def looks(self) -> int:
-        """How often a topic was read."""
-        return sum(topic.looks for topic in self._topics.values())
+        """How often a topic was read, or lanes had changed."""
+        return sum(topic.looks for topic in self._topics.values()) + (self._lanes.looks if self._lanes else 0)
 
     def look_again(self, *, if_older_than: float = LOOK_EVERY) -> None:
-        """Read on where that is due. Raises as `MainTopic.read_on` does."""
+        """Read on where that is due, and look at lanes. Raises as `MainTopic.read_on` and `DivertedLanes.look` do."""
         for topic in self._topics.values():
             topic.read_on(if_older_than=if_older_than)
+        self.look_at_lanes(if_older_than=if_older_than)
+
+    def look_at_lanes(self, *, if_older_than: float = LOOK_EVERY) -> None:
+        """Look at lanes alone. Raises as `DivertedLanes.look` does."""
+        if self._lanes is not None:
+            self._lanes.look(if_older_than=if_older_than)
+
+    def diverted(self, event: Event) -> bool:
+        """Say whether older events of the key may wait in the standby store."""
+        return self._lanes is not None and self._lanes.has(event.topic, event.key)
 
     def overtaken(self, event: Event) -> bool:
         """Say whether a newer event of the key was published by others; never for events without a key."""
@@ -182,17 +215,20 @@ class OrderGuard:
         if topic is None or event.key is None:
             return False
         seen = topic.newest.get(event.key)
-        return seen is not None and seen[0] > event.timestamp
+        return seen is not None and seen[0] > topic.time_of(event)
 
     def passed(self, event: Event) -> bool:
         """Do as `overtaken`, for events that this operation has published, too."""
         topic = self._topics.get(event.topic)
         if topic is None or event.key is None:
             return False
-        seen = topic.newest.get(event.key)
-        if seen is not None and seen[0] > event.timestamp:
-            return True
-        return topic.ours.get(event.key, -1) > event.timestamp
+        seen, when = topic.newest.get(event.key), topic.time_of(event)
+        return (seen is not None and seen[0] > when) or topic.ours.get(event.key, -1) > when
+
+    def time_of(self, event: Event) -> int:
+        """Give the time by which events of the topic are compared."""
+        topic = self._topics.get(event.topic)
+        return event.timestamp if topic is None else topic.time_of(event)
 
     def corrected(self, unit: str) -> frozenset[int]:
         """Give the letters of a unit of which there is an event on a main topic, by their offsets."""
@@ -228,17 +264,19 @@ class Turn:
 
     Args:
         overtaken: says of an event whether a newer one has passed.
+        time_of: says by which time events are compared.
     """
 
-    def __init__(self, overtaken: Callable[[Event], bool]) -> None:
-        self._overtaken = overtaken
+    def __init__(self, overtaken: Callable[[Event], bool], time_of: Callable[[Event], int]) -> None:
+        self._overtaken, self._time_of = overtaken, time_of
         self._published: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
 
     def overtaken(self, event: Event) -> bool:
         """Say whether a newer event of the key has passed; if not, this one does."""
-        key, when = event.key, event.timestamp
+        key = event.key
         if key is None:
             return False
+        when = self._time_of(event)
         published = self._published[event.topic]
         if published.get(key, -1) > when or self._overtaken(event):
             return True

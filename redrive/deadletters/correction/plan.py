@@ -11,6 +11,7 @@ from typing import Any
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context
 from redrive.deadletters.correction.diff import Change, diff
+from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
@@ -18,7 +19,6 @@ from redrive.deadletters.judging.targets import NO_CLUSTER, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
-from redrive.pump.limits import Limits
 
 JOB = "dlq-correction"
 """The job's name, in the ledger and in Prefect."""
@@ -72,9 +72,12 @@ class Plan:
             guard is asked.
         overtaken: of those to be published, how many have a newer event of their key on the main topic, or before them
             in the batch.
+        diverted: of those to be published, how many are left since older events of their key may wait in the standby
+            store; they count as nothing else below.
         deletions: of those to be published, how many delete their key: tombstones.
         fading: of those to be published, how many are of a time that their main topic no longer keeps: Kafka deletes
             them soon after they are published.
+        stamped: main topic whose brokers give events their time → how many go there.
         refused: why brokers will refuse events, as far as topics' settings tell → how many. They are parked.
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
@@ -90,8 +93,10 @@ class Plan:
     letters: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     overtaken: int = 0
+    diverted: int = 0
     deletions: int = 0
     fading: int = 0
+    stamped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -105,18 +110,28 @@ class Plan:
     @property
     def publishes(self) -> int:
         """How many letters would be published, by the policy and what the guard has found."""
-        return self.counts["publish"] - (0 if self.terms.policy == "publish" else self.overtaken)
+        return self.counts["publish"] - self.diverted - self.stays
+
+    @property
+    def stays(self) -> int:
+        """How many letters are held or skipped, since they are overtaken."""
+        return 0 if self.terms.policy == "publish" else self.overtaken
+
+    @property
+    def doubles(self) -> int:
+        """How many letters do not go since another letter of the same event does, or did."""
+        return self.reasons["skip", SAME_EVENT] + self.reasons["leave", ANOTHER_FIRST]
 
     @property
     def writes(self) -> int:
-        """How many letters something would be written of, to Kafka or to the ledger."""
+        """How many letters something would be written of, to Kafka or to the ledger, if lanes open meanwhile."""
         return self.letters - self.counts["leave"]
 
     def canonical(self) -> dict[str, Any]:
         """Give what the plan's digest is made of: the terms, and what they make of each letter.
 
-        What the order guard finds is no part of it: newer events may come at any time. The guard looks again when the
-        plan is carried out, and can only take letters away from what was approved.
+        What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
+        again when the plan is carried out, and can only take letters away from what was approved.
         """
         return {
             "job": JOB,
@@ -167,17 +182,17 @@ def make_plan(
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
-        turn, corrected = Turn(context.guard.overtaken), context.guard.corrected(unit.name)
+        turn, apart = Turn(context.guard.overtaken, context.guard.time_of), _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
         for offset, judged in _judged(context, unit):
             plan.letters += 1
-            judgement = Judgement("leave", CORRECTED) if judged is not None and offset in corrected else judged
+            judgement = None if judged is None else apart.get(offset, judged)
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
                 total += fingerprint(pack((place, offset, "gone")))
                 continue
-            _add(plan, judgement, turn, context.limits)
+            _add(plan, judgement, turn, context)
             total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
             if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
                 shown[judgement.rules[0]] += 1
@@ -190,6 +205,14 @@ def make_plan(
     return plan
 
 
+def _apart(context: Context, unit: Unit) -> dict[int, Judgement]:
+    """Say what becomes of letters that are not judged for their own sake."""
+    reasons = unit.doubles | dict.fromkeys(context.guard.corrected(unit.name), CORRECTED)
+    return {
+        offset: Judgement("skip" if reason == SAME_EVENT else "leave", reason) for offset, reason in reasons.items()
+    }
+
+
 def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | None]]:
     origin = origins(unit)
     for record in read_letters(context.client, unit):
@@ -199,7 +222,7 @@ def _judged(context: Context, unit: Unit) -> Iterator[tuple[int, Judgement | Non
             yield record.offset, context.judge.judge(record, origin % record.offset)
 
 
-def _add(plan: Plan, judgement: Judgement, turn: Turn, limits: Mapping[str, Limits]) -> None:
+def _add(plan: Plan, judgement: Judgement, turn: Turn, context: Context) -> None:
     kind = judgement.kind
     plan.counts[kind] += 1
     for rule in judgement.rules:
@@ -208,13 +231,17 @@ def _add(plan: Plan, judgement: Judgement, turn: Turn, limits: Mapping[str, Limi
         assert judgement.event is not None
         event = judgement.event
         plan.topics[event.topic] += 1
+        if context.guard.diverted(event):
+            plan.diverted += 1
+            return
         plan.overtaken += turn.overtaken(event)
         plan.deletions += event.value is None
-        if topic := limits.get(event.topic):
+        if topic := context.limits.get(event.topic):
             now, event.partition = time.time_ns() // 1_000_000, None  # which one is for the guard to say
             if refusal := topic.refusal(event, now):
                 plan.refused[refusal] += 1
-            plan.fading += 0 <= topic.retention_ms < now - event.timestamp
+            plan.stamped[event.topic] += topic.stamped
+            plan.fading += not topic.stamped and 0 <= topic.retention_ms < now - event.timestamp
         return
     plan.reasons[kind, judgement.reason] += 1
     if judgement.detail:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from redrive.deadletters.correction.batch import Unit
+from redrive.deadletters.correction.diverted import DIVERTED
+from redrive.deadletters.correction.doubles import SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, NEWER_EVENT, OrderGuard, Policy, Turn
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate, FateName
@@ -81,8 +83,8 @@ class LetterSource:
         self._origins = origins(unit)
         self._record_fates = record_fates
         self._share = share
-        self._turn = Turn(guard.passed)
-        self._corrected = guard.corrected(unit.name)
+        self._turn = Turn(guard.passed, guard.time_of)
+        self._apart = unit.doubles | dict.fromkeys(guard.corrected(unit.name), CORRECTED)
         self._looks = guard.looks
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
@@ -91,7 +93,7 @@ class LetterSource:
         if cursor is not None:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
-        self._turn = Turn(self._guard.passed)
+        self._turn = Turn(self._guard.passed, self._guard.time_of)
         if since and self._policy != "publish":  # of what this operation has published before only Kafka knows
             self._guard.look_again(if_older_than=0.0)
         letters = read_letters(self._client, self._unit, since)
@@ -102,24 +104,30 @@ class LetterSource:
         """Nothing is to be deleted: dead-letter topics keep what they have."""
 
     def overtaken_meanwhile(self, events: Sequence[Event]) -> dict[int, Skipped]:
-        """Look again before events are published, and say by index which are not to be: newer ones have come.
+        """Look again before events are published, and say by index which are not to be.
 
-        Letters may have been judged long ago: a run can be paused for a night.
+        Newer ones have come, or older ones wait in the standby store. Letters may have been judged long ago: a run can
+        be paused for a night.
 
         Raises:
-            UnavailableError: Kafka or the ledger does not answer.
+            UnavailableError: Kafka, the standby table or the ledger does not answer.
         """
-        if self._policy == "publish":
+        guard, policy = self._guard, self._policy
+        if policy == "publish":
+            guard.look_at_lanes()
+        else:
+            guard.look_again()
+        if guard.looks == self._looks:
             return {}
-        self._guard.look_again()
-        if self._guard.looks == self._looks:
-            return {}
-        fate: FateName = "held" if self._policy == "hold" else "skipped"
-        late = [index for index, event in enumerate(events) if self._guard.passed(event)]
+        left = {index: Skipped(LEFT + DIVERTED) for index, event in enumerate(events) if guard.diverted(event)}
+        if policy == "publish":
+            return left
+        fate: FateName = "held" if policy == "hold" else "skipped"
+        late = [index for index, event in enumerate(events) if index not in left and guard.passed(event)]
         if late:
             offsets = [int(events[index].origin.rsplit("/", 2)[1]) for index in late]
             self._record_fates([self._fate(offset, fate, NEWER_EVENT) for offset in offsets])
-        return dict.fromkeys(late, Skipped(f"{fate}: {NEWER_EVENT}"))
+        return left | dict.fromkeys(late, Skipped(f"{fate}: {NEWER_EVENT}"))
 
     def _chunk(self, piece: Piece, decisions: Iterable[Decision]) -> Chunk:
         events: list[Event] = []
@@ -135,16 +143,23 @@ class LetterSource:
                 continue
             last = record.offset
             decision = next(decided)
-            if last in self._corrected:
-                passed[LEFT + CORRECTED] += 1
+            event = decision.event
+            if last in self._apart:
+                if (reason := self._apart[last]) == SAME_EVENT:
+                    passed[f"skipped: {reason}"] += 1
+                    fates.append(self._fate(last, "skipped", reason))
+                else:
+                    passed[LEFT + reason] += 1
+                continue
+            if event is not None and self._guard.diverted(event):
+                passed[LEFT + DIVERTED] += 1
                 continue
             fate = self._stays(decision)
             if fate is not None:
                 reason = decision.reason or NEWER_EVENT
                 passed[f"{fate}: {reason}"] += 1
                 fates.append(self._fate(last, fate, reason, decision.rules if decision.kind == "skip" else ()))
-            elif decision.event is not None:
-                event = decision.event
+            elif event is not None:
                 if decision.kind == "publish":
                     event.partition = self._guard.partition(event)
                 events.append(event)

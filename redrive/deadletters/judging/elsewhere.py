@@ -25,7 +25,7 @@ class JudgeElsewhere:
 
     Args:
         workers: the processes.
-        rules: see `Judge`, likewise ``targets`` and ``attempts``.
+        rules: see `Judge`, likewise ``targets``, ``attempts`` and ``insisted``.
         registry: what a client of the registry needs, for values written by schemas that a process has not seen yet.
 
     Raises, beside what `Judge` does:
@@ -33,7 +33,14 @@ class JudgeElsewhere:
     """
 
     def __init__(
-        self, workers: Workers, rules: RuleSet | None, targets: Targets, registry: Mapping[str, Any], *, attempts: int
+        self,
+        workers: Workers,
+        rules: RuleSet | None,
+        targets: Targets,
+        registry: Mapping[str, Any],
+        *,
+        attempts: int,
+        insisted: bool = False,
     ) -> None:
         self._workers = workers
         spec = _Spec(
@@ -45,6 +52,7 @@ class JudgeElsewhere:
             },
             registry=dict(registry),
             attempts=attempts,
+            insisted=insisted,
         )
         self._spec = pickle.dumps(spec)
         workers.warm_up(judge_batch, self._spec, _encode(_Batch("", [])))
@@ -76,13 +84,15 @@ class _Spec:
     targets: dict[str, tuple[int, int, AvroSchema] | str]
     registry: dict[str, Any]
     attempts: int
+    insisted: bool
 
     def judge(self) -> Judge:
         targets = {
             topic: target if isinstance(target, str) else Writer(topic, *target)
             for topic, target in self.targets.items()
         }
-        return Judge(self._rules(), targets, Reader(_LateRegistry(self.registry), None), attempts=self.attempts)
+        reader = Reader(_LateRegistry(self.registry), None)
+        return Judge(self._rules(), targets, reader, attempts=self.attempts, insisted=self.insisted)
 
     def _rules(self) -> RuleSet | None:
         if self.rules is None:

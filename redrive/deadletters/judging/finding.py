@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from redrive.aliases.alias import read_aliases
-from redrive.deadletters.judging.targets import MOVED, NO_SCHEMA, NO_TOPIC, OTHER_CLUSTER, TOPIC_GONE, Targets
+from redrive.deadletters.judging.targets import (
+    MOVED,
+    NO_SCHEMA,
+    NO_TOPIC,
+    ODD_ALIAS,
+    OTHER_CLUSTER,
+    TOPIC_GONE,
+    Targets,
+)
 from redrive.errors import SchemaError, UnknownTopicError
 from redrive.pump.readback import partition_count
 from redrive.schemas import SchemaRegistry
@@ -30,7 +38,8 @@ def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics:
     """
     targets: Targets = {}
     client = config.cluster(cluster).client_config()
-    moved = {alias.name for alias in read_aliases(client).values() if alias.current != alias.name}
+    aliases = read_aliases(client)
+    moved = {alias.name for alias in aliases.good.values() if alias.current != alias.name}
     for topic in topics:
         if topic not in config.topics:
             targets[topic] = NO_TOPIC
@@ -38,6 +47,8 @@ def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics:
             targets[topic] = OTHER_CLUSTER
         elif topic in moved:  # whoever reads its events goes over to where they are published now
             targets[topic] = MOVED
+        elif topic in aliases.odd:
+            targets[topic] = ODD_ALIAS
         else:
             try:
                 partition_count(client, topic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, cast
@@ -20,19 +21,21 @@ from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaEr
 from redrive.events import Event
 from redrive.pump.names import CORRECTION_HEADER, PARKING_TOPIC
 from redrive.rules import Corrected, Outcome, Rejected, Skipped
+from redrive.wire import schema_id_of
 
 Kind = Literal["publish", "reject", "park", "skip", "leave"]
 """What is to become of a letter, before the order guard is asked:
 
 - ``publish``: as an event of its main topic;
 - ``reject``: it can't be put right by these rules; it goes back to its dead-letter topic, with one attempt more;
-- ``park``: the same, but it has come back often enough: it goes to the parking topic;
+- ``park``: the same, but it has come back often enough: it goes to the parking topic. So does one that could be
+  published, and that has come back more often than it may, such as one that no consumer can handle;
 - ``skip``: a rule says that it need not go on;
 - ``leave``: nothing is done, and it stays open.
 """
 
 NO_RULE, LOSSY, DAMAGED = "no-rule", "lossy", "damaged"
-UNREADABLE, UNKNOWN_SCHEMA = "unreadable", "unknown-schema"
+UNREADABLE, UNKNOWN_SCHEMA, UNRESOLVABLE = "unreadable", "unknown-schema", "unresolvable"
 INVALID, RULE_FAILED, ATTEMPTS = "invalid-value", "rule-failed", "attempts"
 SKIPPED_BY_RULE = "skipped-by-rule"
 
@@ -42,6 +45,7 @@ REASONS = {
     DAMAGED: "it is a letter of Redrive, and damaged",
     UNREADABLE: "its value is not exactly one Avro value in a frame",
     UNKNOWN_SCHEMA: "the registry does not know the schema of its value",
+    UNRESOLVABLE: "its value was written with a schema that the latest one of its main topic can't take; write a rule",
     INVALID: "the corrected value does not fit the schema of its main topic",
     RULE_FAILED: "a rule is for it, and could not be applied",
     ATTEMPTS: "it has become a dead letter as often as is allowed",
@@ -49,6 +53,7 @@ REASONS = {
 }
 """What the reasons of judgements mean; those of `redrive.deadletters.judging.targets` come on top."""
 
+_CAME_BACK = "it was published again as often as is allowed, and has come back"
 _KEY = re.compile(r"has a key \(.*\) that", re.DOTALL)
 
 
@@ -118,14 +123,21 @@ class Judge:
     Deterministic, but for what the registry answers and the time of day in letters that go back.
 
     Args:
-        rules: what decides about values; None: events are published as they are, if they can be read.
+        rules: what decides about values; None: events are published as they are, if whoever has the latest schema of
+            their main topic can read them.
         targets: by main topic; a topic that is not there counts as `NO_TOPIC`.
         reader: decodes values as they were written.
-        attempts: a letter that fails for this time, or more, is parked.
+        attempts: so many times a letter is tried: one that has become a letter this often, and can't be put right, is
+            parked; so is one that has become one more often, whatever could be made of it.
+        insisted: a person has chosen the letters, parked ones among them: what can be published is.
     """
 
-    def __init__(self, rules: Rules | None, targets: Targets, reader: Reader, *, attempts: int) -> None:
+    def __init__(
+        self, rules: Rules | None, targets: Targets, reader: Reader, *, attempts: int, insisted: bool = False
+    ) -> None:
         self._rules, self._targets, self._reader, self._attempts = rules, targets, reader, attempts
+        self._most = math.inf if insisted else attempts
+        self._resolving: dict[str, Reader] = {}
         self._digest = rules.digest[: marks.DIGITS] if rules else ""
 
     def judged(self, pieces: Iterable[Piece], origins: str) -> Iterator[tuple[Piece, Iterable[Decision]]]:
@@ -147,6 +159,8 @@ class Judge:
             letter, target = self._open(record)
             value = self._read(letter)
             corrected, rules = self._apply(letter, value)
+            if letter.attempt > self._most:
+                raise _FailedError(ATTEMPTS, _CAME_BACK, rules)
             body = self._encode(letter, target, corrected, rules)
         except _EndedError as ended:
             return ended.judgement
@@ -205,12 +219,26 @@ class Judge:
         if value is None:
             return None
         if self._rules is None and letter.encoding == RAW:
-            return cast(bytes, letter.value)
+            return self._as_it_is(letter, target)
         try:
             return target.encode(value)
         except InvalidEventError as error:
             where = path(error.field.encode()) or "the value"
             raise _FailedError(INVALID, f"{where} {_KEY.sub('has a key that', error.reason)}", rules) from None
+
+    def _as_it_is(self, letter: Letter, target: Writer) -> bytes:
+        """Give the bytes of an event; they may be of any schema that the target's can take."""
+        data = cast(bytes, letter.value)
+        written = schema_id_of(data)
+        if written != target.schema_id:
+            reader = self._resolving.get(target.topic)
+            if reader is None:
+                reader = self._resolving[target.topic] = self._reader.to(target.schema)
+            try:
+                reader.decode(data)
+            except WireFormatError:  # by the writer's own schema it can be read: that was done before
+                raise _EndedError("leave", UNRESOLVABLE, f"written with schema id {written}") from None
+        return data
 
     def _failed(self, record: Record, letter: Letter, value: Any, origin: str, why: _FailedError) -> Judgement:
         """Send a letter back, or park it."""

@@ -12,6 +12,7 @@ OTHER_CLUSTER = "other-cluster"
 TOPIC_GONE = "main-topic-gone"
 NO_SCHEMA = "no-schema"
 MOVED = "moved"
+ODD_ALIAS = "odd-alias"
 NO_CLUSTER = "no-cluster"
 
 REASONS = {
@@ -19,6 +20,8 @@ REASONS = {
     OTHER_CLUSTER: "its main topic lives on another cluster",
     TOPIC_GONE: "its main topic does not exist on the cluster",
     MOVED: "its main topic's producers were switched to another topic, where its events are read now",
+    ODD_ALIAS: "whether its main topic's producers were switched to another topic is not known: the record of that "
+    "name in redrive.aliases can't be read",
     NO_CLUSTER: "the settings do not have the cluster on which it stands",
     NO_SCHEMA: "its main topic has no Avro schema in the registry",
 }

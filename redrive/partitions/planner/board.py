@@ -53,6 +53,9 @@ class Board:
         self.takes = [not (b in closed or b in goal.drains or goal.mode == "leaders") for b in self.ids]
         if goal.mode == "add_brokers":
             self.takes = [b in goal.adds for b in self.ids]
+        self.takes = [
+            takes and not (b in known and known[b].silent) for b, takes in zip(self.ids, self.takes, strict=True)
+        ]
         self.limit: list[float] = []
         for b in self.ids:
             capacity = known[b].capacity if b in known else None

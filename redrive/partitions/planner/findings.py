@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from redrive.partitions.planner.board import Board
+from redrive.partitions.planner.bringing_in import Tried
 from redrive.partitions.planner.goal import Goal
 from redrive.partitions.planner.leaders import Cut
 from redrive.partitions.planner.targets import Band
@@ -59,8 +60,8 @@ def about_replication(board: Board, short: Iterable[int], replication: int) -> l
     ]
 
 
-def about_bytes(board: Board, goal: Goal, band: Band) -> list[str]:
-    """Tell why the brokers' bytes are not all alike."""
+def about_bytes(board: Board, goal: Goal, band: Band, tried: Mapping[int, Tried]) -> list[str]:
+    """Tell why the brokers' bytes are not all alike; ``tried`` is what `bring_in` has given."""
     found = []
     for b, p in sorted(band.giants.items()):
         found.append(
@@ -68,23 +69,29 @@ def about_bytes(board: Board, goal: Goal, band: Band) -> list[str]:
             "itself. It stays there, and the others share the rest; more partitions for that topic would help."
         )
     for b, load in enumerate(board.load):
-        if band.miss(b, load) > 0.999:  # bytes are whole; a target need not be
+        if band.outside(b, load):
             side = "above" if load > band.high[b] else "below"
             off = abs(load - band.target[b]) / max(1.0, band.target[b])
             found.append(
                 f"broker {board.ids[b]} ends with {load:,} bytes, {off:.1%} {side} its target of "
-                f"{band.target[b]:,.0f}, outside the band of {goal.band:.1%}: {_binds(board, b, side)}."
+                f"{band.target[b]:,.0f}, outside the band of {goal.band:.1%}: {_binds(board, b, side, tried[b])}."
             )
     return found + _about_targets(board, goal, band)
 
 
-def _binds(board: Board, b: int, side: str) -> str:
+def _binds(board: Board, b: int, side: str, tried: Tried) -> str:
     if side == "below" and board.near_limit(b):
         return "its disk limit binds"
     full = [board.ids[c] for c, takes in enumerate(board.takes) if takes and board.near_limit(c)]
     if side == "above" and full:
         return f"the disk limit of {_named('broker', full)} binds"
-    return "no replica, and no exchange of two, has a size that fits and may go by the rules on brokers and racks"
+    if tried.all and not tried.moves and not tried.exchanges:
+        return "no single move, and no exchange of two replicas, has a size that fits both brokers"
+    looked = "all" if tried.all else "not all, as there are too many,"
+    return (
+        f"of single moves and exchanges of two replicas {looked} were tried: {tried.moves:,} and {tried.exchanges:,} "
+        "have a size that fits both brokers, and the rules on brokers, racks and disks forbid each"
+    )
 
 
 def _about_targets(board: Board, goal: Goal, band: Band) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from redrive.partitions.layout import Layout, Move
 from redrive.partitions.planner import findings, leaders
 from redrive.partitions.planner.board import Board
+from redrive.partitions.planner.bringing_in import bring_in
 from redrive.partitions.planner.counting import even_out
 from redrive.partitions.planner.goal import Goal, check
 from redrive.partitions.planner.moving import finish, give_back, shift
@@ -71,8 +72,9 @@ def _balance(board: Board, goal: Goal, said: list[str]) -> tuple[float, set[int]
         finish(board, band)
         give_back(board, band)
     even_out(board, band, counts)
+    tried = bring_in(board, band)
     said += findings.about_racks(board, off)
-    said += findings.about_bytes(board, goal, band)
+    said += findings.about_bytes(board, goal, band, tried)
     said += findings.about_counts(board, counts)
     said += findings.about_topics(board)
     return max(balancing, mending), mended, {board.ids[b]: round(target) for b, target in enumerate(band.target)}

@@ -52,6 +52,10 @@ class Band:
         """Give how far a load is outside."""
         return max(0.0, self.low[b] - load, load - self.high[b])
 
+    def outside(self, b: int, load: float) -> bool:
+        """Say whether a load is outside: by a byte or so, since bytes are whole and a target need not be."""
+        return self.miss(b, load) > 0.999
+
 
 @dataclass(frozen=True, slots=True)
 class _Room:

@@ -6,17 +6,22 @@ import re
 from pathlib import Path
 from threading import Timer
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from deployments.local.stack import Stack
+from redrive.aliases.alias import write_alias
+from redrive.aliases.turning import alias_forth
 from redrive.cli import app
-from redrive.errors import FedBackError, GroupInUseError, OtherMigrationError, OthersEventsError
+from redrive.errors import FedBackError, GroupInUseError, OtherMigrationError, OthersEventsError, SwitchedBackError
 from redrive.ledger import Ledger
 from redrive.migrations import abandoning
 from redrive.migrations.abandoning import abandon
 from redrive.migrations.survey import copied_so_far, survey
+from redrive.migrations.unit import Unit
+from redrive.pump.cursors import read_cursors
 from tests.stack.migrations.live import following, migration
 from tests.stack.moving_house import MovingHouse
 from tests.stack.platform import wait_until
@@ -126,6 +131,27 @@ def test_what_was_fed_back_keeps_a_backfill_from_being_given_up(house: MovingHou
     with pytest.raises(FedBackError):
         abandon(house.config, house.orders, house.target)
     assert len(house.read(house.orders)) == 3
+
+
+def test_a_look_for_what_to_feed_back_that_found_nothing_is_forgotten_as_well(house: MovingHouse) -> None:
+    with following(house.config, migration(house, "down")):
+        pass
+    back = Unit("one", house.target, house.orders, 0).name
+    assert back in read_cursors(client(house), [back])
+    assert abandon(house.config, house.orders, house.target) == 1
+    wait_until(lambda: not house.exists(house.target))
+    assert read_cursors(client(house), [back]) == {}
+
+
+def test_a_topic_that_producers_were_switched_to_and_back_is_not_given_up_and_it_says_why(house: MovingHouse) -> None:
+    forth = alias_forth(house.config, migration(house))
+    back = msgspec.structs.replace(forth, current=house.orders, places={0: (2, 2), 1: (0, 0)})
+    write_alias(client(house), back)
+    with pytest.raises(SwitchedBackError, match=r"were switched to .* and back"):
+        abandon(house.config, house.orders, house.target)
+    assert copied(house) == {0: 2}
+    write_alias(client(house), msgspec.structs.replace(back, places={}, unmoved=True))  # consumers had not followed
+    assert abandon(house.config, house.orders, house.target) == 1
 
 
 def test_giving_up_that_was_cut_off_is_not_filled_upon_and_can_be_ended(

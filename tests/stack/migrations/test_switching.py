@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from deployments.local.stack import Stack
 from redrive import EventProducer
-from redrive.aliases.alias import read_alias, write_alias
+from redrive.aliases.alias import Alias, read_alias, write_alias
 from redrive.aliases.switching import switch
 from redrive.aliases.turning import alias_forth
 from redrive.errors import ConfigError, UnavailableError
@@ -77,6 +77,12 @@ def outage(house: MovingHouse) -> list[Lane]:
     return lanes
 
 
+def write_record(house: MovingHouse, record: bytes | None) -> None:
+    producer = Producer({"bootstrap.servers": house.bootstrap})
+    producer.produce(ALIASES_TOPIC, record, house.orders.encode(), 0)
+    assert producer.flush(10) == 0
+
+
 def replay(house: MovingHouse, lanes: list[Lane]) -> int:
     return sum(drain(house.config, lane, operation="replay", settle=0.5).outcome.published for lane in lanes)
 
@@ -85,8 +91,10 @@ def test_after_a_switch_what_was_stored_in_an_outage_is_replayed_to_the_new_topi
     house: MovingHouse,
 ) -> None:
     house.publish(["a"])
+    kept: list[Alias] = []
     with following(house.config, migration(house)):
-        switch(house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5)
+        forth = alias_forth(house.config, migration(house))
+        switch(house.config, forth, operation="forth", settle=0.5, keep=kept.append)
     house.publish_new(["b", "c"])
     with following(house.config, migration(house, "down")):
         pass
@@ -104,10 +112,28 @@ def test_after_a_switch_what_was_stored_in_an_outage_is_replayed_to_the_new_topi
     with pytest.raises(UnavailableError, match="goal copy"):
         replay(house, lanes[:1])
 
-    forgetful = Producer({"bootstrap.servers": house.bootstrap})
-    forgetful.produce(ALIASES_TOPIC, None, house.orders.encode(), 0)
-    assert forgetful.flush(10) == 0
+    said = read_alias({"bootstrap.servers": house.bootstrap}, house.orders)
+    write_record(house, b"hello")
+    with pytest.raises(UnavailableError, match=r"can't be read.*--goal switch_producers"):
+        replay(house, lanes[:1])
+    with following(house.config, migration(house)):
+        switch(house.config, alias_forth(house.config, migration(house)), operation="again", settle=0.5)
+    again = read_alias({"bootstrap.servers": house.bootstrap}, house.orders)
+    assert said is not None
+    assert again is not None
+    assert again.generation > said.generation
+    assert (again.current, again.schema_id, again.schema, again.rules) == (
+        said.current, said.schema_id, said.schema, said.rules,
+    )  # fmt: skip
+    assert "not from there" in [order["note"] for order in house.moved()]
+
+    write_record(house, None)
     with pytest.raises(UnavailableError, match="--goal switch_producers"):
         replay(house, lanes[:1])
-    again = alias_forth(house.config, migration(house)).generation
-    assert again > 1_000_000_000_000, "who has followed the alias that is lost would not follow this one"
+
+    # What came back lies behind the end that consumers were told; so the alias is to say that one again.
+    for copy in (kept[0], None):
+        again = alias_forth(house.config, migration(house), kept=copy)
+        assert again.generation > 1_000_000_000_000, "who has followed the alias that is lost would not follow this one"
+        assert again.places == kept[0].places
+    assert set(kept[0].places) == {0, 1}

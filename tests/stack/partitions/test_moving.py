@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from redrive.cli import app
 from redrive.errors import FencedError, ThrottleTooLowError
+from redrive.partitions.inflow import Ends
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Result
 from redrive.partitions.picture import Picture
@@ -72,9 +73,13 @@ def test_a_picture_is_what_kafka_s_own_tools_say(lab: Lab, settings: Path) -> No
 def test_inflow_is_measured_where_it_arrives(lab: Lab) -> None:
     topic = lab.topic([[1, 2], [2, 1]])
     with lab.load(topic, 400_000):
-        inflow = Picture.take(lab.writer, seconds=3).inflow
-    assert inflow is not None
-    assert all(100_000 < inflow[topic, number] < 300_000 for number in (0, 1))
+        keys = [(topic, 0), (topic, 1)]
+        ends = Ends(lab.writer, keys)
+        picture = Picture.take(lab.writer, seconds=3)
+        sizes = {(each.topic, each.number): each.size for each in picture.layout.partitions}
+        by_offsets = ends.rates(keys, sizes)
+    assert picture.inflow is not None
+    assert all(100_000 < inflow[key] < 300_000 for inflow in (picture.inflow, by_offsets) for key in keys)
 
 
 def test_a_throttled_move_under_load_arrives_is_led_as_planned_and_leaves_nothing_behind(lab: Lab) -> None:

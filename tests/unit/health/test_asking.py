@@ -57,7 +57,7 @@ def test_a_fault_of_ours_hides_one_part_of_one_cluster_and_leaves_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def read_stayed(config: Config, cluster: str, patience: float) -> Any:
-        return msgspec.json.decode(b'{"name": 1}', type=Alias) if cluster == "c0" else ()
+        return msgspec.json.decode(b'{"name": 1}', type=Alias) if cluster == "c0" else stayed.Left((), {})
 
     monkeypatch.setattr(looking, "read_stayed", read_stayed)
     with caplog.at_level(logging.ERROR):

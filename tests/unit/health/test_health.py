@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from redrive.cli.health import _document, _rows
 from redrive.health.changes import BACKLOG, RECOVERED, UNAVAILABLE, UNWELL, changes, look_of
 from redrive.health.facts import Books, ClusterState, Disks, Facts, Lag, Standby, Stayed, Unknown
 from redrive.health.judging import Health, judge
@@ -92,6 +93,11 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"disks": Unknown("it did not answer in time")}, "disks are not known", "redrive cluster show"),
         ({"standby": WAITING}, "1,200 events wait in 4 lanes", "redrive run standby-replay --cluster east"),
         ({"standby": Unknown("no answer")}, "standby store does not answer", "mend it"),
+        (
+            {"standby": Unknown("standby.table: there is no table redrive", "not-asked")},
+            "the standby store answers, and is of no use: standby.table: there is no table redrive",
+            "never made: `redrive topics apply`",
+        ),
         ({"standby": Unknown("9 lanes", "slow")}, "could not be counted in time: 9 lanes", "redrive standby status"),
         ({"standby": replace(WAITING, is_whole=False)}, "at least 1,200 events", "redrive run standby-replay"),
         ({"state": Unknown("not all was answered in time", "slow")}, "it is slow", "load of its brokers"),
@@ -105,6 +111,12 @@ def test_it_is_unavailable_when_events_of_its_topics_can_not_be_published(
         ({"stayed": (ORDERS,)}, "3 events have come to orders since 2026-11-26 22:00 UTC", "schemas writers orders"),
         ({"stayed": (replace(ORDERS, last=ORDERS.since),)}, "not all are in orders.v2", "orders.v2 --goal copy"),
         ({"stayed": (replace(ORDERS, is_copied=True),)}, "were switched to orders.v2", "redrive run schema-backfill"),
+        ({"odd_aliases": {"orders": "no JSON"}}, "its replays wait", "orders TARGET --goal switch_producers"),
+        (
+            {"odd_aliases": {"junk": "no JSON"}},
+            "the record of junk in redrive.aliases can't be read: no JSON",
+            "delete it",
+        ),
         ({"books": Unknown("no answer")}, "ledger does not answer", "mend it"),
         ({"books": Books({}, {"0b1c": 3}, (), ())}, "3 settings are still", "redrive debts settle east"),
         (
@@ -119,6 +131,34 @@ def test_it_is_unwell_when_something_else_is_wrong(parts: dict[str, Any], what: 
     health = found(**parts)
     assert health.verdict == "unwell"
     assert [what in reason.what and way_out in reason.way_out for reason in health.reasons] == [True]
+
+
+def test_what_can_not_be_judged_hides_no_other_trouble_and_leaves_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Such as a time that no calendar has."""
+    odd = replace(ORDERS, last=10**18)
+    health = found(stayed=(odd,), state=state(without_leader=(("orders", 3),)), standby=WAITING)
+    assert [reason.code for reason in health.reasons] == ["no-leader", "fault:topics that were left"]
+    assert "Traceback" in caplog.text
+    assert look_of(health, None).verdict == "unavailable"
+    assert "of topics that were left nothing is known" in report_text(health, None)
+
+
+def test_if_brokers_can_not_be_judged_the_last_verdict_stands() -> None:
+    before = look_of(found(state=AWAY), None)
+    odd: Any = replace(state(), brokers=None)
+    health = found(state=odd, standby=WAITING)
+    assert (health.is_certain, health.backlog) == (False, None)
+    assert [change.name for change in changes(before, health)] == [UNWELL]
+    assert look_of(health, before).verdict == "unavailable"
+
+
+def test_so_many_records_that_nobody_can_read_are_not_named_one_by_one_and_topics_of_ours_come_first() -> None:
+    health = found(odd_aliases=dict.fromkeys([*(f"junk-{number}" for number in range(2_000)), "orders"], "no JSON"))
+    assert len(health.reasons) == 11
+    assert health.reasons[0].code == "odd-alias:orders"
+    assert "1,991 more records" in health.reasons[-1].what
 
 
 @pytest.mark.parametrize(
@@ -217,6 +257,18 @@ def test_a_trouble_that_comes_and_goes_is_told_again_only_after_it_was_away_for_
     assert told == [0, 55]
 
 
+def test_a_cluster_that_comes_and_goes_with_a_broker_down_is_unwell_once_and_its_recoveries_say_what_is_left() -> None:
+    before, told = None, list[Any]()
+    for minute in range(12):
+        parts = {"state": AWAY} if minute % 2 == 0 else BROKER_DOWN
+        health = found(at=NOW + timedelta(minutes=minute), **parts)
+        told += changes(before, health)
+        before = look_of(health, before)
+    assert [change.name for change in told] == [UNAVAILABLE, RECOVERED, UNWELL, *[UNAVAILABLE, RECOVERED] * 5]
+    left = [change.payload["reasons"] for change in told if change.name == RECOVERED]
+    assert all("1 of 3 brokers is down" in reasons[0]["what"] for reasons in left)
+
+
 NOBODY_KNOWS: dict[str, dict[str, Any]] = {
     "rights are missing": {"state": Unknown("listing brokers: SaslAuthenticationFailedError", "not-asked")},
     "it is slow": {"state": Unknown("not all was answered in time", "slow")},
@@ -234,7 +286,7 @@ def test_one_that_nobody_knows_of_has_not_recovered_and_its_recovery_is_told_whe
         health = found(**{"standby": WAITING, **parts})
         told.append([change.name for change in changes(before, health)])
         before = look_of(health, before)
-    assert told == [[UNAVAILABLE], [UNWELL], [], [], [], [RECOVERED, UNWELL], []]
+    assert [names[:1] for names in told] == [[UNAVAILABLE], [UNWELL], [], [], [], [RECOVERED], []]
 
 
 @pytest.mark.parametrize("nobody_knows", NOBODY_KNOWS.values(), ids=NOBODY_KNOWS)
@@ -298,3 +350,15 @@ def test_a_headline_is_one_line() -> None:
 
 def test_an_artifact_s_key_is_one_that_prefect_takes() -> None:
     assert artifact_key("east_2") == "cluster-health-east-2"
+
+
+@pytest.mark.parametrize("lags", [(), (Lag("billing", 40, 1, 2),)], ids=["none answers", "one does"])
+def test_that_not_all_groups_were_asked_about_is_said_since_the_worst_may_be_among_the_others(
+    lags: tuple[Lag, ...],
+) -> None:
+    health = found(lags=lags, unasked_groups=1_200)
+    assert health.verdict == "well"
+    assert "**1,200 more groups** not asked about, since there are so many: one may be" in report_text(health, None)
+    assert "1,200 more groups" in dict(_rows(health))["not asked about"]
+    assert _document(health)["unasked_groups"] == 1_200
+    assert "not asked about" not in report_text(found(lags=lags), None)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from httpx import ConnectTimeout
 from prefect.events.schemas.events import Event
 from prefect.logging import disable_run_logger
 
 from redrive.config import Config
+from redrive.errors import ConfigError, UnavailableError
 from redrive.health.changes import RECOVERED, UNAVAILABLE
 from redrive.health.judging import judge
 from redrive.ledger import Ledger
@@ -71,3 +74,39 @@ def test_a_worker_whose_clock_is_ahead_makes_nobody_tell_the_same_again(looks: L
     assert [looks.told(minute * 60, state=AWAY) for minute in range(3)] == [[], [], []]
     assert looks.told(180) == [RECOVERED], "and nobody is kept from telling what is new"
     assert [looks.told(480), looks.told(240)] == [[], []]
+
+
+def test_a_report_that_can_not_be_written_hides_no_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, str] = {}
+
+    def keep(client: object, *, key: str, data: str, **_: Any) -> None:
+        shown[key] = data
+
+    monkeypatch.setattr(health, "get_client", lambda **_: nullcontext())
+    monkeypatch.setattr(health.artifacts, "keep", keep)
+    odd: Any = replace(GOOD, lags=(None,))
+    with disable_run_logger():
+        health.show(Found([judge(odd), judge(replace(GOOD, cluster="west"))]))
+    assert "east is well" in shown["cluster-health-east"]
+    assert "by a fault of ours: AttributeError" in shown["cluster-health-east"]
+    assert "### Brokers" in shown["cluster-health-west"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConfigError("standby.table", "there is no table"), UnavailableError("standby", "away"), ConnectTimeout("")],
+    ids=["refused", "away", "no answer from Prefect"],
+)
+def test_that_a_cluster_of_the_past_can_not_be_forgotten_fails_no_look_and_is_said(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    at_prefect = isinstance(error, ConnectTimeout)
+    monkeypatch.setattr(health, "read_standby", (lambda *_: None) if at_prefect else fail)
+    monkeypatch.setattr(health, "get_client", fail)
+    with disable_run_logger():
+        [said] = health.forget_clusters(cast(Config, None), ["old"])
+    assert said.startswith("old has left the settings, and can't be forgotten yet: ")
+    assert said.endswith(str(error) or "ConnectTimeout")

@@ -45,6 +45,8 @@ class Paper(PartitionWriter):
         self.leaders: dict[Key, int] = {}
         self.down: set[int] = set()
         self.looks = 0
+        self.leaderless: set[Key] = set()
+        self.disks: dict[int, LogDirs] = {}  # of which the test says what they hold
 
     def clock(self) -> float:
         """Seconds, by looks: so that no slow machine tells another story."""
@@ -68,12 +70,16 @@ class Paper(PartitionWriter):
                     now = (*ongoing.target, *ongoing.removing)
                 leader = self.leaders.get(key, 1)
                 leader = leader if leader in replicas else 2
-                found[key] = PartitionState(*key, now, leader, frozenset(set(replicas) - self.down))
+                leads = None if key in self.leaderless else leader
+                found[key] = PartitionState(*key, now, leads, frozenset(set(replicas) - self.down))
         return found
 
     def log_dirs(self, brokers: Iterable[int], of: Iterable[Key] | None = None) -> dict[int, LogDirs]:
         new = {key: copied for key, (_, copied) in self.under_way.items()}
-        return {id_: LogDirs(new if id_ == 3 else self.sizes) for id_ in brokers}
+        return {id_: self.disks.get(id_, LogDirs(new if id_ == 3 else self.sizes)) for id_ in brokers}
+
+    def offsets(self, partitions: Iterable[Key], *, first: bool = False) -> dict[Key, int]:
+        return {}
 
     def ongoing(self) -> dict[Key, Ongoing]:
         self.looks += 1
@@ -345,6 +351,166 @@ def test_what_partitions_move_behind_is_not_settled_unless_that_is_asked_for(led
     assert {resource.name for resource, _ in paper.set} == {"3", "first"}
     settle_all(paper, ledger.debts, operation)
     assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def dies_over(ledger: Ledger, paper: Paper, move: Move, rate: int) -> None:
+    """A run that orders a move, throttled, and is killed."""
+    dead = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    Throttle(paper, ledger.debts, dead, rate).cover([move])
+    paper.reassign({(move.topic, move.number): move.after})
+
+
+@pytest.mark.parametrize("topic", ["big", "other"])
+def test_what_a_dead_run_has_under_way_stays_throttled_whatever_else_is_moved(ledger: Ledger, topic: str) -> None:
+    left, other = Move("big", 0, (1, 2), (3, 2), 10_000), Move(topic, 1, (1, 2), (4, 2), 5)
+    paper, listed = Paper(left, other), list[str | None]()
+    dies_over(ledger, paper, left, 1 * MB)
+
+    def report(_: Progress) -> None:
+        listed.append(paper.set.get((Resource("topic", "big"), FOLLOWER_REPLICAS)))
+
+    result = executes(ledger, paper, Limits(poll=0.001), report=report).run([other])
+    assert result.outcomes[topic, 1].step is Step.DONE
+    assert ("big", 0) in paper.under_way
+    assert all("0:3" in str(value).split(",") for value in listed)
+    assert paper.set[Resource("topic", "big"), FOLLOWER_REPLICAS].split(",")[0] == "0:3"
+    assert (Resource("broker", "3"), FOLLOWER_RATE) in paper.set
+    assert {"big", "1", "2", "3"} <= {row.name for row in ledger.debts.owed()}
+    assert any(NEEDED in why for why in (*result.owed, *result.owed_before))
+    gone_on = executes(ledger, paper, Limits(poll=0.0))
+    paper.sizes["big", 0] = 3
+    assert gone_on.run([left]).proved
+    assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def test_a_throttle_of_a_dead_run_goes_where_somebody_else_has_sent_its_partition_elsewhere(ledger: Ledger) -> None:
+    left, other = Move("big", 0, (1, 2), (3, 2), 10_000), Move("other", 0, (1, 2), (3, 2), 5)
+    paper = Paper(left, other)
+    dies_over(ledger, paper, left, 1 * MB)
+    paper.reassign({("big", 0): (4, 2)})
+    assert executes(ledger, paper, Limits(poll=0.001)).run([other]).proved
+    assert (ledger.debts.owed(), paper.set) == ([], {})
+
+
+def test_a_broker_that_has_no_room_any_more_gets_nothing_and_the_others_get_what_is_theirs(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small, other = (Move("t", at_, (1, 2), after, 60) for at_, after in enumerate([(3, 2), (4, 2), (1, 4)]))
+    paper, told = Paper(large, small, other), list[str]()
+    by_looks(monkeypatch, paper)
+    paper.disks = {3: LogDirs({("x", 0): 900}, 1_100, 100)}  # of 1,000 that it can have, 50 stay free
+    limits = Limits(patience=3.0, poll=0.001)
+    execution = executes(ledger, paper, limits, report=lambda progress: told.append(progress.waiting_for))
+    result = execution.run([large, small, other])
+    words = "broker 3 has room for 50 bytes more, and t/0 has 60"
+    assert [result.outcomes["t", at_].step for at_ in range(3)] == [Step.PENDING, Step.DONE, Step.DONE]
+    assert result.stopped == f"nothing has moved for 3 s: {words}"
+    assert words in told
+    paper.disks = {3: LogDirs({("x", 0): 900}, 1_100, 150)}
+    assert executes(ledger, paper, limits).run([large, small, other]).proved
+
+
+def test_a_broker_that_does_not_tell_its_disks_gets_nothing_until_it_does(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper, told = Paper(FIRST), list[str]()
+    by_looks(monkeypatch, paper)
+    paper.disks = {3: LogDirs(unknown="no answer in 1 s")}
+
+    def report(progress: Progress) -> None:
+        told.append(progress.waiting_for)
+        assert not (paper.disks and paper.under_way)
+        if len(told) == 5:
+            paper.disks.clear()
+
+    assert executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST]).proved
+    assert told[:5] == ["broker 3 does not tell what its disks hold: no answer in 1 s"] * 5
+
+
+def test_a_way_back_goes_faster_than_was_asked_for_where_producers_write_more_by_now(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper, gauge, flow, begun = Paper(FIRST, SECOND), Gauge(), [1.0], list[int | None]()
+    by_looks(monkeypatch, paper)
+    monkeypatch.setattr("redrive.partitions.inflow.measure", lambda _, keys, __: dict.fromkeys(keys, flow[0]))
+
+    def report(progress: Progress) -> None:
+        gauge.load = 2.0 if progress.steps.get(Step.DONE) else 0.1
+
+    limits = Limits(per_broker=1, patience=0.3, poll=0.001)
+    given: dict[str, Any] = {"gauges": [gauge], "report": report, "begins": lambda: begun.append(execution.rate)}
+    execution = executes(ledger, paper, limits, **given)
+    result = execution.run([FIRST, SECOND], cancel_in_flight=True)
+    assert [outcome.step for outcome in result.outcomes.values()] == [Step.DONE, Step.PENDING]
+    flow[0], gauge.load = 40 * MB, 0.1
+    monkeypatch.setattr(gauge, "read", lambda: Strain(0.1, ""))
+    back = execution.roll_back([FIRST, SECOND])
+    assert back.proved, back.evidence()
+    assert set(paper.replicas.values()) == {(1, 2)}
+    assert begun == [50 * MB, 88_000_001]
+    assert execution.following is not None
+    assert execution.following.risen
+    assert execution.following.rates is not None
+    assert execution.following.rates[1] == 88_000_001
+
+
+OTHER = Move("other", 0, (4, 2), (2, 4), 10)
+"""A partition that is there, and is not moved."""
+
+
+def waits(ledger: Ledger, paper: Paper, **given: Any) -> list[str]:
+    """Carry FIRST and SECOND out one after the other; broker 4 dies under way. All is well after three looks."""
+    waited = list[str]()
+    paper.set[Resource("topic", "other"), "min.insync.replicas"] = "2"
+
+    def report(progress: Progress) -> None:
+        if progress.steps.get(Step.IN_FLIGHT) and not waited:
+            paper.down.add(4)
+        if progress.steps.get(Step.PENDING) and progress.waiting_for:
+            waited.append(progress.waiting_for)
+            assert ("second", 0) not in paper.under_way
+        if len(waited) == 3:
+            paper.down.clear()
+            paper.leaderless.clear()
+
+    result = executes(ledger, paper, Limits(per_broker=1, poll=0.001), report=report, **given).run([FIRST, SECOND])
+    assert result.complete, result.evidence()
+    return list(dict.fromkeys(waited))
+
+
+def test_no_wave_begins_while_any_partition_is_newly_under_min_isr(ledger: Ledger) -> None:
+    assert waits(ledger, Paper(FIRST, SECOND, OTHER)) == ["other/0 is under min ISR"]
+
+
+def test_no_wave_begins_while_any_partition_is_without_a_leader(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.leaderless.add(("other", 0))
+    assert waits(ledger, paper)[0] == "other/0 is without a leader"
+
+
+def test_what_was_under_min_isr_before_moves_began_keeps_nothing_from_beginning(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.down.add(4)
+    assert waits(ledger, paper) == []
+
+
+def test_what_has_come_under_min_isr_since_an_earlier_process_began_is_waited_for(ledger: Ledger) -> None:
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.down.add(4)
+    assert waits(ledger, paper, under_min_isr=()) == ["other/0 is under min ISR"]
+    paper = Paper(FIRST, SECOND, OTHER)
+    paper.down.add(4)
+    assert waits(ledger, paper, under_min_isr=[("other", 0)]) == []
+
+
+def test_a_way_back_is_begun_however_the_cluster_has_become_meanwhile(ledger: Ledger) -> None:
+    paper = Paper(FIRST, OTHER)
+    paper.set[Resource("topic", "other"), "min.insync.replicas"] = "2"
+    execution = executes(ledger, paper, Limits(poll=0.001), under_min_isr=())
+    assert execution.run([FIRST]).proved
+    paper.down.add(4)
+    assert execution.roll_back([FIRST]).complete
+    assert paper.replicas["first", 0] == (1, 2)
 
 
 def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:

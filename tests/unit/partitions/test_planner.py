@@ -8,7 +8,7 @@ import pytest
 
 from redrive.errors import GoalError
 from redrive.partitions.layout import Broker, Layout, Partition
-from redrive.partitions.planner import Figures, Goal, Plan, plan
+from redrive.partitions.planner import Figures, Goal, Plan, bringing_in, plan
 
 
 def brokers(*racks: str | None, capacity: int | None = None) -> tuple[Broker, ...]:
@@ -141,6 +141,34 @@ def test_a_partition_larger_than_the_band_does_not_spoil_it_for_the_others():
     made = plan(layout, Goal("balance"))
     assert held(made) == [5000, 1000, 1000]
     assert made.findings[0].startswith("broker 0: giant-0 has 5,000 bytes, more than")
+
+
+def test_of_a_broker_that_no_size_brings_into_its_band_just_that_is_said():
+    made = plan(Layout(brokers(None, None), topic((0,), (0,), (1,))), Goal("balance"))
+    assert held(made) == [200, 100]
+    assert made.findings[0].endswith(
+        "outside the band of 5.0%: no single move, and no exchange of two replicas, has a size that fits both brokers."
+    )
+
+
+ON_BOTH = Layout(brokers(None, None), (*topic((0, 1), size=50), *topic((0,), size=100, name="on-one")))
+"""What would have the right size is on both brokers already."""
+
+
+def test_of_one_whose_sizes_fit_it_is_said_how_many_the_rules_forbid():
+    made = plan(ON_BOTH, Goal("balance"))
+    assert held(made) == [150, 50]
+    assert made.findings[0].endswith(
+        "of single moves and exchanges of two replicas all were tried: 1 and 1 have a size that fits both brokers, and "
+        "the rules on brokers, racks and disks forbid each."
+    )
+
+
+def test_where_there_are_too_many_to_try_it_is_said_that_not_all_were(monkeypatch: pytest.MonkeyPatch):
+    for most, tried in ((1, "1 and 0"), (0, "0 and 0")):
+        monkeypatch.setattr(bringing_in, "MOST", most)
+        made = plan(ON_BOTH, Goal("balance"))
+        assert f"not all, as there are too many, were tried: {tried} have a size that fits" in made.findings[0]
 
 
 def test_partitions_without_bytes_are_spread_by_number():

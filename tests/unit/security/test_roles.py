@@ -216,10 +216,10 @@ def test_topics_that_make_no_backfill_are_refused_with_the_way_out(
         scopes(config, role, topics=topics, target=target, groups=groups)
 
 
-def test_governance_reads_topics_and_what_is_parked_and_sees_where_dead_letters_end(config: Config) -> None:
+def test_governance_reads_topics_aliases_and_what_is_parked_and_sees_where_dead_letters_end(config: Config) -> None:
     both = ("Read", "Describe")
     assert of(config, "governance", cluster="yard") == {
-        *(("topic", topic, one) for topic in ("moves.done", "redrive.parked") for one in both),
+        *(("topic", topic, one) for topic in ("moves.done", "redrive.parked", "redrive.aliases") for one in both),
         ("topic", "dlq.crane", "Describe"),
         ("group", "redrive-readback", "Describe"),
     }

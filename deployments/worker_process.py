@@ -1,0 +1,109 @@
+"""A worker's process: started, started again when it has ended, and stopped with all that it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from deployments.local.process import Launch, how_it_ended, spawn
+
+STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
+PAUSE = 5.0
+"""Seconds from the end of a worker to the start of the next one; doubled when that ends soon, too."""
+LONGEST_PAUSE = 60.0
+
+
+class Worker:
+    """A worker that runs. As a context manager it is stopped at the end of the block.
+
+    Attributes:
+        identity: its process.
+        log: what it and its runs print.
+    """
+
+    def __init__(self, launch: Launch, log: Path) -> None:
+        self._launch, self.log = launch, log
+        self._former: set[int] = set()
+        self._pause, self._again_at = 0.0, float("inf")
+        self._start()
+
+    def _start(self) -> None:
+        self.identity = spawn(self._launch, self.log)
+        self._started = time.monotonic()
+
+    def look_after(self, report: Callable[[str], None]) -> None:
+        """Start the worker again if it has ended, after a pause; to be called about once a second.
+
+        Prefect's gives up when its server, or the server's database, has not answered for a minute or two. Its runs go
+        on, and end by themselves.
+
+        Args:
+            report: told when it has ended.
+        """
+        if self.identity.process() is not None:
+            return
+        now = time.monotonic()
+        if self.identity.pid not in self._former:
+            self._former.add(self.identity.pid)
+            self._pause = PAUSE if now - self._started > LONGEST_PAUSE else min(2 * self._pause or PAUSE, LONGEST_PAUSE)
+            self._again_at = now + self._pause
+            report(
+                f"the worker {how_it_ended(self.identity)}; the next one starts in {self._pause:g} s; see {self.log}"
+            )
+        elif now >= self._again_at:
+            self._start()
+
+    def stop(self) -> None:
+        """End the worker, and the runs it has under way: as if they were cancelled."""
+        _end(self._family())
+
+    def kill(self) -> None:
+        """End the worker and its runs by SIGKILL, all at once."""
+        for each in self._family():
+            send(each, signal.SIGKILL)
+
+    def _family(self) -> list[psutil.Process]:
+        """Give the worker and its runs, also those that those before it have left; these are of their sessions."""
+        process = self.identity.process()
+        family = [process, *process.children(recursive=True)] if process else []
+        former = self._former | (set() if process else {self.identity.pid})
+        return family + [each for each in psutil.process_iter() if former and _session(each.pid) in former]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _end(family: list[psutil.Process]) -> None:
+    for each in family:
+        send(each, signal.SIGTERM)
+    _, left = psutil.wait_procs(family, timeout=STOP_PATIENCE)
+    for each in left:
+        send(each, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=10)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:  # it has just ended, or is somebody else's
+        return None
+
+
+def send(process: psutil.Process, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,65 @@
+"""A step of a look at clusters: have dead letters triaged that no triage has read, without waiting for its schedule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from httpx import HTTPError
+from prefect import get_run_logger
+
+from redrive.config import Config
+from redrive.deadletters.unread import unread_letters
+from redrive.health.facts import Books, Unknown
+from redrive.health.judging import Health
+from redrive.health.within import Asked
+from redrive.ledger import Ledger
+from tasks.telling import about_cluster, send
+
+UNREAD = "redrive.dead_letters.unread"
+TRIAGE = "dlq-triage"
+PATIENCE = 2.0
+"""Seconds for one question to a cluster."""
+LIMIT = 5.0
+"""Seconds that all of it may take; whoever has not answered by then, the next look asks again."""
+
+
+def tell_unread(config: Config, healths: Sequence[Health]) -> None:
+    """Emit an event for each cluster with dead letters that no triage has read; each look does, until one has.
+
+    How often a triage starts by it is up to what listens. A cluster is left out while a triage of it is at work, and
+    when its last one has failed: that is told already, and the schedule tries again.
+    """
+    deadline = time.monotonic() + LIMIT
+    asked = {
+        health.facts.cluster: Asked(partial(_count, config, health.facts.cluster))
+        for health in healths
+        if _is_to_be_asked(health)
+    }
+    answers = {name: each.answer(deadline - time.monotonic()) for name, each in asked.items()}
+    events = [
+        about_cluster(UNREAD, name, {"cluster": name, "letters": sum(found.values()), "topics": found})
+        for name, found in answers.items()
+        if not isinstance(found, Unknown) and found
+    ]
+    try:
+        if events:
+            send(events)
+    except HTTPError as error:
+        get_run_logger().warning("that dead letters wait for a triage could not be told: %r", error)
+
+
+def _is_to_be_asked(health: Health) -> bool:
+    books = health.facts.books
+    if health.verdict == "unavailable" or not isinstance(books, Books) or books.at_work(TRIAGE, health.facts.at):
+        return False
+    return not any(run.job == TRIAGE and run.status == "failed" for run in books.runs)
+
+
+def _count(config: Config, cluster: str) -> dict[str, int]:
+    topics = [topic.name for topic in config.topics_of(cluster) if topic.dead_letters]
+    if not topics:
+        return {}
+    with Ledger.open(config.ledger_url()) as ledger:
+        return unread_letters(config.cluster(cluster).client_config(), cluster, topics, ledger.letters, PATIENCE)

@@ -1,0 +1,118 @@
+"""Which letters are of the same event, and which of them goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from redrive.deadletters.correction import Batch, mark_doubles
+from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
+from redrive.deadletters.dialects import Sighting
+from redrive.deadletters.fate import FateName
+from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.selection import Selection
+from redrive.ledger import Ledger
+from tests.ledger.test_letters import NOW, fate, fill, sighting
+
+HERE = [("local", "flights")]
+PLACE: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+
+
+def twins(ledger: Ledger) -> list[list[int]]:
+    return [[twin.letter.offset for twin in group] for group in ledger.letters.twins(HERE)]
+
+
+def doubles(ledger: Ledger, settled: frozenset[LetterId] = frozenset(), **selection: Any) -> dict[int, str]:
+    """What a batch does not publish, in the only partition."""
+    selected = Selection(**selection)
+    batch = Batch(ledger.letters.subjects(selected, upto=ledger.letters.last_entry(), also_of=""))
+    mark_doubles(batch, ledger.letters.twins(batch.wanted), settled)
+    (unit,) = batch.units
+    return unit.doubles
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # Of a consumer that died before it had committed; of two groups; of two systems, which count their own way.
+        (PLACE, PLACE),
+        (PLACE | {"producer": "billing"}, PLACE | {"producer": "shipping"}),
+        (PLACE | {"dialect": "connect"}, PLACE | {"dialect": "spring", "main_timestamp": NOW + 1, "attempts": 2}),
+        (PLACE | {"event_id": None}, PLACE | {"event_id": None}),
+        # A producer's, which was read from nowhere.
+        ({"event_id": "e"}, {"event_id": "e"}),
+    ],
+)
+def test_letters_of_one_event_are_known(ledger: Ledger, first: dict[str, Any], second: dict[str, Any]) -> None:
+    fill(ledger, [sighting(0, **first), sighting(1), sighting(2, **second)])
+    assert twins(ledger) == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # It has come back, after it was published again; the topic was made anew; or it has no id.
+        (PLACE, PLACE | {"main_offset": 900, "attempts": 2}),
+        (PLACE, PLACE | {"event_id": "e1"}),
+        (PLACE | {"event_id": None}, PLACE | {"event_id": None, "main_timestamp": NOW + 1}),
+        (PLACE, PLACE | {"main_topic": "other"}),
+        (PLACE, PLACE | {"cluster": "east"}),
+        # Whoever counts from 1 uses an id again.
+        ({"event_id": "1"}, {"event_id": "1", "main_timestamp": NOW + 1}),
+        ({"event_id": "1"}, {"event_id": "1", "producer": "another"}),
+        ({"event_id": None}, {"event_id": None}),
+        # Nothing is known of where it comes from, and how often.
+        ({"event_id": "e", "dialect": "confluent"}, {"event_id": "e", "dialect": "confluent"}),
+    ],
+)
+def test_letters_of_several_events_are_no_twins(ledger: Ledger, first: dict[str, Any], second: dict[str, Any]) -> None:
+    fill(ledger, [sighting(0, **first), sighting(2, **second)])
+    assert twins(ledger) == []
+
+
+def test_of_the_letters_of_one_event_one_goes(ledger: Ledger) -> None:
+    fill(ledger, [sighting(0, **PLACE), sighting(1, **PLACE), sighting(2), sighting(3, **PLACE)])
+    assert doubles(ledger) == {1: ANOTHER_FIRST, 3: ANOTHER_FIRST}
+
+
+def test_it_is_one_that_has_all_of_its_value(ledger: Ledger) -> None:
+    fill(ledger, [sighting(0, **PLACE, correctable=False), sighting(1, **PLACE)])
+    assert doubles(ledger) == {0: ANOTHER_FIRST}
+
+
+def test_once_it_is_published_the_others_are_given_up_whoever_selects_them(ledger: Ledger) -> None:
+    operation = fill(ledger, [sighting(0, **PLACE, producer="billing"), sighting(1, **PLACE, producer="shipping")])
+    assert doubles(ledger, producers=["shipping"]) == {}  # the other one may never go
+    ledger.letters.record_fates(operation, [fate(0, "published")])
+    assert doubles(ledger) == {1: SAME_EVENT}
+    assert doubles(ledger, producers=["shipping"]) == {1: SAME_EVENT}
+
+
+@pytest.mark.parametrize("ended", ["rejected", "discarded", "skipped"])
+def test_another_goes_in_the_place_of_one_that_did_not(ledger: Ledger, ended: FateName) -> None:
+    operation = fill(ledger, [sighting(0, **PLACE), sighting(1, **PLACE)])
+    ledger.letters.record_fates(operation, [fate(0, ended)])
+    assert doubles(ledger) == {}
+
+
+def test_while_nobody_knows_whether_it_was_published_none_goes(ledger: Ledger) -> None:
+    first: list[Sighting] = [sighting(0, **PLACE), sighting(1, **PLACE)]
+    operation = fill(ledger, first)
+    unentered = frozenset([LetterId("local", "dlq.flights", 0, 0)])
+    assert doubles(ledger, unentered, ids=["dlq.flights/0/1"]) == {1: ANOTHER_FIRST}
+    ledger.letters.record_fates(operation, [fate(0, "doubtful")])
+    assert doubles(ledger) == {1: ANOTHER_FIRST}
+    assert doubles(ledger, fates=["doubtful", "none"]) == {1: ANOTHER_FIRST}
+    ledger.letters.record_fates(operation, [fate(0, "published")])
+    assert doubles(ledger) == {1: SAME_EVENT}
+
+
+def test_an_operation_that_goes_on_finds_what_it_had_planned(ledger: Ledger) -> None:
+    operation = fill(ledger, [sighting(0, **PLACE), sighting(1, **PLACE)])
+    ledger.letters.record_fates(operation, [fate(0, "published")])
+    upto = ledger.letters.last_entry()
+    batch = Batch(ledger.letters.subjects(Selection(), upto=upto, also_of=operation.id))
+    mark_doubles(batch, ledger.letters.twins(batch.wanted))
+    (unit,) = batch.units
+    assert (list(unit.offsets), unit.doubles) == ([0, 1], {1: ANOTHER_FIRST})

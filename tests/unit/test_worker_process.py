@@ -1,0 +1,89 @@
+"""A worker that has ended is replaced, and what it has left goes with the others at the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments import worker_process
+from deployments.local.process import Launch
+from deployments.worker_process import Worker
+
+WITH_A_RUN = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Worker]]:
+    started: list[Worker] = []
+
+    def start(program: str) -> Worker:
+        started.append(Worker(Launch([sys.executable, "-c", program], {}), tmp_path / "worker.log"))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+def runs(worker: Worker, number: int) -> list[int]:
+    """Give the runs that the worker, and those before it, have started, as soon as there are so many."""
+    deadline = time.monotonic() + 20
+    while len(found := worker.log.read_text().split()) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return [int(pid) for pid in found]
+
+
+def runs_still(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def look(worker: Worker, told: list[str], done: Callable[[], bool]) -> None:
+    """Look after the worker as `redrive up` does, but more often."""
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        worker.look_after(told.append)
+        time.sleep(0.01)
+
+
+def test_a_worker_that_is_killed_is_replaced_after_a_pause_and_its_runs_go_on(
+    start: Callable[[str], Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "PAUSE", 0.5)
+    worker = start(WITH_A_RUN)
+    (first,), killed = runs(worker, 1), worker.identity
+    worker.look_after(lambda told: pytest.fail(f"it runs, but: {told}"))
+    began = time.monotonic()
+    (process := killed.process()) and process.kill()
+    told: list[str] = []
+    look(worker, told, lambda: worker.identity != killed)
+    assert ["was ended by SIGKILL; the next one starts in 0.5 s" in each for each in told] == [True]
+    assert time.monotonic() - began >= 0.5
+    assert worker.identity.process() is not None
+    assert runs_still(first)
+
+    second = runs(worker, 2)[1]
+    worker.stop()
+    assert worker.identity.process() is None
+    assert not [pid for pid in (first, second) if runs_still(pid)], "what it has started ends with it"
+
+
+def test_one_that_ends_again_and_again_is_started_less_and_less_often(
+    start: Callable[[str], Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "PAUSE", 0.05)
+    worker, told = start("raise SystemExit(1)"), list[str]()
+    look(worker, told, lambda: len(told) == 3)
+    assert [pause for each in told for pause in re.findall(r"code 1; the next one starts in (\S+) s", each)] == [
+        "0.05", "0.1", "0.2",
+    ]  # fmt: skip
