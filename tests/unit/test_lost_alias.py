@@ -13,9 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from redrive.aliases import Alias, restoring, turning
+from redrive.aliases.alias import Aliases
 from redrive.aliases.turning import alias_back, alias_forth
 from redrive.config import Config
-from redrive.errors import LateGroupsError, UnknownTopicError
+from redrive.errors import LateGroupsError, UnavailableError, UnknownTopicError
 from redrive.ledger import Ledger
 from redrive.migrations.migration import Migration
 from redrive.migrations.migrator import Recipe
@@ -32,11 +33,17 @@ UP = Migration("orders", "orders.v2", Recipe(1, {}, "rules", "rules.yaml"), {}, 
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     (tmp_path / "redrive.toml").write_text(SETTINGS)
     (tmp_path / "orders.avsc").write_text(json.dumps({"type": "record", "name": "Order", "fields": []}))
-    monkeypatch.setattr(restoring, "read_alias", lambda *_: None)
+    say(monkeypatch, Aliases({}, {}))
     monkeypatch.setattr(turning, "late_groups", lambda *_: [])
     monkeypatch.setattr(turning, "with_lost_places", lambda _, __, alias: alias)  # on topics: see tests/stack
     hold(monkeypatch, {"orders": [30, 0], "orders.v2": [33, 0]})  # 10 … were fed back
     return Config.load(tmp_path / "redrive.toml")
+
+
+def say(monkeypatch: pytest.MonkeyPatch, aliases: Aliases) -> None:
+    """Have the control topic say this."""
+    for module in (restoring, turning):
+        monkeypatch.setattr(module, "read_aliases", lambda *_: aliases)
 
 
 def hold(monkeypatch: pytest.MonkeyPatch, ends: dict[str, list[int]]) -> None:
@@ -54,12 +61,25 @@ def test_it_is_written_anew_as_it_was_whatever_has_come_to_the_topics_since(conf
     assert again.generation > 1_000_000_000_000, "members may have heard of one after it that was never ended"
 
 
+def test_a_record_that_can_not_be_read_is_as_good_as_none(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, Aliases({}, {"orders": "it is malformed"}))
+    assert alias_forth(config, UP, kept=KEPT).places == KEPT.places
+    anew = alias_forth(config, UP)
+    assert anew.current == "orders.v2"
+    assert anew.generation > 10**12, "above any that may have been lost"
+    back = alias_back(config, "orders", "orders.v2", kept=KEPT)
+    assert back is not None
+    assert (back.current, back.earlier) == ("orders", KEPT.places)
+    with pytest.raises(UnavailableError, match="can't be read"):  # it may well have been switched
+        alias_back(config, "orders", "orders.v2")
+
+
 def test_its_generation_does_not_fall_whatever_the_clock_says(config: Config) -> None:
     assert alias_forth(config, UP, kept=replace(KEPT, generation=2**60)).generation == 2**60 + 1
 
 
 def test_what_the_control_topic_says_goes_before(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restoring, "read_alias", lambda *_: BACK)
+    say(monkeypatch, Aliases({"orders": BACK}, {}))
     assert alias_back(config, "orders", "orders.v2", kept=KEPT) == BACK
 
 

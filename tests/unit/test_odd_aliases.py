@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
 
-from redrive.aliases import Alias, read_alias, read_aliases, turning
+from redrive.aliases import Alias, read_alias, read_aliases
 from redrive.aliases.alias import Aliases
 from redrive.cli import topics as topics_command
 from redrive.config import Config
@@ -141,14 +139,6 @@ def config(tmp_path: Path) -> Config:
     (tmp_path / "orders.avsc").write_text('{"type": "record", "name": "Order", "fields": []}')
     (tmp_path / "redrive.toml").write_text(SETTINGS)
     return Config.load(tmp_path / "redrive.toml")
-
-
-def test_the_switch_writes_it_anew(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turning, "read_aliases", lambda _: Aliases({}, {"orders": "it is malformed"}))
-    recipe = SimpleNamespace(target=7, rules="", file="")
-    migration: Any = SimpleNamespace(source="orders", target="orders.v2", recipe=recipe)
-    assert (anew := turning.alias_forth(config, migration)).current == "orders.v2"
-    assert anew.generation > 10**12, "above any that may have been lost"
 
 
 def test_topics_list_says_that_it_is_not_known_where_that_name_goes(

@@ -142,7 +142,7 @@ def paper(folder: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Pape
     town.scale_by_hand(3)
     reader = SimpleNamespace(
         cluster=CLUSTER, brokers=town.brokers, partitions=town.partitions, ongoing=town.ongoing,
-        settings=town.settings_in_force, log_dirs=town.log_dirs,
+        settings=town.settings_in_force, log_dirs=town.log_dirs, offsets=lambda keys, **_: dict.fromkeys(keys, 0),
     )  # fmt: skip
     monkeypatch.setattr(scaling, "PartitionReader", lambda _: nullcontext(reader))
     monkeypatch.setattr(scaling, "EVERY", 0.05)
