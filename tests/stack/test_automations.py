@@ -122,7 +122,7 @@ def a_look() -> None:
     pass
 
 
-def test_people_are_told_of_failed_jobs_plans_that_wait_clusters_that_are_not_well_and_silence(
+def test_people_are_told_of_failed_jobs_plans_that_wait_and_clusters_that_are_not_well(
     prefect: SyncPrefectClient, pager: Pager, block: str
 ) -> None:
     assert len(apply(prefect, block)) == 6
