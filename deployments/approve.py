@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from redrive.cli.output import out
 from redrive.errors import ConfigError
+from redrive.person import person
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -29,7 +29,7 @@ def approve(
     from tasks.approval import Approval, NotAskingError, send_answer
     from tasks.ending import PLAN
 
-    name = getpass.getuser() if name is None else name
+    name = person() if name is None else name
     for option, text in (("--name", name), ("--reason", reason)):
         if not text.strip():
             raise ConfigError(option, "is empty; it goes into the ledger")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from redrive.cli.output import Json, note, out, show_json
 from redrive.cli.selecting import selecting
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
+from redrive.person import person
 
 if TYPE_CHECKING:
     from deployments.follow import Moment
@@ -309,7 +309,7 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
     from deployments import follow as following
 
     with following.connected() as client:
-        run = following.start(client, job, parameters, getpass.getuser())
+        run = following.start(client, job, parameters, person())
         url = following.run_url(run.id)
         if not follow:
             if json:

@@ -5,7 +5,6 @@ Both have the same id; but where each attempt is an operation of its own, those 
 
 from __future__ import annotations
 
-import getpass
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from prefect.states import Crashed
 from redrive.config import Config
 from redrive.errors import FencedError, HeldError
 from redrive.ledger import Ledger, OperationRow, Status, Verdict
+from redrive.person import person
 from tasks.pace import forget
 from tasks.plan import TopicName
 
@@ -264,4 +264,4 @@ def _who(flow_run: FlowRun) -> str:
     if flow_run.created_by is not None:
         creator = flow_run.created_by
         return f"{creator.type or 'run'} {creator.display_value or ''}".strip().lower()
-    return NOBODY if flow_run.deployment_id else getpass.getuser()
+    return NOBODY if flow_run.deployment_id else person()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from redrive.cli.ledger import open_ledger
 from redrive.cli.output import out
 from redrive.config import Config
 from redrive.errors import ConfigError
+from redrive.person import person
 
 app = typer.Typer(help="Backfills of topics to other schemas.", no_args_is_help=True)
 
@@ -49,9 +49,7 @@ def abandon(
     parameters = {"goal": "abandon", "source": source, "target": target}
     with (
         open_ledger() as ledger,
-        acting(
-            ledger, JOB, cluster=cluster, resources=[resource], who=getpass.getuser(), parameters=parameters
-        ) as operation,
+        acting(ledger, JOB, cluster=cluster, resources=[resource], who=person(), parameters=parameters) as operation,
     ):
         ledger.claim([resource], operation)
         begun = give_up(config, source, target)

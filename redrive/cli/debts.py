@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from redrive.cli.ledger import open_ledger
 from redrive.cli.output import Json, age, note, out, short, show_json, show_table
 from redrive.config import Cluster, Config
 from redrive.errors import RedriveError
+from redrive.person import person
 
 if TYPE_CHECKING:
     from redrive.ledger import DebtRow, Ledger
@@ -99,7 +99,7 @@ def write_off(
         for cluster in sorted({owed[id_].cluster for id_ in ids}):
             given, resources = {"why": why}, [resource_to_hold(cluster)]
             here = {id_: f"written off: {why}" for id_ in ids if owed[id_].cluster == cluster}
-            who = getpass.getuser()
+            who = person()
             with acting(ledger, "debts", cluster=cluster, resources=resources, who=who, parameters=given) as operation:
                 ledger.claim(resources, operation)
                 ledger.debts.settle(operation, here)
@@ -114,7 +114,7 @@ def _settle(ledger: Ledger, cluster: Cluster, *, now: bool) -> Settlement:
 
     name, resources = cluster.name, [resource_to_hold(cluster.name)]
     with (
-        acting(ledger, "debts", cluster=name, resources=resources, who=getpass.getuser(), parameters={}) as operation,
+        acting(ledger, "debts", cluster=name, resources=resources, who=person(), parameters={}) as operation,
         PartitionWriter(cluster) as writer,
     ):
         ledger.claim(resources, operation)

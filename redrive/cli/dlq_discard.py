@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from redrive.cli.selecting import selecting
 from redrive.config import Config
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
+from redrive.person import person
 
 
 @selecting
@@ -45,7 +45,7 @@ def discard(
             show_groups(ledger.letters.groups(selection))
         if not yes:
             typer.confirm(f"Discard {doomed.letters:,} letters, for good?", abort=True, err=True)
-        done = doomed.carry_out(getpass.getuser(), why)
+        done = doomed.carry_out(person(), why)
     _end(f"{done.letters:,} letters discarded, by operation {done.operation}.", done.operation, done.letters, json)
     for finding in done.findings:
         note(finding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +14,8 @@ from redrive.cli.ledger import open_ledger
 from redrive.cli.output import note, out, safe, show_table
 from redrive.config import Config
 from redrive.deadletters.letter_id import LetterId
+from redrive.errors import HeldError, RedriveError, StalePlanError, UnavailableError
+from redrive.person import person
 
 if TYPE_CHECKING:
     from redrive.deadletters.correction.by_hand import LetterInHand
@@ -49,10 +51,14 @@ def fix(
     with open_ledger() as ledger, closing(SchemaRegistry(config.registry_client_config())) as registry:
         in_hand = LetterInHand.take(config, ledger, registry, LetterId.parse(letter))
         new = Edit(edit_value(in_hand.value, list(_about(in_hand)), in_hand.check))
-        plan = in_hand.plan(new)
-        _show(plan)
-        policy = _ask(in_hand, plan, order)
-        done = in_hand.carry_out(new, plan, policy, getpass.getuser())
+        while True:
+            try:
+                plan = in_hand.plan(new)
+                _show(plan)
+                done = in_hand.carry_out(new, plan, _ask(in_hand, plan, order), person())
+                break
+            except (HeldError, StalePlanError, UnavailableError) as error:
+                _ask_again(error)  # what was typed is in no file any more
     fate = done.fate
     where = "" if fate.topic is None else f" as {fate.topic}/{fate.partition}/{fate.offset}"
     why = f" ({fate.reason})" if fate.reason else ""
@@ -61,6 +67,15 @@ def fix(
         note(finding)
     if done.findings or fate.name in ("parked", "rejected"):
         raise typer.Exit(BAD)
+
+
+def _ask_again(error: RedriveError) -> None:
+    """Ask whether to try again with the value as it was written; else, and where nobody can be asked, that's all."""
+    if not sys.stdin.isatty():
+        raise error
+    note(str(error))
+    if not typer.confirm("Try again, with the value as you have written it?", err=True):
+        raise error
 
 
 def _about(in_hand: LetterInHand) -> Iterator[str]:
