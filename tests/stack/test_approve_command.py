@@ -115,7 +115,8 @@ def test_a_run_is_followed_while_it_waits_and_goes_on_when_it_is_approved(clinic
     code, said = approve(run_id[:13], "--name", "Zoë", "--reason", "looked at all of it")
 
     assert code == 0, said
-    digest = clinic.operation().plan_digest
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        digest = ledger.operation(run_id).plan_digest
     assert digest is not None
     assert said.startswith(f"plan {digest[:16]}…: 1 of 1 letter would be published\napproved by Zoë")
     code, end = run.end()
@@ -150,7 +151,8 @@ def test_a_refused_run_ends_and_has_changed_nothing(clinic: Clinic, tmp_path: Pa
     assert "Zoë has refused it: wrong rules" in str(end["message"])
     assert clinic.fates() == before
     assert len(clinic.read(clinic.orders)) == events
-    assert clinic.operation().status == "refused"
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        assert ledger.operation(run_id).status == "refused"
 
 
 def test_a_run_that_no_worker_takes_after_its_approval_is_given_up_on(prefect: SyncPrefectClient) -> None:
