@@ -113,7 +113,7 @@ class Picture:
         """
         brokers, partitions, ongoing = reader.brokers(), reader.partitions(), reader.ongoing()
         up = [broker.id for broker in brokers.values() if broker.up]
-        ends = Ends(reader, (key for key, each in partitions.items() if each.leader is not None and seconds))
+        ends = Ends(reader, (key for key, each in partitions.items() if each.leader is not None)) if seconds else None
         log_dirs, begun = reader.log_dirs(up), time.monotonic()
         topics = {partition.topic for partition in partitions.values()}
         min_isr = read_min_isr(reader, topics)
@@ -126,7 +126,7 @@ class Picture:
             later = sizes(partitions, log_dirs)
             inflow, known = rates(known, later, time.monotonic() - begun), known | later
         known = sizes_of_others(partitions, log_dirs) | known
-        if inflow is not None:
+        if inflow is not None and ends is not None:
             inflow |= ends.rates(partitions.keys() - inflow.keys(), known)
         return cls(
             cluster=reader.cluster,
