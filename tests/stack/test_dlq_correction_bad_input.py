@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -50,6 +51,7 @@ class Ward(Clinic):
         self.config = Config.load(self.file)
         apply_topics(self.config)
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self._numbers = itertools.count()
 
     def topics(self) -> set[str]:
         return set(self.admin.list_topics(timeout=10).topics)
@@ -76,7 +78,9 @@ class Ward(Clinic):
         return letter_of_bytes(self.dead_letters, value=value, **self._about(more))
 
     def _about(self, more: dict[str, Any]) -> dict[str, Any]:
-        about: dict[str, Any] = {"event_id": "e", "key": b"k", "headers": [("ce_id", b"e")], "topic": self.orders}
+        id_ = f"e{next(self._numbers)}"  # letters of one event would be one
+        about: dict[str, Any] = {"event_id": id_, "key": b"k", "headers": [("ce_id", id_.encode())]}
+        about |= {"topic": self.orders}
         return about | {"reason": "invalid-value", "detail": "", "producer": self.group, "timestamp": NOW} | more
 
     def good(self, number: int, **more: Any) -> Event:
