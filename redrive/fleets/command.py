@@ -68,9 +68,9 @@ class CommandFleet:
         """
         begun, found = self._clock(), list[Sample]()
         while True:
-            load = self._load()
-            found.append(Sample(self._clock(), load))
-            if found[-1].at >= begun + seconds:
+            at = self._clock()  # before: the command may take its time, and what it says covers that
+            found.append(Sample(at, self._load()))
+            if at >= begun + seconds:
                 return found
             self._sleep(max(0.0, begun + len(found) * self.step(seconds) - self._clock()))
 

@@ -200,7 +200,7 @@ def test_a_run_that_comes_to_no_good_end_goes_back_by_itself_if_it_is_to(yard: Y
     [
         ({"brokers": [9]}, "brokers: 9 is not among the cluster"),
         ({"goal": "go_on"}, "goal: no run has moved partitions of cluster local yet"),
-        ({"goal": "balance", "brokers": [1]}, "brokers: mode balance takes none"),
+        ({"goal": "balance", "brokers": [1]}, "brokers: goal balance takes none"),
         (
             {"goal": "balance", "throttle": "auto"},
             "throttle: auto follows limits, and none is given: give a produce latency",

@@ -41,7 +41,7 @@ def live(execution: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> MovesLi
     monkeypatch.setattr(moves_live, "get_client", lambda **_: None)
     steer = MovesPace(cast(Any, None), "east", "1", 50)
     steer.steer(cast(Any, execution))
-    return MovesLive(cast(Any, SimpleNamespace(job="partition-rebalance", id="1")), steer, lambda: "")
+    return MovesLive(cast(Any, SimpleNamespace(job="partition-rebalance", id="1", flow_run="1")), steer, lambda: "")
 
 
 def test_the_live_page_says_what_slows_moves_down_and_to_which_rate(live: MovesLive) -> None:
