@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
-from deployments.local.process import Launch, how_it_ended, spawn
+from deployments.local.process import CLOCK_STEP, Launch, how_it_ended, spawn
 
 STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
 PAUSE = 5.0
@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self, launch: Launch, log: Path) -> None:
         self._launch, self.log = launch, log
-        self._former: set[int] = set()
+        self._former: dict[int, float] = {}  # worker that has ended → when that was found out, seconds since 1970
         self._pause, self._again_at = 0.0, float("inf")
         self._start()
 
@@ -51,7 +51,7 @@ class Worker:
             return
         now = time.monotonic()
         if self.identity.pid not in self._former:
-            self._former.add(self.identity.pid)
+            self._former[self.identity.pid] = time.time()
             self._pause = PAUSE if now - self._started > LONGEST_PAUSE else min(2 * self._pause or PAUSE, LONGEST_PAUSE)
             self._again_at = now + self._pause
             report(
@@ -73,8 +73,10 @@ class Worker:
         """Give the worker and its runs, also those that those before it have left; these are of their sessions."""
         process = self.identity.process()
         family = [process, *process.children(recursive=True)] if process else []
-        former = self._former | (set() if process else {self.identity.pid})
-        return family + [each for each in psutil.process_iter() if former and _session(each.pid) in former]
+        former = dict(self._former)
+        if process is None:
+            former.setdefault(self.identity.pid, time.time())
+        return family + [each for each in psutil.process_iter() if former and _is_left(each, former)]
 
     def __enter__(self) -> Self:
         return self
@@ -94,11 +96,14 @@ def _end(family: list[psutil.Process]) -> None:
     psutil.wait_procs(left, timeout=10)
 
 
-def _session(pid: int) -> int | None:
+def _is_left(process: psutil.Process, former: Mapping[int, float]) -> bool:
+    """Say whether a process is of the session of a worker that has ended, and older than that: the number of a session
+    that nobody is left in may be given to somebody else's."""
     try:
-        return os.getsid(pid)
-    except OSError:  # it has just ended, or is somebody else's
-        return None
+        ended = former.get(os.getsid(process.pid))
+        return ended is not None and process.create_time() <= ended + CLOCK_STEP
+    except (OSError, psutil.Error):  # it has just ended, or is somebody else's
+        return False
 
 
 def send(process: psutil.Process, number: signal.Signals) -> None:

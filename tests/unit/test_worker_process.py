@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -87,3 +88,10 @@ def test_one_that_ends_again_and_again_is_started_less_and_less_often(
     assert [pause for each in told for pause in re.findall(r"code 1; the next one starts in (\S+) s", each)] == [
         "0.05", "0.1", "0.2",
     ]  # fmt: skip
+
+
+def test_somebody_else_s_process_that_got_the_number_of_a_worker_of_before_is_left_alone() -> None:
+    ours, session = psutil.Process(), os.getsid(0)
+    assert worker_process._is_left(ours, {session: time.time()})
+    assert not worker_process._is_left(ours, {session: ours.create_time() - 60})
+    assert not worker_process._is_left(ours, {})
