@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
-from redrive import intake
 from redrive.config import Config
-from redrive.handover import Place
+from redrive.consuming import intake
+from redrive.consuming.taken import Place
 
 ORDERS: Place = ("orders", 0)
 OTHERS: Place = ("orders", 1)

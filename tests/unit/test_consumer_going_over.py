@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from redrive import intake
 from redrive.aliases import Alias
 from redrive.consumer import ConsumerSettings, EventConsumer
+from redrive.consuming import going_over, intake
+from redrive.consuming.taken import Place
 from redrive.errors import UnavailableError
-from redrive.handover import Place
 from redrive.received import ReceivedEvent
 from tests.unit.scripted_kafka import ORDERS, Kafka, records
 
@@ -28,7 +28,7 @@ class Member:
         self.being_left: set[str] = set()
         self.handled: list[str] = []
         monkeypatch.setattr(intake, "AliasWatch", lambda *_: self)
-        monkeypatch.setattr(intake, "_HAND_OVER_EVERY", 0.01)
+        monkeypatch.setattr(going_over, "_HAND_OVER_EVERY", 0.01)
         settings = ConsumerSettings(pause=0.05, longest_pause=0.05)
         successors = {"orders": "orders.v2"}
         self.consumer = EventConsumer("billing", kafka.config, ["orders"], settings=settings, successors=successors)
@@ -69,7 +69,7 @@ def test_who_hears_of_the_way_back_before_its_first_event_of_the_new_topic_goes_
     member.client.send(*records(ORDERS, range(7)), *records(NEW, range(4, 9)))
     member.client.group[ORDERS] = 3
     member.told = [FORTH]
-    member.consumer._intakes[0].fetch(1, 0)
+    member.consumer._intakes.fetch(1, 0)
     assert (member.client.group, member.handled) == ({ORDERS: 3, NEW: 7}, [])
     member.told = [BACK]
     member.run()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
-from redrive import consumer
 from redrive.consumer import ConsumerSettings, EventConsumer
+from redrive.consuming import opening
 from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.received import ReceivedEvent
 from tests.unit.scripted_kafka import ORDERS, OTHERS, Client, Kafka, Record, records
@@ -127,7 +127,7 @@ def test_who_goes_on_after_an_interrupted_batch_gets_what_was_gathered_and_what_
 ) -> None:
     group = Group(kafka)
     group.client.send(*records(ORDERS, range(4)))
-    seen, received = [], consumer.received
+    seen, received = [], opening.received
 
     def interrupted(*given: Any) -> ReceivedEvent:
         seen.append(given)
@@ -135,7 +135,7 @@ def test_who_goes_on_after_an_interrupted_batch_gets_what_was_gathered_and_what_
             raise KeyboardInterrupt
         return received(*given)
 
-    monkeypatch.setattr(consumer, "received", interrupted)
+    monkeypatch.setattr(opening, "received", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(group.consumer.batches())
     group.consumer.commit()

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from redrive.aliases import Alias
 from redrive.aliases.turning import following
+from redrive.consuming.handover import Committed, HandOver
+from redrive.consuming.intake import Intake
+from redrive.consuming.taken import Place
 from redrive.errors import ConfigError
-from redrive.handover import Committed, HandOver, Place
-from redrive.intake import Intake
 
 OLD, NEW = ("orders", 0), ("orders.v2", 0)
 

@@ -13,8 +13,8 @@ from redrive.aliases import Alias, read_alias, read_aliases
 from redrive.aliases.alias import Aliases
 from redrive.cli import topics as topics_command
 from redrive.config import Config
+from redrive.consuming.alias_watch import AliasWatch
 from redrive.errors import UnavailableError
-from redrive.handover import AliasWatch
 from redrive.pump import readback
 from redrive.pump.names import ALIASES_TOPIC
 from tests.unit.mock_kafka import PARTITIONS, MockKafka
