@@ -130,13 +130,14 @@ class GoingOver:
     def _begin(self, place: Place, begin: int) -> None:
         """Begin to read a partition that has waited for another."""
         try:
-            self._consumer.seek(TopicPartition(*place, begin))
+            if begin >= 0:
+                self._consumer.seek(TopicPartition(*place, begin))
             self._consumer.resume([TopicPartition(*place)])
         except KafkaException:
             return  # its assignment is not settled yet; it is tried again
-        self._put_back.forget(place)
         self.hand_over.begun(place, begin)
         if begin >= 0:
+            self._put_back.forget(place)
             self._commits.reach(place, begin)  # so that the whole group knows
 
     def _is_gone(self, topic: str) -> bool:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID
+from confluent_kafka import OFFSET_INVALID
 
 from redrive.aliases.alias import Alias
 from redrive.consuming.taken import Place
@@ -152,7 +152,9 @@ class HandOver:
     def beginning(
         self, owned: set[Place], committed_at: Committed, is_gone: IsGone = lambda _: False
     ) -> dict[Place, int]:
-        """Return the own partitions that may be begun now, and where.
+        """Return the own partitions that may be begun now, and where; below 0: where the client has begun them.
+
+        That is for a group that has no place yet: ``auto.offset.reset`` says where it begins.
 
         Args:
             owned: the own ones.
@@ -174,11 +176,11 @@ class HandOver:
             stays = each.may_stay and before < 0
             if here >= each.at or stays:
                 # What was handled here and is not committed yet is not read again.
-                found[place] = max(here, self._done.get(place, -1) + 1) if here >= 0 else OFFSET_BEGINNING
+                found[place] = max(here, self._done.get(place, -1) + 1) if here >= 0 else OFFSET_INVALID
             elif before >= each.end:
                 self._claims[place] = each.at
             elif is_over and here < 0:  # a new group: all that there is, is here
-                found[place] = OFFSET_BEGINNING
+                found[place] = OFFSET_INVALID
         return found
 
     def claims(self) -> dict[Place, int]:
@@ -192,8 +194,9 @@ class HandOver:
     def begun(self, place: Place, at: int) -> None:
         """Hear that a partition is being read from a place on; what else may come of it belongs to what is before."""
         self._waiting.discard(place)
-        self._forget(place)
-        self._from[place] = at
+        if at >= 0:  # else it goes on as if nothing were
+            self._forget(place)
+            self._from[place] = at
 
     def _forget(self, place: Place) -> None:
         for known in (self._reached, self._in_hand, self._done, self._from):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, Message, TopicPartition
 
 from redrive.consuming.alias_watch import AliasWatch
 from redrive.consuming.commits import Commits
@@ -31,6 +31,8 @@ _CONFIG = {
     "isolation.level": "read_committed",
     "partition.assignment.strategy": "cooperative-sticky",
 }
+_FROM_THE_BEGINNING = {"earliest", "smallest", "beginning"}
+"""What ``auto.offset.reset`` says if a new group is to read all there is."""
 
 
 class Intake:
@@ -84,9 +86,11 @@ class Intake:
         config |= {"on_commit": self._answered, "error_cb": self._hear}
         config["session.timeout.ms"] = min(45_000, milliseconds)
         config["enable.partition.eof"] = bool(successors)
-        self._consumer = Consumer(config | dict(client_config), logger=log)
+        config |= dict(client_config)
+        self._reads_all = config["auto.offset.reset"] in _FROM_THE_BEGINNING
+        self._consumer = Consumer(config, logger=log)
         self._commits = Commits(self._consumer, self._named, self._complaints, before_commit)
-        self._put_back = PutBack(self._consumer)
+        self._put_back = PutBack(self._consumer, self._commits.of_group)
         self._going_over: GoingOver | None = None
         if successors:
             self._going_over = GoingOver(
@@ -107,7 +111,7 @@ class Intake:
             RefusedByClusterError: the group may not read, or its password is wrong.
             UnknownTopicError: a topic does not exist.
         """
-        for place in self._put_back.let_go():
+        for place in self._put_back.let_go(self._must_wait):
             self._lose(place)
         if self._going_over is not None and not self._going_over.go_on():
             time.sleep(wait)
@@ -125,7 +129,7 @@ class Intake:
         # A consume() with a timeout would wait for `limit` messages; without one it takes what has arrived.
         more = self._consumer.consume(limit - 1, 0) if limit > 1 else []
         if self._losses != losses:
-            more = self._still_ours(more, losses)
+            more = self._still_ours(more, losses, taken)
         self._take(more, taken)
         return taken
 
@@ -212,26 +216,27 @@ class Intake:
         if self._put_back.at_end(place, offset) and self._going_over is not None:
             self._going_over.hand_over.at_end(place, offset)
 
-    def _still_ours(self, messages: list[Message], losses: Mapping[Place, int]) -> list[Message]:
+    def _still_ours(self, messages: list[Message], losses: Mapping[Place, int], before: list[Taken]) -> list[Message]:
         """Leave out what may have been fetched before its partition was taken away, within the same call.
 
         A partition may even have come back within that call. There is no telling then which of its messages are of
         before, and so it is read again from where the group is.
         """
         ours: list[Message] = []
-        again: dict[Place, int] = {}
-        owned = {(each.topic, each.partition) for each in self._consumer.assignment()}
+        lost: set[Place] = set()
+        lowest = {taken.place: taken.offset for taken in before}
         for message in messages:
             place, offset = place_of(message), message.offset() or 0
             if self._losses.get(place, 0) == losses.get(place, 0):
                 ours.append(message)
-            elif place in owned:
-                again[place] = min(offset, again.get(place, offset))
-        committed = self._commits.of_group(set(again)) if again else {}
-        for place, first in again.items():
-            at = committed.get(place, first)
-            begin = OFFSET_BEGINNING if at < 0 else at
-            self._has_put_back(place, begin, held=self._put_back.read_from(place, begin))
+            else:
+                lost.add(place)
+                lowest[place] = min(offset, lowest.get(place, offset))
+        owned = {(each.topic, each.partition) for each in self._consumer.assignment()} if lost else set()
+        for place in lost & owned:
+            # A group that is nowhere yet has begun here by its settings; it goes on with what has come since then.
+            first = OFFSET_BEGINNING if self._reads_all else lowest[place]
+            self._has_put_back(place, OFFSET_INVALID, held=self._put_back.read_again(place, otherwise=first))
         return ours
 
     def _has_put_back(self, place: Place, offset: int, *, held: bool) -> None:
@@ -267,6 +272,9 @@ class Intake:
             self._lose(place)
             if self._going_over is not None:
                 self._going_over.disown(place)
+
+    def _must_wait(self, place: Place) -> bool:
+        return self._going_over is not None and self._going_over.hand_over.must_wait(place)
 
     def _lose(self, place: Place) -> None:
         self.losses += 1

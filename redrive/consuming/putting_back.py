@@ -7,10 +7,11 @@ comes after it, again: so order is kept, memory stays bounded, and the group nev
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from redrive.consuming.taken import Place
 
@@ -22,12 +23,13 @@ class Held:
     """A message put back.
 
     Attributes:
-        offset: where reading goes on.
+        offset: where reading goes on; `OFFSET_INVALID`: where the group is.
         pauses: how often it has been put back.
         failures: how often because it failed.
         due: when, by `time.monotonic`.
         paused: its partition waits for that time.
         expected: it has not come again yet.
+        otherwise: where reading goes on if that is where the group is, and it is nowhere yet.
     """
 
     offset: int
@@ -36,17 +38,22 @@ class Held:
     due: float
     paused: bool = True
     expected: bool = True
+    otherwise: int = OFFSET_INVALID
 
 
 class PutBack:
     """The messages of one cluster that are put back: of each partition the first one. Not for several threads.
 
+    Args:
+        consumer: the cluster's.
+        of_group: says what the group has committed; see `Commits.of_group`.
+
     Attributes:
         held: what is put back. While that is nothing, as nearly always, nobody needs to ask about a message.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: Consumer, of_group: Callable[[set[Place]], Mapping[Place, int]]) -> None:
+        self._consumer, self._of_group = consumer, of_group
         self.held: dict[Place, Held] = {}
 
     def hold(self, place: Place, offset: int, delay: float, *, failed: bool) -> bool:
@@ -58,9 +65,9 @@ class PutBack:
         pauses, failures = self.pauses(place, offset) + 1, self.failures(place, offset) + failed
         return self._pause(place, Held(offset, pauses, failures, time.monotonic() + delay))
 
-    def read_from(self, place: Place, offset: int) -> bool:
-        """Read a partition from an offset on, without counting that. False: it has been taken away."""
-        return self._pause(place, Held(offset, 0, 0, time.monotonic()))
+    def read_again(self, place: Place, *, otherwise: int) -> bool:
+        """Read a partition from where the group is, or else from an offset on. False: it has been taken away."""
+        return self._pause(place, Held(OFFSET_INVALID, 0, 0, time.monotonic(), otherwise=otherwise))
 
     def _pause(self, place: Place, held: Held) -> bool:
         try:
@@ -70,26 +77,46 @@ class PutBack:
         self.held[place] = held
         return True
 
-    def let_go(self) -> list[Place]:
+    def let_go(self, must_wait: Callable[[Place], bool]) -> list[Place]:
         """Read on where a delay is over.
+
+        Args:
+            must_wait: says whether a partition is not to be read for another reason.
 
         Returns:
             Partitions that have been taken away, or begin anew where the group is.
         """
         now = time.monotonic()
+        over = {place: held for place, held in self.held.items() if held.paused and held.due <= now}
+        due = {place: held for place, held in over.items() if not must_wait(place)}
+        self._ask_where_the_group_is({place: held for place, held in due.items() if held.offset == OFFSET_INVALID})
         lost: list[Place] = []
-        for place, held in self.held.items():
-            if held.paused and held.due <= now:
-                try:
-                    self._consumer.seek(TopicPartition(*place, held.offset))
-                    self._consumer.resume([TopicPartition(*place)])
-                    held.paused = False
-                except KafkaException as error:
-                    if error.args[0].code() in _TAKEN_AWAY:
-                        lost.append(place)
-                    else:
-                        held.due = now + 1
+        for place, held in due.items():
+            if held.offset == OFFSET_INVALID:
+                continue
+            try:
+                self._consumer.seek(TopicPartition(*place, held.offset))
+                self._consumer.resume([TopicPartition(*place)])
+                held.paused = False
+            except KafkaException as error:
+                if error.args[0].code() in _TAKEN_AWAY:
+                    lost.append(place)
+                else:
+                    held.due = now + 1
         return lost
+
+    def _ask_where_the_group_is(self, unknown: Mapping[Place, Held]) -> None:
+        if not unknown:
+            return
+        began = time.monotonic()
+        group = self._of_group(set(unknown))
+        now = time.monotonic()
+        for place, held in unknown.items():
+            at = group.get(place)
+            if at is None:  # a cluster that is away is not asked all the time: other clusters' events wait meanwhile
+                held.due = now + max(1.0, 10 * (now - began))
+            else:
+                held.offset = at if at >= 0 else held.otherwise
 
     def forget(self, place: Place) -> None:
         """Forget what was put back of a partition: whoever has it next begins where the group is."""
