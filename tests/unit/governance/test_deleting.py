@@ -18,7 +18,7 @@ from redrive.governance import deleting
 from redrive.governance.deleting import check_deletion
 from redrive.ledger import Ledger
 from redrive.standby.lanes import LaneState
-from tests.ledger.test_letters import begin, fill, sighting
+from tests.ledger.letters import begin, fill, sighting
 from tests.unit.one_cluster import one_cluster
 
 
