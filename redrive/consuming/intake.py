@@ -87,7 +87,7 @@ class Intake:
         config["session.timeout.ms"] = min(45_000, milliseconds)
         config["enable.partition.eof"] = bool(successors)
         config |= dict(client_config)
-        self._reads_all = config["auto.offset.reset"] in _FROM_THE_BEGINNING
+        self._reads_all = str(config["auto.offset.reset"]).lower() in _FROM_THE_BEGINNING
         self._consumer = Consumer(config, logger=log)
         self._commits = Commits(self._consumer, self._named, self._complaints, before_commit)
         self._put_back = PutBack(self._consumer, self._commits.of_group)
