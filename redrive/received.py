@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from redrive import envelope
+from redrive.consuming.taken import Taken
 from redrive.events import Headers, headers_of
-from redrive.intake import Taken
 
 
 class ReceivedEvent(msgspec.Struct, gc=False):

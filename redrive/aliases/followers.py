@@ -1,9 +1,9 @@
 """Consumer groups that have not come to the topic yet that a name stands for: another switch would mislead them.
 
-A group that follows (`redrive.handover`) goes by what it has committed in the two topics, and by the newest alias,
-which says for each partition where the one ends and the other begins. If the name is switched on while the group is
-still on its way, there is no telling any more which of the events between two switches it has seen: it would see some
-again, as the copies that the other topic has of them. So it is let come over first.
+A group that follows (`redrive.consuming.handover`) goes by what it has committed in the two topics, and by the newest
+alias, which says for each partition where the one ends and the other begins. If the name is switched on while the group
+is still on its way, there is no telling any more which of the events between two switches it has seen: it would see
+some again, as the copies that the other topic has of them. So it is let come over first.
 """
 
 from __future__ import annotations

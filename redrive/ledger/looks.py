@@ -43,8 +43,8 @@ class Look:
         since: when that verdict was first given; it has been the same since.
         backlog: events waited in the standby store though the cluster took events.
         lags: consumer group → events that waited for it.
-        troubles: the codes of what was wrong lately, see `redrive.health.judging.Reason`, each with when it was seen
-            last, in ISO 8601.
+        troubles: the codes of what was wrong lately, see `redrive.health.reasons.reason.Reason`, each with when it was
+            seen last, in ISO 8601.
         stayed: name → how far the topic that its producers have left was looked through for others', and what was
             found; see `redrive.health.facts.Stayed`.
         counted: how far what waits in the standby store was counted; see `redrive.health.waiting`.

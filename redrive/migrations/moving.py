@@ -126,7 +126,8 @@ def _look(admin: Groups, crossing: Crossing, group: Group, there: str) -> GroupM
 def _setback(now: Mapping[int, int], places: Mapping[int, tuple[int, int]], there: str) -> str:
     """Say why a group must not be moved that is further in the topic than where it would be placed; empty: it is not.
 
-    It may have gone over by itself (`redrive.handover`), or have been moved by a run that died before it took note.
+    It may have gone over by itself (`redrive.consuming.handover`), or have been moved by a run that died before it took
+    note.
     """
     for partition, (_, place) in places.items():
         if (at := now.get(partition, -1)) > place:

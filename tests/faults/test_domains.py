@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from deployments.local.stack import Stack
 from redrive.config import Config
-from redrive.consumer import EventConsumer
 from redrive.health.judging import judge
 from redrive.health.lags import read_lags
 from redrive.health.looking import look
@@ -21,7 +19,9 @@ from redrive.receipts import Receipt
 from redrive.received import ReceivedEvent
 from redrive.standby.drain import open_store
 from redrive.topics import apply_topics
+from tests.faults.handlers import Handler
 from tests.stack.backlog import ORDER
+from tests.stack.environment import forget_settings
 from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(400)
@@ -31,9 +31,7 @@ ORDERS, MENUS = "orders", "menus"
 @pytest.fixture
 def config(stack: Stack, fault_stack: Stack, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Orders on brokers that may be killed, menus on others; they share the registry and the standby table."""
-    for name in stack.environment():
-        if name.startswith("REDRIVE_"):
-            monkeypatch.delenv(name, raising=False)
+    forget_settings(stack, monkeypatch)
     (tmp_path / "order.avsc").write_text(json.dumps(ORDER))
     topics = "".join(
         f'[topics."{prefix}-{domain}"]\ndomain = "{domain}"\npartitions = 2\nschema = "order.avsc"\n'
@@ -66,23 +64,15 @@ partitions = 1
     return config
 
 
-class Kitchen:
+class Kitchen(Handler):
     """A consumer of both topics, in one loop: when each event was handled, by its topic and number."""
 
     def __init__(self, config: Config, group: str, topics: list[str]) -> None:
         self.handled: dict[tuple[str, int], float] = {}
-        self._consumer = EventConsumer(group, config, topics)
-        self._thread = threading.Thread(target=self._consumer.run, args=(self._handle,), daemon=True)
-        self._thread.start()
+        super().__init__(config, group, topics)
 
     def _handle(self, event: ReceivedEvent) -> None:
         self.handled.setdefault((event.topic, event.value["id"]), time.monotonic())
-
-    def close(self) -> None:
-        self._consumer.stop()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._consumer.close()
 
 
 @pytest.fixture

@@ -11,14 +11,13 @@ import pytest
 from deployments.local.stack import Stack
 from redrive.standby.drain import drain, open_store
 from redrive.standby.survey import survey
+from tests.stack.environment import forget_settings
 from tests.stack.partners import Gateway, opened, order
 
 
 @pytest.fixture
 def gateway(fault_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    for name in fault_stack.environment():
-        if name.startswith("REDRIVE_"):  # the gateway's own file says it all
-            monkeypatch.delenv(name, raising=False)
+    forget_settings(fault_stack, monkeypatch)
     gateway = opened(fault_stack, tmp_path)
     try:
         gateway.start()

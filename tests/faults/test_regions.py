@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
 from redrive.config import Config
-from redrive.consumer import EventConsumer
 from redrive.health.judging import judge
 from redrive.health.looking import look
 from redrive.producer import EventProducer
@@ -24,7 +22,9 @@ from redrive.received import ReceivedEvent
 from redrive.standby.drain import open_store
 from redrive.standby.survey import survey
 from redrive.topics import apply_topics
+from tests.faults.handlers import Handler
 from tests.stack.backlog import ORDER, word
+from tests.stack.environment import forget_settings
 from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -37,9 +37,7 @@ def settings(
     stack: Stack, fault_stack: Stack, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """Orders in two regions: in the east on brokers that may be killed, in the west on others."""
-    for name in stack.environment():
-        if name.startswith("REDRIVE_"):
-            monkeypatch.delenv(name, raising=False)
+    forget_settings(stack, monkeypatch)
     (tmp_path / "order.avsc").write_text(json.dumps(ORDER))
     file = tmp_path / "redrive.toml"
     monkeypatch.setenv("REDRIVE_CONFIG", str(file))
@@ -83,26 +81,18 @@ def _prefect(stack: Stack) -> Iterator[None]:
         yield
 
 
-class Kitchen:
+class Kitchen(Handler):
     """A consumer that is started once and knows nothing of what happens: what it was handed, and from where."""
 
     def __init__(self, config: Config, prefix: str) -> None:
         self.seen: list[tuple[str, int | None]] = []
-        self._consumer = EventConsumer(prefix, config, [prefix])
-        self._thread = threading.Thread(target=self._consumer.run, args=(self._handle,), daemon=True)
-        self._thread.start()
+        super().__init__(config, prefix, [prefix])
 
     def _handle(self, event: ReceivedEvent) -> None:
         self.seen.append((event.cluster, event.value and event.value["id"]))
 
     def ids(self, cluster: str | None = None) -> list[int]:
         return [id_ for where, id_ in self.seen if id_ is not None and cluster in (None, where)]
-
-    def close(self) -> None:
-        self._consumer.stop()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._consumer.close()
 
 
 @pytest.fixture

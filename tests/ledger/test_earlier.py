@@ -20,7 +20,7 @@ from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.proof import Proof
-from tests.ledger.test_letters import begin, fate, fill, sighting
+from tests.ledger.letters import begin, fate, fill, sighting
 
 
 @pytest.mark.parametrize(

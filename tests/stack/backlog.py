@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Producer
 from prefect.client.schemas.objects import State
 
 from deployments.local.stack import Stack
@@ -24,6 +24,7 @@ from redrive.standby.drain import open_store
 from redrive.standby.lanes import Lane, LaneLog, Topics
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
 from redrive.topics import apply_topics
+from tests.stack.reading import read_whole
 
 ORDER = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "long"}]}
 KEYS = 50
@@ -121,7 +122,7 @@ cluster = "{self.cluster}"
     def ids_by_key(self, topic: str) -> dict[bytes, list[str]]:
         """Read a topic back, committed, with a consumer of confluent-kafka's own: key → event ids in order."""
         found: dict[bytes, list[str]] = {}
-        for message in self._read(topic):
+        for message in read_whole(self.config.cluster(self.cluster).client_config(), topic):
             ids = [value for name, value in message.headers() or () if name == "ce_id"]
             found.setdefault(message.key() or b"", []).append(ids[0].decode())  # type: ignore[union-attr]
         return found
@@ -132,23 +133,6 @@ cluster = "{self.cluster}"
         items = client.scan(TableName=self.config.standby.table, ConsistentRead=True)["Items"]
         kafka = self.config.cluster(self.cluster).client_config()
         return sorted(items, key=str), {topic: end_offsets(kafka, topic) for topic in self.topics}
-
-    def _read(self, topic: str) -> Iterable[Message]:
-        kafka = self.config.cluster(self.cluster).client_config()
-        reader = Consumer(kafka | {"group.id": uuid.uuid4().hex, "enable.partition.eof": True})
-        partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-        reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        ends = 0
-        while ends < len(partitions):
-            message = reader.poll(15)
-            assert message is not None, f"{topic} does not end"
-            error = message.error()
-            if error is None:
-                yield message
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                ends += 1
-        reader.close()
 
 
 def by_key(ids: Iterable[str]) -> dict[bytes, list[str]]:

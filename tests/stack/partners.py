@@ -11,14 +11,16 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import psutil
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+import pytest
+from confluent_kafka import Message
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
@@ -28,6 +30,8 @@ from redrive.gateway.api_keys import hash_of, new_key
 from redrive.gateway.cloud_events import BATCH, SINGLE
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
+from tests.stack.environment import besides_settings
+from tests.stack.reading import read_whole
 
 ORDER = {
     "type": "record",
@@ -215,23 +219,8 @@ burst = 3
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
     def read(self, topic: str) -> list[Message]:
-        """Read a whole topic, with a client of confluent-kafka's own."""
-        config = {"bootstrap.servers": self.stack.endpoints.bootstrap, "group.id": "reader"}
-        reader = Consumer(config | {"enable.partition.eof": True, "enable.auto.commit": False})
-        partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-        reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        messages, ends = [], 0
-        while ends < len(partitions):
-            message = reader.poll(10)
-            assert message is not None, f"{topic} does not end"
-            error = message.error()
-            if error is None:
-                messages.append(message)
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                ends += 1
-        reader.close()
-        return messages
+        """Read a whole topic."""
+        return read_whole({"bootstrap.servers": self.stack.endpoints.bootstrap}, topic)
 
     def found(self, topic: str, identity: str) -> list[Message]:
         """Read those messages whose partner has given them this id."""
@@ -244,6 +233,29 @@ def opened(stack: Stack, folder: Path, **more: Any) -> Gateway:
     gateway = Gateway(stack, folder, **more)
     apply_topics(gateway.config)
     return gateway
+
+
+@contextmanager
+def serving(stack: Stack, folder: Path, *arguments: str, knows_keys: bool = True, **more: Any) -> Iterator[Gateway]:
+    """Give a gateway that has been started; this process has the stack's credentials meanwhile.
+
+    Args:
+        stack: where its topics are.
+        folder: for its files.
+        arguments: for its command.
+        knows_keys: False: the issuer of its tokens was away when it started.
+        more: as `Gateway` has it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in besides_settings(stack).items():
+            patch.setenv(name, value)
+        gateway = opened(stack, folder, **more)
+        gateway.issuer.open = knows_keys
+        try:
+            gateway.start(*arguments)
+            yield gateway
+        finally:
+            gateway.close()
 
 
 def order(number: Any, identity: str = "", **more: Any) -> dict[str, Any]:

@@ -14,13 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from deployments.local.stack import Stack
 from redrive.config import Config
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
+from tests.stack.environment import forget_settings
+from tests.stack.reading import read_whole
 
 ORDER = {
     "type": "record",
@@ -41,9 +43,7 @@ class Platform:
     def __init__(
         self, stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch, registry: str = "", dlq: str = ""
     ) -> None:
-        for variable in stack.environment():
-            if variable.startswith("REDRIVE_"):  # this platform's file says it all
-                monkeypatch.delenv(variable, raising=False)
+        forget_settings(stack, monkeypatch)
         unique = uuid.uuid4().hex[:8]
         self.orders, self.refunds, self.group = f"orders-{unique}", f"refunds-{unique}", f"billing-{unique}"
         self.dead_letters = f"dlq.{self.group}"
@@ -97,23 +97,8 @@ replication = 1
         return [self.writer.encode({"id": number}) for number in numbers]
 
     def read(self, topic: str) -> list[Message]:
-        """Read a whole topic, with a client of confluent-kafka's own."""
-        config = {"bootstrap.servers": self.bootstrap, "group.id": "reader", "enable.partition.eof": True}
-        reader = Consumer(config | {"enable.auto.commit": False, "auto.offset.reset": "earliest"})
-        partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-        reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        messages, ends = [], 0
-        while ends < len(partitions):
-            message = reader.poll(10)
-            assert message is not None, f"{topic} does not end"
-            error = message.error()
-            if error is None:
-                messages.append(message)
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                ends += 1
-        reader.close()
-        return messages
+        """Read a whole topic."""
+        return read_whole({"bootstrap.servers": self.bootstrap}, topic)
 
     def committed(self, topic: str, partition: int = 0) -> int:
         """Return the group's committed offset; 0 if there is none."""

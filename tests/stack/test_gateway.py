@@ -14,22 +14,14 @@ import httpx2
 import pytest
 
 from deployments.local.stack import Stack
-from tests.stack.partners import Gateway, opened, order, value_of
+from tests.stack.partners import Gateway, opened, order, serving, value_of
 from tests.stack.platform import wait_until
 
 
 @pytest.fixture(scope="module")
 def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment().items():
-            if not name.startswith("REDRIVE_"):
-                patch.setenv(name, value)
-        gateway = opened(stack, tmp_path_factory.mktemp("gateway"))
-        try:
-            gateway.start("--host", "0.0.0.0")
-            yield gateway
-        finally:
-            gateway.close()
+    with serving(stack, tmp_path_factory.mktemp("gateway"), "--host", "0.0.0.0") as gateway:
+        yield gateway
 
 
 def test_an_event_that_is_accepted_is_in_kafka_with_its_key_its_value_and_what_came_with_it(gateway: Gateway) -> None:

@@ -26,23 +26,15 @@ from schemathesis.specs.openapi.checks import (
 from deployments.local.stack import Stack
 from redrive.gateway.api_keys import new_key
 from redrive.gateway.issuer_keys import AT_MOST_EVERY
-from tests.stack.partners import Gateway, opened, order
+from tests.stack.partners import Gateway, order, serving
 
 LIMITS = "max_body_bytes = 20_000\nmax_batch = 50\nbody_timeout = 1.0"
 
 
 @pytest.fixture(scope="module")
 def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment().items():
-            if not name.startswith("REDRIVE_"):
-                patch.setenv(name, value)
-        gateway = opened(stack, tmp_path_factory.mktemp("attacked"), more=LIMITS)
-        try:
-            gateway.start()
-            yield gateway
-        finally:
-            gateway.close()
+    with serving(stack, tmp_path_factory.mktemp("attacked"), more=LIMITS) as gateway:
+        yield gateway
 
 
 @pytest.fixture(autouse=True)

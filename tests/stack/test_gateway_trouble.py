@@ -19,24 +19,16 @@ from redrive.config import Config
 from redrive.dispatch import DispatchSettings
 from redrive.gateway import app as application
 from redrive.gateway.app import create_app
-from tests.stack.partners import Gateway, opened, order
+from tests.stack.environment import forget_settings
+from tests.stack.partners import Gateway, opened, order, serving
 from tests.stack.platform import wait_until
 
 
 @pytest.fixture(scope="module")
 def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose issuer was away when it started."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment().items():
-            if not name.startswith("REDRIVE_"):
-                patch.setenv(name, value)
-        gateway = opened(stack, tmp_path_factory.mktemp("gateway"))
-        gateway.issuer.open = False
-        try:
-            gateway.start()
-            yield gateway
-        finally:
-            gateway.close()
+    with serving(stack, tmp_path_factory.mktemp("gateway"), knows_keys=False) as gateway:
+        yield gateway
 
 
 def test_an_issuer_that_is_away_at_the_start_keeps_out_tokens_only_until_it_is_back(gateway: Gateway) -> None:
@@ -76,9 +68,7 @@ def test_a_cluster_and_a_store_that_take_nothing_are_told_by_503_and_harm_nobody
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process, whose producer holds but two events of each cluster: 100,000 would take minutes."""
-    for name in gateway.stack.environment():
-        if name.startswith("REDRIVE_"):  # the file says it all
-            monkeypatch.delenv(name, raising=False)
+    forget_settings(gateway.stack, monkeypatch)
     config = away(gateway, tmp_path)
     few = {"max_unacknowledged": 2, "block_timeout": 0.5}
     monkeypatch.setattr(application, "DispatchSettings", lambda **given: DispatchSettings(**given | few))

@@ -28,6 +28,7 @@ from redrive.partitions.throttle_settings import RATES
 from redrive.partitions.writer import PartitionWriter
 from tasks.partitions_report import NOT_EMPTY, NOT_WITHOUT_VOTE
 from tests.stack.backlog import word
+from tests.stack.environment import forget_settings
 
 MB = 1_000_000
 
@@ -129,9 +130,7 @@ domain = "yard"
 @contextmanager
 def opened(brokers: Stack, prefect: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     """Open a yard."""
-    for variable in prefect.environment():
-        if variable.startswith("REDRIVE_"):
-            monkeypatch.delenv(variable, raising=False)
+    forget_settings(prefect, monkeypatch)
     yard = Yard(brokers, prefect, folder)
     monkeypatch.setenv("REDRIVE_CONFIG", str(yard.file))
     settings = {PREFECT_API_URL: yard.prefect, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}

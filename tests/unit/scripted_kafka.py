@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
-from redrive import intake
 from redrive.config import Config
-from redrive.handover import Place
+from redrive.consuming import intake
+from redrive.consuming.taken import Place
 
 ORDERS: Place = ("orders", 0)
 OTHERS: Place = ("orders", 1)
@@ -110,7 +110,8 @@ class Client:
     def give(self, place: Place) -> None:
         if "on_assign" in self._heard:
             self._heard["on_assign"](self, [TopicPartition(*place)])
-        self._at[place] = self.group.get(place, 0)
+        at_first = self.ends.get(place, 0) if self.config["auto.offset.reset"] == "latest" else 0
+        self._at[place] = self.group.get(place, at_first)
 
     def take_away_and_give_back(self, place: Place = ORDERS) -> None:
         self.take_away(place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from redrive.config.toml_lines import key_lines
 from redrive.dispatch import DispatchSettings
 from redrive.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("alone")
 ROOT = Path(__file__).parents[2]
 
 GOOD = """\
@@ -29,14 +29,6 @@ cluster = "blue"
 domain = "orders"
 partitions = 12
 """
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.startswith("REDRIVE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
 
 
 def write(text: str) -> Path:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from redrive.config import Config
 
+pytestmark = pytest.mark.usefixtures("alone")
 EXAMPLE = Path(__file__).parents[2] / "deployments/aws/example.toml"
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in os.environ:
-        if name.startswith("REDRIVE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
 
 
 def mistakes(*changes: tuple[str, str]) -> list[str]:

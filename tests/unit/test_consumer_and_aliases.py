@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from confluent_kafka import TopicPartition
 
-from redrive import handover, intake
 from redrive.aliases import Alias
 from redrive.aliases.turning import following
 from redrive.consumer import EventConsumer
-from redrive.handover import Place
+from redrive.consuming import alias_watch, going_over
+from redrive.consuming.taken import Place
 from redrive.received import ReceivedEvent
 from tests.unit.scripted_kafka import ORDERS, Client, Kafka, Record, records
 
@@ -37,8 +37,8 @@ class ControlTopic:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *held: Alias) -> None:
         newest = {alias.name: alias for alias in held}
         self._coming: list[Record] = [self._record(alias) for alias in held]
-        monkeypatch.setattr(handover.AliasWatch, "_look", lambda _: newest)
-        monkeypatch.setattr(handover, "reader", lambda _: self)
+        monkeypatch.setattr(alias_watch.AliasWatch, "_look", lambda _: newest)
+        monkeypatch.setattr(alias_watch, "reader", lambda _: self)
 
     @staticmethod
     def _record(alias: Alias) -> Record:
@@ -78,7 +78,7 @@ class Member:
 
 @pytest.fixture
 def kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kafka:
-    monkeypatch.setattr(intake, "_HAND_OVER_EVERY", 0.01)
+    monkeypatch.setattr(going_over, "_HAND_OVER_EVERY", 0.01)
     return Kafka(tmp_path, monkeypatch)
 
 
@@ -168,10 +168,10 @@ def test_who_sleeps_between_its_look_and_its_commit_looks_again(kafka: Kafka, mo
         if len(looks) == 1:
             control.add(TURNING)
             control.add(BACK)
-            time.sleep(intake._LOOK_HOLDS)
+            time.sleep(going_over._LOOK_HOLDS)
         return found
 
-    monkeypatch.setattr(intake, "_LOOK_HOLDS", 0.02)
+    monkeypatch.setattr(going_over, "_LOOK_HOLDS", 0.02)
     monkeypatch.setattr(member.client, "committed", slow)
     member.run(idle=1.5)  # after a slow look the next one comes later
     assert len(looks) > 1

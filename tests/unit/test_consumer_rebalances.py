@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from redrive import consumer
 from redrive.consumer import ConsumerSettings, EventConsumer
+from redrive.consuming import opening
 from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError, UnknownTopicError
 from redrive.received import ReceivedEvent
 from tests.unit.scripted_kafka import ORDERS, OTHERS, Client, Kafka, Record, records
@@ -33,12 +33,16 @@ class Group:
         self.handled: list[str] = []
         self.fail: Callable[[ReceivedEvent], None] = lambda event: None
 
-    def run(self, idle: float = 0.2) -> None:
+    def run(self, idle: float = 0.2, *, until: int | None = None) -> None:
+        """Handle what comes; with ``until``, so many events, however long that takes."""
+
         def handle(event: ReceivedEvent) -> None:
             self.fail(event)
             self.handled.append(f"{event.partition}/{event.offset}")
+            if len(self.handled) == until:
+                self.consumer.stop()
 
-        self.consumer.run(handle, idle=idle)
+        self.consumer.run(handle, idle=idle if until is None else 120)
 
 
 def pass_by() -> None:
@@ -93,17 +97,9 @@ def test_a_partition_that_went_and_came_back_in_the_same_breath_is_read_again(
     assert group.client.group == {ORDERS: 4}
 
 
-@pytest.mark.parametrize("how", ["run", "batches"])
-@pytest.mark.parametrize("committed", [0, 2])
-def test_of_such_a_partition_nothing_is_left_out_though_only_messages_of_before_come_out_of_that_call(
-    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, how: str, committed: int
-) -> None:
-    group = Group(kafka)
-    group.client.send(*records(ORDERS, range(6)))
-    if committed:
-        group.client.group[ORDERS] = committed
-        group.client.give(ORDERS)
-    consume, rebalances = group.client.consume, [group.client.take_away_and_give_back]
+def rebalance_behind_one_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partition goes and comes back within one call, out of which only a message of before comes."""
+    consume, rebalances = client.consume, [client.take_away_and_give_back]
 
     def consume_and_rebalance(limit: int, wait: float) -> list[Record]:
         if not rebalances:
@@ -112,14 +108,53 @@ def test_of_such_a_partition_nothing_is_left_out_though_only_messages_of_before_
         rebalances.pop()()
         return found
 
-    monkeypatch.setattr(group.client, "consume", consume_and_rebalance)
+    monkeypatch.setattr(client, "consume", consume_and_rebalance)
+
+
+@pytest.mark.parametrize("how", ["run", "batches"])
+@pytest.mark.parametrize("committed", [0, 2])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_of_such_a_partition_nothing_is_left_out_though_only_messages_of_before_come_out_of_that_call(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, how: str, committed: int, is_told: bool
+) -> None:
+    """Whether or not the cluster can say just then where the group is."""
+    group = Group(kafka)
+    group.client.send(*records(ORDERS, range(6)))
+    if committed:
+        group.client.group[ORDERS] = committed
+        group.client.give(ORDERS)
+    if not is_told:
+        answer, asked = group.client.committed, list[float]()
+
+        def unavailable_at_first(partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+            asked.append(timeout)
+            if len(asked) == 1:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            return answer(partitions, timeout)
+
+        monkeypatch.setattr(group.client, "committed", unavailable_at_first)
+    rebalance_behind_one_more(group.client, monkeypatch)
     if how == "run":
-        group.run()
+        group.run(until=6 - committed)
     else:
-        for batch in group.consumer.batches(idle=0.2):
+        for batch in group.consumer.batches(idle=120):
             group.handled += [f"{event.partition}/{event.offset}" for event in batch]
+            if len(group.handled) >= 6 - committed:
+                group.consumer.stop()
     assert group.handled == [f"0/{number}" for number in range(committed, 6)]
     assert group.client.group == {ORDERS: 6}
+
+
+def test_a_group_that_wants_new_events_only_does_not_get_the_old_ones_by_that(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = Group(kafka, settings=ConsumerSettings(client={"auto.offset.reset": "latest"}))
+    group.client.send(*records(ORDERS, range(3)))
+    group.client.give(ORDERS)
+    group.client.send(*records(ORDERS, range(3, 6)))
+    rebalance_behind_one_more(group.client, monkeypatch)
+    group.run(until=3)
+    assert group.handled == ["0/3", "0/4", "0/5"]
 
 
 def test_who_goes_on_after_an_interrupted_batch_gets_what_was_gathered_and_what_was_fetched_with_it(
@@ -127,7 +162,7 @@ def test_who_goes_on_after_an_interrupted_batch_gets_what_was_gathered_and_what_
 ) -> None:
     group = Group(kafka)
     group.client.send(*records(ORDERS, range(4)))
-    seen, received = [], consumer.received
+    seen, received = [], opening.received
 
     def interrupted(*given: Any) -> ReceivedEvent:
         seen.append(given)
@@ -135,7 +170,7 @@ def test_who_goes_on_after_an_interrupted_batch_gets_what_was_gathered_and_what_
             raise KeyboardInterrupt
         return received(*given)
 
-    monkeypatch.setattr(consumer, "received", interrupted)
+    monkeypatch.setattr(opening, "received", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(group.consumer.batches())
     group.consumer.commit()

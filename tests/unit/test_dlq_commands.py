@@ -24,7 +24,7 @@ from redrive.deadletters.selection import Selection, key_bytes, key_text
 from redrive.errors import RedriveError
 from redrive.ledger import Ledger
 from redrive.pump import readback
-from tests.ledger.test_letters import begin, fill, sighting
+from tests.ledger.letters import begin, fill, sighting
 
 HOUR = 3_600_000
 NONE_OF_5 = "No such letters among the 5 that the ledger has, open or not.\n"

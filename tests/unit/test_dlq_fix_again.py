@@ -16,18 +16,9 @@ from redrive.deadletters.correction.by_hand import LetterInHand
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.errors import HeldError, UnavailableError
+from tests.unit.one_cluster import one_cluster
 
 NAME = "one:dlq.orders/0/1"
-SETTINGS = """
-[registry]
-url = "http://127.0.0.1:1"
-[clusters.one]
-bootstrap = "127.0.0.1:1"
-[domains.sales]
-cluster = "one"
-[topics.orders]
-domain = "sales"
-"""
 
 
 class Letter:
@@ -55,7 +46,7 @@ class Letter:
 
 @pytest.fixture
 def letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Letter:
-    (tmp_path / "redrive.toml").write_text(SETTINGS)
+    one_cluster(tmp_path, "orders")
     monkeypatch.chdir(tmp_path)
     letter = Letter(HeldError("one/orders", "standby-replay 0b1c"), UnavailableError("Kafka", "no answer"))
     monkeypatch.setattr(LetterInHand, "take", lambda *_: letter)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID
+from confluent_kafka import OFFSET_INVALID
 from msgspec.structs import replace
 
 from redrive.aliases import Alias
 from redrive.aliases.turning import following
+from redrive.consuming.handover import Committed, HandOver
+from redrive.consuming.intake import Intake
+from redrive.consuming.taken import Place
 from redrive.errors import ConfigError
-from redrive.handover import Committed, HandOver, Place
-from redrive.intake import Intake
 
 OLD, NEW = ("orders", 0), ("orders.v2", 0)
 
@@ -63,11 +64,11 @@ def test_who_comes_later_goes_on_where_the_group_is_even_if_the_old_topic_is_gon
     assert over(alias()).beginning({NEW}, group_at({NEW: 42})) == {NEW: 42}
 
 
-def test_a_new_group_begins_at_the_beginning_once_the_topic_that_was_left_is_gone() -> None:
+def test_a_new_group_begins_by_its_settings_once_the_topic_that_was_left_is_gone() -> None:
     hand_over = over(alias())
     assert hand_over.waits_for(NEW) == (OLD, 10)
     assert hand_over.beginning({NEW}, group_at({})) == {}
-    assert hand_over.beginning({NEW}, group_at({}), lambda topic: topic == "orders") == {NEW: OFFSET_BEGINNING}
+    assert hand_over.beginning({NEW}, group_at({}), lambda topic: topic == "orders") == {NEW: OFFSET_INVALID}
     assert hand_over.beginning({NEW}, group_at({NEW: 42}), lambda _: True) == {NEW: 42}
     assert hand_over.beginning({NEW}, group_at({OLD: 4}), lambda _: True) == {}, "it is there, as far as the group goes"
 
@@ -135,7 +136,7 @@ def test_a_group_goes_back_once_it_has_committed_the_end_of_the_new_topic() -> N
 def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back() -> None:
     hand_over = over(alias("orders", end=30, begin=33, generation=2))
     assert hand_over.beginning({OLD, NEW}, group_at({OLD: 4})) == {OLD: 4}
-    assert hand_over.beginning({OLD, NEW}, group_at({})) == {OLD: OFFSET_BEGINNING}
+    assert hand_over.beginning({OLD, NEW}, group_at({})) == {OLD: OFFSET_INVALID}
 
 
 def test_a_partition_that_was_never_come_back_to_goes_on_where_the_group_is_when_all_go_forth_again() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +30,7 @@ from redrive.pump.limits import Limits
 from redrive.pump.pump import Pump
 from redrive.rules import Corrected, Outcome, Rejected, Unmatched
 from redrive.schemas import SchemaRegistry
-from tests.unit.mock_kafka import PARTITIONS, MockKafka
+from tests.unit.mock_kafka import MockKafka
 
 FIELDS = [{"name": "id", "type": "long"}, {"name": "v", "type": "long"}]
 SCHEMA = parse(json.dumps({"type": "record", "name": "R", "fields": FIELDS}))
@@ -257,24 +257,16 @@ def test_what_was_overtaken_meanwhile_is_left_out_of_its_transaction_and_the_res
     assert outcome.evidence["orders"].count == 1
 
 
-@pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockKafka]:
-    monkeypatch.setattr(readback, "_partition_count", lambda *_: PARTITIONS)
-    cluster = MockKafka()
-    yield cluster
-    cluster.close()
-
-
-def test_a_main_topic_is_read_on_from_where_it_was_read_to(kafka: MockKafka) -> None:
+def test_a_main_topic_is_read_on_from_where_it_was_read_to(mock_kafka: MockKafka) -> None:
     def write(key: bytes, operation: bytes = b"", source: bytes = b"") -> None:
         by_job = [(b"redrive-operation", operation), (b"redrive-source", source)] if source else []
-        kafka.produce("orders", key, b"v", *by_job)
+        mock_kafka.produce("orders", key, b"v", *by_job)
 
     unit = Unit("one", "dlq", 0, array("q", [4, 5]))
     wanted = Wanted({b"k", b"mine", b"theirs"}, readback.EARLIEST)
-    topic = MainTopic({"bootstrap.servers": kafka.bootstrap}, "orders", wanted, [unit], operation="op")
+    topic = MainTopic({"bootstrap.servers": mock_kafka.bootstrap}, "orders", wanted, [unit], operation="op")
     write(b"k")
-    kafka.produce("orders", b"k", b"v", (b"redrive-source", b"alone"))
+    mock_kafka.produce("orders", b"k", b"v", (b"redrive-source", b"alone"))
     write(b"mine", b"op", b"dlq/one/dlq/0/letters/5/0")
     topic.read_on()
     assert (topic.newest.keys(), topic.ours.keys(), topic.looks) == ({b"k"}, {b"mine"}, 1)

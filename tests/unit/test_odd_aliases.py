@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,11 +12,11 @@ from redrive.aliases import Alias, read_alias, read_aliases
 from redrive.aliases.alias import Aliases
 from redrive.cli import topics as topics_command
 from redrive.config import Config
+from redrive.consuming.alias_watch import AliasWatch
 from redrive.errors import UnavailableError
-from redrive.handover import AliasWatch
-from redrive.pump import readback
 from redrive.pump.names import ALIASES_TOPIC
-from tests.unit.mock_kafka import PARTITIONS, MockKafka
+from tests.unit.mock_kafka import MockKafka
+from tests.unit.one_cluster import one_cluster
 
 ORDERS = Alias("orders", "orders.v2", "orders.v2", 1, 7, "{}", places={0: (3, 7)})
 ODD = {
@@ -32,31 +31,22 @@ ODD = {
 
 
 @pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockKafka]:
-    # The mock cluster has no controller, which is who describes topics.
-    monkeypatch.setattr(readback, "_partition_count", lambda *_: PARTITIONS)
-    cluster = MockKafka()
-    yield cluster
-    cluster.close()
+def client(mock_kafka: MockKafka) -> dict[str, str]:
+    return {"bootstrap.servers": mock_kafka.bootstrap}
 
 
-@pytest.fixture
-def client(kafka: MockKafka) -> dict[str, str]:
-    return {"bootstrap.servers": kafka.bootstrap}
-
-
-def write(kafka: MockKafka, alias: Alias) -> None:
-    kafka.produce(ALIASES_TOPIC, alias.name.encode(), msgspec.json.encode(alias))
+def write(mock_kafka: MockKafka, alias: Alias) -> None:
+    mock_kafka.produce(ALIASES_TOPIC, alias.name.encode(), msgspec.json.encode(alias))
 
 
 def test_the_other_names_are_known_and_that_one_is_never_taken_for_one_that_was_not_switched(
-    kafka: MockKafka, client: dict[str, str], caplog: pytest.LogCaptureFixture
+    mock_kafka: MockKafka, client: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for what, value in ODD.items():
-        kafka.produce(ALIASES_TOPIC, what.encode(), value)
-    kafka.produce(ALIASES_TOPIC, b"\xff\n", b"hello")
-    kafka.produce(ALIASES_TOPIC, b"", b"hello")
-    write(kafka, ORDERS)
+        mock_kafka.produce(ALIASES_TOPIC, what.encode(), value)
+    mock_kafka.produce(ALIASES_TOPIC, b"\xff\n", b"hello")
+    mock_kafka.produce(ALIASES_TOPIC, b"", b"hello")
+    write(mock_kafka, ORDERS)
     aliases = read_aliases(client)
     assert aliases.good == {"orders": ORDERS}
     assert set(aliases.odd) == {*ODD, "\\xff\N{REPLACEMENT CHARACTER}", ""}
@@ -71,10 +61,10 @@ def test_the_other_names_are_known_and_that_one_is_never_taken_for_one_that_was_
 
 @pytest.mark.parametrize("mended", [ORDERS, None], ids=["written anew", "deleted"])
 def test_what_comes_after_it_under_its_name_mends_it(
-    kafka: MockKafka, client: dict[str, str], mended: Alias | None
+    mock_kafka: MockKafka, client: dict[str, str], mended: Alias | None
 ) -> None:
-    kafka.produce(ALIASES_TOPIC, b"orders", b"hello")
-    kafka.produce(ALIASES_TOPIC, b"orders", None if mended is None else msgspec.json.encode(mended))
+    mock_kafka.produce(ALIASES_TOPIC, b"orders", b"hello")
+    mock_kafka.produce(ALIASES_TOPIC, b"orders", None if mended is None else msgspec.json.encode(mended))
     assert read_alias(client, "orders") == mended
 
 
@@ -88,16 +78,16 @@ def news(watch: AliasWatch, *, until: str) -> list[Alias]:
 
 
 def test_a_consumer_begins_in_spite_of_one_under_another_name_and_waits_for_one_under_its_own(
-    kafka: MockKafka, client: dict[str, str]
+    mock_kafka: MockKafka, client: dict[str, str]
 ) -> None:
     """Without it there is no telling that the group has left its topic."""
-    kafka.produce(ALIASES_TOPIC, b"junk", b"hello")
-    write(kafka, ORDERS)
+    mock_kafka.produce(ALIASES_TOPIC, b"junk", b"hello")
+    write(mock_kafka, ORDERS)
     watch = AliasWatch(client, {"orders": "orders.v2"})
     assert news(watch, until="ready") == [ORDERS]
     watch.close()
 
-    kafka.produce(ALIASES_TOPIC, b"orders", b"hello")
+    mock_kafka.produce(ALIASES_TOPIC, b"orders", b"hello")
     watch = AliasWatch(client, {"orders": "orders.v2"})
     with pytest.raises(UnavailableError, match="alias orders"):
         news(watch, until="ready")
@@ -106,39 +96,21 @@ def test_a_consumer_begins_in_spite_of_one_under_another_name_and_waits_for_one_
 
 
 def test_a_consumer_at_work_goes_by_what_it_knew_and_hears_of_what_comes_with_it(
-    kafka: MockKafka, client: dict[str, str]
+    mock_kafka: MockKafka, client: dict[str, str]
 ) -> None:
-    write(kafka, ORDERS)
+    write(mock_kafka, ORDERS)
     watch = AliasWatch(client, {"orders": "orders.v2"})
     assert news(watch, until="ready") == [ORDERS]
-    kafka.produce(ALIASES_TOPIC, b"orders", b"hello")
+    mock_kafka.produce(ALIASES_TOPIC, b"orders", b"hello")
     back = msgspec.structs.replace(ORDERS, current="orders", generation=2, places={0: (9, 5)})
-    write(kafka, back)
+    write(mock_kafka, back)
     assert news(watch, until="news") == [back]
     watch.close()
 
 
-SETTINGS = """
-[registry]
-url = "http://127.0.0.1:1"
-[clusters.one]
-bootstrap = "127.0.0.1:1"
-[domains.sales]
-cluster = "one"
-[topics.orders]
-domain = "sales"
-schema = "orders.avsc"
-[topics."orders.v2"]
-domain = "sales"
-schema = "orders.avsc"
-"""
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    (tmp_path / "orders.avsc").write_text('{"type": "record", "name": "Order", "fields": []}')
-    (tmp_path / "redrive.toml").write_text(SETTINGS)
-    return Config.load(tmp_path / "redrive.toml")
+    return one_cluster(tmp_path, "orders", "orders.v2", schema='{"type": "record", "name": "Order", "fields": []}')
 
 
 def test_topics_list_says_that_it_is_not_known_where_that_name_goes(

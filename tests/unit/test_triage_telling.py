@@ -21,7 +21,7 @@ from tasks import triage_report, triage_telling
 from tasks.operations import Run
 from tasks.triage import Overview
 from tasks.triage_report import finish_triage
-from tests.ledger.test_letters import sighting
+from tests.ledger.letters import sighting
 
 NOTHING = Overview([], [], [], datetime.now(UTC))
 

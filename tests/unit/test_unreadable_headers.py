@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from redrive.avro.schema import parse
 from redrive.coding import Reader
-from redrive.config import Config
 from redrive.consumer import EventConsumer
 from redrive.deadletters.correction.batch import Wanted
 from redrive.deadletters.correction.order_guard import MainTopic
@@ -23,40 +21,16 @@ from redrive.pump.evidence import Evidence
 from redrive.pump.proof import prove
 from redrive.received import ReceivedEvent
 from redrive.schemas import SchemaRegistry
-from tests.unit.mock_kafka import PARTITIONS, MockKafka
+from tests.unit.mock_kafka import MockKafka
+from tests.unit.one_cluster import one_cluster
 
 BAD = (b"bad\xff\xfe", b"v")
 GOOD = (b"good", b"v")
-SETTINGS = """
-[standby]
-table = "unused"
-[registry]
-url = "http://127.0.0.1:1"
-[ledger]
-url = "sqlite:///unused.db"
-[clusters.local]
-bootstrap = "{bootstrap}"
-[domains.shop]
-cluster = "local"
-[topics."orders"]
-domain = "shop"
-[topics."dlq.billing"]
-domain = "shop"
-"""
 
 
 @pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockKafka]:
-    # The mock cluster has no controller, which is who describes topics.
-    monkeypatch.setattr(readback, "_partition_count", lambda *_: PARTITIONS)
-    cluster = MockKafka()
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def client(kafka: MockKafka) -> dict[str, str]:
-    return {"bootstrap.servers": kafka.bootstrap}
+def client(mock_kafka: MockKafka) -> dict[str, str]:
+    return {"bootstrap.servers": mock_kafka.bootstrap}
 
 
 def letters(client: dict[str, str], topic: str, count: int) -> list[Record]:
@@ -64,10 +38,10 @@ def letters(client: dict[str, str], topic: str, count: int) -> list[Record]:
 
 
 def test_such_a_letter_is_unknown_and_can_t_be_corrected_and_those_around_it_are_read(
-    kafka: MockKafka, client: dict[str, str]
+    mock_kafka: MockKafka, client: dict[str, str]
 ) -> None:
     for header in (GOOD, BAD, GOOD):
-        kafka.produce("dlq.shop", b"k", b"hello", header)
+        mock_kafka.produce("dlq.shop", b"k", b"hello", header)
     seen = [sight(record) for record in letters(client, "dlq.shop", 3)]
     assert [(each.offset, each.dialect, each.correctable) for each in seen] == [
         (0, "unknown", True),
@@ -79,31 +53,30 @@ def test_such_a_letter_is_unknown_and_can_t_be_corrected_and_those_around_it_are
 
 
 def test_such_an_event_counts_for_the_order_guard_and_is_none_of_a_proof_s_business(
-    kafka: MockKafka, client: dict[str, str]
+    mock_kafka: MockKafka, client: dict[str, str]
 ) -> None:
-    kafka.produce("orders", b"k", b"v", BAD)
+    mock_kafka.produce("orders", b"k", b"v", BAD)
     topic = MainTopic(client, "orders", Wanted({b"k"}, readback.EARLIEST))
     topic.read_on()
     assert topic.newest.keys() == {b"k"}
     assert prove(client, {"unit": {"orders": Evidence()}}, operation="op").verdict == "proved"
 
 
-def test_it_stays_so_however_often_headers_are_asked_for(kafka: MockKafka, client: dict[str, str]) -> None:
+def test_it_stays_so_however_often_headers_are_asked_for(mock_kafka: MockKafka, client: dict[str, str]) -> None:
     """confluent-kafka fails with a broken list in its hand, which crashes who gets it."""
     for header in [GOOD] * 100 + [BAD]:
-        kafka.produce("orders", b"k", b"v", header)
+        mock_kafka.produce("orders", b"k", b"v", header)
     messages = [each for some in readback.scan(client, "orders", end={0: 101}) for each in some]
     for _ in range(3):
         assert [headers_of(each) for each in messages] == [[("good", b"v")]] * 100 + [[UNREADABLE]]
 
 
 def test_a_consumer_dead_letters_such_an_event_and_goes_on(
-    kafka: MockKafka, client: dict[str, str], tmp_path: Path
+    mock_kafka: MockKafka, client: dict[str, str], tmp_path: Path
 ) -> None:
     for key, header in ((b"1", GOOD), (b"2", BAD), (b"3", GOOD)):
-        kafka.produce("orders", key, None, header)
-    settings = tmp_path / "redrive.toml"
-    settings.write_text(SETTINGS.format(bootstrap=kafka.bootstrap))
+        mock_kafka.produce("orders", key, None, header)
+    config = one_cluster(tmp_path, "orders", "dlq.billing", bootstrap=mock_kafka.bootstrap)
     handled: list[bytes | None] = []
 
     def handle(event: ReceivedEvent) -> None:
@@ -111,7 +84,7 @@ def test_a_consumer_dead_letters_such_an_event_and_goes_on(
         if event.key == b"3":
             consumer.stop()
 
-    with EventConsumer("billing", Config.load(settings), ["orders"]) as consumer:
+    with EventConsumer("billing", config, ["orders"]) as consumer:
         consumer.run(handle, idle=15)
         assert consumer.counts["dead_lettered"] == 1
     assert handled == [b"1", b"3"]

@@ -28,6 +28,7 @@ from redrive.pump.readback import end_offsets, scan
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
 from tests.stack.backlog import word
+from tests.stack.environment import forget_settings
 
 ROOT = Path(__file__).parents[3]
 PARTITIONS = 3
@@ -109,9 +110,7 @@ class Airport:
 
 @pytest.fixture
 def airport(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Airport]:
-    for variable in stack.environment():
-        if variable.startswith("REDRIVE_"):  # this file says it all
-            monkeypatch.delenv(variable, raising=False)
+    forget_settings(stack, monkeypatch)
     topic = f"flights.{uuid.uuid4().hex[:8]}"
     (tmp_path / "rules.yaml").write_text(
         (ROOT / "rules/flights_v2.yaml").read_text().replace("flights.departed", topic)

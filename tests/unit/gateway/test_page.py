@@ -11,22 +11,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from redrive.config import Config
 from redrive.gateway.app import create_app
 from redrive.gateway.page import page
+from tests.unit.one_cluster import one_cluster
 
-SETTINGS = """\
-[registry]
-url = "http://127.0.0.1:1"
-[clusters.a]
-bootstrap = "a:1"
-[domains.d]
-cluster = "a"
-[topics.orders]
-domain = "d"
-schema = "o.avsc"
-[topics."dlq.gateway"]
-domain = "d"
+DOOR = """
 [gateway.types]
 "order.created" = "orders"
 [gateway.partners]
@@ -36,9 +25,7 @@ domain = "d"
 @pytest.fixture
 def app(tmp_path: Path) -> FastAPI:
     """Not started: nothing of the platform is asked for its description."""
-    (tmp_path / "o.avsc").write_text('"string"')
-    (tmp_path / "redrive.toml").write_text(SETTINGS)
-    return create_app(Config.load(tmp_path / "redrive.toml"))
+    return create_app(one_cluster(tmp_path, "orders", "dlq.gateway", schema='"string"', more=DOOR))
 
 
 class Seen(HTMLParser):

@@ -18,22 +18,8 @@ from redrive.governance import deleting
 from redrive.governance.deleting import check_deletion
 from redrive.ledger import Ledger
 from redrive.standby.lanes import LaneState
-from tests.ledger.test_letters import begin, fill, sighting
-
-SETTINGS = """\
-[standby]
-table = "unused"
-[registry]
-url = "http://127.0.0.1:1"
-[ledger]
-url = "sqlite:///ledger.db"
-[clusters.local]
-bootstrap = "127.0.0.1:1"
-[domains.travel]
-cluster = "local"
-[topics.flights]
-domain = "travel"
-"""
+from tests.ledger.letters import begin, fill, sighting
+from tests.unit.one_cluster import one_cluster
 
 
 class Registry:
@@ -75,8 +61,7 @@ class Archive:
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
-    (tmp_path / "redrive.toml").write_text(SETTINGS)
-    config = Config.load(tmp_path / "redrive.toml")
+    config = one_cluster(tmp_path, "flights", cluster="local")
     for elsewhere in ("_in_topics", "_in_standby"):
         monkeypatch.setattr(deleting, elsewhere, lambda *_: iter(()))
     with Ledger.open(config.ledger_url()) as ledger:

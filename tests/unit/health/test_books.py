@@ -15,27 +15,14 @@ from redrive.health.judging import judge
 from redrive.health.looking import read_books
 from redrive.ledger import Ledger
 from tasks.health_report import report_text
-from tests.ledger.test_letters import begin, fill, sighting
+from tests.ledger.letters import begin, fill, sighting
 from tests.unit.health.test_health import GOOD
-
-SETTINGS = """\
-[registry]
-url = "http://127.0.0.1:1"
-[ledger]
-url = "sqlite:///ledger.db"
-[clusters.local]
-bootstrap = "127.0.0.1:1"
-[domains.travel]
-cluster = "local"
-[topics.flights]
-domain = "travel"
-"""
+from tests.unit.one_cluster import one_cluster
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    (tmp_path / "redrive.toml").write_text(SETTINGS)
-    config = Config.load(tmp_path / "redrive.toml")
+    config = one_cluster(tmp_path, "flights", cluster="local")
     with Ledger.open(config.ledger_url()) as ledger:
         fill(ledger, [sighting(number) for number in range(5)])
         correction = begin(ledger, "dlq-correction")

@@ -21,6 +21,7 @@ from redrive.standby.lanes import DIVERT, OPEN
 from redrive.standby.store import Slot
 from redrive.standby.survey import OutOfTimeError, survey
 from tests.unit.health.test_health import GOOD
+from tests.unit.one_cluster import one_cluster
 
 LANES = 32
 
@@ -58,11 +59,7 @@ class Shelf:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    (tmp_path / "redrive.toml").write_text(
-        '[registry]\nurl = "http://127.0.0.1:1"\n[clusters.east]\nbootstrap = "127.0.0.1:1"\n'
-        '[domains.a]\ncluster = "east"\n[topics.orders]\ndomain = "a"\n'
-    )
-    return Config.load(tmp_path / "redrive.toml")
+    return one_cluster(tmp_path, "orders", cluster="east")
 
 
 class Minute:
