@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
+from redrive.aliases.alias import Alias
+from redrive.aliases.destination import Moved
 from redrive.avro.schema import AvroSchema
 from redrive.coding import Reader, Schemas, Writer
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.judging.judge import Decision, Judge, Piece
-from redrive.deadletters.judging.targets import Targets
+from redrive.deadletters.judging.targets import MovedWriter, Targets
 from redrive.errors import StalePlanError
 from redrive.pump.workers import Workers
 from redrive.rules import Direction, RuleFile, RuleSet
@@ -50,6 +52,7 @@ class JudgeElsewhere:
                 topic: target if isinstance(target, str) else (target.schema_id, target.version, target.schema)
                 for topic, target in targets.items()
             },
+            aliases={topic: target.alias for topic, target in targets.items() if isinstance(target, MovedWriter)},
             registry=dict(registry),
             attempts=attempts,
             insisted=insisted,
@@ -82,17 +85,22 @@ class _Spec:
     rules: RuleFile | Direction | None
     digest: str
     targets: dict[str, tuple[int, int, AvroSchema] | str]
+    aliases: dict[str, Alias]
     registry: dict[str, Any]
     attempts: int
     insisted: bool
 
     def judge(self) -> Judge:
-        targets = {
-            topic: target if isinstance(target, str) else Writer(topic, *target)
-            for topic, target in self.targets.items()
-        }
-        reader = Reader(_LateRegistry(self.registry), None)
+        registry = _LateRegistry(self.registry)
+        targets = {topic: self._target(topic, given, registry) for topic, given in self.targets.items()}
+        reader = Reader(registry, None)
         return Judge(self._rules(), targets, reader, attempts=self.attempts, insisted=self.insisted)
+
+    def _target(self, topic: str, given: tuple[int, int, AvroSchema] | str, registry: _LateRegistry) -> Writer | str:
+        if isinstance(given, str):
+            return given
+        writer, alias = Writer(topic, *given), self.aliases.get(topic)
+        return writer if alias is None else MovedWriter(writer, alias, Moved(alias, registry.schema, {}))
 
     def _rules(self) -> RuleSet | None:
         if self.rules is None:
