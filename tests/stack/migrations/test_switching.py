@@ -15,6 +15,7 @@ from redrive.aliases.switching import switch
 from redrive.aliases.turning import alias_forth
 from redrive.clusters import ClusterAdmin
 from redrive.errors import ConfigError, UnavailableError
+from redrive.health.stayed import read_stayed
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.standby.drain import drain, open_store
 from redrive.standby.lanes import Lane, Topics
@@ -70,6 +71,7 @@ def test_once_the_old_topic_is_deleted_producers_go_on_by_its_name_and_nobody_ma
 
     assert [(change.kind, change.action) for change in left] == [("topic", "leave")]
     assert not house.exists(house.orders)
+    assert house.orders in read_stayed(house.config, "one", 60).gone, "health does not ask for it"
     with EventProducer(house.group, house.config, topics=[house.orders]) as later:
         assert later.publish(house.orders, "k", {"id": 8, "note": "d"}).result(20).path == "main"
     lanes = outage(house)
