@@ -88,9 +88,10 @@ def _wanted(batch: Batch, cluster: str, targets: Targets) -> dict[str, Wanted]:
     found: dict[str, Wanted] = {}
     for topic, target in targets.items():
         if isinstance(target, Writer):
-            wanted = batch.wanted[cluster, topic]
-            there = found.get(goes_to(target), Wanted())
-            found[goes_to(target)] = Wanted(there.keys | wanted.keys, min(there.since, wanted.since))
+            wanted, there = batch.wanted[cluster, topic], found.get(goes_to(target))
+            if there is not None:
+                wanted = Wanted(there.keys | wanted.keys, min(there.since, wanted.since))
+            found[goes_to(target)] = wanted
     return found
 
 

@@ -152,6 +152,11 @@ class Plan:
         What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
         again when the plan is carried out, and can only take letters away from what was approved.
         """
+        elsewhere = {
+            cluster: {name: [each.topic, each.schema_id, each.generation] for name, each in sorted(names.items())}
+            for cluster, names in sorted(self.elsewhere.items())
+            if names
+        }
         return {
             "job": JOB,
             "rules": self.terms.rules,
@@ -162,11 +167,7 @@ class Plan:
             "letters": self.letters,
             "outcomes": dict(sorted(self.counts.items())),
             "targets": self.targets,
-            "elsewhere": {
-                cluster: {name: [each.topic, each.schema_id, each.generation] for name, each in sorted(names.items())}
-                for cluster, names in sorted(self.elsewhere.items())
-                if names
-            },
+            **({"elsewhere": elsewhere} if elsewhere else {}),
             "content": self.content,
         }
 
