@@ -6,12 +6,10 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from redrive.aliases.alias import Alias
-from redrive.aliases.destination import Moved
 from redrive.avro.schema import AvroSchema
 from redrive.coding import Reader, Schemas, Writer
 from redrive.deadletters.dialects import Record
@@ -20,6 +18,9 @@ from redrive.deadletters.judging.targets import MovedWriter, Targets
 from redrive.errors import StalePlanError
 from redrive.pump.workers import Workers
 from redrive.rules import Direction, RuleFile, RuleSet
+
+if TYPE_CHECKING:
+    from redrive.aliases.alias import Alias
 
 
 class JudgeElsewhere:
@@ -100,7 +101,11 @@ class _Spec:
         if isinstance(given, str):
             return given
         writer, alias = Writer(topic, *given), self.aliases.get(topic)
-        return writer if alias is None else MovedWriter(writer, alias, Moved(alias, registry.schema, {}))
+        if alias is None:
+            return writer
+        from redrive.aliases.destination import Moved  # slow to import
+
+        return MovedWriter(writer, alias, Moved(alias, registry.schema, {}))
 
     def _rules(self) -> RuleSet | None:
         if self.rules is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from redrive.aliases.alias import Alias
-from redrive.aliases.destination import Moved
 from redrive.coding import Writer
 from redrive.events import Event
 from redrive.pump.model import Rejected, Skipped
+
+if TYPE_CHECKING:  # judging in other processes needs it for switched names only, and it is slow to import
+    from redrive.aliases.alias import Alias
+    from redrive.aliases.destination import Moved
 
 Targets = dict[str, Writer | str]
 """Main topic → what encodes its values, or, as a code, why nothing can be published to it."""
