@@ -5,10 +5,7 @@ from __future__ import annotations
 from prefect import get_run_logger, task
 
 from redrive.config import Config
-from redrive.errors import (
-    OtherMigrationError,
-    StalePlanError,
-)
+from redrive.errors import OtherMigrationError, StalePlanError
 from redrive.migrations import shadow as shadows
 from redrive.migrations.batches import transform
 from redrive.migrations.compatibility import Finding

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from redrive.errors import (
-    ConfigError,
-    UnknownTopicError,
-)
+from redrive.errors import ConfigError, UnknownTopicError
 from redrive.migrations.groups import Groups
 from redrive.migrations.moving import GroupMove, move_groups, preview
 from redrive.migrations.survey import copied_so_far

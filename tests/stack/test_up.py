@@ -22,7 +22,7 @@ from deployments.worker import ROOT
 from tests.stack.partners import free_port
 from tests.stack.platform import Platform
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Up:
