@@ -219,6 +219,9 @@ def test_a_run_that_has_planned_for_one_topic_does_not_publish_to_another(monkey
         see_that_names_stand({}, {"moved": WRITER})
     now.clear()
     see_that_names_stand({}, {"moved": WRITER})
+    monkeypatch.setattr(finding, "read_aliases", lambda _: aliases_of(moved="it is malformed"))
+    with pytest.raises(StalePlanError, match="not known any more: it is malformed"):
+        see_that_names_stand({}, {"moved": WRITER})
 
 
 def test_nobody_else_may_touch_either_topic_meanwhile(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -95,7 +95,9 @@ def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
     for topic, target in targets.items():
         if not isinstance(target, Writer):
             continue
+        if topic in aliases.odd:
+            raise StalePlanError(f"where events of {topic} go is not known any more: {aliases.odd[topic]}")
         now = moved(aliases, topic)
         planned = target.alias.generation if isinstance(target, MovedWriter) else None
-        if topic in aliases.odd or (None if now is None else now.generation) != planned:
+        if (None if now is None else now.generation) != planned:
             raise StalePlanError(f"producers of {topic} were switched to another topic")
