@@ -166,7 +166,6 @@ class LetterInHand:
         Raises:
             InvalidEventError: it does not fit the main topic's schema, or can't be taken to the topic that its events
                 go to; says which field and why.
-            UnavailableError: the registry has to be asked for that, and does not answer.
         """
         if value is None and self.value is None:  # a tombstone may stay one
             return

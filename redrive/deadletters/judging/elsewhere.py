@@ -105,7 +105,7 @@ class _Spec:
             return writer
         from redrive.aliases.destination import Moved  # slow to import
 
-        return MovedWriter(writer, alias, Moved(alias, registry.schema, {}))
+        return MovedWriter(writer, alias, Moved(alias, registry.schema, {writer.schema_id: writer.schema}))
 
     def _rules(self) -> RuleSet | None:
         if self.rules is None:

@@ -72,7 +72,7 @@ def find_targets(
 
 def _moved(writer: Writer, alias: Alias, registry: SchemaRegistry) -> MovedWriter | str:
     try:
-        return MovedWriter(writer, alias, Moved(alias, registry.schema, {}))
+        return MovedWriter(writer, alias, Moved(alias, registry.schema, {writer.schema_id: writer.schema}))
     except (RulesError, SchemaError) as error:
         log.warning("letters of %s can't go to %s: %s", alias.name, alias.current, error)
         return NO_MIGRATION
