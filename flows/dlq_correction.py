@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -11,7 +12,7 @@ from prefect.runtime import flow_run as runtime
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.config import Config
-from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms, topics_of
+from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms
 from redrive.deadletters.selection import Selection
 from redrive.errors import HeldError, StalePlanError, UnavailableError
 from redrive.pump.governor import Governor
@@ -24,6 +25,7 @@ from tasks.correction import (
     enter_corrected,
     judge_letters,
     look_at_main_topics,
+    look_up_topics,
     read_rules,
     select_letters,
     settle_all,
@@ -168,7 +170,7 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
             )
             work = Correcting(config, run, terms, rules, correction.selection)
             batch = gather(run, work, correction)
-            see_that_group_is_known(config, correction.protect, corrected_topics(config, batch))
+            see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
             contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
             if correction.mode == "run" and enter_corrected(work, contexts):
                 batch = select_letters(work)
@@ -195,18 +197,18 @@ def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
         StalePlanError: one has ended just now, and letters of further topics are among those that are meant.
     """
     batch = select_letters(work)
+    work.touched = look_up_topics(work, batch)
     if correction.mode == "plan":
         work.earlier, settled = settle_earlier(work, batch, record=False)
         return select_letters(work, settled) if work.earlier else batch
-    held = topics_of(work.config, batch)
-    if held:
-        run.claim(held, all_or_none=True)
+    if work.touched:
+        run.claim(work.touched, all_or_none=True)
     work.earlier, _ = settle_earlier(work, batch, record=True)
     # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
     batch = select_letters(work)
-    if more := set(topics_of(work.config, batch)) - set(held):
+    if more := set(look_up_topics(work, batch)) - set(work.touched):
         names = ", ".join("/".join(topic) for topic in sorted(more))
-        raise StalePlanError(f"another run has just changed what is selected in {names}")
+        raise StalePlanError(f"another run has just changed what is selected in {names}, or goes there")
     return batch
 
 
@@ -224,7 +226,7 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     began = time.monotonic()
     with (
         workers_for(work.config, batch.letters) as workers,
-        governed(work.config, correction, batch) as governor,
+        governed(work.config, correction, work.touched) as governor,
         Live(run, board, governor, correction.rate, Words("partition", "done", "letter")) as live,
     ):
         at_work = CorrectingUnits(work, contexts, governor, board, workers, patience=correction.patience)
@@ -254,19 +256,18 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     return finish(run, ending)
 
 
-def corrected_topics(config: Config, batch: Batch) -> list[TopicName]:
-    """Give the topics that letters go back to."""
-    touched = topics_of(config, batch)  # dead-letter topics may stand in the settings no longer
+def corrected_topics(config: Config, touched: Sequence[TopicName]) -> list[TopicName]:
+    """Give the topics that letters go to; dead-letter topics may stand in the settings no longer."""
     return [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
 
 
-def governed(config: Config, correction: Correction, batch: Batch) -> Governor:
+def governed(config: Config, correction: Correction, touched: Sequence[TopicName]) -> Governor:
     """Make what decides the pace."""
 
     def give_up(reason: str) -> None:
         governor.stop(reason)
 
-    topics = corrected_topics(config, batch)
+    topics = corrected_topics(config, touched)
     watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up)
     governor = Governor(correction.rate, watch)
     return governor

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from redrive.aliases.alias import ensure_aliases
+from redrive.aliases.alias import Aliases, ensure_aliases, read_aliases
 from redrive.clusters import ClusterAdmin, TopicState
 from redrive.config import Config, Topic
 from redrive.errors import ConfigError, RedriveError, SchemaError, UnavailableError
@@ -90,9 +90,10 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
             changes.append(Change("topic", PROBE_TOPIC, cluster, "create", detail))
         if ALIASES_TOPIC not in present:
             changes.append(Change("topic", ALIASES_TOPIC, cluster, "create", "for names of topics that are switched"))
+        aliases = read_aliases(config.cluster(cluster).client_config()) if ALIASES_TOPIC in present else Aliases({}, {})
         for topic in config.topics_of(cluster):
             of_topic = plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
-            changes += [_unless_diverted(change, store) for change in of_topic]
+            changes += [_unless_left(_unless_diverted(change, store), aliases) for change in of_topic]
             if cluster == topic.clusters[0]:  # the registry is one for all
                 changes += _plan_schema(topic, subjects)
     if away and len(away) == len(admins):
@@ -156,6 +157,15 @@ def _unless_diverted(change: Change, store: Store) -> Change:
         "of today: let standby-replay bring it back first"
     )
     return replace(change, outcome="failed", reason=why)
+
+
+def _unless_left(change: Change, aliases: Aliases) -> Change:
+    """Do not create anew what producers have left and somebody has deleted: consumers would wait for it to its end."""
+    alias = aliases.good.get(change.name)
+    if change.action != "create" or alias is None or alias.current == alias.name:
+        return change
+    detail = f"is gone, and not created: what is published by that name goes to {alias.current}"
+    return replace(change, action="leave", detail=detail)
 
 
 def _plan_table(config: Config, store: DynamoStore) -> Iterator[Change]:

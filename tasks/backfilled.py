@@ -10,13 +10,13 @@ from redrive.migrations.census import Count
 from redrive.migrations.copying import UnitResult
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.verifying import Checked
-from tasks.backfill import End
+from tasks.copying import End
 from tasks.pace import Change
 
 
 @dataclass(slots=True)
 class Done:
-    """See `tasks.backfill_report.Ending`, which is made of it.
+    """See `tasks.backfill_ending.Ending`, which is made of it.
 
     Attributes:
         ends: how the work at each partition has ended.

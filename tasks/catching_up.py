@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from redrive.errors import CopyTooSlowError, HeldError
-from tasks.backfill import Backfilling, Copying, End
+from tasks.backfill import Backfilling
+from tasks.copying import Copying, End
 from tasks.in_turns import copy_in_turns
 
 SOON = 5.0

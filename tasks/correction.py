@@ -25,6 +25,7 @@ from redrive.deadletters.correction import (
     make_plan,
     mark_doubles,
     settle,
+    topics_of,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
 from redrive.deadletters.fate import Fate
@@ -38,6 +39,7 @@ from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
+from tasks.plan import TopicName
 from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, Hidden, UnitEnd, Work, unit_end, work_at
 from tasks.step_progress import StepProgress
@@ -48,12 +50,14 @@ class Correcting:
     """What the steps of one run share. Not one of the types that Prefect looks into when it is handed to a task.
 
     Attributes:
+        touched: the topics that the letters go to, and stand in.
         saved: the units' checkpoints when the plan was made.
         earlier: operation → what a read-back has found of runs that had not entered what they did.
     """
 
     def __init__(self, config: Config, run: Run, terms: Terms, rules: RuleSet | None, selection: Selection) -> None:
         self.config, self.run, self.terms, self.rules, self.selection = config, run, terms, rules, selection
+        self.touched: list[TopicName] = []
         self.saved: dict[str, bytes] = {}
         self.earlier: dict[str, Proof] = {}
 
@@ -103,6 +107,20 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
         mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
+
+
+@task(
+    name="look up topics",
+    description="Finds out which topics the letters go to, and stand in: nobody else may touch them meanwhile.",
+    **PATIENTLY,
+)
+def look_up_topics(work: Correcting, batch: Batch) -> list[TopicName]:
+    """Give the topics that a correction touches; see `redrive.deadletters.correction.topics_of`.
+
+    Raises:
+        UnavailableError: a cluster does not answer.
+    """
+    return topics_of(work.config, batch)
 
 
 @task(
@@ -264,6 +282,7 @@ def correct_partition(unit: str, letters: Hidden[Unit], work: CorrectingUnits) -
             context.guard,
             policy,
             operation=of.run.id,
+            targets=context.targets,
             seen=of.saved.get(letters.of.name),
             record_fates=of.record_fates,
             governor=work.governor,

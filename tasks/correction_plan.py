@@ -109,7 +109,7 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
     parts += _why_not(plan)
     if plan.topics:
         rows_of_topics = [[topic, _encoded(plan, topic), letters] for topic, letters in plan.topics.most_common()]
-        parts += ["### Where they go", table(["main topic", "schema id", "letters"], rows_of_topics, left=2)]
+        parts += ["### Where they go", table(["topic", "schema id", "letters"], rows_of_topics, left=2)]
     parts += _samples(plan)
     parts.append(
         table(
@@ -187,6 +187,12 @@ def _warnings(plan: Plan) -> list[str]:
             "they do not keep the times that they had. Which event of a key is newer is told by `ce_time`; one without "
             "that counts by when it came, and one that a job has brought not at all."
         )
+    for name, each in sorted(item for names in plan.elsewhere.values() for item in names.items()):
+        warnings.append(
+            f"> **Letters of `{name}` go to `{each.topic}`,** as what producers publish by that name does: they are "
+            f"put right as events of `{name}`, and then taken there by "
+            f"{f'the rules of {each.rules}' if each.rules else 'what Avro resolves'}."
+        )
     for reason, events in plan.refused.most_common():
         warnings.append(
             f"> **{count(events, 'event')} that brokers will refuse**, so that they go to the parking topic: {reason}."
@@ -231,7 +237,12 @@ def _samples(plan: Plan) -> list[str]:
 
 
 def _encoded(plan: Plan, topic: str) -> str:
-    ids = {str(targets[topic]) for targets in plan.targets.values() if topic in targets}
+    ids = {
+        str(targets[topic])
+        for cluster, targets in plan.targets.items()
+        if topic in targets and topic not in plan.elsewhere.get(cluster, {})
+    }
+    ids |= {str(each.schema_id) for names in plan.elsewhere.values() for each in names.values() if each.topic == topic}
     return ", ".join(sorted(ids))
 
 

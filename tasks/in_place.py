@@ -19,7 +19,9 @@ from redrive.migrations.trial import Trial
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
-from tasks.backfill import SAMPLE_OF, Backfilling, Copying, End, How
+from tasks.backfill import Backfilling
+from tasks.comparing import SAMPLE_OF, How
+from tasks.copying import Copying, End
 from tasks.retrying import PATIENTLY
 from tasks.side_by_side import MANY, Hidden, unit_end, work_at
 from tasks.words import count

@@ -14,7 +14,7 @@ from redrive.migrations.ends import Ends
 from redrive.migrations.survey import Standing
 from redrive.migrations.unit import Unit
 from redrive.pump.readback import end_offsets
-from tasks.backfill import Copying, End, copy_partitions
+from tasks.copying import Copying, End, copy_partitions
 
 BETWEEN_TURNS = 10.0
 """Seconds between two turns of a run that may follow for days: a turn is a task run for each partition."""

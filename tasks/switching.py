@@ -17,8 +17,9 @@ from redrive.pump.governor import Governor
 from redrive.pump.proof import Proof
 from redrive.standby.drain import open_store
 from redrive.standby.survey import survey
-from tasks.backfill import Backfilling, Copying, End, copy_partitions, make_ready
+from tasks.backfill import Backfilling, make_ready
 from tasks.board import Board
+from tasks.copying import Copying, End, copy_partitions
 from tasks.drain import tidy_up
 from tasks.earlier import SWITCHING, Earlier, keep_evidence, still_owed, unproved, verify_all_earlier
 from tasks.in_turns import copy_in_turns

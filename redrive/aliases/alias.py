@@ -110,6 +110,13 @@ class Aliases:
             )
         return self.good.get(name)
 
+    def leading_to(self, topic: str) -> list[str]:
+        """Give the names by which events come to a topic: its own, unless that stands for another one, and others."""
+        own = self.good.get(topic)
+        is_own = own is None or own.current == topic
+        others = (alias.name for alias in self.good.values() if alias.current == topic and alias.name != topic)
+        return [*([topic] if is_own else []), *sorted(others)]
+
 
 def read_aliases(client_config: ClientConfig, *, patience: float = 10.0) -> Aliases:
     """Return all aliases of a cluster; none if it has no control topic. A record that can't be read hides no other.

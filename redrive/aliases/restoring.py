@@ -9,6 +9,7 @@ event that was brought back.
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import msgspec
 
@@ -74,7 +75,7 @@ def with_lost_places(config: Config, cluster: str, alias: Alias) -> Alias:
     Raises:
         UnavailableError: the cluster or the standby store does not answer.
     """
-    if not _lanes_have_led_there(config, cluster, alias):
+    if lanes_have_led(config, cluster, alias.name, alias.current) != "now":
         return alias
     client = config.cluster(cluster).client_config()
     here, there = alias.left, alias.current
@@ -92,11 +93,28 @@ def with_lost_places(config: Config, cluster: str, alias: Alias) -> Alias:
     return msgspec.structs.replace(alias, places=places)
 
 
-def _lanes_have_led_there(config: Config, cluster: str, alias: Alias) -> bool:
-    """Say whether a lane of the name was opened to the alias's topic last."""
+Led = Literal["now", "once", "never"]
+
+
+def lanes_have_led(config: Config, cluster: str, name: str, topic: str) -> Led:
+    """Say whether lanes of a name were opened to a topic: whether one was last, or one was before, or none ever.
+
+    Args:
+        config: the platform.
+        cluster: that of the name's domain.
+        name: the name.
+        topic: another topic than that of the name.
+
+    Raises:
+        UnavailableError: the standby store does not answer.
+    """
     store = open_store(config)
-    for number in range(Topics(store, cluster).lanes(alias.name, config.topic(alias.name).lanes)):
-        opened = [slot for _, slot in LaneLog(store, Lane(cluster, alias.name, number)).entries() if slot.kind == OPEN]
-        if opened and opened[-1].target == alias.current:
-            return True
-    return False
+    found: Led = "never"
+    for number in range(Topics(store, cluster).all().get(name, 0)):  # of one that nobody has published, there are none
+        entries = LaneLog(store, Lane(cluster, name, number)).entries()
+        opened = [slot.target for _, slot in entries if slot.kind == OPEN]
+        if opened[-1:] == [topic]:
+            return "now"
+        if topic in opened:
+            found = "once"
+    return found

@@ -82,6 +82,8 @@ def _about(in_hand: LetterInHand) -> Iterator[str]:
     letter, target = in_hand.letter, in_hand.target
     yield f"letter {in_hand.known.id}, for {target.topic}, whose schema is version {target.version}"
     yield f"{letter.reason}{f', field {letter.field}' if letter.field else ''}"
+    if in_hand.goes_to != target.topic:
+        yield f"producers of {target.topic} were switched: it goes to {in_hand.goes_to}, by the rules that theirs go by"
     if letter.detail:
         yield letter.detail
     yield 'What JSON lacks is written like {"$bytes": "base64"}, {"$decimal": "1.10"} or'
@@ -96,7 +98,7 @@ def _show(plan: Plan) -> None:
 
 def _ask(in_hand: LetterInHand, plan: Plan, order: Order | None) -> Order:
     """Have the person confirm what will happen; give what becomes of the letter if it is overtaken."""
-    topic = in_hand.target.topic
+    topic = in_hand.goes_to
     if not plan.overtaken:
         typer.confirm(f"Publish it to {topic}?", abort=True, err=True)
         return order or "hold"

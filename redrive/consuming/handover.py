@@ -12,11 +12,14 @@ When producers are taken back, a group without a place in the topic that they le
 commit such a place any more when others have seen that there is none. The alias is written twice: from the first time
 on, members commit no such place; the second time, which says where consumers go over, comes seconds later, when what
 was being committed has arrived (`redrive.aliases.route.nothing_under_way_after`). A member that slept between its look
-and its commit looks again. What is left: a commit that is under way for longer than those seconds.
+and its commit looks again. And one that finds no such place looks once more a little later before the group stays: if
+the group's coordinator stood still, all that had been sent to it arrives at once, in any order. What is left: a commit
+that was under way for longer than those seconds anywhere else, such as in a network that was cut.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +35,8 @@ IsGone = Callable[[str], bool]
 Committed = Callable[[set[Place]], Mapping[Place, int]]
 """Says what the group has committed of some partitions, below 0: nothing; those that it can't tell now are left out."""
 
+_SURE_AFTER = 2.0
+"""Seconds between the two looks after which it is sure that a group has no place in the topic that is left."""
 _NEVER = 2**63 - 1
 
 
@@ -73,6 +78,7 @@ class HandOver:
         self._in_hand: dict[Place, deque[int]] = {}
         self._done: dict[Place, int] = {}
         self._claims: dict[Place, int] = {}
+        self._absent_since: dict[Place, float] = {}
         self._ended: set[Place] = set()
 
     def learn(self, alias: Alias) -> set[Place]:
@@ -92,6 +98,7 @@ class HandOver:
                 self._beginnings[left] = _Beginning(now, _NEVER, 0)
             self._ended -= {left, now}
         self._waiting = set(self._beginnings)
+        self._absent_since.clear()
         return set(self._waiting)
 
     def must_wait(self, place: Place) -> bool:
@@ -172,8 +179,9 @@ class HandOver:
             is_over = (before is None or before < 0) and is_gone(each.left[0])
             before = -1 if is_over else before
             if here is None or before is None:
+                self._absent_since.pop(place, None)
                 continue
-            stays = each.may_stay and before < 0
+            stays = each.may_stay and self._is_sure(place, absent=before < 0)
             if here >= each.at or stays:
                 # What was handled here and is not committed yet is not read again.
                 found[place] = max(here, self._done.get(place, -1) + 1) if here >= 0 else OFFSET_INVALID
@@ -182,6 +190,17 @@ class HandOver:
             elif is_over and here < 0:  # a new group: all that there is, is here
                 found[place] = OFFSET_INVALID
         return found
+
+    def _is_sure(self, place: Place, *, absent: bool) -> bool:
+        """Hear whether the group has no place in the topic that a partition waits for; say whether that is sure."""
+        if not absent:
+            self._absent_since.pop(place, None)
+            return False
+        now = time.monotonic()
+        since = self._absent_since.get(place)
+        if since is None:
+            self._absent_since[place] = now
+        return since is not None and now - since >= _SURE_AFTER
 
     def claims(self) -> dict[Place, int]:
         """Return what is to be committed before more partitions may be begun, as of the last look at `beginning`.
@@ -194,11 +213,12 @@ class HandOver:
     def begun(self, place: Place, at: int) -> None:
         """Hear that a partition is being read from a place on; what else may come of it belongs to what is before."""
         self._waiting.discard(place)
+        self._absent_since.pop(place, None)
         if at >= 0:  # else it goes on as if nothing were
             self._forget(place)
             self._from[place] = at
 
     def _forget(self, place: Place) -> None:
-        for known in (self._reached, self._in_hand, self._done, self._from):
+        for known in (self._reached, self._in_hand, self._done, self._from, self._absent_since):
             known.pop(place, None)
         self._ended.discard(place)

@@ -182,6 +182,7 @@ class Facts:
         active: events are published to it; else it stands by for domains whose active region is another.
         stayed: of each topic that producers were taken from.
         unasked_groups: consumer groups that ``lags`` says nothing of, since there are too many to ask about each.
+        deleted: those of ours that producers have left, and somebody has deleted since, as it should be at the end.
         odd_aliases: name → why it is not known whether producers of that name were switched; see `redrive.aliases`.
     """
 
@@ -197,4 +198,5 @@ class Facts:
     active: bool = True
     stayed: tuple[Stayed, ...] | Unknown = ()
     odd_aliases: Mapping[str, str] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
     unasked_groups: int = 0

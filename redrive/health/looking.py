@@ -87,6 +87,7 @@ def look(config: Config, clusters: Iterable[str], limit: float = LIMIT) -> list[
                 asked.active,
                 behind if isinstance(behind, Unknown) else behind.stayed,
                 {} if isinstance(behind, Unknown) else behind.odd,
+                frozenset() if isinstance(behind, Unknown) else behind.gone,
                 0 if isinstance(lags, Unknown) else lags.unasked,
             )
         )

@@ -35,10 +35,12 @@ class Left(NamedTuple):
     Attributes:
         stayed: of each, what has come there since.
         odd: name → why it is not known what that name stands for.
+        gone: names of topics that have been left and deleted since, so that only their producers still use them.
     """
 
     stayed: tuple[Stayed, ...]
     odd: Mapping[str, str]
+    gone: frozenset[str] = frozenset()
 
 
 def read_stayed(config: Config, cluster: str, patience: float) -> Left:
@@ -62,15 +64,15 @@ def read_stayed(config: Config, cluster: str, patience: float) -> Left:
         return Left((), known.odd)
     look, deadline = last_look(config, cluster), time.monotonic() + BUDGET
     looked = look.stayed if look else {}  # without one it is counted anew, as far as time allows
-    found = []
+    found, gone = [], set()
     for alias in aliases:
         before = looked.get(alias.name, {})
         before = before if before.get("generation") == alias.generation else {}
         try:
             found.append(_read(client, cluster, alias, before, deadline))
         except UnknownTopicError:  # it was deleted, as it should be at the end
-            continue
-    return Left(tuple(found), known.odd)
+            gone |= {alias.name} & {alias.left}
+    return Left(tuple(found), known.odd, frozenset(gone))
 
 
 def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str, Any], deadline: float) -> Stayed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from redrive.aliases.alias import read_alias
+from redrive.aliases.restoring import lanes_have_led
 from redrive.clusters import ClusterAdmin
 from redrive.config import Config
 from redrive.errors import (
@@ -30,25 +31,29 @@ _PATIENCE = 90.0
 def abandon(config: Config, source: str, target: str) -> int:
     """Give a backfill up; gives how many partitions had been begun. A run that is at work is fenced.
 
+    If the control topic has lost the name's alias, lanes still say whether producers ever went to the target.
+
     Reads the whole target first: what is nowhere else must not be deleted, whoever has published it. If anybody has
     looked for what to feed back, also the source: what was must not be taken for copied by the next backfill. Then
     cursors go: were the topic gone and one of them left, the next backfill would leave out what it counts as copied.
 
     Raises:
-        ConfigError: source and target are one topic: it was migrated in place, and is all that there is.
+        ConfigError: source and target are one topic: it was migrated in place, and is all that there is; or there is no
+            standby table, or it may not be read.
         GroupInUseError: a consumer group consumes the target.
         SwitchedError: producers of the source publish to the target.
         SwitchedBackError: they did, and consumers followed.
         FedBackError: the source holds events that were published to the target.
         OthersEventsError: the target holds events that have not come from the source.
-        UnavailableError: the cluster does not answer, or somebody keeps a transaction open in the target.
+        UnavailableError: the cluster or the standby store does not answer, or somebody keeps a transaction open in the
+            target.
     """
     if source == target:
         raise ConfigError("target", f"{target} is the source: what was migrated in place can't be given up")
     cluster = config.cluster(config.topic(source).cluster)
     client, admin = cluster.client_config(), ClusterAdmin(cluster)
     there = admin.topics()
-    _see_that_nobody_is_there(client, source, target)
+    _see_that_nobody_is_there(config, client, source, target)
     partitions = max((there[topic].partitions for topic in (source, target) if topic in there), default=0)
     units = [Unit(cluster.name, source, target, partition).name for partition in range(partitions)]
     begun = read_cursors(client, units)
@@ -76,15 +81,26 @@ def abandon(config: Config, source: str, target: str) -> int:
     return len(begun)
 
 
-def _see_that_nobody_is_there(client: ClientConfig, source: str, target: str) -> None:
+def _see_that_nobody_is_there(config: Config, client: ClientConfig, source: str, target: str) -> None:
     alias = read_alias(client, source)
-    if alias is not None and alias.current == target:
+    if alias is None:
+        _see_that_lanes_never_led_there(config, source, target)
+    elif alias.current == target:
         raise SwitchedError(source, target)
-    if alias is not None and alias.target == target and (alias.places or not alias.unmoved):
+    elif alias.target == target and (alias.places or not alias.unmoved):
         raise SwitchedBackError(source, target)
     for group in Groups(client).on(target):
         if group.active:
             raise GroupInUseError(group.name)
+
+
+def _see_that_lanes_never_led_there(config: Config, source: str, target: str) -> None:
+    """Refuse if a lane of the source was ever opened to the target: then there was an alias, and it is lost."""
+    led = lanes_have_led(config, config.topic(source).cluster, source, target)
+    if led == "now":
+        raise SwitchedError(source, target)
+    if led == "once":
+        raise SwitchedBackError(source, target)
 
 
 def _wait_for_transactions(client: ClientConfig, target: str) -> None:

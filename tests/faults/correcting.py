@@ -159,7 +159,7 @@ def _fit(fuse: Fuse) -> None:
     writes: Any = redrive.ledger.letters.letter_writes
     writes.record_fates = fuse.wrap("write", writes.record_fates)
     Letters.record_fates = _fused(fuse, Letters.record_fates)  # type: ignore[method-assign]
-    for name in ("select_letters", "settle_earlier", "look_at_main_topics", "judge_letters"):
+    for name in ("select_letters", "look_up_topics", "settle_earlier", "look_at_main_topics", "judge_letters"):
         setattr(flow, name, fuse.wrap(name, _patient(getattr(flow, name).fn)))
     settle: Any = tasks.correction.settle_cluster
     tasks.correction.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))

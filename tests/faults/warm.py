@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import boto3
 
+import tests.faults.backfill_flow
 import tests.faults.correcting
 import tests.faults.moving
 import tests.faults.producing

@@ -12,7 +12,8 @@ from prefect.logging import disable_run_logger
 
 import flows.dlq_correction as flow
 import tasks.correction as steps
-from redrive.deadletters.correction import Batch, OrderGuard, Terms, earlier
+from redrive.aliases.alias import Alias, Aliases
+from redrive.deadletters.correction import Batch, OrderGuard, Terms, context, earlier
 from redrive.deadletters.correction.batch import Wanted
 from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.selection import Selection
@@ -63,6 +64,21 @@ def begun(ledger: Ledger) -> Operation:
 def _without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "select_letters", steps.select_letters.fn)
     monkeypatch.setattr(flow, "settle_earlier", steps.settle_earlier.fn)
+    monkeypatch.setattr(flow, "look_up_topics", steps.look_up_topics.fn)
+    monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({}, {}))
+
+
+def test_a_run_whose_main_topic_was_switched_before_it_held_it_does_not_go_on(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would publish to a topic that nobody holds for it."""
+    fill(ledger, [sighting(0)])
+    alias = Alias("flights", "flights.v2", "flights.v2", 1, 7, "{}", places={0: (0, 0)})
+    known = iter([Aliases({}, {}), Aliases({"flights": alias}, {})])
+    monkeypatch.setattr(context, "read_aliases", lambda _: next(known))
+    monkeypatch.setattr(earlier, "checkpoints", lambda *_: {})
+    with pytest.raises(StalePlanError, match=r"local/flights\.v2"):
+        Second(ledger).gather(Selection(), lambda: None)
 
 
 def test_what_the_first_run_corrects_while_the_second_waits_for_it_is_not_in_the_second_ones_batch(

@@ -242,8 +242,9 @@ def test_a_main_topic_that_went_with_the_letters_of_a_dead_run_is_found_out_once
         targets: Any = {topic: ward.registry.writer(topic) for topic in (ward.orders, ward.returns)}
         judge = Judge(None, targets, ward.registry.reader(), attempts=3)
         done = correct(
-            ward.config, unit, judge, OrderGuard({}), "hold", operation=dead.id, seen=None, record_fates=print
-        )
+            ward.config, unit, judge, OrderGuard({}), "hold",
+            operation=dead.id, targets=targets, seen=None, record_fates=print,
+        )  # fmt: skip
         assert done.outcome.published == 2
         dead.finish("failed")
     ward.delete(ward.returns)

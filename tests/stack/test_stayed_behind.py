@@ -33,7 +33,7 @@ def house(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Movi
 def look(house: MovingHouse) -> Stayed:
     """Look, remember it as the job does, and give what was found of the orders; the stack is shared."""
     config = house.config
-    found, _ = read_stayed(config, "one", 60)
+    found = read_stayed(config, "one", 60).stayed
     facts = Facts(
         "one", datetime.now(UTC), 0.1, frozenset(), NOT_ASKED, NOT_ASKED, NOT_ASKED, NOT_ASKED, NOT_ASKED, stayed=found
     )

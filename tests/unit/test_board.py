@@ -15,8 +15,8 @@ from redrive.pump.governor import Governor
 from redrive.pump.pump import Progress
 from redrive.pump.workers import Workers
 from tasks import board as boards
-from tasks.backfill import Copying
 from tasks.board import Board
+from tasks.copying import Copying
 
 
 class Clock:

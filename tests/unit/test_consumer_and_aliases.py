@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from redrive.aliases import Alias
 from redrive.aliases.turning import following
 from redrive.consumer import EventConsumer
-from redrive.consuming import alias_watch, going_over
+from redrive.consuming import alias_watch, going_over, handover
 from redrive.consuming.taken import Place
 from redrive.received import ReceivedEvent
 from tests.unit.scripted_kafka import ORDERS, Client, Kafka, Record, records
@@ -79,6 +79,7 @@ class Member:
 @pytest.fixture
 def kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kafka:
     monkeypatch.setattr(going_over, "_HAND_OVER_EVERY", 0.01)
+    monkeypatch.setattr(handover, "_SURE_AFTER", 0.0)
     return Kafka(tmp_path, monkeypatch)
 
 
@@ -152,6 +153,29 @@ def test_an_older_record_that_comes_late_holds_nobody(kafka: Kafka, monkeypatch:
     control.add(TURNING)
     member.run()
     assert member.handled == ["orders.v2/7", "orders.v2/8"]
+
+
+def test_who_finds_no_place_of_the_group_there_looks_again_before_it_stays(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The coordinator had stood still, and has answered the look before the commit that was sent long before it."""
+    control = ControlTopic(monkeypatch, FORTH, TURNING)
+    member = Member(kafka, {ORDERS: 3}, (ORDERS,))
+    member.client.send(*records(ORDERS, range(3, 11)))  # 3 … 7 are copies of 7 … 11 of the other topic
+    control.add(BACK)
+    committed = member.client.committed
+
+    def before_the_commit(partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        found = committed(partitions, timeout)
+        member.client.group.setdefault(NEW, 7)  # another member's
+        return found
+
+    monkeypatch.setattr(member.client, "committed", before_the_commit)
+    member.run()
+    assert member.handled == []
+    member.client.group[NEW] = 12  # that one has come to its end
+    member.run()
+    assert member.handled == ["orders/9", "orders/10"]
 
 
 def test_who_sleeps_between_its_look_and_its_commit_looks_again(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from redrive.pump.governor import Governor
 from redrive.pump.pump import Progress
 from redrive.pump.workers import Workers
 from tasks import in_turns
-from tasks.backfill import Copying
 from tasks.board import Board
+from tasks.copying import Copying
 from tasks.side_by_side import UnitEnd
 
 NO_RULES = pickle.dumps((SimpleNamespace(rules=""),))

@@ -5,19 +5,14 @@ from __future__ import annotations
 import random
 from array import array
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from flows.dlq_correction import Correction, governed
-from redrive.aliases.alias import Alias, Aliases
 from redrive.config import Config
 from redrive.deadletters.correction import Terms, make_plan
 from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
-from redrive.deadletters.judging import finding
-from redrive.deadletters.judging.finding import find_targets
-from redrive.deadletters.judging.targets import MOVED, NO_CLUSTER, ODD_ALIAS
+from redrive.deadletters.judging.targets import NO_CLUSTER
 from redrive.ledger.letter_queries import Subject
 
 
@@ -128,19 +123,5 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_a_dead_letter_topic_that_the_settings_no_longer_have_stops_no_run(config: Config) -> None:
-    batch = Batch([subject(1, topic="dlq.of.a.consumer.that.is.gone")])
-    with governed(config, Correction(mode="run"), batch) as governor:
+    with governed(config, Correction(mode="run"), [("one", "dlq.of.a.consumer.that.is.gone")]) as governor:
         governor.check()
-
-
-def test_letters_of_a_topic_whose_producers_were_switched_to_another_or_nobody_knows_are_left(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its consumers have gone over: nobody would read what is published there."""
-    aliases = [Alias("moved", "moved.v2", "moved.v2", 1, 7, "{}"), Alias("orders", "orders.v2", "orders", 2, 7, "{}")]
-    known = Aliases({alias.name: alias for alias in aliases}, {"unknown": "it is malformed"})
-    monkeypatch.setattr(finding, "read_aliases", lambda _: known)
-    monkeypatch.setattr(finding, "partition_count", lambda *_: 3)
-    registry: Any = SimpleNamespace(writer=lambda topic: f"writer of {topic}")
-    targets = find_targets(config, registry, "one", ["moved", "orders", "unknown"])
-    assert targets == {"moved": MOVED, "orders": "writer of orders", "unknown": ODD_ALIAS}

@@ -53,7 +53,7 @@ class Lanes:
         self.table = Table()
         self.store = cast(Store, self.table)
         Topics(self.store, "one").lanes("orders", LANES)
-        self.seen = DivertedLanes(self.store, "one", ["orders"])
+        self.seen = DivertedLanes(self.store, "one", {"orders": "orders"})
 
     def becomes(self, kind: str, key: bytes = b"k", topic: str = "orders") -> None:
         log = LaneLog(self.store, Lane("one", topic, partition_of(key, LANES)))

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from redrive.aliases import Alias
 from redrive.aliases.turning import following
+from redrive.consuming import handover
 from redrive.consuming.handover import Committed, HandOver
 from redrive.consuming.intake import Intake
 from redrive.consuming.taken import Place
@@ -133,10 +134,34 @@ def test_a_group_goes_back_once_it_has_committed_the_end_of_the_new_topic() -> N
     assert claims(hand_over, {OLD}, {OLD: 10, NEW: 30}) == {OLD: 33}
 
 
-def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back() -> None:
+@pytest.fixture
+def soon_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second look is as good as one that comes later."""
+    monkeypatch.setattr(handover, "_SURE_AFTER", 0.0)
+
+
+@pytest.mark.parametrize(("offsets", "begins"), [({OLD: 4}, 4), ({}, OFFSET_INVALID)])
+@pytest.mark.usefixtures("soon_sure")
+def test_a_group_that_has_never_gone_over_stays_where_it_is_when_others_go_back(
+    offsets: dict[Place, int], begins: int
+) -> None:
     hand_over = over(alias("orders", end=30, begin=33, generation=2))
-    assert hand_over.beginning({OLD, NEW}, group_at({OLD: 4})) == {OLD: 4}
-    assert hand_over.beginning({OLD, NEW}, group_at({})) == {OLD: OFFSET_INVALID}
+    assert hand_over.beginning({OLD, NEW}, group_at(offsets)) == {}
+    assert hand_over.beginning({OLD, NEW}, group_at(offsets)) == {OLD: begins}
+
+
+@pytest.mark.usefixtures("soon_sure")
+def test_whether_it_stays_is_said_by_two_looks_in_a_row_that_were_answered() -> None:
+    hand_over = over(alias("orders", end=30, begin=33, generation=2))
+    unanswered: Committed = lambda _: {}  # noqa: E731
+    for look in (group_at({OLD: 10}), unanswered, group_at({OLD: 10}), group_at({OLD: 10, NEW: 7})):
+        assert OLD not in hand_over.beginning({OLD, NEW}, look)
+    assert claims(hand_over, {OLD}, {OLD: 10, NEW: 30}) == {OLD: 33}
+
+
+def test_the_second_look_is_not_as_good_as_that_if_it_comes_at_once() -> None:
+    hand_over = over(alias("orders", end=30, begin=33, generation=2))
+    assert [hand_over.beginning({OLD}, group_at({OLD: 4})) for _ in range(2)] == [{}, {}]
 
 
 def test_a_partition_that_was_never_come_back_to_goes_on_where_the_group_is_when_all_go_forth_again() -> None:

@@ -16,12 +16,16 @@ from redrive.aliases import Alias, restoring, turning
 from redrive.aliases.alias import Aliases
 from redrive.aliases.turning import alias_back, alias_forth
 from redrive.config import Config
-from redrive.errors import LateGroupsError, UnavailableError, UnknownTopicError
+from redrive.errors import LateGroupsError, SwitchedBackError, SwitchedError, UnavailableError, UnknownTopicError
 from redrive.ledger import Ledger
+from redrive.migrations import abandoning
 from redrive.migrations.migration import Migration
 from redrive.migrations.migrator import Recipe
+from redrive.standby.lanes import OPEN, Lane, LaneLog, Topics
+from redrive.standby.store import Store
 from tasks.kept_aliases import keep_alias, kept_alias
 from tasks.operations import Run
+from tests.unit.test_diverted_lanes import Table
 from tests.unit.test_way_back import SETTINGS
 
 KEPT = Alias("orders", "orders.v2", "orders.v2", 5, 1, "{}", "rules", "rules.yaml", places={0: (10, 7), 1: (0, 0)})
@@ -127,13 +131,41 @@ def test_without_the_copy_consumers_are_told_places_of_then_or_nothing(
         return at, obstacle
 
     crossing = SimpleNamespace(first_returned=lambda partition: (10, None)[partition], place=place)
-    monkeypatch.setattr(restoring, "_lanes_have_led_there", lambda *_: True)
+    monkeypatch.setattr(restoring, "lanes_have_led", lambda *_: "now")
     monkeypatch.setattr(restoring, "copied_so_far", lambda *_: {0: 30, 1: 4})
     monkeypatch.setattr(restoring, "Crossing", lambda *_: nullcontext(crossing))
     monkeypatch.setattr(turning, "with_lost_places", restoring.with_lost_places)
     again = alias_forth(config, UP)
     assert (again.places, again.unmoved) == ({} if obstacle else {0: (10, 10), 1: (4, 4)}, unmoved)
     assert asked == ([(0, 10)] if obstacle else [(0, 10), (1, 4)])
+
+
+def test_a_target_is_not_given_up_that_lanes_lead_to_or_once_did_though_no_alias_says_so(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Producers would go on to a topic that is made anew by that name, or consumers take their places there for its."""
+    store = cast(Store, Table())
+    log = LaneLog(store, Lane("one", "orders", 1))
+    monkeypatch.setattr(restoring, "open_store", lambda _: store)
+    monkeypatch.setattr(abandoning, "read_alias", lambda *_: None)
+    monkeypatch.setattr(abandoning, "Groups", lambda _: SimpleNamespace(on=lambda _: []))
+
+    def look() -> None:
+        abandoning._see_that_nobody_is_there(config, {}, "orders", "orders.v2")
+
+    look()
+    Topics(store, "one").lanes("orders", 2)
+    look()
+    log.extend(log.state(), OPEN, 1, "an outage of before")
+    look()
+    log.extend(log.state(), OPEN, 2, "the switch", "orders.v2")
+    with pytest.raises(SwitchedError):
+        look()
+    log.extend(log.state(), OPEN, 3, "the way back")
+    with pytest.raises(SwitchedBackError):
+        look()
+    monkeypatch.setattr(abandoning, "read_alias", lambda *_: replace(KEPT, current="orders", places={}, unmoved=True))
+    look()  # it is known that no consumer has followed
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from redrive.errors import PartitionsChangedError
 from redrive.migrations import ends as ends_of_copies
 from redrive.migrations.ends import Ends
-from tasks import backfill
+from tasks import comparing
 from tests.unit.topics_in_memory import SOURCE, TARGET, Log, Topics, copy_of
 
 
@@ -50,10 +50,10 @@ def test_they_are_not_counted_more_often_than_every_few_seconds(monkeypatch: pyt
 
 
 def test_they_are_noticed_when_all_has_been_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill, "partition_count", lambda *_: 3)
+    monkeypatch.setattr(comparing, "partition_count", lambda *_: 3)
     work: Any = SimpleNamespace(client={}, source="orders", standings=[None, None])
     with pytest.raises(PartitionsChangedError, match="had 2 when"):
-        backfill.count_partitions.fn(work)
+        comparing.count_partitions.fn(work)
 
 
 def test_a_group_with_a_place_in_one_that_the_target_lacks_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from redrive.aliases.alias import Alias, Aliases
 from redrive.clusters import TopicState
 from redrive.config import Topic
 from redrive.standby.store import Slot
-from redrive.topics import _unless_diverted, plan_topic
+from redrive.topics import _unless_diverted, _unless_left, plan_topic
 
 WANTED = Topic("orders", "sales", "blue", 6, 3, 6, None, {"retention.ms": "1000", "min.insync.replicas": "2"})
 
@@ -69,6 +70,18 @@ def test_what_is_not_for_this_command_to_change_is_shown_and_left(
 ) -> None:
     (change,) = plan_topic(WANTED, present, add_partitions=add_partitions)
     assert (change.action, change.detail) == ("leave", detail)
+
+
+def test_a_topic_that_producers_have_left_is_not_created_anew_once_it_was_deleted() -> None:
+    (missing,) = plan_topic(WANTED, None)
+    left = _unless_left(missing, Aliases({"orders": Alias("orders", "orders.v2", "orders.v2", 1, 1, "{}")}, {}))
+    assert (left.action, left.detail) == (
+        "leave", "is gone, and not created: what is published by that name goes to orders.v2",
+    )  # fmt: skip
+    back = Aliases({"orders": Alias("orders", "orders.v2", "orders", 2, 1, "{}")}, {})
+    assert _unless_left(missing, back) == missing
+    (differs,) = plan_topic(WANTED, state(**{"retention.ms": "5"}))
+    assert _unless_left(differs, Aliases({"orders": Alias("orders", "v2", "v2", 1, 1, "{}")}, {})) == differs
 
 
 class Lanes:

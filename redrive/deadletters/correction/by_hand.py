@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from redrive import tagged_json
+from redrive.aliases.alias import read_aliases
 from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.correction import diverted, doubles, order_guard
@@ -30,14 +31,17 @@ from redrive.deadletters.fate import OPEN, WAITING, Fate
 from redrive.deadletters.judging import judge, targets
 from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge
+from redrive.deadletters.judging.targets import MovedWriter, goes_to
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.reading import read_record, still_is
 from redrive.deadletters.selection import Selection
-from redrive.errors import ConfigError, StalePlanError, UnavailableError, UncorrectableLetterError
+from redrive.errors import ConfigError, InvalidEventError, StalePlanError, UnavailableError, UncorrectableLetterError
+from redrive.events import Event
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_queries import KnownLetter
+from redrive.pump.model import Rejected
 from redrive.rules import Corrected, Outcome, Unmatched
 from redrive.schemas import SchemaRegistry
 
@@ -132,7 +136,8 @@ class LetterInHand:
         record = read_record(config.cluster(cluster).client_config(), known.id)
         if record is None or not still_is(record, known.sighting):
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
-        where = find_targets(config, registry, cluster, [known.sighting.main_topic])
+        aliases = read_aliases(config.cluster(cluster).client_config())
+        where = find_targets(config, registry, cluster, [known.sighting.main_topic], aliases)
         look = _Look()
         judgement = Judge(look, where, registry.reader(), attempts=config.corrections.attempts).judge(record, name)
         if look.asked is None:
@@ -146,18 +151,29 @@ class LetterInHand:
         (unit,) = in_hand._batch(in_hand._terms("")).units
         for reason in unit.doubles.values():  # before anybody takes pains over it
             raise UncorrectableLetterError(name, _REASONS[reason])
-        if look_at_lanes(config, cluster, [read.topic]).has(read.topic, read.key):
+        if look_at_lanes(config, cluster, [in_hand.goes_to], aliases).has(in_hand.goes_to, read.key):
             raise UncorrectableLetterError(name, _REASONS[diverted.DIVERTED])
         return in_hand
+
+    @property
+    def goes_to(self) -> str:
+        """The topic that it is published to: its main topic, or the one that events of that go to by now."""
+        return goes_to(self.target)
 
     def check(self, value: Any) -> None:
         """Check a value strictly, as publishing it will.
 
         Raises:
-            InvalidEventError: it does not fit the main topic's schema; says which field and why.
+            InvalidEventError: it does not fit the main topic's schema, or can't be taken to the topic that its events
+                go to; says which field and why.
         """
-        if value is not None or self.value is not None:  # a tombstone may stay one
-            self.target.encode(value)
+        if value is None and self.value is None:  # a tombstone may stay one
+            return
+        body, letter = self.target.encode(value), self.letter
+        if isinstance(self.target, MovedWriter):
+            became = self.target.move(Event(letter.id or "", letter.topic, letter.key, body, letter.headers, 1))
+            if isinstance(became, Rejected):
+                raise InvalidEventError(letter.topic, "", f"can't go to {self.goes_to}: {became.reason}")
 
     def plan(self, edit: Edit) -> Plan:
         """Say what would become of the letter. Nothing is written.
@@ -216,6 +232,7 @@ class LetterInHand:
                 context.guard,
                 policy,
                 operation=operation.id,
+                targets=context.targets,
                 seen=earlier.saved.get(unit.name),
                 record_fates=lambda fates: self.ledger.letters.record_fates(operation, fates),
             )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from redrive.aliases.alias import Aliases, read_aliases
+from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction.batch import Batch
+from redrive.deadletters.correction.batch import Batch, Wanted
 from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
-from redrive.deadletters.judging.finding import find_targets
+from redrive.deadletters.judging.finding import find_targets, moved
 from redrive.deadletters.judging.judge import Judge, Rules
-from redrive.deadletters.judging.targets import Targets
+from redrive.deadletters.judging.targets import Targets, goes_to
 from redrive.pump.limits import Limits, limits_of
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
@@ -28,7 +30,7 @@ class Context:
         targets: where they can go.
         judge: says what becomes of each.
         guard: says which are overtaken.
-        limits: main topic → what it takes.
+        limits: topic that letters go to → what it takes.
     """
 
     client: ClientConfig
@@ -61,47 +63,66 @@ def find_context(
         attempts: failures after which a letter is parked.
         operation: whose own events are not newer ones.
         insisted: see `Judge`.
-        on_progress: hears of a main topic how many events were read, of about how many.
+        on_progress: hears of a topic that letters go to how many events were read, of about how many.
 
     Raises:
         UnavailableError: the cluster, the registry or the standby table does not answer.
         ConfigError: there is no such table, or it may not be read.
     """
     client = config.cluster(cluster).client_config()
-    targets = find_targets(config, registry, cluster, batch.main_topics(cluster))
+    aliases = read_aliases(client)
+    targets = find_targets(config, registry, cluster, batch.main_topics(cluster), aliases)
     units = [unit for unit in batch.units if unit.cluster == cluster]
     seen, limits = {}, {}
-    for topic, target in targets.items():
-        if not isinstance(target, str):
-            limits[topic] = limits_of(client, topic)
-            seen[topic] = MainTopic(
-                client, topic, batch.wanted[cluster, topic], units,
-                operation=operation, stamped=limits[topic].stamped,
-            )  # fmt: skip
-            seen[topic].read_on(on_progress=partial(on_progress, topic))
-    lanes = look_at_lanes(config, cluster, seen)
+    for topic, wanted in _wanted(batch, cluster, targets).items():
+        limits[topic] = limits_of(client, topic)
+        seen[topic] = MainTopic(client, topic, wanted, units, operation=operation, stamped=limits[topic].stamped)
+        seen[topic].read_on(on_progress=partial(on_progress, topic))
+    lanes = look_at_lanes(config, cluster, seen, aliases)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts, insisted=insisted)
     return Context(client, targets, judge, OrderGuard(seen, lanes), limits)
 
 
-def look_at_lanes(config: Config, cluster: str, topics: Collection[str]) -> DivertedLanes:
-    """Find out which lanes of some main topics are not open.
+def _wanted(batch: Batch, cluster: str, targets: Targets) -> dict[str, Wanted]:
+    """Give what to look for on each topic that letters go to: what is copied there is there, with its time."""
+    found: dict[str, Wanted] = {}
+    for topic, target in targets.items():
+        if isinstance(target, Writer):
+            wanted, there = batch.wanted[cluster, topic], found.get(goes_to(target))
+            if there is not None:
+                wanted = Wanted(there.keys | wanted.keys, min(there.since, wanted.since))
+            found[goes_to(target)] = wanted
+    return found
+
+
+def look_at_lanes(config: Config, cluster: str, topics: Iterable[str], aliases: Aliases) -> DivertedLanes:
+    """Find out which lanes are not open to some topics, of those by which events come there.
 
     Raises:
         UnavailableError: the standby table does not answer.
         ConfigError: there is no such table, or it may not be read.
     """
-    lanes = DivertedLanes(open_store(config), cluster, topics)
+    leading = {name: topic for topic in topics for name in aliases.leading_to(topic)}
+    lanes = DivertedLanes(open_store(config), cluster, leading)
     lanes.look()
     return lanes
 
 
 def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
-    """Give the topics that a correction touches: dead-letter topics, and main topics of the same clusters."""
+    """Give the topics that a correction touches: dead-letter topics, and those of the same clusters that letters go to.
+
+    Of a main topic whose producers were switched, the topic itself is among them: who holds it keeps them from being
+    switched on or back.
+
+    Raises:
+        UnavailableError: a cluster does not answer.
+    """
     topics = {(unit.cluster, unit.topic) for unit in batch.units}
-    topics |= {
-        (cluster, topic)
-        for cluster, topic in batch.wanted
-        if topic in config.topics and cluster in config.topic(topic).clusters
-    }
+    for cluster in batch.clusters:
+        aliases = read_aliases(config.cluster(cluster).client_config())
+        for topic in batch.main_topics(cluster):
+            if topic in config.topics and cluster in config.topic(topic).clusters:
+                topics.add((cluster, topic))
+                if (alias := moved(aliases, topic)) is not None:
+                    topics.add((cluster, alias.current))
     return sorted(topics)

@@ -10,7 +10,9 @@ from redrive.deadletters.correction.batch import Unit
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.source import LetterSource
 from redrive.deadletters.fate import Fate
+from redrive.deadletters.judging.finding import see_that_names_stand
 from redrive.deadletters.judging.judge import Judging
+from redrive.deadletters.judging.targets import Targets
 from redrive.errors import OvertakenError, StalePlanError
 from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint
@@ -53,6 +55,7 @@ def correct(
     policy: Policy,
     *,
     operation: str,
+    targets: Targets,
     seen: bytes | None,
     record_fates: Callable[[Sequence[Fate]], object],
     governor: Governor | None = None,
@@ -67,6 +70,7 @@ def correct(
         guard: says which are overtaken.
         policy: what becomes of those.
         operation: its id.
+        targets: where letters can go, by the plan.
         seen: the unit's checkpoint when the plan was made. Whatever another operation has done to these letters since
             then is not in the plan.
         record_fates: records what stays where it is.
@@ -74,7 +78,8 @@ def correct(
         on_progress: called about once a second.
 
     Raises:
-        StalePlanError: another operation has worked at this unit since the plan was made.
+        StalePlanError: another operation has worked at this unit since the plan was made, or producers of a main topic
+            were switched to another one.
         StoppedError: the governor was stopped; the cursor is clean.
         FencedError: another run has taken this unit over.
         UnavailableError: Kafka, the registry or the ledger does not answer; call again later.
@@ -86,6 +91,7 @@ def correct(
         cursor = sink.start()
         if cursor is not None and cursor != seen and (of := Checkpoint.of_any(cursor).operation) != operation:
             raise StalePlanError(f"operation {of} has worked at {unit} meanwhile")
+        see_that_names_stand(client, targets)
         ensure_parking(client)
         source = LetterSource(
             client, unit, judge, guard, policy,

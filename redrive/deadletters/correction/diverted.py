@@ -1,14 +1,16 @@
 """Whose order would be broken although Kafka shows nothing: keys whose events wait in the standby store.
 
 While a lane is not open, older events of its keys may wait there, for days if it can't be opened. A corrected letter
-that went to the main topic now would stand before them, and consumers would keep what is older.
+that went to the main topic now would stand before them, and consumers would keep what is older. A lane that is open to
+another topic than the one that the letter would go to is no better: its producers publish there.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from redrive.murmur2 import partition_of
@@ -19,32 +21,32 @@ DIVERTED = "diverted"
 """The reason of letters that are left since the lane of their key is not open."""
 
 REASONS = {
-    DIVERTED: "older events of its key may wait in the standby store, since their lane is not open; run "
-    "standby-replay, and correct it then"
+    DIVERTED: "older events of its key may wait in the standby store, or go to another topic, since their lane is not "
+    "open to the one that it would go to; run standby-replay, and correct it then"
 }
 
 _THREADS = 8
 
 
 class DivertedLanes:
-    """Which lanes of some main topics are not open, as far as was looked; for any thread.
+    """Which lanes are not open to the topics that letters go to, as far as was looked; for any thread.
 
     Args:
         store: the standby table.
         cluster: the topics' cluster.
-        topics: the main topics.
+        leading: name by which events are published → the topic that they go to: all that lead to these topics.
 
     Attributes:
         looks: how often something had changed.
     """
 
-    def __init__(self, store: Store, cluster: str, topics: Collection[str]) -> None:
+    def __init__(self, store: Store, cluster: str, leading: Mapping[str, str]) -> None:
         self.looks = 0
-        self._store, self._cluster, self._topics = store, cluster, topics
+        self._store, self._cluster, self._leading = store, cluster, leading
         self._gate = Gate(store, cluster)
         self._version: int | None = None
         self._read_at = float("-inf")
-        self._diverted: dict[str, tuple[int, frozenset[int]]] = {}
+        self._diverted: Mapping[str, list[tuple[int, frozenset[int]]]] = {}
         self._lock = threading.Lock()
 
     def look(self, *, if_older_than: float = 0.0) -> None:
@@ -59,7 +61,7 @@ class DivertedLanes:
         """
         with self._lock:
             now = time.monotonic()
-            if not self._topics or now - self._read_at < if_older_than:
+            if not self._leading or now - self._read_at < if_older_than:
                 return
             version = self._gate.version()  # first: a lane that changes while lanes are read bumps it after that
             if version != self._version:
@@ -69,23 +71,25 @@ class DivertedLanes:
             self._read_at = now
 
     def has(self, topic: str, key: bytes | None) -> bool:
-        """Say whether events of a key go to the standby store; never for events without a key: they have no order."""
-        if key is None or topic not in self._diverted:
+        """Say whether events of a key may go elsewhere; never for events without a key: they have no order."""
+        if key is None:
             return False
-        lanes, diverted = self._diverted[topic]
-        return partition_of(key, lanes) in diverted
+        return any(partition_of(key, lanes) in diverted for lanes, diverted in self._diverted.get(topic, ()))
 
-    def _not_open(self) -> dict[str, tuple[int, frozenset[int]]]:
+    def _not_open(self) -> Mapping[str, list[tuple[int, frozenset[int]]]]:
         there = Topics(self._store, self._cluster).all()
         lanes = [
-            Lane(self._cluster, topic, number)
-            for topic in sorted(there.keys() & set(self._topics))
-            for number in range(there[topic])
+            Lane(self._cluster, name, number)
+            for name in sorted(there.keys() & self._leading.keys())
+            for number in range(there[name])
         ]
         with ThreadPoolExecutor(_THREADS) as pool:
             states = pool.map(lambda lane: LaneLog(self._store, lane).state(), lanes)
-            diverted = [lane for lane, state in zip(lanes, states, strict=True) if not state.is_main]
-        return {
-            topic: (there[topic], frozenset(lane.number for lane in diverted if lane.topic == topic))
-            for topic in {lane.topic for lane in diverted}
-        }
+            diverted: defaultdict[str, set[int]] = defaultdict(set)
+            for lane, state in zip(lanes, states, strict=True):
+                if not state.is_main or (state.target or lane.topic) != self._leading[lane.topic]:
+                    diverted[lane.topic].add(lane.number)
+        found: defaultdict[str, list[tuple[int, frozenset[int]]]] = defaultdict(list)
+        for name, numbers in diverted.items():
+            found[self._leading[name]].append((there[name], frozenset(numbers)))
+        return dict(found)

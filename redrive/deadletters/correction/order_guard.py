@@ -164,9 +164,17 @@ class MainTopic:
         return event.timestamp if told is None else told
 
     def _note(self, message: Message, headers: Headers) -> None:
-        """Note that an event was made of a letter, if it is one of ours; see `redrive.pump.proof` for its origin."""
-        origin, operation = headers[-1][1] or b"", headers[-2][1] or b""
-        if not origin.startswith(b"dlq/"):
+        """Note that an event was made of a letter, if it is one of ours; see `redrive.pump.proof` for its origin.
+
+        A backfill that has copied such an event to another topic has put its own two headers behind those.
+        """
+        at = len(headers)
+        while at > 1 and headers[at - 1][0] == SOURCE_HEADER and headers[at - 2][0] == OPERATION_HEADER:
+            origin, operation = headers[at - 1][1] or b"", headers[at - 2][1] or b""
+            if origin.startswith(b"dlq/"):
+                break
+            at -= 2
+        else:
             return
         name, _, number, _ = origin.decode(errors="replace").rsplit("/", 3)
         unit, offset = self._units.get(name), int(number) if number.isdecimal() and len(number) < 20 else -1

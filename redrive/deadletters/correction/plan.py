@@ -15,7 +15,7 @@ from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
-from redrive.deadletters.judging.targets import NO_CLUSTER, Targets
+from redrive.deadletters.judging.targets import NO_CLUSTER, MovedWriter, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
@@ -61,6 +61,23 @@ class Sample:
     changes: list[Change]
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where events of a main topic go whose producers were switched to another one.
+
+    Attributes:
+        topic: that other one.
+        schema_id: of the schema that events have there.
+        generation: of the alias that says so.
+        rules: what the rules are called that take events there; empty: Avro does.
+    """
+
+    topic: str
+    schema_id: int
+    generation: int
+    rules: str
+
+
 @dataclass(slots=True)
 class Plan:
     """What would become of each letter of a batch.
@@ -82,8 +99,9 @@ class Plan:
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
         details: outcome, reason and detail → letters; at most so many kinds, see `OTHER`.
-        topics: main topic → events to be published to it, before the guard is asked.
+        topics: topic → events to be published to it, before the guard is asked.
         targets: cluster → main topic → schema id to encode with, or why nothing can go there.
+        elsewhere: cluster → main topic → where its events go, if not to it.
         samples: before and after, a few for each rule.
         seconds: how long judging took.
         content: the multiset hash of what becomes of each letter, 32 hexadecimal digits.
@@ -103,6 +121,7 @@ class Plan:
     details: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     topics: Counter[str] = field(default_factory=Counter)
     targets: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    elsewhere: dict[str, dict[str, Elsewhere]] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
     content: str = ""
@@ -133,6 +152,11 @@ class Plan:
         What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
         again when the plan is carried out, and can only take letters away from what was approved.
         """
+        elsewhere = {
+            cluster: {name: [each.topic, each.schema_id, each.generation] for name, each in sorted(names.items())}
+            for cluster, names in sorted(self.elsewhere.items())
+            if names
+        }
         return {
             "job": JOB,
             "rules": self.terms.rules,
@@ -143,6 +167,7 @@ class Plan:
             "letters": self.letters,
             "outcomes": dict(sorted(self.counts.items())),
             "targets": self.targets,
+            **({"elsewhere": elsewhere} if elsewhere else {}),
             "content": self.content,
         }
 
@@ -174,7 +199,11 @@ def make_plan(
     Raises:
         UnavailableError: Kafka or the registry does not answer.
     """
-    plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
+    plan = Plan(
+        terms,
+        targets={cluster: _shown(context.targets) for cluster, context in contexts.items()},
+        elsewhere={cluster: _elsewhere(context.targets) for cluster, context in contexts.items()},
+    )
     if batch.out_of_reach:
         plan.letters = plan.counts["leave"] = plan.reasons["leave", NO_CLUSTER] = batch.out_of_reach
     total = 0
@@ -260,3 +289,12 @@ def _content(judgement: Judgement) -> Sequence[Any]:
 
 def _shown(targets: Targets) -> dict[str, int | str]:
     return {topic: target if isinstance(target, str) else target.schema_id for topic, target in sorted(targets.items())}
+
+
+def _elsewhere(targets: Targets) -> dict[str, Elsewhere]:
+    return {
+        topic: Elsewhere(alias.current, alias.schema_id, alias.generation, alias.file if alias.rules else "")
+        for topic, target in targets.items()
+        if isinstance(target, MovedWriter)
+        for alias in [target.alias]
+    }

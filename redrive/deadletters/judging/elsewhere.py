@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,10 +14,13 @@ from redrive.avro.schema import AvroSchema
 from redrive.coding import Reader, Schemas, Writer
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.judging.judge import Decision, Judge, Piece
-from redrive.deadletters.judging.targets import Targets
+from redrive.deadletters.judging.targets import MovedWriter, Targets
 from redrive.errors import StalePlanError
 from redrive.pump.workers import Workers
 from redrive.rules import Direction, RuleFile, RuleSet
+
+if TYPE_CHECKING:
+    from redrive.aliases.alias import Alias
 
 
 class JudgeElsewhere:
@@ -50,6 +53,7 @@ class JudgeElsewhere:
                 topic: target if isinstance(target, str) else (target.schema_id, target.version, target.schema)
                 for topic, target in targets.items()
             },
+            aliases={topic: target.alias for topic, target in targets.items() if isinstance(target, MovedWriter)},
             registry=dict(registry),
             attempts=attempts,
             insisted=insisted,
@@ -82,17 +86,26 @@ class _Spec:
     rules: RuleFile | Direction | None
     digest: str
     targets: dict[str, tuple[int, int, AvroSchema] | str]
+    aliases: dict[str, Alias]
     registry: dict[str, Any]
     attempts: int
     insisted: bool
 
     def judge(self) -> Judge:
-        targets = {
-            topic: target if isinstance(target, str) else Writer(topic, *target)
-            for topic, target in self.targets.items()
-        }
-        reader = Reader(_LateRegistry(self.registry), None)
+        registry = _LateRegistry(self.registry)
+        targets = {topic: self._target(topic, given, registry) for topic, given in self.targets.items()}
+        reader = Reader(registry, None)
         return Judge(self._rules(), targets, reader, attempts=self.attempts, insisted=self.insisted)
+
+    def _target(self, topic: str, given: tuple[int, int, AvroSchema] | str, registry: _LateRegistry) -> Writer | str:
+        if isinstance(given, str):
+            return given
+        writer, alias = Writer(topic, *given), self.aliases.get(topic)
+        if alias is None:
+            return writer
+        from redrive.aliases.destination import Moved  # slow to import
+
+        return MovedWriter(writer, alias, Moved(alias, registry.schema, {writer.schema_id: writer.schema}))
 
     def _rules(self) -> RuleSet | None:
         if self.rules is None:

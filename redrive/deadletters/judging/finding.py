@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from redrive.aliases.alias import read_aliases
+from redrive.aliases.alias import Alias, Aliases, read_aliases
+from redrive.aliases.destination import Moved
+from redrive.coding import Writer
 from redrive.deadletters.judging.targets import (
-    MOVED,
+    MOVING,
+    NO_MIGRATION,
     NO_SCHEMA,
     NO_TOPIC,
     ODD_ALIAS,
     OTHER_CLUSTER,
     TOPIC_GONE,
+    MovedWriter,
     Targets,
 )
-from redrive.errors import SchemaError, UnknownTopicError
-from redrive.pump.readback import partition_count
+from redrive.errors import RulesError, SchemaError, StalePlanError, UnknownTopicError
+from redrive.pump.readback import ClientConfig, partition_count
 from redrive.schemas import SchemaRegistry
 
 if TYPE_CHECKING:
     from redrive.config import Config
 
+log = logging.getLogger(__name__)
 
-def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics: Iterable[str]) -> Targets:
+
+def find_targets(
+    config: Config, registry: SchemaRegistry, cluster: str, topics: Iterable[str], aliases: Aliases
+) -> Targets:
     """Find out where letters of a cluster can go.
 
     Args:
@@ -32,29 +41,63 @@ def find_targets(config: Config, registry: SchemaRegistry, cluster: str, topics:
         cluster: on which the letters stand. What is published goes into one transaction with what is left behind there:
             so only its own topics can be published to.
         topics: the letters' main topics.
+        aliases: which of these names stand for other topics.
 
     Raises:
         UnavailableError: the cluster or the registry does not answer.
     """
     targets: Targets = {}
     client = config.cluster(cluster).client_config()
-    aliases = read_aliases(client)
-    moved = {alias.name for alias in aliases.good.values() if alias.current != alias.name}
     for topic in topics:
+        alias = moved(aliases, topic)
         if topic not in config.topics:
             targets[topic] = NO_TOPIC
         elif cluster not in config.topic(topic).clusters:
             targets[topic] = OTHER_CLUSTER
-        elif topic in moved:  # whoever reads its events goes over to where they are published now
-            targets[topic] = MOVED
         elif topic in aliases.odd:
             targets[topic] = ODD_ALIAS
+        elif alias is not None and not (alias.places or alias.unmoved):
+            targets[topic] = MOVING
         else:
             try:
-                partition_count(client, topic)
-                targets[topic] = registry.writer(topic)
+                partition_count(client, topic if alias is None else alias.current)
+                writer = registry.writer(topic)
+                targets[topic] = writer if alias is None else _moved(writer, alias, registry)
             except UnknownTopicError:
                 targets[topic] = TOPIC_GONE
             except SchemaError:
                 targets[topic] = NO_SCHEMA
     return targets
+
+
+def _moved(writer: Writer, alias: Alias, registry: SchemaRegistry) -> MovedWriter | str:
+    try:
+        return MovedWriter(writer, alias, Moved(alias, registry.schema, {writer.schema_id: writer.schema}))
+    except (RulesError, SchemaError) as error:
+        log.warning("letters of %s can't go to %s: %s", alias.name, alias.current, error)
+        return NO_MIGRATION
+
+
+def moved(aliases: Aliases, topic: str) -> Alias | None:
+    """Give the alias by which events of a topic go to another one; None: they go to it, or nobody knows."""
+    alias = aliases.good.get(topic)
+    return alias if alias is not None and alias.current != alias.name else None
+
+
+def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
+    """Refuse to go on if events of a main topic go elsewhere by now than where letters of it were to go.
+
+    Raises:
+        StalePlanError: they do.
+        UnavailableError: the cluster does not answer.
+    """
+    aliases = read_aliases(client_config)
+    for topic, target in targets.items():
+        if not isinstance(target, Writer):
+            continue
+        if topic in aliases.odd:
+            raise StalePlanError(f"where events of {topic} go is not known any more: {aliases.odd[topic]}")
+        now = moved(aliases, topic)
+        planned = target.alias.generation if isinstance(target, MovedWriter) else None
+        if (None if now is None else now.generation) != planned:
+            raise StalePlanError(f"producers of {topic} were switched to another topic")

@@ -13,12 +13,13 @@ from redrive.coding import Reader, Writer
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.dialects.reading import path
 from redrive.deadletters.judging import marks
-from redrive.deadletters.judging.targets import NO_TOPIC, Targets
+from redrive.deadletters.judging.targets import NO_TOPIC, MovedWriter, Targets
 from redrive.deadletters.letter import RAW, Letter, letter_again
 from redrive.deadletters.letter_value import value_of
 from redrive.deadletters.opening import open_letter
 from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaError, WireFormatError
 from redrive.events import Event
+from redrive.pump import model
 from redrive.pump.names import CORRECTION_HEADER, PARKING_TOPIC
 from redrive.rules import Corrected, Outcome, Rejected, Skipped
 from redrive.wire import schema_id_of
@@ -26,7 +27,7 @@ from redrive.wire import schema_id_of
 Kind = Literal["publish", "reject", "park", "skip", "leave"]
 """What is to become of a letter, before the order guard is asked:
 
-- ``publish``: as an event of its main topic;
+- ``publish``: as an event of its main topic, or of the one that events of that name go to by now;
 - ``reject``: it can't be put right by these rules; it goes back to its dead-letter topic, with one attempt more;
 - ``park``: the same, but it has come back often enough: it goes to the parking topic. So does one that could be
   published, and that has come back more often than it may, such as one that no consumer can handle;
@@ -38,6 +39,7 @@ NO_RULE, LOSSY, DAMAGED = "no-rule", "lossy", "damaged"
 UNREADABLE, UNKNOWN_SCHEMA, UNRESOLVABLE = "unreadable", "unknown-schema", "unresolvable"
 INVALID, RULE_FAILED, ATTEMPTS = "invalid-value", "rule-failed", "attempts"
 SKIPPED_BY_RULE = "skipped-by-rule"
+NOT_MIGRATED, SKIPPED_BY_MIGRATION = "not-migrated", "skipped-by-migration"
 
 REASONS = {
     NO_RULE: "no rule matches it",
@@ -50,6 +52,10 @@ REASONS = {
     RULE_FAILED: "a rule is for it, and could not be applied",
     ATTEMPTS: "it has become a dead letter as often as is allowed",
     SKIPPED_BY_RULE: "a rule says that it need not go on",
+    NOT_MIGRATED: "its main topic's producers were switched to another topic, and what it was made cannot be taken "
+    "there by the rules that take their events; write a rule that makes it what those can take",
+    SKIPPED_BY_MIGRATION: "its main topic's producers were switched to another topic, and the rules that take their "
+    "events there say that it need not go on",
 }
 """What the reasons of judgements mean; those of `redrive.deadletters.judging.targets` come on top."""
 
@@ -162,25 +168,27 @@ class Judge:
             if letter.attempt > self._most:
                 raise _FailedError(ATTEMPTS, _CAME_BACK, rules)
             body = self._encode(letter, target, corrected, rules)
+            event = Event(
+                letter.id or origin,
+                letter.topic,
+                letter.key,
+                body,
+                [
+                    *letter.headers,
+                    ("redrive-attempt", b"%d" % letter.attempt),
+                    (CORRECTION_HEADER, marks.applied(self._digest, rules)),
+                ],
+                # Of 0, librdkafka makes the time of day.
+                max(1, record.timestamp if letter.timestamp is None else letter.timestamp),
+                letter.partition,
+                origin,
+            )
+            if isinstance(target, MovedWriter):
+                event = _move(event, target, rules)
         except _EndedError as ended:
             return ended.judgement
         except _FailedError as failed:
             return self._failed(record, letter, value, origin, failed)
-        event = Event(
-            letter.id or origin,
-            letter.topic,
-            letter.key,
-            body,
-            [
-                *letter.headers,
-                ("redrive-attempt", b"%d" % letter.attempt),
-                (CORRECTION_HEADER, marks.applied(self._digest, rules)),
-            ],
-            # Of 0, librdkafka makes the time of day.
-            max(1, record.timestamp if letter.timestamp is None else letter.timestamp),
-            letter.partition,
-            origin,
-        )
         return Judgement("publish", rules=rules, event=event, before=value, after=corrected)
 
     def _open(self, record: Record) -> tuple[Letter, Writer]:
@@ -248,6 +256,17 @@ class Judge:
         event.headers.append((CORRECTION_HEADER, marks.refused(self._digest, reason, why.rules)))
         event.origin = origin
         return Judgement("park" if parked else "reject", reason, why.rules, event, why.detail, value)
+
+
+def _move(event: Event, target: MovedWriter, rules: tuple[str, ...]) -> Event:
+    """Take an event to where its main topic's producers publish now."""
+    became = target.move(event)
+    if isinstance(became, model.Rejected):
+        # Open, and not back to its topic: nothing is wrong with it as an event of that, and a rule may help.
+        raise _EndedError("leave", NOT_MIGRATED, became.reason, rules)
+    if isinstance(became, model.Skipped):
+        raise _EndedError("skip", SKIPPED_BY_MIGRATION, became.reason, rules)
+    return became
 
 
 class _EndedError(Exception):

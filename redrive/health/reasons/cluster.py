@@ -59,7 +59,7 @@ def of_state(facts: Facts) -> Iterator[Reason]:
             "followers catch up by themselves; if it stays, look at the disks, the network and throttles: "
             f"`redrive cluster show {name}`",
         )
-    if missing := sorted(facts.ours - state.topics):
+    if missing := sorted(facts.ours - state.topics - facts.deleted):
         what = f"{_names(missing)} of the settings not there"
         yield Reason("missing-topics", what, "make what is missing: `redrive topics apply`")
 

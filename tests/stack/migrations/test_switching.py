@@ -13,13 +13,17 @@ from redrive import EventProducer
 from redrive.aliases.alias import Alias, read_alias, write_alias
 from redrive.aliases.switching import switch
 from redrive.aliases.turning import alias_forth
+from redrive.clusters import ClusterAdmin
 from redrive.errors import ConfigError, UnavailableError
+from redrive.health.stayed import read_stayed
 from redrive.pump.names import ALIASES_TOPIC
 from redrive.standby.drain import drain, open_store
 from redrive.standby.lanes import Lane, Topics
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
+from redrive.topics import apply_topics
 from tests.stack.migrations.live import following, migration
 from tests.stack.moving_house import MovingHouse
+from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,6 +52,33 @@ def test_a_producer_that_starts_later_finds_the_new_topic_and_what_does_not_fit_
     alias = read_alias({"bootstrap.servers": house.bootstrap}, house.orders)
     assert alias is not None
     assert {p: at for p, (at, _) in alias.places.items()} == {0: 2, 1: 1}
+
+
+def test_once_the_old_topic_is_deleted_producers_go_on_by_its_name_and_nobody_makes_it_anew(
+    house: MovingHouse,
+) -> None:
+    """So the time ends in which everybody could go back."""
+    house.publish(["a"])
+    with following(house.config, migration(house)):
+        switch(house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5)
+    with EventProducer(house.group, house.config, topics=[house.orders]) as running:
+        assert running.publish(house.orders, "k", {"id": 6, "note": "b"}).result(20).path == "main"
+        ClusterAdmin(house.config.cluster("one")).delete_topic(house.orders)
+        wait_until(lambda: not house.exists(house.orders))
+        assert running.publish(house.orders, "k", {"id": 7, "note": "c"}).result(20).path == "main"
+
+    left = [change for change in apply_topics(house.config) if change.name == house.orders]
+
+    assert [(change.kind, change.action) for change in left] == [("topic", "leave")]
+    assert not house.exists(house.orders)
+    assert house.orders in read_stayed(house.config, "one", 60).gone, "health does not ask for it"
+    with EventProducer(house.group, house.config, topics=[house.orders]) as later:
+        assert later.publish(house.orders, "k", {"id": 8, "note": "d"}).result(20).path == "main"
+    lanes = outage(house)
+    with EventProducer(house.group, house.config, topics=[house.orders]) as diverted:
+        assert diverted.publish(house.orders, "k", {"id": 9, "note": "e"}).result(20).path == "standby"
+    assert replay(house, lanes) == 1
+    assert sorted(order["number"] for order in house.moved()) == [0, 6, 7, 8, 9]
 
 
 def test_a_third_topic_waits_until_a_way_back_that_was_cut_off_has_been_ended(house: MovingHouse) -> None:

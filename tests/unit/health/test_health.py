@@ -65,6 +65,12 @@ def test_a_cluster_with_nothing_wrong_is_well() -> None:
     assert found().reasons == ()
 
 
+def test_a_topic_that_producers_have_left_may_be_deleted() -> None:
+    without = state(topics=frozenset({"orders"}))
+    assert found(state=without, deleted=frozenset({"menus"})).verdict == "well"
+    assert found(state=without, deleted=frozenset({"others"})).verdict == "unwell"
+
+
 @pytest.mark.parametrize(
     ("parts", "what", "way_out"),
     [
