@@ -24,6 +24,7 @@ from redrive.deadletters.correction import (
     find_context,
     make_plan,
     mark_doubles,
+    note_copies,
     settle,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
@@ -101,6 +102,7 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
     )
     if not work.selection.names_skipped:  # whoever names them one by one knows better
         mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
+    note_copies(batch, work.run.ledger.letters)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard
-from redrive.deadletters.correction.source import GONE
+from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard, source
 from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
 from tasks.ending import plan_key
@@ -23,14 +22,7 @@ OUTCOMES = {
     "leave": "left as they are, and open",
     "gone": "no longer in their topics: given up",
 }
-REASONS = (
-    judge.REASONS
-    | targets.REASONS
-    | order_guard.REASONS
-    | doubles.REASONS
-    | diverted.REASONS
-    | {GONE: "deleted from its topic, by retention or by somebody"}
-)
+REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS | source.REASONS
 _POLICY = {
     "hold": "they are **held**: left open",
     "publish": "they are **published all the same**",

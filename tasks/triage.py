@@ -14,6 +14,7 @@ from prefect.tasks import Task
 
 from redrive.config import Config
 from redrive.config.settings import Topic
+from redrive.deadletters.fate import OPEN
 from redrive.deadletters.retention import Keeps, Loss, losses
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import Triaged, triage, unread
@@ -40,7 +41,7 @@ class Overview:
     Attributes:
         groups: by reason, producer and main topic; the largest first.
         trend: day → letters of that day, of whatever fate; days without any are left out.
-        losses: by partition, what retention takes.
+        losses: by partition, what retention takes of open letters, and of doubtful ones.
         at: when this was looked up.
         waiting: fate → letters that are not open, and wait for a person.
     """
@@ -58,7 +59,7 @@ class Overview:
 
     @property
     def lost(self) -> int:
-        """How many of them are gone from their topics."""
+        """How many letters are gone from their topics of those that are open or doubtful."""
         return sum(loss.lost for loss in self.losses)
 
 
@@ -169,7 +170,9 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     every = Selection(dead_letter_topics=of_topics.dead_letter_topics, fates=[], since=since)
     keeps = _keeps(reading, topics)
     known = {partition[:2] for partition in keeps}
-    places = (place for place in reading.letters.places(of_topics) if (place.cluster, place.topic) in known)
+    # Parked letters are read from their copies in the parking topic, which are kept for ever.
+    at_risk = of_topics.model_copy(update={"fates": [*OPEN, "doubtful"]})
+    places = (place for place in reading.letters.places(at_risk) if (place.cluster, place.topic) in known)
     return Overview(
         reading.letters.groups(of_topics),
         reading.letters.trend(every, "day"),

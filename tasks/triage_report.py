@@ -110,8 +110,8 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
         )
     if overview.lost:
         lines.append(
-            f"> {count(overview.lost, 'open letter')} of the ledger are gone from their topics: nobody can correct "
-            "them any more."
+            f"> {count(overview.lost, 'letter')} of the ledger that are open or doubtful are gone from their topics: "
+            "nobody can correct them any more."
         )
     lines += [
         f"> **{count(letters, 'letter')} {fate}**, which no run takes by itself: see `redrive dlq list --fate {fate}`."

@@ -84,6 +84,9 @@ def _about(in_hand: LetterInHand) -> Iterator[str]:
     yield f"{letter.reason}{f', field {letter.field}' if letter.field else ''}"
     if letter.detail:
         yield letter.detail
+    if in_hand.copy is not None:
+        what = "its copy" if in_hand.copy.is_whole else "what a correction had made of it, and Kafka has refused"
+        yield f"its topic no longer has it; this is {what}: {in_hand.copy}"
     yield 'What JSON lacks is written like {"$bytes": "base64"}, {"$decimal": "1.10"} or'
     yield '{"$datetime": "2026-03-29T08:00:00+00:00"}. Save and close to go on; an empty file: nothing is done.'
 

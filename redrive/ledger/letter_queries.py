@@ -291,6 +291,17 @@ def given_by(session: Session, operation_id: str, partition: tuple[str, str, int
     return {offset: topic is not None for offset, topic in session.execute(query)}
 
 
+def parked(session: Session, partition: tuple[str, str, int]) -> list[Fate]:
+    """See `redrive.ledger.letters.Letters.parked`."""
+    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
+    columns = letter_audit.digested(fates)
+    query = select(*columns).where(*here, fates.c.fate == "parked", fates.c.to_topic.is_not(None))
+    return [
+        Fate(LetterId(*place), name, reason, tuple(rules), topic, number, offset)
+        for *place, name, reason, rules, topic, number, offset in session.execute(query.order_by(fates.c.entry))
+    ]
+
+
 def _own_fates(session: Session, operation_id: str) -> list[int]:
     """Give the entries of fates that an operation has given itself: not those it has recorded for others."""
     of_fates = (EntryRow.operation_id == operation_id, EntryRow.kind == chain.FATES)

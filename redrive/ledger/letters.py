@@ -194,6 +194,11 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.given_by(session, operation_id, partition)
 
+    def parked(self, partition: Partition) -> list[Fate]:
+        """Give the fates by which letters of a partition have been parked, oldest first, whatever came after them."""
+        with self._database.reading() as session:
+            return letter_queries.parked(session, partition)
+
     def known(self, letters: Iterable[LetterId]) -> set[LetterId]:
         """Give those of some letters that the ledger has; each names its cluster."""
         asked = {(letter.cluster or "", *letter[1:]): letter for letter in letters}

@@ -6,8 +6,15 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from redrive.ledger.letter_queries import Subject
+
+if TYPE_CHECKING:
+    from redrive.deadletters.correction.copies import Copy
+
+STREAM = "letters"
+"""The stream of each unit, in the manner of `redrive.pump.proof`."""
 
 SPARSE = 20_000
 """Offsets without a letter of the batch between two of it from which on it is cheaper to start reading anew."""
@@ -23,6 +30,9 @@ class Unit:
             same name. Empty: not known, and not compared.
         doubles: offset of a letter that does not go, since another one of the same event does → why; see
             `redrive.deadletters.correction.doubles`.
+        copies: offset of a letter → its copy, in case that its topic no longer has it; see
+            `redrive.deadletters.correction.copies`. Likewise ``only_corrected``: letters of which only an event that
+            Kafka has refused is kept.
     """
 
     cluster: str
@@ -31,6 +41,8 @@ class Unit:
     offsets: array[int] = field(default_factory=lambda: array("q"))
     written: array[int] = field(default_factory=lambda: array("q"))
     doubles: dict[int, str] = field(default_factory=dict)
+    copies: dict[int, Copy] = field(default_factory=dict)
+    only_corrected: set[int] = field(default_factory=set)
 
     @property
     def name(self) -> str:

@@ -17,9 +17,10 @@ from typing import Any, Self
 from redrive import tagged_json
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction import diverted, doubles, order_guard
+from redrive.deadletters.correction import diverted, doubles, order_guard, source
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of
+from redrive.deadletters.correction.copies import Copy, find_letter, note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import settle_earlier
@@ -32,7 +33,6 @@ from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.letter_id import LetterId
-from redrive.deadletters.reading import read_record, still_is
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError, StalePlanError, UnavailableError, UncorrectableLetterError
 from redrive.ledger import Ledger, Operation
@@ -44,7 +44,7 @@ from redrive.schemas import SchemaRegistry
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS
+_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS | source.REASONS
 
 
 _TAKEN = (*OPEN, *WAITING)
@@ -99,6 +99,7 @@ class LetterInHand:
     Attributes:
         known: the letter, as the ledger has it.
         letter: the letter, as it is in Kafka.
+        copy: where it was read from, if its topic no longer has it.
         value: its value, decoded. None is a tombstone.
         target: encodes values for its main topic.
     """
@@ -108,6 +109,7 @@ class LetterInHand:
     registry: SchemaRegistry
     known: KnownLetter
     letter: Letter
+    copy: Copy | None
     value: Any
     target: Writer
 
@@ -125,12 +127,13 @@ class LetterInHand:
         if config.corrections.needs_approval(1):
             reason = "somebody has to approve each correction, which only the job can ask for; write a rule, and start "
             raise ConfigError("corrections.approval", f"{reason}redrive run dlq-correction --rules FILE --id {letter}")
-        known = ledger.letters.story(letter).letter
+        story = ledger.letters.story(letter)
+        known = story.letter
         cluster, name = known.sighting.cluster, str(known.id)
         if known.fate not in _TAKEN:
             raise UncorrectableLetterError(name, f"it is {known.fate} already; see redrive dlq show {name}")
-        record = read_record(config.cluster(cluster).client_config(), known.id)
-        if record is None or not still_is(record, known.sighting):
+        record, copy = find_letter(config.cluster(cluster).client_config(), story)
+        if record is None:
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
         where = find_targets(config, registry, cluster, [known.sighting.main_topic])
         look = _Look()
@@ -142,7 +145,7 @@ class LetterInHand:
             raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
         target = where[read.topic]
         assert isinstance(target, Writer)
-        in_hand = cls(config, ledger, registry, known, read, value, target)
+        in_hand = cls(config, ledger, registry, known, read, copy, value, target)
         (unit,) = in_hand._batch(in_hand._terms("")).units
         for reason in unit.doubles.values():  # before anybody takes pains over it
             raise UncorrectableLetterError(name, _REASONS[reason])
@@ -262,6 +265,7 @@ class LetterInHand:
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
         mark_doubles(batch, self.ledger.letters.twins(batch.wanted))
+        note_copies(batch, self.ledger.letters, by_hand=True)
         return batch
 
     def _plan(self, edit: Edit, terms: Terms, operation: str = "") -> tuple[Batch, Mapping[str, Context], Plan]:

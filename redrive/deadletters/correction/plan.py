@@ -10,6 +10,7 @@ from typing import Any
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context
+from redrive.deadletters.correction.copies import ONLY_CORRECTED
 from redrive.deadletters.correction.diff import Change, diff
 from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
@@ -187,6 +188,8 @@ def make_plan(
         for offset, judged in _judged(context, unit):
             plan.letters += 1
             judgement = None if judged is None else apart.get(offset, judged)
+            if judgement is None and offset in unit.only_corrected:
+                judgement = Judgement("leave", ONLY_CORRECTED)
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1

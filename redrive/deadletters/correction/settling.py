@@ -12,8 +12,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.source import STREAM
+from redrive.deadletters.correction.batch import STREAM, Unit
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
