@@ -15,6 +15,7 @@ from prefect.tasks import Task
 from redrive.config import Config
 from redrive.config.settings import Topic
 from redrive.deadletters.fate import OPEN
+from redrive.deadletters.letter_id import kafka_topic
 from redrive.deadletters.retention import Keeps, Loss, losses
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import Triaged, triage, unread
@@ -172,7 +173,8 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     known = {partition[:2] for partition in keeps}
     # Parked letters are read from their copies in the parking topic, which are kept for ever.
     at_risk = of_topics.model_copy(update={"fates": [*OPEN, "doubtful"]})
-    places = (place for place in reading.letters.places(at_risk) if (place.cluster, place.topic) in known)
+    letters = (place._replace(topic=kafka_topic(place.topic)) for place in reading.letters.places(at_risk))
+    places = (place for place in letters if (place.cluster, place.topic) in known)
     return Overview(
         reading.letters.groups(of_topics),
         reading.letters.trend(every, "day"),

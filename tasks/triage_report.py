@@ -36,6 +36,7 @@ def finish_triage(
         "lost": overview.lost,
         "missed": sum(triaged.missed for triaged in done),
     }
+    failed = [*failed, *_blind(done)]
     reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
     told = tell_growth(run, overview) if mode == "run" else []
     run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons, "told": told})
@@ -123,13 +124,22 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
                 f"> {triaged.topic}: up to {count(triaged.missed, 'letter')} were deleted before any triage read them. "
                 "Run triage more often than the topic's retention."
             )
-        if triaged.made_anew:
-            partitions = ", ".join(map(str, triaged.made_anew))
-            lines.append(
-                f"> {triaged.topic}, partition {partitions}: its letters are not those that triage has read there. The "
-                "topic was deleted and made again under the same name; its letters are left alone. Use a new name."
-            )
     return lines
+
+
+def _blind(done: Sequence[Triaged]) -> list[Failure]:
+    """Give the topics of which letters are left alone, until somebody says that what was there is gone."""
+    return [
+        Failure(
+            triaged.cluster,
+            triaged.topic,
+            f"partition {', '.join(map(str, triaged.made_anew))}: its letters are not those that triage has read: "
+            "it was deleted and made again under the same name, or has lost its end. New letters are left alone until "
+            f'somebody accepts that: redrive dlq accept {triaged.topic} --reason "…"',
+        )
+        for triaged in done
+        if triaged.made_anew
+    ]
 
 
 def _by_reason(overview: Overview) -> list[tuple[str, int]]:

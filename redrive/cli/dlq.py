@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrive.cli.dlq_accept import accept
 from redrive.cli.dlq_discard import discard
 from redrive.cli.dlq_fix import fix
 from redrive.cli.ledger import open_ledger
@@ -128,6 +129,7 @@ def history(
 
 app.command()(fix)
 app.command()(discard)
+app.command()(accept)
 
 
 def _say_why_none(ledger: Ledger, json: bool) -> None:

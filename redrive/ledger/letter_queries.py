@@ -128,7 +128,6 @@ def condition(selection: Selection) -> ColumnElement[bool]:
         (column.reason, selection.reasons),
         (column.producer, selection.producers),
         (column.main_topic, selection.topics),
-        (column.topic, selection.dead_letter_topics),
         (column.cluster, selection.clusters),
         (column.key, [key_bytes(key) for key in selection.event_keys]),
         (column.schema_id, selection.schema_ids),
@@ -136,6 +135,8 @@ def condition(selection: Selection) -> ColumnElement[bool]:
         (column.fate, selection.fates),
     ]
     all_of: list[ColumnElement[bool]] = [element.in_(entries) for element, entries in lists if entries]
+    if selection.dead_letter_topics:
+        all_of.append(_of_topics(selection.dead_letter_topics))
     if selection.since is not None:
         all_of.append(column.timestamp >= _milliseconds(selection.since))
     if selection.until is not None:
@@ -359,6 +360,13 @@ def _decisions(session: Session, letter: LetterId) -> list[Decision]:
             query.where(*here).order_by(fates.c.entry)
         )
     ]
+
+
+def _of_topics(names: Sequence[str]) -> ColumnElement[bool]:
+    """Give the condition for letters of dead-letter topics, also of those that were made anew under these names."""
+    topic = dead_letters.c.topic
+    anew = or_(*(topic.startswith(f"{name}@", autoescape=True) for name in names))
+    return or_(topic.in_(names), and_(topic.contains("@"), anew))
 
 
 def _among(ids: list[LetterId]) -> ColumnElement[bool]:

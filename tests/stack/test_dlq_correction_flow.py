@@ -28,11 +28,13 @@ from redrive.deadletters.letter import read_letter
 from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
 from redrive.pump.names import PARKING_TOPIC
+from redrive.topics import apply_topics
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
 from tests.editor import Editor
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic
+from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -287,3 +289,34 @@ def test_parked_letters_that_their_topic_no_longer_has_are_corrected_from_their_
     assert word(state) == "proved", state.message
     assert clinic.values() == [{"id": 1, "note": None}, {"id": 7, "note": None}, {"id": 9, "note": None}]
     assert clinic.fates() == {0: "published", 1: "published", 2: "published"}
+
+
+def test_letters_of_a_dead_letter_topic_that_was_made_anew_are_corrected_under_ids_of_their_own(clinic: Clinic) -> None:
+    clinic.publish({"id": "1"}, {"id": "none"})
+    clinic.triage()
+    assert word(run()) == "proved"
+    clinic.triage()
+    admin = AdminClient({"bootstrap.servers": clinic.bootstrap})
+    admin.delete_topics([clinic.dead_letters])[clinic.dead_letters].result()
+    wait_until(lambda: clinic.dead_letters not in admin.list_topics(timeout=10).topics, 120)
+    assert not [change for change in apply_topics(clinic.config) if change.outcome == "failed"]
+    clinic.publish({"id": "3"}, {"id": "none"})
+    command = ["dlq", "accept", clinic.dead_letters, "--reason", "made again by mistake", "--yes"]
+    accepted = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert accepted.exit_code == 0, accepted.output
+    clinic.triage()
+
+    state = run()
+
+    assert word(state) == "proved", state.message
+    assert clinic.values() == [{"id": 1, "note": None}, {"id": 3, "note": None}]
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        fates = {letter.id.short: letter.fate for letter in ledger.letters.find(Selection(fates=[]))}
+    assert fates == {
+        f"{clinic.dead_letters}/0/0": "published",
+        f"{clinic.dead_letters}/0/1": "rejected",
+        f"{clinic.dead_letters}/0/2": "discarded",
+        f"{clinic.dead_letters}@2/0/0": "published",
+        f"{clinic.dead_letters}@2/0/1": "rejected",
+    }
+    assert len(clinic.read(clinic.dead_letters)) == 3  # the one that was rejected is back

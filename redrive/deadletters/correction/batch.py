@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from redrive.deadletters.letter_id import kafka_topic
 from redrive.ledger.letter_queries import Subject
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Unit:
     """The letters of a batch in one partition of a dead-letter topic. One is equal to itself only.
 
     Attributes:
+        topic: as the ledger names it.
         offsets: of the letters, rising. Eight bytes each.
         written: the letters' own timestamps, in the same order: a record of another time is one of a later topic of the
             same name. Empty: not known, and not compared.
@@ -48,6 +50,11 @@ class Unit:
     def name(self) -> str:
         """The unit's name for the pump."""
         return unit_name(self.cluster, self.topic, self.partition)
+
+    @property
+    def kafka_topic(self) -> str:
+        """The dead-letter topic, as Kafka names it."""
+        return kafka_topic(self.topic)
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"

@@ -32,7 +32,7 @@ from redrive.deadletters.judging import judge, targets
 from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.letter import Letter
-from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.letter_id import LetterId, kafka_topic
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError, StalePlanError, UnavailableError, UncorrectableLetterError
 from redrive.ledger import Ledger, Operation
@@ -197,7 +197,7 @@ class LetterInHand:
             self.ledger,
             JOB,
             cluster=sighting.cluster,
-            resources=[f"{sighting.cluster}/{sighting.topic}"],
+            resources=[f"{sighting.cluster}/{kafka_topic(sighting.topic)}"],
             who=who,
             parameters={"by_hand": True, "order": policy, "selection": shown.terms.selection},
         ) as operation:

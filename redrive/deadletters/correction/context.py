@@ -98,7 +98,7 @@ def look_at_lanes(config: Config, cluster: str, topics: Collection[str]) -> Dive
 
 def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
     """Give the topics that a correction touches: dead-letter topics, and main topics of the same clusters."""
-    topics = {(unit.cluster, unit.topic) for unit in batch.units}
+    topics = {(unit.cluster, unit.kafka_topic) for unit in batch.units}
     topics |= {
         (cluster, topic)
         for cluster, topic in batch.wanted

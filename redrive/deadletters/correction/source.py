@@ -271,7 +271,7 @@ def _read(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iter
 def _end(client_config: ClientConfig, unit: Unit) -> int:
     """Say where the partition ends; what lies beyond was in a topic of the same name that is gone."""
     try:
-        ends = end_offsets(client_config, unit.topic)
+        ends = end_offsets(client_config, unit.kafka_topic)
     except UnknownTopicError:
         return 0
     return ends[unit.partition] if unit.partition < len(ends) else 0
