@@ -320,3 +320,23 @@ def test_letters_of_a_dead_letter_topic_that_was_made_anew_are_corrected_under_i
         f"{clinic.dead_letters}@2/0/1": "rejected",
     }
     assert len(clinic.read(clinic.dead_letters)) == 3  # the one that was rejected is back
+
+
+def test_a_cluster_that_is_away_holds_up_no_letters_of_others(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.correction, "ANSWER", 3.0)
+    clinic.publish({"id": "1"}, {"id": "2"})
+    clinic.triage()
+    clinic.triage("two")
+    at = f'[clusters.two]\nbootstrap = "{clinic.bootstrap}"'
+    text = clinic.file.read_text()
+    assert at in text
+    clinic.file.write_text(text.replace(at, '[clusters.two]\nbootstrap = "127.0.0.1:1"'))
+
+    state = run()
+
+    assert word(state) == "proved", state.message
+    assert clinic.values() == [{"id": 1, "note": None}, {"id": 2, "note": None}]
+    assert "no-answer" in clinic.shown(plan_key("dlq-correction"))
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        fates = {(each.sighting.cluster, each.fate) for each in ledger.letters.find(Selection(fates=[]))}
+    assert fates == {("one", "published"), ("two", "none")}

@@ -17,7 +17,7 @@ from redrive.deadletters.correction import Terms, make_plan
 from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
 from redrive.deadletters.judging import finding
 from redrive.deadletters.judging.finding import find_targets
-from redrive.deadletters.judging.targets import MOVED, NO_CLUSTER, ODD_ALIAS
+from redrive.deadletters.judging.targets import MOVED, NO_ANSWER, NO_CLUSTER, ODD_ALIAS
 from redrive.ledger.letter_queries import Subject
 
 
@@ -144,3 +144,15 @@ def test_letters_of_a_topic_whose_producers_were_switched_to_another_or_nobody_k
     registry: Any = SimpleNamespace(writer=lambda topic: f"writer of {topic}")
     targets = find_targets(config, registry, "one", ["moved", "orders", "unknown"])
     assert targets == {"moved": MOVED, "orders": "writer of orders", "unknown": ODD_ALIAS}
+
+
+def test_letters_on_a_cluster_that_is_away_are_left_and_the_plan_says_so() -> None:
+    letters = [subject(0), subject(1, cluster="gone"), subject(2, cluster="away"), subject(3, cluster="away")]
+    batch = Batch(letters, clusters=["one", "away"], away={"away"})
+    assert (batch.clusters, batch.letters, batch.no_answer) == (["one"], 1, {"away": 2})
+    batch.units.clear()
+    plan = make_plan(Terms("", "hold", 5, {}, 1), batch, {})
+    assert plan.reasons == {("leave", NO_CLUSTER): 1, ("leave", NO_ANSWER): 2}
+    assert (plan.letters, plan.counts["leave"]) == (3, 3)
+    assert plan.canonical()["no_answer"] == ["away"]
+    assert "no_answer" not in make_plan(Terms("", "hold", 5, {}, 1), Batch([]), {}).canonical()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -110,15 +111,22 @@ class Batch:
         wanted: cluster and main topic → what to look for there. Each key is in memory once.
         letters: how many there are.
         out_of_reach: how many further ones are meant that stand on other clusters than ``clusters``. They are left.
+        no_answer: likewise of those in ``away``, by cluster.
     """
 
-    def __init__(self, letters: Iterable[Subject], *, clusters: Container[str] | None = None) -> None:
+    def __init__(
+        self, letters: Iterable[Subject], *, clusters: Container[str] | None = None, away: Container[str] = ()
+    ) -> None:
         units: dict[tuple[str, str, int], Unit] = {}
         self.wanted: dict[tuple[str, str], Wanted] = {}
         self.letters = self.out_of_reach = 0
+        self.no_answer: Counter[str] = Counter()
         for letter in letters:
             if clusters is not None and letter.cluster not in clusters:
                 self.out_of_reach += 1
+                continue
+            if letter.cluster in away:
+                self.no_answer[letter.cluster] += 1
                 continue
             place = (letter.cluster, letter.topic, letter.partition)
             unit = units.get(place)

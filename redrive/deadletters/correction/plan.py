@@ -16,7 +16,7 @@ from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
-from redrive.deadletters.judging.targets import NO_CLUSTER, Targets
+from redrive.deadletters.judging.targets import NO_ANSWER, NO_CLUSTER, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
@@ -85,6 +85,7 @@ class Plan:
         details: outcome, reason and detail → letters; at most so many kinds, see `OTHER`.
         topics: main topic → events to be published to it, before the guard is asked.
         targets: cluster → main topic → schema id to encode with, or why nothing can go there.
+        no_answer: clusters that do not answer; their letters are left.
         samples: before and after, a few for each rule.
         seconds: how long judging took.
         content: the multiset hash of what becomes of each letter, 32 hexadecimal digits.
@@ -104,6 +105,7 @@ class Plan:
     details: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     topics: Counter[str] = field(default_factory=Counter)
     targets: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    no_answer: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
     content: str = ""
@@ -145,6 +147,7 @@ class Plan:
             "outcomes": dict(sorted(self.counts.items())),
             "targets": self.targets,
             "content": self.content,
+            **({"no_answer": self.no_answer} if self.no_answer else {}),
         }
 
     @property
@@ -176,8 +179,12 @@ def make_plan(
         UnavailableError: Kafka or the registry does not answer.
     """
     plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
-    if batch.out_of_reach:
-        plan.letters = plan.counts["leave"] = plan.reasons["leave", NO_CLUSTER] = batch.out_of_reach
+    plan.no_answer = sorted(batch.no_answer)
+    for reason, letters in ((NO_CLUSTER, batch.out_of_reach), (NO_ANSWER, batch.no_answer.total())):
+        if letters:
+            plan.reasons["leave", reason] = letters
+            plan.letters += letters
+            plan.counts["leave"] += letters
     total = 0
     shown: Counter[str] = Counter()
     began = time.monotonic()
