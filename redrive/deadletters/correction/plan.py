@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,8 @@ class Plan:
         no_answer: clusters that do not answer; their letters are left.
         samples: before and after, a few for each rule.
         seconds: how long judging took.
-        content: the multiset hash of what becomes of each letter, 32 hexadecimal digits.
+        content: cluster and dead-letter topic → outcome → the multiset hash of what becomes of these letters, 32
+            hexadecimal digits.
     """
 
     terms: Terms
@@ -108,7 +109,7 @@ class Plan:
     no_answer: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
-    content: str = ""
+    content: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def publishes(self) -> int:
@@ -185,13 +186,14 @@ def make_plan(
             plan.reasons["leave", reason] = letters
             plan.letters += letters
             plan.counts["leave"] += letters
-    total = 0
+    content: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shown: Counter[str] = Counter()
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
         turn, apart = Turn(context.guard.overtaken, context.guard.time_of), _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
+        hashes = content[f"{unit.cluster}:{unit.topic}"]
         for offset, judged in _judged(context, unit):
             plan.letters += 1
             judgement = None if judged is None else apart.get(offset, judged)
@@ -200,10 +202,11 @@ def make_plan(
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
-                total += fingerprint(pack((place, offset, "gone")))
+                hashes["gone"] += fingerprint(pack((place, offset, "gone")))
                 continue
             _add(plan, judgement, turn, context)
-            total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
+            made = (place, offset, judgement.kind, judgement.reason, *_content(judgement))
+            hashes[judgement.kind] += fingerprint(pack(made))
             if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
                 shown[judgement.rules[0]] += 1
                 changes = diff(judgement.before, judgement.after, masked)
@@ -211,7 +214,10 @@ def make_plan(
             if plan.letters % 5_000 == 0:
                 on_progress(plan.letters)
     plan.seconds = time.monotonic() - began
-    plan.content = f"{total % (1 << 128):032x}"
+    plan.content = {
+        topic: {outcome: f"{total % (1 << 128):032x}" for outcome, total in sorted(hashes.items())}
+        for topic, hashes in sorted(content.items())
+    }
     return plan
 
 
