@@ -179,6 +179,12 @@ def _warnings(plan: Plan) -> list[str]:
             "they do not keep the times that they had. Which event of a key is newer is told by `ce_time`; one without "
             "that counts by when it came, and one that a job has brought not at all."
         )
+    for topic, events in (+plan.several).items():
+        warnings.append(
+            f"> **{count(events, 'event')} for `{topic}`, which is on several clusters:** whether newer events of the "
+            "keys have passed was looked up on the cluster of each letter alone. If another region has been active "
+            "since then, newer ones may be there."
+        )
     for reason, events in plan.refused.most_common():
         warnings.append(
             f"> **{count(events, 'event')} that brokers will refuse**, so that they go to the parking topic: {reason}."

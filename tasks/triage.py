@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -41,7 +41,8 @@ class Overview:
 
     Attributes:
         groups: by reason, producer and main topic; the largest first.
-        trend: day → letters of that day, of whatever fate; days without any are left out.
+        trend: day → letters of that day, of whatever fate; days without any are left out. If there is one day, hours.
+        by: what of these two it is.
         losses: by partition, what retention takes of open letters, and of doubtful ones.
         at: when this was looked up.
         waiting: fate → letters that are not open, and wait for a person.
@@ -52,6 +53,7 @@ class Overview:
     losses: Sequence[Loss]
     at: datetime
     waiting: Mapping[str, int] = field(default_factory=dict)
+    by: Literal["day", "hour"] = "day"
 
     @property
     def open(self) -> int:
@@ -169,6 +171,9 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     of_topics = Selection(dead_letter_topics=[topic.name for topic in topics])
     since = (now - timedelta(days=TREND_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     every = Selection(dead_letter_topics=of_topics.dead_letter_topics, fates=[], since=since)
+    trend, by = reading.letters.trend(every, "day"), "day"
+    if len(trend) == 1:
+        trend, by = reading.letters.trend(every, "hour"), "hour"
     keeps = _keeps(reading, topics)
     known = {partition[:2] for partition in keeps}
     # Parked letters are read from their copies in the parking topic, which are kept for ever.
@@ -177,10 +182,11 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     places = (place for place in letters if (place.cluster, place.topic) in known)
     return Overview(
         reading.letters.groups(of_topics),
-        reading.letters.trend(every, "day"),
+        trend,
         losses(places, keeps, now, HORIZONS),
         now,
         reading.letters.waiting(of_topics),
+        by,
     )
 
 

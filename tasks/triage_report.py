@@ -93,8 +93,9 @@ def report_text(mode: str, done: Sequence[Triaged], failed: Sequence[Failure], o
         if len(overview.groups) > MOST_ROWS:
             parts.append(f"… and {len(overview.groups) - MOST_ROWS} more groups, which the totals include.")
     if len(overview.trend) > 1:
-        days = [(f"{day:%a %d %b}", letters, 0, number(letters)) for day, letters in overview.trend]
-        parts += ["### When they came", bars("Letters a day, whatever has become of them", days)]
+        when, each = ("%a %d %b", "a day") if overview.by == "day" else ("%H:00 UTC", "an hour")
+        rows = [(f"{moment:{when}}", letters, 0, number(letters)) for moment, letters in overview.trend]
+        parts += ["### When they came", bars(f"Letters {each}, whatever has become of them", rows)]
     if overview.losses:
         parts += ["### How long they will be there", _losses(overview)]
     parts += ["### What was read", _topics(mode, done)]

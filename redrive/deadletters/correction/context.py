@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,6 +29,7 @@ class Context:
         judge: says what becomes of each.
         guard: says which are overtaken.
         limits: main topic → what it takes.
+        several: main topics that are on other clusters, too, of which the guard knows nothing.
     """
 
     client: ClientConfig
@@ -36,6 +37,7 @@ class Context:
     judge: Judge
     guard: OrderGuard
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    several: Set[str] = frozenset()
 
 
 def find_context(
@@ -81,7 +83,8 @@ def find_context(
             seen[topic].read_on(on_progress=partial(on_progress, topic))
     lanes = look_at_lanes(config, cluster, seen)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts, insisted=insisted)
-    return Context(client, targets, judge, OrderGuard(seen, lanes), limits)
+    several = {topic for topic in seen if len(config.topic(topic).clusters) > 1}
+    return Context(client, targets, judge, OrderGuard(seen, lanes), limits, several)
 
 
 def look_at_lanes(config: Config, cluster: str, topics: Collection[str]) -> DivertedLanes:

@@ -79,6 +79,7 @@ class Plan:
         fading: of those to be published, how many are of a time that their main topic no longer keeps: Kafka deletes
             them soon after they are published.
         stamped: main topic whose brokers give events their time → how many go there.
+        several: main topic that is on other clusters, too → how many go there; the guard has looked on one alone.
         refused: why brokers will refuse events, as far as topics' settings tell → how many. They are parked.
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
@@ -100,6 +101,7 @@ class Plan:
     deletions: int = 0
     fading: int = 0
     stamped: Counter[str] = field(default_factory=Counter)
+    several: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -252,6 +254,7 @@ def _add(plan: Plan, judgement: Judgement, turn: Turn, context: Context) -> None
             return
         plan.overtaken += turn.overtaken(event)
         plan.deletions += event.value is None
+        plan.several[event.topic] += event.topic in context.several
         if topic := context.limits.get(event.topic):
             now, event.partition = time.time_ns() // 1_000_000, None  # which one is for the guard to say
             if refusal := topic.refusal(event, now):
