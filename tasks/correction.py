@@ -111,6 +111,8 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
     if not work.selection.names_skipped:  # whoever names them one by one knows better
         mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     note_copies(batch, work.run.ledger.letters)
+    if len(work.config.clusters) > 1:
+        batch.on_two_clusters = work.run.ledger.letters.on_two_clusters(work.selection, upto=work.terms.upto)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
 

@@ -179,6 +179,12 @@ def _warnings(plan: Plan) -> list[str]:
             "they do not keep the times that they had. Which event of a key is newer is told by `ce_time`; one without "
             "that counts by when it came, and one that a job has brought not at all."
         )
+    if plan.on_two_clusters:
+        warnings.append(
+            f"> **{count(plan.on_two_clusters, 'letter')} of events that have a letter on another cluster, too:** each "
+            "goes back to the cluster on which it stands. Where events are copied between clusters, or one consumer "
+            "reads both, the event comes twice: select one cluster, and discard the letters of the other."
+        )
     for topic, events in (+plan.several).items():
         warnings.append(
             f"> **{count(events, 'event')} for `{topic}`, which is on several clusters:** whether newer events of the "

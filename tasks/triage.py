@@ -171,9 +171,11 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     of_topics = Selection(dead_letter_topics=[topic.name for topic in topics])
     since = (now - timedelta(days=TREND_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     every = Selection(dead_letter_topics=of_topics.dead_letter_topics, fates=[], since=since)
-    trend, by = reading.letters.trend(every, "day"), "day"
+    by: Literal["day", "hour"] = "day"
+    trend = reading.letters.trend(every, by)
     if len(trend) == 1:
-        trend, by = reading.letters.trend(every, "hour"), "hour"
+        by = "hour"
+        trend = reading.letters.trend(every, by)
     keeps = _keeps(reading, topics)
     known = {partition[:2] for partition in keeps}
     # Parked letters are read from their copies in the parking topic, which are kept for ever.

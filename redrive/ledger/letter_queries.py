@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.dialects import Sighting
@@ -262,6 +262,21 @@ def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin
     rows = session.execute(query.execution_options(yield_per=_AT_ONCE))
     for _, group in groupby(rows, key=lambda row: row[len(_TWIN) :]):
         yield [Twin(LetterId(*row[:4]), *row[4 : len(_TWIN)]) for row in group]
+
+
+def on_two_clusters(session: Session, selection: Selection, upto: int) -> int:
+    """See `redrive.ledger.letters.Letters.on_two_clusters`."""
+    column, other = dead_letters.c, dead_letters.alias().c
+    same = (
+        other.event_id == column.event_id,
+        other.main_topic == column.main_topic,
+        # An id alone does not do: whoever counts from 1 uses it again.
+        other.main_timestamp == column.main_timestamp,
+        other.cluster != column.cluster,
+        other.fate.not_in(["skipped", "discarded"]),
+    )
+    query = select(func.count()).select_from(dead_letters).where(condition(selection), column.entry <= upto)
+    return session.scalar(query.where(exists().where(*same))) or 0
 
 
 def fates_by(session: Session, operation_id: str) -> dict[str, int]:

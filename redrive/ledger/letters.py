@@ -175,6 +175,18 @@ class Letters:
             with self._database.reading() as session:
                 yield from letter_queries.twins(session, cluster, topic)
 
+    def on_two_clusters(self, selection: Selection, *, upto: int) -> int:
+        """Count the selected letters whose event has a letter on another cluster that was not given up.
+
+        Of the same event are letters of the same main topic, event id and event's time.
+
+        Args:
+            selection: which letters.
+            upto: only those that were recorded by this entry of the journal, or before; see `last_entry`.
+        """
+        with self._database.reading() as session:
+            return letter_queries.on_two_clusters(session, selection, upto)
+
     def fates_by(self, operation_id: str) -> dict[str, int]:
         """Give how many letters an operation has given which fate; of a letter with several, the last one counts."""
         with self._database.reading() as session:

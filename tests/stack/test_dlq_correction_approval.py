@@ -141,7 +141,7 @@ def test_a_letter_that_was_discarded_and_a_schema_that_is_another_are_named(
         ledger.letters.record_fates(operation, [Fate(letter.id, "discarded")])
         operation.finish("done")
     more = {"name": "more", "type": ["null", "string"], "default": None}
-    clinic.register(f"{clinic.orders}-value", ORDER | {"fields": [*ORDER["fields"], more]})  # type: ignore[misc]
+    clinic.register(f"{clinic.orders}-value", ORDER | {"fields": [*ORDER["fields"], more]})
 
     end = answer(prefect, waiting, "approve")
 

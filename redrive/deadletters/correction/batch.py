@@ -112,6 +112,7 @@ class Batch:
         letters: how many there are.
         out_of_reach: how many further ones are meant that stand on other clusters than ``clusters``. They are left.
         no_answer: likewise of those in ``away``, by cluster.
+        on_two_clusters: how many letters are of events that have a letter on another cluster.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Batch:
         self.wanted: dict[tuple[str, str], Wanted] = {}
         self.letters = self.out_of_reach = 0
         self.no_answer: Counter[str] = Counter()
+        self.on_two_clusters = 0
         for letter in letters:
             if clusters is not None and letter.cluster not in clusters:
                 self.out_of_reach += 1

@@ -132,9 +132,9 @@ def read_copies(
             span = {partition: first}, {partition: end}
             for messages in scan(client_config, PARKING_TOPIC, span[0], end=span[1], patience=patience):
                 for message in messages:
-                    letter = wanted.get(message.offset() or 0)
-                    if letter is not None and (record := _restored(letter, copies[letter][1], message)):
-                        found[letter] = record
+                    its = wanted.get(message.offset() or 0)
+                    if its is not None and (record := _restored(its, copies[its][1], message)):
+                        found[its] = record
     return found
 
 

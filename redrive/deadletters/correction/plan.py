@@ -80,6 +80,7 @@ class Plan:
             them soon after they are published.
         stamped: main topic whose brokers give events their time → how many go there.
         several: main topic that is on other clusters, too → how many go there; the guard has looked on one alone.
+        on_two_clusters: how many letters are of events that have a letter on another cluster, too.
         refused: why brokers will refuse events, as far as topics' settings tell → how many. They are parked.
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
@@ -102,6 +103,7 @@ class Plan:
     fading: int = 0
     stamped: Counter[str] = field(default_factory=Counter)
     several: Counter[str] = field(default_factory=Counter)
+    on_two_clusters: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -182,6 +184,7 @@ def make_plan(
         UnavailableError: Kafka or the registry does not answer.
     """
     plan = Plan(terms, targets={cluster: _shown(context.targets) for cluster, context in contexts.items()})
+    plan.on_two_clusters = batch.on_two_clusters
     plan.no_answer = sorted(batch.no_answer)
     for reason, letters in ((NO_CLUSTER, batch.out_of_reach), (NO_ANSWER, batch.no_answer.total())):
         if letters:
