@@ -107,17 +107,15 @@ class Accept:
         anew = {str(each.partition): each.begin for each in self.anew}
         parameters = {"topic": self.topic, "made_anew": anew, "why": why}
         name = f"{self.cluster}/{self.topic}"
-        with acting(
-            ledger, JOB, cluster=self.cluster, resources=[name], who=who, parameters=parameters
-        ) as operation:  # fmt: skip
+        with acting(ledger, JOB, cluster=self.cluster, resources=[name], who=who, parameters=parameters) as operation:
             operation.note("reason", {"by": who, "reason": why})
             ledger.claim([name], operation)
             if tuple(_anew(client, ledger, self.cluster, self.topic)) != self.anew:
                 raise StalePlanError(f"{self.topic} has changed meanwhile; look again")
             # What was published and nobody has entered yet is not gone.
             upto = ledger.letters.last_entry()
-            here = _selection(self.cluster, self.topic)
-            batch = Batch(ledger.letters.subjects(here, upto=upto, also_of=""))
+            still_open = _selection(self.cluster, self.topic).model_copy(update={"fates": list(OPEN)})
+            batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
             settle_earlier(self.config, ledger, batch.units, operation, record=True)
             lost = _lost(ledger, self.cluster, self.topic, self.anew)
             given_up = 0

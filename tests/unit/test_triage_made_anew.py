@@ -89,8 +89,13 @@ def test_once_accepted_its_letters_have_ids_of_their_own_and_are_read_like_any(
         found = accept(new, ledger)
         assert [(each.partition, each.known_as, each.begin) for each in found.anew] == [(0, "dlq.x", 0)]
         assert found.lost == 2
-        monkeypatch.setattr("redrive.deadletters.accepting.settle_earlier", lambda *_, **__: None)
+        settled: list[int] = []
+        monkeypatch.setattr(
+            "redrive.deadletters.accepting.settle_earlier",
+            lambda *given, **_: settled.extend(offset for unit in given[2] for offset in unit.offsets),
+        )
         assert found.carry_out("anna", "the cluster was built again").letters == 2
+        assert settled == [0, 2]  # of what was published and not entered, before anything is given up
         assert accept(new, ledger).anew == ()
 
         assert (triaged(new, ledger).new, triaged(new, ledger).new) == (2, 0)
