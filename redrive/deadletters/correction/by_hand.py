@@ -99,9 +99,9 @@ class LetterInHand:
     Attributes:
         known: the letter, as the ledger has it.
         letter: the letter, as it is in Kafka.
-        copy: where it was read from, if its topic no longer has it.
         value: its value, decoded. None is a tombstone.
         target: encodes values for its main topic.
+        copy: where it was read from, if its topic no longer has it.
     """
 
     config: Config
@@ -109,9 +109,9 @@ class LetterInHand:
     registry: SchemaRegistry
     known: KnownLetter
     letter: Letter
-    copy: Copy | None
     value: Any
     target: Writer
+    copy: Copy | None = None
 
     @classmethod
     def take(cls, config: Config, ledger: Ledger, registry: SchemaRegistry, letter: LetterId) -> Self:
@@ -145,7 +145,7 @@ class LetterInHand:
             raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
         target = where[read.topic]
         assert isinstance(target, Writer)
-        in_hand = cls(config, ledger, registry, known, read, copy, value, target)
+        in_hand = cls(config, ledger, registry, known, read, value, target, copy)
         (unit,) = in_hand._batch(in_hand._terms("")).units
         for reason in unit.doubles.values():  # before anybody takes pains over it
             raise UncorrectableLetterError(name, _REASONS[reason])
