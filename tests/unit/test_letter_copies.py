@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from redrive.deadletters.correction import Unit, copies, plan, source
+from redrive.deadletters.correction import Batch, Unit, copies, note_copies, plan, source
 from redrive.deadletters.correction.copies import ONLY_CORRECTED, Copy, read_copies
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate
@@ -17,9 +18,12 @@ from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.letter import letter_of_bytes
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.opening import open_letter
+from redrive.deadletters.selection import Selection
 from redrive.events import Event
+from redrive.ledger import Ledger
 from redrive.pump.names import OPERATION_HEADER, PARKING_TOPIC, SOURCE_HEADER
 from redrive.rules import Rejected
+from tests.ledger.test_letters import begin, fill, sighting
 from tests.unit.test_letter_source import REGISTRY, WRITER, All, Work, letter, record, unit_of
 
 ORIGIN = "dlq/one/dlq/0/letters/%d/0"
@@ -131,15 +135,16 @@ def test_an_event_that_kafka_has_refused_is_a_letter_with_the_corrected_value(pa
     assert opened.headers == [("ce_id", b"e2")]
 
 
-def test_the_first_copy_is_the_one_to_read() -> None:
+def test_the_first_whole_copy_is_the_one_to_read() -> None:
     at = LetterId("one", "dlq", 0, 5)
     fates = [
         Fate(at, "held"),
+        Fate(at, "parked", "refused", (), PARKING_TOPIC, 2, 5),
         Fate(at, "parked", "attempts", (), PARKING_TOPIC, 1, 7),
         Fate(at, "parked", "refused", (), PARKING_TOPIC, 0, 9),
     ]
     assert Copy.of(fates) == Copy(1, 7, True)
-    assert Copy.of(fates[2:]) == Copy(0, 9, False)
+    assert Copy.of(fates[3:]) == Copy(0, 9, False)
     assert Copy.of(fates[:1]) is None
 
 
@@ -167,3 +172,26 @@ def test_what_is_there_of_a_refused_letter_is_left_to_a_person(monkeypatch: pyte
     assert chunk.skipped == {f"left: {ONLY_CORRECTED}": 1, "skipped: gone": 1}
     assert [fate.letter.offset for fate in work.fates] == [1]
     assert work.plan().reasons == {("leave", ONLY_CORRECTED): 1, ("gone", "gone"): 1}
+
+
+def test_a_batch_knows_the_copies_of_its_letters_by_what_has_parked_them(tmp_path: Path) -> None:
+    def name(offset: int) -> LetterId:
+        return LetterId("local", "dlq.flights", 0, offset)
+
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        fill(ledger, [sighting(offset) for offset in range(4)])
+        fates = [
+            Fate(name(0), "parked", "attempts", (), PARKING_TOPIC, 1, 7),
+            Fate(name(1), "parked", "refused", (), PARKING_TOPIC, 2, 8),
+            Fate(name(2), "held"),
+        ]
+        ledger.letters.record_fates(begin(ledger), fates)
+        ledger.letters.record_fates(begin(ledger), [Fate(name(0), "held")])
+        batches = []
+        for by_hand in (False, True):
+            subjects = ledger.letters.subjects(Selection(fates=[]), upto=ledger.letters.last_entry(), also_of="")
+            batches.append(Batch(each for each in subjects if each.offset != 3))
+            note_copies(batches[-1], ledger.letters, by_hand=by_hand)
+    ((bulk,), (single,)) = (batch.units for batch in batches)
+    assert (bulk.copies, bulk.only_corrected) == ({0: Copy(1, 7, True)}, {1})
+    assert (single.copies, single.only_corrected) == ({0: Copy(1, 7, True), 1: Copy(2, 8, False)}, set())

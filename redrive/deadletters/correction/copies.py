@@ -51,13 +51,14 @@ class Copy(NamedTuple):
 
     @classmethod
     def of(cls, fates: Iterable[Fate]) -> Copy | None:
-        """Find the copy of a letter by its fates, oldest first. Of several, the first is nearest to what it was."""
-        for fate in fates:
-            if fate.name == "parked" and fate.topic == PARKING_TOPIC:
-                assert fate.partition is not None
-                assert fate.offset is not None
-                return cls(fate.partition, fate.offset, fate.reason != REFUSED)
-        return None
+        """Find the copy of a letter by its fates, oldest first: the first one that is whole, or else the first."""
+        copies = [
+            cls(fate.partition, fate.offset, fate.reason != REFUSED)
+            for fate in fates
+            if fate.name == "parked" and fate.topic == PARKING_TOPIC
+            if fate.partition is not None and fate.offset is not None
+        ]
+        return next((copy for copy in copies if copy.is_whole), copies[0] if copies else None)
 
     def __str__(self) -> str:
         return f"{PARKING_TOPIC}/{self.partition}/{self.offset}"
@@ -72,15 +73,17 @@ def note_copies(batch: Batch, letters: Letters, *, by_hand: bool = False) -> Non
         by_hand: a person sees each value; so events that Kafka has refused may stand for their letters.
     """
     for unit in batch.units:
+        parked: defaultdict[int, list[Fate]] = defaultdict(list)
         for fate in letters.parked((unit.cluster, unit.topic, unit.partition)):
-            offset, copy = fate.letter.offset, Copy.of([fate])
-            if copy is None or not unit.has(offset):
+            if unit.has(fate.letter.offset):
+                parked[fate.letter.offset].append(fate)
+        for offset, fates in parked.items():
+            if (copy := Copy.of(fates)) is None:
                 continue
             if copy.is_whole or by_hand:
-                unit.copies.setdefault(offset, copy)
+                unit.copies[offset] = copy
             else:
                 unit.only_corrected.add(offset)
-        unit.only_corrected -= unit.copies.keys()
 
 
 def find_letter(client_config: ClientConfig, story: Story) -> tuple[Record | None, Copy | None]:
