@@ -38,6 +38,8 @@ def accept(
         raise ConfigError(f"topics.{topic}", "holds no dead letters, by the settings")
     if cluster is None and len(settings.clusters) > 1:
         raise ConfigError("--cluster", f"is needed: {topic} is on {', '.join(settings.clusters)}")
+    if cluster is not None and cluster not in settings.clusters:
+        raise ConfigError("--cluster", f"is {cluster}, and {topic} is on {', '.join(settings.clusters)}")
     with open_ledger() as ledger:
         found = Accept.look(config, ledger, cluster or settings.cluster, topic)
         if not found.anew:
