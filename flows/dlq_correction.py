@@ -16,11 +16,13 @@ from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms
 from redrive.deadletters.selection import Selection
 from redrive.errors import HeldError, StalePlanError, UnavailableError
 from redrive.pump.governor import Governor
+from redrive.rules import RuleSet
 from tasks.approval import RefusedByPersonError, approve, bind
 from tasks.board import Board
 from tasks.correction import (
     Correcting,
     CorrectingUnits,
+    ask_clusters,
     correct_partitions,
     enter_corrected,
     judge_letters,
@@ -160,43 +162,60 @@ def dlq_correction(correction: Correction = Correction()) -> State[Any]:  # noqa
     named = ", ".join(clusters)
     with operation(config, JOB, correction.mode, cluster=named, resources=clusters, parameters=parameters) as run:
         try:
-            known = run.known_plan if correction.mode == "run" else None
-            terms = Terms(
-                rules=rules.digest if rules else "",
-                policy=correction.order,
-                attempts=config.corrections.attempts,
-                selection=parameters["selection"],
-                upto=known["upto"] if known else run.ledger.letters.last_entry(),
-            )
-            work = Correcting(config, run, terms, rules, correction.selection)
-            batch = gather(run, work, correction)
-            see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
-            contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
-            if correction.mode == "run" and enter_corrected(work, contexts):
-                batch = select_letters(work)
-            plan = judge_letters(work, batch, contexts, correction.samples)
-            digest = bind(run, plan.canonical(), known)
-            report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
-            get_run_logger().info("plan: %s", headline(plan))
-            if correction.mode == "plan" or not plan.writes:
-                return finish_early(run, "planned" if correction.mode == "plan" else "nothing to correct", plan)
-            approved = ""
-            if config.corrections.needs_approval(plan.writes):
-                approved = approve(run, digest, approval_text(plan, digest), four_eyes=config.corrections.four_eyes)
-            return carry_out(work, correction, plan, batch, contexts, approved)
+            return correct_letters(config, run, correction, rules)
         except (HeldError, StalePlanError, RefusedByPersonError) as error:
             run.finish("refused", evidence={"reason": str(error)})
             return refused(run, str(error))
 
 
+def correct_letters(config: Config, run: Run, correction: Correction, rules: RuleSet | None) -> State[Any]:
+    """Select, look, judge, have it approved, and carry it out; what a run that was cut off has begun is gone on with.
+
+    Raises:
+        HeldError: another run works at the letters' topics.
+        StalePlanError: this is not what was planned or approved before.
+        RefusedByPersonError: a person has refused the plan.
+    """
+    known = run.known_plan if correction.mode == "run" else None
+    terms = Terms(
+        rules=rules.digest if rules else "",
+        policy=correction.order,
+        attempts=config.corrections.attempts,
+        selection=correction.selection.model_dump(mode="json"),
+        upto=known["upto"] if known else run.ledger.letters.last_entry(),
+    )
+    work = Correcting(config, run, terms, rules, correction.selection)
+    work.away |= set(known.get("no_answer", ()) if known else ())
+    batch = gather(run, work, correction)
+    see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
+    contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
+    if correction.mode == "run" and enter_corrected(work, contexts):
+        batch = select_letters(work)
+    plan = judge_letters(work, batch, contexts, correction.samples)
+    digest = bind(run, plan.canonical(), known)
+    report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
+    get_run_logger().info("plan: %s", headline(plan))
+    if correction.mode == "plan" or not plan.writes:
+        return finish_early(run, "planned" if correction.mode == "plan" else "nothing to correct", plan)
+    approved = ""
+    if config.corrections.needs_approval(plan.writes):
+        approved = approve(run, digest, approval_text(plan, digest), four_eyes=config.corrections.four_eyes)
+    return carry_out(work, correction, plan, batch, contexts, approved)
+
+
 def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
     """Select the letters, without those that an earlier run has corrected and could not enter.
+
+    If one of several clusters does not answer, its letters are left, and hold up no others.
 
     Raises:
         HeldError: another run works at their topics.
         StalePlanError: one has ended just now, and letters of further topics are among those that are meant.
     """
     batch = select_letters(work)
+    if len(batch.clusters) > 1:
+        ask_clusters(work, batch)
+        batch = select_letters(work) if work.away else batch
     work.touched = look_up_topics(work, batch)
     if correction.mode == "plan":
         work.earlier, settled = settle_earlier(work, batch, record=False)

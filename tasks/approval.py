@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -24,6 +26,8 @@ from redrive.errors import StalePlanError
 from tasks.operations import ASKED, NOBODY, Run
 
 DAYS = 7
+_MOST = 20  # things that have moved are named
+_HASH = re.compile(r"[0-9a-f]{32}")  # of contents, which says nothing to people
 KEY = "approval"
 WAITS = "waits for approval"
 
@@ -131,14 +135,24 @@ def bind(run: Run, canonical: dict[str, Any], known: dict[str, Any] | None) -> s
     """
     if known is None:
         return run.keep_plan(canonical)
-    moved = [
-        f"{name} was {_short(known.get(name))}, and is {_short(now)}"
-        for name, now in canonical.items()
-        if known.get(name) != now
-    ]
+    moved = [each for name, now in canonical.items() for each in _moved(name, known.get(name), now)]
     if moved:
-        raise StalePlanError("; ".join(moved))
+        more = f"; and {len(moved) - _MOST} more" if len(moved) > _MOST else ""
+        raise StalePlanError("; ".join(moved[:_MOST]) + more)
     return str(run.ledger.operation(run.id).plan_digest)
+
+
+def _moved(name: str, before: object, now: object) -> Iterator[str]:
+    """Say what of a plan is not what it was, as far down as it goes."""
+    if before == now:
+        return
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _moved(f"{name} › {key}", before.get(key), now.get(key))
+    elif _HASH.fullmatch(str(before)) and _HASH.fullmatch(str(now)):
+        yield f"{name} has changed"
+    else:
+        yield f"{name} was {_short(before)}, and is {_short(now)}"
 
 
 def _short(value: object) -> str:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from confluent_kafka import KafkaException
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -24,6 +25,7 @@ from redrive.deadletters.correction import (
     find_context,
     make_plan,
     mark_doubles,
+    note_copies,
     settle,
     topics_of,
 )
@@ -34,6 +36,7 @@ from redrive.deadletters.selection import Selection
 from redrive.ledger.letters import PAGE
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
+from redrive.pump.readback import admin_client
 from redrive.pump.workers import Workers
 from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
@@ -53,6 +56,7 @@ class Correcting:
         touched: the topics that the letters go to, and stand in.
         saved: the units' checkpoints when the plan was made.
         earlier: operation → what a read-back has found of runs that had not entered what they did.
+        away: clusters that do not answer while others do: their letters are left.
     """
 
     def __init__(self, config: Config, run: Run, terms: Terms, rules: RuleSet | None, selection: Selection) -> None:
@@ -60,6 +64,7 @@ class Correcting:
         self.touched: list[TopicName] = []
         self.saved: dict[str, bytes] = {}
         self.earlier: dict[str, Proof] = {}
+        self.away: set[str] = set()
 
     def record_fates(self, fates: Sequence[Fate]) -> None:
         """Enter fates in the ledger."""
@@ -67,6 +72,9 @@ class Correcting:
 
 
 End = UnitEnd[Unit, UnitResult]
+
+ANSWER = 15.0
+"""Seconds that a cluster may take to answer, before its letters are left while those of others are corrected."""
 
 
 def read_rules(config: Config, file: str | None) -> RuleSet | None:
@@ -102,9 +110,13 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
             if LetterId(letter.cluster, letter.topic, letter.partition, letter.offset) not in settled
         ),
         clusters=work.config.clusters,
+        away=work.away,
     )
     if not work.selection.names_skipped:  # whoever names them one by one knows better
         mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
+    note_copies(batch, work.run.ledger.letters)
+    if len(work.config.clusters) > 1:
+        batch.on_two_clusters = work.run.ledger.letters.on_two_clusters(work.selection, upto=work.terms.upto)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
     return batch
 
@@ -121,6 +133,28 @@ def look_up_topics(work: Correcting, batch: Batch) -> list[TopicName]:
         UnavailableError: a cluster does not answer.
     """
     return topics_of(work.config, batch)
+
+
+@task(
+    name="ask clusters",
+    description="Finds out which clusters with letters do not answer: theirs are left, and hold up no others.",
+    **BRIEFLY,
+)
+def ask_clusters(work: Correcting, batch: Batch) -> None:
+    """Note which clusters are away. If no cluster answers, none is: then there is nothing to do but to wait."""
+    away = {cluster for cluster in batch.clusters if not _answers(work.config, cluster)}
+    if away and len(away) < len(batch.clusters):
+        work.away |= away
+        names = ", ".join(sorted(away))
+        get_run_logger().warning("no answer from %s: letters that stand there are left for a later run", names)
+
+
+def _answers(config: Config, cluster: str) -> bool:
+    try:
+        admin_client(config.cluster(cluster).client_config()).list_topics(timeout=ANSWER)
+    except KafkaException:
+        return False
+    return True
 
 
 @task(

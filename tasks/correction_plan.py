@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from prefect.client.orchestration import get_client
 
-from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard
-from redrive.deadletters.correction.source import GONE
+from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard, source
 from redrive.deadletters.judging import judge, targets
 from tasks import artifacts
 from tasks.ending import plan_key
@@ -23,14 +22,7 @@ OUTCOMES = {
     "leave": "left as they are, and open",
     "gone": "no longer in their topics: given up",
 }
-REASONS = (
-    judge.REASONS
-    | targets.REASONS
-    | order_guard.REASONS
-    | doubles.REASONS
-    | diverted.REASONS
-    | {GONE: "deleted from its topic, by retention or by somebody"}
-)
+REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS | source.REASONS
 _POLICY = {
     "hold": "they are **held**: left open",
     "publish": "they are **published all the same**",
@@ -192,6 +184,18 @@ def _warnings(plan: Plan) -> list[str]:
             f"> **Letters of `{name}` go to `{each.topic}`,** as what producers publish by that name does: they are "
             f"put right as events of `{name}`, and then taken there by "
             f"{f'the rules of {each.rules}' if each.rules else 'what Avro resolves'}."
+        )
+    if plan.on_two_clusters:
+        warnings.append(
+            f"> **{count(plan.on_two_clusters, 'letter')} of events that have a letter on another cluster, too:** each "
+            "goes back to the cluster on which it stands. Where events are copied between clusters, or one consumer "
+            "reads both, the event comes twice: select one cluster, and discard the letters of the other."
+        )
+    for topic, events in (+plan.several).items():
+        warnings.append(
+            f"> **{count(events, 'event')} for `{topic}`, which is on several clusters:** whether newer events of the "
+            "keys have passed was looked up on the cluster of each letter alone. If another region has been active "
+            "since then, newer ones may be there."
         )
     for reason, events in plan.refused.most_common():
         warnings.append(

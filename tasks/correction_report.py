@@ -70,7 +70,7 @@ class Ending(Judged[End]):
             outcome = end.result.outcome
             counts["letters"] += outcome.read
             for topic, evidence in outcome.evidence.items():
-                fate = {PARKING_TOPIC: "parked", end.unit.topic: "rejected"}.get(topic, "published")
+                fate = {PARKING_TOPIC: "parked", end.unit.kafka_topic: "rejected"}.get(topic, "published")
                 counts[fate] += evidence.count
             for reason, letters in outcome.skipped.items():
                 counts["left" if reason.startswith(LEFT) else reason.partition(":")[0]] += letters
@@ -235,9 +235,8 @@ def _row(end: End) -> list[object]:
     if end.result is None:
         return [end.unit, end.unit.cluster, end.how, len(end.unit.offsets), "", ""]
     outcome = end.result.outcome
-    published = sum(
-        evidence.count for topic, evidence in outcome.evidence.items() if topic not in (PARKING_TOPIC, end.unit.topic)
-    )
+    elsewhere = (PARKING_TOPIC, end.unit.kafka_topic)
+    published = sum(evidence.count for topic, evidence in outcome.evidence.items() if topic not in elsewhere)
     return [end.unit, end.unit.cluster, end.how, outcome.read, published, outcome.read - published]
 
 

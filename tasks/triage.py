@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -14,6 +14,8 @@ from prefect.tasks import Task
 
 from redrive.config import Config
 from redrive.config.settings import Topic
+from redrive.deadletters.fate import OPEN
+from redrive.deadletters.letter_id import kafka_topic
 from redrive.deadletters.retention import Keeps, Loss, losses
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import Triaged, triage, unread
@@ -39,8 +41,9 @@ class Overview:
 
     Attributes:
         groups: by reason, producer and main topic; the largest first.
-        trend: day → letters of that day, of whatever fate; days without any are left out.
-        losses: by partition, what retention takes.
+        trend: day → letters of that day, of whatever fate; days without any are left out. If there is one day, hours.
+        by: what of these two it is.
+        losses: by partition, what retention takes of open letters, and of doubtful ones.
         at: when this was looked up.
         waiting: fate → letters that are not open, and wait for a person.
     """
@@ -50,6 +53,7 @@ class Overview:
     losses: Sequence[Loss]
     at: datetime
     waiting: Mapping[str, int] = field(default_factory=dict)
+    by: Literal["day", "hour"] = "day"
 
     @property
     def open(self) -> int:
@@ -58,7 +62,7 @@ class Overview:
 
     @property
     def lost(self) -> int:
-        """How many of them are gone from their topics."""
+        """How many letters are gone from their topics of those that are open or doubtful."""
         return sum(loss.lost for loss in self.losses)
 
 
@@ -167,15 +171,24 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
     of_topics = Selection(dead_letter_topics=[topic.name for topic in topics])
     since = (now - timedelta(days=TREND_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     every = Selection(dead_letter_topics=of_topics.dead_letter_topics, fates=[], since=since)
+    by: Literal["day", "hour"] = "day"
+    trend = reading.letters.trend(every, by)
+    if len(trend) == 1:
+        by = "hour"
+        trend = reading.letters.trend(every, by)
     keeps = _keeps(reading, topics)
     known = {partition[:2] for partition in keeps}
-    places = (place for place in reading.letters.places(of_topics) if (place.cluster, place.topic) in known)
+    # Parked letters are read from their copies in the parking topic, which are kept for ever.
+    at_risk = of_topics.model_copy(update={"fates": [*OPEN, "doubtful"]})
+    letters = (place._replace(topic=kafka_topic(place.topic)) for place in reading.letters.places(at_risk))
+    places = (place for place in letters if (place.cluster, place.topic) in known)
     return Overview(
         reading.letters.groups(of_topics),
-        reading.letters.trend(every, "day"),
+        trend,
         losses(places, keeps, now, HORIZONS),
         now,
         reading.letters.waiting(of_topics),
+        by,
     )
 
 

@@ -36,6 +36,7 @@ def finish_triage(
         "lost": overview.lost,
         "missed": sum(triaged.missed for triaged in done),
     }
+    failed = [*failed, *_blind(done)]
     reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
     told = tell_growth(run, overview) if mode == "run" else []
     run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons, "told": told})
@@ -92,8 +93,9 @@ def report_text(mode: str, done: Sequence[Triaged], failed: Sequence[Failure], o
         if len(overview.groups) > MOST_ROWS:
             parts.append(f"… and {len(overview.groups) - MOST_ROWS} more groups, which the totals include.")
     if len(overview.trend) > 1:
-        days = [(f"{day:%a %d %b}", letters, 0, number(letters)) for day, letters in overview.trend]
-        parts += ["### When they came", bars("Letters a day, whatever has become of them", days)]
+        when, each = ("%a %d %b", "a day") if overview.by == "day" else ("%H:00 UTC", "an hour")
+        rows = [(f"{moment:{when}}", letters, 0, number(letters)) for moment, letters in overview.trend]
+        parts += ["### When they came", bars(f"Letters {each}, whatever has become of them", rows)]
     if overview.losses:
         parts += ["### How long they will be there", _losses(overview)]
     parts += ["### What was read", _topics(mode, done)]
@@ -110,8 +112,8 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
         )
     if overview.lost:
         lines.append(
-            f"> {count(overview.lost, 'open letter')} of the ledger are gone from their topics: nobody can correct "
-            "them any more."
+            f"> {count(overview.lost, 'letter')} of the ledger that are open or doubtful are gone from their topics: "
+            "nobody can correct them any more."
         )
     lines += [
         f"> **{count(letters, 'letter')} {fate}**, which no run takes by itself: see `redrive dlq list --fate {fate}`."
@@ -123,13 +125,22 @@ def _warnings(done: Sequence[Triaged], overview: Overview) -> list[str]:
                 f"> {triaged.topic}: up to {count(triaged.missed, 'letter')} were deleted before any triage read them. "
                 "Run triage more often than the topic's retention."
             )
-        if triaged.made_anew:
-            partitions = ", ".join(map(str, triaged.made_anew))
-            lines.append(
-                f"> {triaged.topic}, partition {partitions}: its letters are not those that triage has read there. The "
-                "topic was deleted and made again under the same name; its letters are left alone. Use a new name."
-            )
     return lines
+
+
+def _blind(done: Sequence[Triaged]) -> list[Failure]:
+    """Give the topics of which letters are left alone, until somebody says that what was there is gone."""
+    return [
+        Failure(
+            triaged.cluster,
+            triaged.topic,
+            f"partition {', '.join(map(str, triaged.made_anew))}: its letters are not those that triage has read: "
+            "it was deleted and made again under the same name, or has lost its end. New letters are left alone until "
+            f'somebody accepts that: redrive dlq accept {triaged.topic} --reason "…"',
+        )
+        for triaged in done
+        if triaged.made_anew
+    ]
 
 
 def _by_reason(overview: Overview) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrive.cli.dlq_accept import accept
 from redrive.cli.dlq_discard import discard
 from redrive.cli.dlq_fix import fix
 from redrive.cli.ledger import open_ledger
@@ -86,7 +87,8 @@ def show(
 
     The value goes to this terminal only: into no log, and not into the ledger.
 
-    A letter that is no longer in Kafka is said to be gone. Exit code 3 if Kafka or the schema registry does not answer;
+    A parked letter that its topic no longer has is read from its copy in the parking topic. One that is no longer in
+    Kafka is said to be gone. Exit code 3 if Kafka or the schema registry does not answer;
     what the ledger has is shown even so.
     """
     from redrive.cli.letter_found import fetch, found_row, show_found
@@ -97,7 +99,7 @@ def show(
         story = ledger.letters.story(LetterId.parse(letter))
     if not json:
         show_story(story)  # before Kafka, which may take its time
-    found = fetch(config, story.letter, raw=raw)
+    found = fetch(config, story, raw=raw)
     if json:
         show_json(story_row(story) | found_row(found, story.letter))
     else:
@@ -127,6 +129,7 @@ def history(
 
 app.command()(fix)
 app.command()(discard)
+app.command()(accept)
 
 
 def _say_why_none(ledger: Ledger, json: bool) -> None:

@@ -86,6 +86,9 @@ def _about(in_hand: LetterInHand) -> Iterator[str]:
         yield f"producers of {target.topic} were switched: it goes to {in_hand.goes_to}, by the rules that theirs go by"
     if letter.detail:
         yield letter.detail
+    if in_hand.copy is not None:
+        what = "its copy" if in_hand.copy.is_whole else "what a correction had made of it, and Kafka has refused"
+        yield f"its topic no longer has it; this is {what}: {in_hand.copy}"
     yield 'What JSON lacks is written like {"$bytes": "base64"}, {"$decimal": "1.10"} or'
     yield '{"$datetime": "2026-03-29T08:00:00+00:00"}. Save and close to go on; an empty file: nothing is done.'
 

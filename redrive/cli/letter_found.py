@@ -14,11 +14,11 @@ from redrive import tagged_json
 from redrive.cli.exits import GOOD, exit_code
 from redrive.cli.output import hexdump, out, safe, show_table
 from redrive.config import Config
+from redrive.deadletters.correction.copies import Copy, find_letter
 from redrive.deadletters.dialects import Record, confluent, connect, own, spring
 from redrive.deadletters.letter_value import LetterValue, read_value
-from redrive.deadletters.reading import read_record, still_is
 from redrive.errors import LetterFormatError, RedriveError, WireFormatError
-from redrive.ledger.letter_queries import KnownLetter
+from redrive.ledger.letter_queries import KnownLetter, Story
 from redrive.schemas import SchemaRegistry
 
 FIRST = 256
@@ -45,43 +45,47 @@ class Found(msgspec.Struct, frozen=True):
         value: its value; None if it was not or could not be decoded.
         problem: why not; empty if nothing went wrong.
         code: what the program is to end with.
+        copy: where it was read from, if its topic no longer has it.
     """
 
     record: Record | None
     value: LetterValue | None = None
     problem: str = ""
     code: int = GOOD
+    copy: Copy | None = None
 
 
-def fetch(config: Config, letter: KnownLetter, *, raw: bool) -> Found:
+def fetch(config: Config, story: Story, *, raw: bool) -> Found:
     """Read a letter from Kafka, and decode its value, unless ``raw``. What goes wrong is part of the answer."""
     try:
-        record = read_record(config.cluster(letter.sighting.cluster).client_config(), letter.id)
+        client = config.cluster(story.letter.sighting.cluster).client_config()
+        record, copy = find_letter(client, story)
     except RedriveError as error:
         return Found(None, problem=str(error), code=exit_code(error))
-    if record is None or not still_is(record, letter.sighting):
+    if record is None:
         return Found(None, problem=GONE)
     if raw:
-        return Found(record)
+        return Found(record, copy=copy)
     try:
         with closing(SchemaRegistry(config.registry_client_config())) as registry:
-            return Found(record, read_value(record, registry.reader()))
+            return Found(record, read_value(record, registry.reader()), copy=copy)
     except (LetterFormatError, WireFormatError) as error:
-        return Found(record, problem=str(error))
+        return Found(record, problem=str(error), copy=copy)
     except RedriveError as error:
-        return Found(record, problem=str(error), code=exit_code(error))
+        return Found(record, problem=str(error), code=exit_code(error), copy=copy)
 
 
 def found_row(found: Found, letter: KnownLetter) -> dict[str, Any]:
     """Give what was found of a letter, for programs: the value in tagged JSON, or its bytes in base64."""
     record, value = found.record, found.value
     if record is None:
-        return {"record": None, "problem": found.problem}
+        return {"record": None, "copy": None, "problem": found.problem}
     event, why = _headers(record, letter)
     content: dict[str, Any] = {"form": "bytes", "bytes": record.value}
     if value is not None:
         content = {"form": value.form, "value": msgspec.Raw(_tagged(value))}
-    return {"record": {"headers": event, "why": why, **content}, "problem": found.problem or None}
+    record_row = {"headers": event, "why": why, **content}
+    return {"record": record_row, "copy": found.copy and str(found.copy), "problem": found.problem or None}
 
 
 def show_found(found: Found, letter: KnownLetter, *, raw: bool) -> None:
@@ -91,6 +95,9 @@ def show_found(found: Found, letter: KnownLetter, *, raw: bool) -> None:
         for title, headers in (("header of the event", event), ("header that says why", why)):
             if headers:
                 show_table((title, ""), ((safe(name), text and safe(text)) for name, text in headers))
+    if found.copy is not None:
+        what = "its copy" if found.copy.is_whole else "what a correction had made of it, and Kafka has refused"
+        out.print(Text(f"The letter's topic no longer has it. This is {what}: {found.copy}", "yellow"), soft_wrap=True)
     if found.problem:
         out.print(Text(safe(found.problem), "yellow"), soft_wrap=True)
     if found.record is not None:

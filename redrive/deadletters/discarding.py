@@ -87,7 +87,7 @@ class Discard:
             UnavailableError: the ledger, or Kafka, which may have corrected letters that nobody has entered.
         """
         ledger, batch = self.ledger, Batch(_subjects(self.ledger, self.selection, self.upto))
-        topics = sorted({f"{unit.cluster}/{unit.topic}" for unit in batch.units})
+        topics = sorted({f"{unit.cluster}/{unit.kafka_topic}" for unit in batch.units})
         parameters = {"selection": self.selection.model_dump(mode="json"), "upto": self.upto, "why": why}
         named = ", ".join(batch.clusters)
         with acting(ledger, JOB, cluster=named, resources=topics, who=who, parameters=parameters) as operation:

@@ -1,4 +1,8 @@
-"""Where a letter stands: its id, for people and for the command line, and its place in the order of all letters."""
+"""Where a letter stands: its id, for people and for the command line, and its place in the order of all letters.
+
+A dead-letter topic that was deleted and made again has letters where others have been. So, once somebody has accepted
+it, its letters stand in ``dlq.flights@2`` by the ledger, which is ``dlq.flights`` in Kafka: no topic's name has an @.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,25 @@ from typing import NamedTuple
 
 from redrive.errors import LetterIdError
 
-_FORM = re.compile(r"(?:(?P<cluster>[a-z0-9][a-z0-9_-]*):)?(?P<topic>[a-zA-Z0-9._-]{1,249})/(\d{1,10})/(\d{1,19})")
+_FORM = re.compile(
+    r"(?:(?P<cluster>[a-z0-9][a-z0-9_-]*):)?"
+    r"(?P<topic>[a-zA-Z0-9._-]{1,249}(?:@[1-9][0-9]{0,5})?)/(\d{1,10})/(\d{1,19})"
+)
+
+
+def kafka_topic(topic: str) -> str:
+    """Give the name in Kafka of a dead-letter topic that the ledger names."""
+    return topic.partition("@")[0]
+
+
+def generation(topic: str) -> int:
+    """Say the how manieth topic of its name it is, as far as anybody has noticed; from 1 on."""
+    return int(topic.partition("@")[2] or 1)
+
+
+def next_topic(topic: str) -> str:
+    """Give the ledger's name of the topic that was made anew in the place of one."""
+    return f"{kafka_topic(topic)}@{generation(topic) + 1}"
 
 
 class LetterId(NamedTuple):
@@ -15,7 +37,7 @@ class LetterId(NamedTuple):
 
     Attributes:
         cluster: the cluster's name; None in what a person has typed without it: whichever cluster has the letter.
-        topic: the dead-letter topic.
+        topic: the dead-letter topic, as the ledger names it; see `kafka_topic`.
     """
 
     cluster: str | None

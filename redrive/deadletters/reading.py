@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from redrive.deadletters.dialects import Record, Sighting, sight
-from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.letter_id import LetterId, kafka_topic
 from redrive.events import headers_of
 from redrive.pump.readback import ClientConfig, end_offsets, scan
 
@@ -23,7 +23,7 @@ def read_records(
     Args:
         client_config: the cluster.
         cluster: its name.
-        topic: the dead-letter topic.
+        topic: the dead-letter topic, as the ledger names it; so do the records.
         start: partition → first offset.
         end: partition → offset to stop before; only these partitions are read.
 
@@ -31,7 +31,7 @@ def read_records(
         UnknownTopicError: there is no such topic.
         UnavailableError: the cluster does not answer.
     """
-    for messages in scan(client_config, topic, start, end=end):
+    for messages in scan(client_config, kafka_topic(topic), start, end=end):
         yield _records(cluster, topic, messages)
 
 
@@ -48,10 +48,11 @@ def read_record(client_config: ClientConfig, letter: LetterId, *, patience: floa
         UnavailableError: the cluster does not answer.
     """
     cluster, topic, partition, offset = letter
-    ends = end_offsets(client_config, topic)
+    name = kafka_topic(topic)
+    ends = end_offsets(client_config, name)
     if partition >= len(ends) or offset >= ends[partition]:
         return None  # of a topic of the same name that is gone
-    for messages in scan(client_config, topic, {partition: offset}, end={partition: offset + 1}, patience=patience):
+    for messages in scan(client_config, name, {partition: offset}, end={partition: offset + 1}, patience=patience):
         return next(_records(cluster or "", topic, messages))
     return None
 

@@ -59,7 +59,7 @@ def losses(
     """Give what retention has taken, and will take, of letters; by cluster, topic and partition.
 
     Args:
-        letters: the open ones, in any order; they are gone through once.
+        letters: those that somebody needs to see to, in any order; they are gone through once.
         keeps: by cluster, dead-letter topic and partition; *every* partition that exists: of one that does not, all
             letters are lost.
         now: with a time zone.

@@ -6,11 +6,12 @@ anywhere, and run twice at once, and each letter is in the ledger once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from redrive.deadletters.dialects import Sighting, sight
+from redrive.deadletters.letter_id import generation, kafka_topic
 from redrive.deadletters.reading import read_records, still_is
 from redrive.ledger.letter_writes import Partition, Reach
 from redrive.ledger.letters import PAGE, Letters
@@ -30,7 +31,7 @@ class Triaged:
         missed: offsets that were deleted before any triage had read them: at most so many letters.
         made_anew: partitions that end before the ledger's position, or where the last letter of the ledger is another
             one: the topic was deleted and made again. They are left alone, since their letters would have ids that
-            others have already.
+            others have already, until somebody accepts that: see `redrive.deadletters.accepting`.
     """
 
     cluster: str
@@ -79,16 +80,28 @@ def triage(
         UnavailableError: the cluster or the ledger does not answer; begin again later.
     """
     span = _Span(client_config, cluster, topic, letters)
-    batch = _Batch(letters, operation, cluster, topic, span.known)
-    for records in read_records(client_config, cluster, topic, span.start, span.end):
-        batch.add([sight(record) for record in records])
-        if len(batch) >= page:
-            batch.record()
-            on_progress(batch.read, span.total)
+    batch = _Batch(letters, operation, cluster, span.names, span.known)
+    for name in sorted(set(span.names.values())):
+        start, end = ({p: at for p, at in each.items() if span.names[p] == name} for each in (span.start, span.end))
+        for records in read_records(client_config, cluster, name, start, end):
+            batch.add([sight(record) for record in records])
+            if len(batch) >= page:
+                batch.record()
+                on_progress(batch.read, span.total)
     batch.reach(span.end)
     batch.record()
     on_progress(batch.read, batch.read)
     return replace(span.triaged(), read=batch.read, new=batch.new)
+
+
+def read_to(letters: Letters, cluster: str) -> dict[tuple[str, int], tuple[str, int]]:
+    """Give how far triage has read: topic in Kafka, and partition → its last name in the ledger, and the offset."""
+    found: dict[tuple[str, int], tuple[str, int]] = {}
+    for (_, name, partition), at in letters.positions(cluster).items():
+        place = kafka_topic(name), partition
+        if place not in found or generation(name) > generation(found[place][0]):
+            found[place] = name, at
+    return found
 
 
 class _Span:
@@ -96,14 +109,23 @@ class _Span:
 
     def __init__(self, client_config: ClientConfig, cluster: str, topic: str, letters: Letters) -> None:
         self._cluster, self._topic = cluster, topic
-        self.known = {place[2]: at for place, at in letters.positions(cluster).items() if place[1] == topic}
+        known = {place[1]: each for place, each in read_to(letters, cluster).items() if place[0] == topic}
+        self.known = {partition: at for partition, (_, at) in known.items()}
         ends, self._lows = end_offsets(client_config, topic), start_offsets(client_config, topic)
         # A position beyond the end is one of a topic of the same name that is gone.
-        beyond = {partition for partition, at in self.known.items() if partition >= len(ends) or at > ends[partition]}
-        new = {partition for partition, at in self.known.items() if partition not in beyond and at < ends[partition]}
-        others = _others(client_config, letters.newest(cluster, topic), new, self._lows) if new else set()
+        there = dict(enumerate(ends))
+        beyond = {partition for partition, at in self.known.items() if at > there.get(partition, 0)}
+        new = {partition for partition, at in self.known.items() if at < there.get(partition, 0)}
+        newest = {
+            partition: letter
+            for name in {known[partition][0] for partition in new}
+            for partition, letter in letters.newest(cluster, name).items()
+            if partition in new and known[partition][0] == name
+        }
+        others = _others(client_config, cluster, topic, newest, self._lows)
         self._made_anew = tuple(sorted(beyond | others))
         self.end = {partition: offset for partition, offset in enumerate(ends) if partition not in self._made_anew}
+        self.names = {partition: known.get(partition, (topic, 0))[0] for partition in self.end}
         self.start = {partition: self.known.get(partition, 0) for partition in self.end}
         self.total = sum(max(0, end - max(self.start[p], self._lows[p])) for p, end in self.end.items())
 
@@ -113,15 +135,14 @@ class _Span:
 
 
 def _others(
-    client_config: ClientConfig, newest: Mapping[int, Sighting], partitions: Set[int], lows: Sequence[int]
+    client_config: ClientConfig, cluster: str, topic: str, newest: Mapping[int, Sighting], lows: Sequence[int]
 ) -> set[int]:
     """Find the partitions in which another record stands in the place of the last letter that the ledger has there."""
-    last = {p: letter for p, letter in newest.items() if p in partitions and letter.offset >= lows[p]}
+    last = {p: letter for p, letter in newest.items() if letter.offset >= lows[p]}
     if not last:
         return set()
     start = {partition: letter.offset for partition, letter in last.items()}
     end = {partition: offset + 1 for partition, offset in start.items()}
-    (cluster, topic), *_ = {(letter.cluster, letter.topic) for letter in last.values()}
     there = chain.from_iterable(read_records(client_config, cluster, topic, start, end))
     return {record.partition for record in there if not still_is(record, last[record.partition])}
 
@@ -129,10 +150,12 @@ def _others(
 class _Batch:
     """Letters that were read and are not recorded yet."""
 
-    def __init__(self, letters: Letters, operation: Operation, cluster: str, topic: str, known: dict[int, int]) -> None:
+    def __init__(
+        self, letters: Letters, operation: Operation, cluster: str, names: Mapping[int, str], known: dict[int, int]
+    ) -> None:
         self.read = self.new = 0
         self._letters, self._operation = letters, operation
-        self._cluster, self._topic = cluster, topic
+        self._cluster, self._names = cluster, names
         self._recorded: dict[int, int] = dict(known)
         self._next: dict[int, int] = {}
         self._sightings: list[Sighting] = []
@@ -151,7 +174,7 @@ class _Batch:
 
     def record(self) -> None:
         reached: dict[Partition, Reach] = {
-            (self._cluster, self._topic, partition): Reach(self._recorded.get(partition), at)
+            (self._cluster, self._names[partition], partition): Reach(self._recorded.get(partition), at)
             for partition, at in self._next.items()
         }
         self.new += self._letters.record(self._operation, self._sightings, reached)

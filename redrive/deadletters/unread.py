@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from redrive.deadletters.triage import read_to
 from redrive.errors import UnavailableError
 from redrive.ledger.letters import Letters
 from redrive.pump.readback import (
@@ -38,7 +39,7 @@ def unread_letters(
     Raises:
         UnavailableError: the cluster or the ledger does not answer.
     """
-    known = letters.positions(cluster)
+    known = {place: at for place, (_, at) in read_to(letters, cluster).items()}
     try:
         there = admin_client(client_config).list_topics(timeout=timeout).topics
         places = [
@@ -60,6 +61,6 @@ def unread_letters(
         raise UnavailableError(named, f"ends of dead-letter topics: {error.args[0].str()}") from error
     found = Counter[str]()
     for topic, number in places:
-        read_to = known.get((cluster, topic, number), 0)
-        found[topic] += max(0, ends[topic, number] - max(read_to, lows[topic, number]))
+        at = known.get((topic, number), 0)
+        found[topic] += max(0, ends[topic, number] - max(at, lows[topic, number]))
     return {topic: letters for topic, letters in found.items() if letters}

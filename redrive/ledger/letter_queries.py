@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.dialects import Sighting
@@ -128,7 +128,6 @@ def condition(selection: Selection) -> ColumnElement[bool]:
         (column.reason, selection.reasons),
         (column.producer, selection.producers),
         (column.main_topic, selection.topics),
-        (column.topic, selection.dead_letter_topics),
         (column.cluster, selection.clusters),
         (column.key, [key_bytes(key) for key in selection.event_keys]),
         (column.schema_id, selection.schema_ids),
@@ -136,6 +135,8 @@ def condition(selection: Selection) -> ColumnElement[bool]:
         (column.fate, selection.fates),
     ]
     all_of: list[ColumnElement[bool]] = [element.in_(entries) for element, entries in lists if entries]
+    if selection.dead_letter_topics:
+        all_of.append(_of_topics(selection.dead_letter_topics))
     if selection.since is not None:
         all_of.append(column.timestamp >= _milliseconds(selection.since))
     if selection.until is not None:
@@ -263,6 +264,21 @@ def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin
         yield [Twin(LetterId(*row[:4]), *row[4 : len(_TWIN)]) for row in group]
 
 
+def on_two_clusters(session: Session, selection: Selection, upto: int) -> int:
+    """See `redrive.ledger.letters.Letters.on_two_clusters`."""
+    column, other = dead_letters.c, dead_letters.alias().c
+    same = (
+        other.event_id == column.event_id,
+        other.main_topic == column.main_topic,
+        # An id alone does not do: whoever counts from 1 uses it again.
+        other.main_timestamp == column.main_timestamp,
+        other.cluster != column.cluster,
+        other.fate.not_in(["skipped", "discarded"]),
+    )
+    query = select(func.count()).select_from(dead_letters).where(condition(selection), column.entry <= upto)
+    return session.scalar(query.where(exists().where(*same))) or 0
+
+
 def fates_by(session: Session, operation_id: str) -> dict[str, int]:
     """See `redrive.ledger.letters.Letters.fates_by`."""
     place = [fates.c[name] for name in letter_audit.PLACE]
@@ -289,6 +305,17 @@ def given_by(session: Session, operation_id: str, partition: tuple[str, str, int
     here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
     query = select(fates.c.offset, fates.c.to_topic).where(*here, fates.c.entry.in_(its)).order_by(fates.c.entry)
     return {offset: topic is not None for offset, topic in session.execute(query)}
+
+
+def parked(session: Session, partition: tuple[str, str, int]) -> list[Fate]:
+    """See `redrive.ledger.letters.Letters.parked`."""
+    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
+    columns = letter_audit.digested(fates)
+    query = select(*columns).where(*here, fates.c.fate == "parked", fates.c.to_topic.is_not(None))
+    return [
+        Fate(LetterId(*place), name, reason, tuple(rules), topic, number, offset)
+        for *place, name, reason, rules, topic, number, offset in session.execute(query.order_by(fates.c.entry))
+    ]
 
 
 def _own_fates(session: Session, operation_id: str) -> list[int]:
@@ -348,6 +375,13 @@ def _decisions(session: Session, letter: LetterId) -> list[Decision]:
             query.where(*here).order_by(fates.c.entry)
         )
     ]
+
+
+def _of_topics(names: Sequence[str]) -> ColumnElement[bool]:
+    """Give the condition for letters of dead-letter topics, also of those that were made anew under these names."""
+    topic = dead_letters.c.topic
+    anew = or_(*(topic.startswith(f"{name}@", autoescape=True) for name in names))
+    return or_(topic.in_(names), and_(topic.contains("@"), anew))
 
 
 def _among(ids: list[LetterId]) -> ColumnElement[bool]:

@@ -175,6 +175,18 @@ class Letters:
             with self._database.reading() as session:
                 yield from letter_queries.twins(session, cluster, topic)
 
+    def on_two_clusters(self, selection: Selection, *, upto: int) -> int:
+        """Count the selected letters whose event has a letter on another cluster that was not given up.
+
+        Of the same event are letters of the same main topic, event id and event's time.
+
+        Args:
+            selection: which letters.
+            upto: only those that were recorded by this entry of the journal, or before; see `last_entry`.
+        """
+        with self._database.reading() as session:
+            return letter_queries.on_two_clusters(session, selection, upto)
+
     def fates_by(self, operation_id: str) -> dict[str, int]:
         """Give how many letters an operation has given which fate; of a letter with several, the last one counts."""
         with self._database.reading() as session:
@@ -193,6 +205,11 @@ class Letters:
         """
         with self._database.reading() as session:
             return letter_queries.given_by(session, operation_id, partition)
+
+    def parked(self, partition: Partition) -> list[Fate]:
+        """Give the fates by which letters of a partition have been parked, oldest first, whatever came after them."""
+        with self._database.reading() as session:
+            return letter_queries.parked(session, partition)
 
     def known(self, letters: Iterable[LetterId]) -> set[LetterId]:
         """Give those of some letters that the ledger has; each names its cluster."""

@@ -1,4 +1,4 @@
-"""A program under test: one life of a correction, by the same steps as the flow, and without Prefect's server."""
+"""Programs under test: one life of a correction, or of a triage, by the flow's own steps, without Prefect's server."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ import flows.dlq_correction as flow
 import redrive.ledger.letters
 import redrive.pump.sink
 import tasks.correction
+import tasks.triage
 from flows.dlq_correction import Correction
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, Context, Plan, Terms, settling
+from redrive.deadletters.correction import Batch, Context, Plan, settling
 from redrive.errors import FencedError, HeldError, StalePlanError, UnavailableError
 from redrive.ledger import Ledger
 from redrive.ledger.database import Database
@@ -33,7 +34,6 @@ from redrive.ledger.operation import Operation
 from redrive.pump.governor import Governor
 from redrive.pump.pump import Pump
 from redrive.pump.workers import Workers
-from tasks.approval import bind
 from tasks.board import Board
 from tasks.correction import Correcting, CorrectingUnits, End, correct_partition
 from tasks.correction_report import Ending
@@ -65,6 +65,7 @@ CALLS = {
     "select_letters": 2,
     "settle_earlier": 1,
     "look_at_main_topics": 1,
+    "enter_corrected": 1,
     "judge_letters": 1,
     "start": 3,
     "begin": 18,
@@ -159,7 +160,15 @@ def _fit(fuse: Fuse) -> None:
     writes: Any = redrive.ledger.letters.letter_writes
     writes.record_fates = fuse.wrap("write", writes.record_fates)
     Letters.record_fates = _fused(fuse, Letters.record_fates)  # type: ignore[method-assign]
-    for name in ("select_letters", "look_up_topics", "settle_earlier", "look_at_main_topics", "judge_letters"):
+    steps = (
+        "select_letters",
+        "look_up_topics",
+        "settle_earlier",
+        "look_at_main_topics",
+        "enter_corrected",
+        "judge_letters",
+    )
+    for name in steps:
         setattr(flow, name, fuse.wrap(name, _patient(getattr(flow, name).fn)))
     settle: Any = tasks.correction.settle_cluster
     tasks.correction.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))
@@ -193,8 +202,9 @@ def _patient(step: Callable[..., T]) -> Callable[..., T]:
 class _Run(Run):
     """A run that only the ledger knows."""
 
-    def __init__(self, ledger: Ledger, operation_id: str, fuse: Fuse) -> None:
-        self.ledger, self.id, self.job = ledger, operation_id, JOB
+    def __init__(self, ledger: Ledger, operation_id: str, fuse: Fuse, job: str = JOB) -> None:
+        self.ledger, self.id, self.job = ledger, operation_id, job
+        self.flow_run = operation_id
         self.url, self.who = "", "tests"
         self._ended = False
         self._fuse = fuse
@@ -204,11 +214,41 @@ class _Run(Run):
             _patient(self.ledger.claim)(["/".join(topic) for topic in topics], self.operation, TTL)
 
 
+def triage_letters(life: Life) -> None:
+    """Run one life of a triage of all dead-letter topics."""
+    enter(life.folder / f"{life.name}.log")
+    journal = Journal(life.folder / f"{life.name}.journal")
+    fuse = Fuse(life.fuse, lambda point: journal.write("crash", point))
+    reading_module: Any = sys.modules["redrive.deadletters.reading"]
+    triaging: Any = tasks.triage
+    reading_module.scan = partial(reading_module.scan, batch=PIECE)
+    triaging.triage = partial(triaging.triage, page=PIECE)
+    Letters.record = fuse.wrap("record", Letters.record)  # type: ignore[method-assign]
+    writes: Any = redrive.ledger.letters.letter_writes
+    writes.record = fuse.wrap("write", writes.record)
+    config = Config.load(life.config)
+    try:
+        with disable_run_logger(), _patient(Ledger.open)(config.ledger_url()) as ledger:
+            run = _Run(ledger, life.operation, fuse, job="dlq-triage")
+            run.begin("run", "one", ["one"], {})
+            reading = tasks.triage.Reading(config, run, record=True)
+            topics = tasks.triage.dead_letter_topics(config, [], None)
+            new = sum(tasks.triage.triage_topic.fn(topic.name, topic.cluster, reading).new for topic in topics)
+            run.finish("done")
+        journal.write("ended", "triaged", {"new": new}, [])
+    except Exception as error:
+        logging.exception("%s", life)
+        journal.write("raised", type(error).__name__, repr(str(error)))
+
+
 class _Correction:
     def __init__(self, life: Life, journal: Journal, fuse: Fuse) -> None:
         self._life, self._journal, self._fuse = life, journal, fuse
         self._config = Config.load(life.config)
-        self._correction = Correction(mode="run", rules="rules.yaml")
+        self._correction = Correction(mode="run", rules="rules.yaml", samples=0)
+        steps: Any = flow  # what needs Prefect's server
+        steps.report_plan = lambda *_, **__: None
+        steps.carry_out, steps.finish_early = self.carry_out, self.finish_early
 
     def run(self) -> None:
         with _patient(Ledger.open)(self._config.ledger_url()) as ledger:
@@ -216,9 +256,8 @@ class _Correction:
             _patient(run.begin)("run", "one", ["one"], {})
             with run.operation.keep_alive(self._life.heartbeat):
                 try:
-                    ending = self._carry_out(run)
-                    with self._fuse.around("finish"):
-                        run.operation.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
+                    rules = tasks.correction.read_rules(self._config, self._correction.rules)
+                    flow.correct_letters(self._config, run, self._correction, rules)
                 except (HeldError, StalePlanError) as error:
                     self._journal.write("refused", type(error).__name__, repr(str(error)))
                     run.finish("refused", evidence={"reason": str(error)})
@@ -226,28 +265,30 @@ class _Correction:
                 except FencedError as error:
                     self._journal.write("fenced", repr(str(error)))
                     return
-            self._journal.write("ended", ending.word, ending.counts, ending.findings)
 
-    def _carry_out(self, run: _Run) -> Ending:
-        rules = tasks.correction.read_rules(self._config, self._correction.rules)
-        known = run.known_plan
-        terms = Terms(
-            rules=rules.digest if rules else "",
-            policy=self._correction.order,
-            attempts=self._config.corrections.attempts,
-            selection=self._correction.model_dump(mode="json")["selection"],
-            upto=known["upto"] if known else run.ledger.letters.last_entry(),
-        )
-        work = Correcting(self._config, run, terms, rules, self._correction.selection)
-        batch = flow.gather(run, work, self._correction)
-        contexts = {cluster: flow.look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
-        plan = flow.judge_letters(work, batch, contexts, 0)
-        bind(run, plan.canonical(), known)
+    def carry_out(  # noqa: PLR0917 (the flow's)
+        self,
+        work: Correcting,
+        correction: Correction,
+        plan: Plan,
+        batch: Batch,
+        contexts: dict[str, Context],
+        approved: str,
+    ) -> None:
+        """Do as the flow does, with threads for Prefect's tasks."""
         ends = self._correct(work, batch, contexts)
         for end in ends:
             if end.how != "done":
                 self._journal.write("unit", end.unit, end.how, end.reason)
-        return self._end(work, plan, ends)
+        ending = self._end(work, plan, ends)
+        with self._fuse.around("finish"):
+            work.run.operation.finish(ending.status, ending.verdict, ending.counts, ending.evidence())
+        self._journal.write("ended", ending.word, ending.counts, ending.findings)
+
+    def finish_early(self, run: Run, word: str, plan: Plan) -> None:
+        """End a life that had nothing to do."""
+        run.finish("done", counts={"letters": plan.letters})
+        self._journal.write("ended", word, {"letters": plan.letters, "published": 0}, [])
 
     def _correct(self, work: Correcting, batch: Batch, contexts: dict[str, Context]) -> list[End]:
         governor, board = Governor(), Board({unit: len(unit.offsets) for unit in batch.units})

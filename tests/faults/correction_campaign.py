@@ -65,10 +65,10 @@ def draw(seed: int) -> Round:
     return Round(seed, plan, chance.random() < 0.5)
 
 
-def run_round(endpoints: Any, folder: Path, round_: Round, ledger: str = "") -> Round:
+def run_round(endpoints: Any, folder: Path, round_: Round, ledger: str = "", letters: int = LETTERS) -> Round:
     """Run a round to its verdict."""
     began = time.monotonic()
-    ward = Ward(endpoints, folder, letters=LETTERS, seed=round_.seed, ledger=ledger)
+    ward = Ward(endpoints, folder, letters=letters, seed=round_.seed, ledger=ledger)
     number = 1
     for crash in round_.plan:
         number += 0 if crash.again else 1

@@ -7,10 +7,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 from confluent_kafka import Message, Producer
 
 from redrive.config import Config
+from redrive.deadletters.correction.batch import unit_name
 from redrive.deadletters.letter import letter_of_bytes, letter_of_value
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
@@ -26,6 +29,7 @@ from redrive.deadletters.triage import triage
 from redrive.ledger import Ledger
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.readback import scan
+from redrive.pump.sink import TransactionalSink
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
 from tests.faults.correcting import JOB, RULES, Life, correct_batch
@@ -61,7 +65,17 @@ class Ward:
         folder: settings, rules, journals and logs.
     """
 
-    def __init__(self, endpoints: Any, folder: Path, *, letters: int = 400, seed: int = 0, ledger: str = "") -> None:
+    def __init__(
+        self,
+        endpoints: Any,
+        folder: Path,
+        *,
+        letters: int = 400,
+        seed: int = 0,
+        ledger: str = "",
+        kinds: Mapping[str, int] = KINDS,
+        triaged: bool = True,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex[:8]
         self.folder, self.bootstrap = folder, endpoints.bootstrap
@@ -96,17 +110,22 @@ attempts = {ATTEMPTS}
         self.config = Config.load(self.config_file)
         failed = [change for change in apply_topics(self.config) if change.outcome == "failed"]
         assert not failed, failed
-        self.sent = self._send(letters, random.Random(seed))
+        self.sent = self._send(letters, random.Random(seed), kinds)
+        if triaged:
+            self.triage()
+
+    def triage(self) -> None:
+        """Enter all letters in the ledger."""
         with Ledger.open(self.config.ledger_url()) as opened:
             operation = opened.begin("dlq-triage", "run", cluster="one", resources=[], who="tests", parameters={})
             found = triage(self.client, "one", self.dead_letters, opened.letters, operation)
             operation.finish("done")
-        assert found.new == letters
+        assert found.new == len(self.sent)
 
-    def _send(self, letters: int, chance: random.Random) -> dict[str, Sent]:
+    def _send(self, letters: int, chance: random.Random, kind_weights: Mapping[str, int]) -> dict[str, Sent]:
         writer = SchemaRegistry(self.config.registry_client_config()).writer(self.orders)
         now = time.time_ns() // 1_000_000
-        kinds = chance.choices(list(KINDS), list(KINDS.values()), k=letters)
+        kinds = chance.choices(list(kind_weights), list(kind_weights.values()), k=letters)
         sent = {}
         producer = Producer(self.client | {"acks": "all", "partitioner": "murmur2_random"})
         for late in range(3):
@@ -133,20 +152,43 @@ attempts = {ATTEMPTS}
 
     # -- lives -------------------------------------------------------------------------------------------------------
 
-    def start(self, operation: str, **more: Any) -> Living:
+    def start(self, operation: str, program: Callable[[Life], None] = correct_batch, **more: Any) -> Living:
         """Start a life of an operation."""
         number = len(list(self.folder.glob(f"{operation}.*.journal"))) + 1
         life = Life(f"{operation}.{number}", self.folder, self.config_file, operation, **more)
         (self.folder / f"{life.name}.journal").touch()
-        process = _context.Process(target=correct_batch, args=(life,), daemon=True)
+        process = _context.Process(target=program, args=(life,), daemon=True)
         process.start()
         return Living(life, process)
 
-    def live(self, operation: str, **more: Any) -> Living:
+    def live(self, operation: str, program: Callable[[Life], None] = correct_batch, **more: Any) -> Living:
         """Run a life to its end, whichever that is."""
-        living = self.start(operation, **more)
+        living = self.start(operation, program, **more)
         living.wait()
         return living
+
+    # -- what is lost of what it has written down ----------------------------------------------------------------------
+
+    def back_up(self) -> Path:
+        """Copy the ledger, which is a SQLite file."""
+        copy = self.folder / "backup.db"
+        with closing(sqlite3.connect(self.folder / "ledger.db")) as there, closing(sqlite3.connect(copy)) as here:
+            there.backup(here)
+        return copy
+
+    def restore(self, backup: Path) -> None:
+        """Put a copy in the place of the ledger."""
+        for file in self.folder.glob("ledger.db*"):
+            file.unlink()
+        backup.rename(self.folder / "ledger.db")
+
+    def forget_cursors(self) -> None:
+        """Take the units' cursors away."""
+        for partition in range(DLQ_PARTITIONS):
+            sink = TransactionalSink(self.client, unit_name("one", self.dead_letters, partition))
+            sink.start()
+            sink.forget()
+            sink.close()
 
     # -- judgement ---------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from redrive.deadletters.selection import Selection
+from redrive.ledger import Ledger
+from tests.faults.correcting import triage_letters
+from tests.faults.correction_campaign import draw, run_round
 from tests.faults.correction_rounds import Living, Ward
 from tests.postgresql import Postgresql, postgresql
 
@@ -20,6 +24,11 @@ LETTERS = 60
 @pytest.fixture
 def ward(fault_stack: Any, tmp_path: Path) -> Ward:
     return Ward(fault_stack.endpoints, tmp_path, letters=LETTERS)
+
+
+@pytest.fixture
+def ward_of_good_letters(fault_stack: Any, tmp_path: Path) -> Ward:
+    return Ward(fault_stack.endpoints, tmp_path, letters=LETTERS, kinds={"good": 1})
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +121,43 @@ def test_a_ledger_that_is_restarted_in_the_middle_costs_nothing(
 
 def _log(living: Living) -> str:
     return (living.life.folder / f"{living.life.name}.log").read_text()[-3_000:]
+
+
+@pytest.mark.parametrize("point", ["before write:3", "after record:5"])
+def test_a_triage_that_is_killed_is_gone_on_with_by_the_next_and_each_letter_is_entered_once(
+    fault_stack: Any, tmp_path: Path, point: str
+) -> None:
+    ward = Ward(fault_stack.endpoints, tmp_path, letters=LETTERS, triaged=False)
+    assert ward.live("triage-1", triage_letters, fuse=point).how == "killed"
+    with Ledger.open(ward.config.ledger_url()) as ledger:
+        entered = ledger.letters.count(Selection())
+    assert entered < LETTERS
+    second = ward.live("triage-2", triage_letters)
+    assert (second.how, second.told("ended")[0][1]) == ("triaged", str({"new": LETTERS - entered}))
+    with Ledger.open(ward.config.ledger_url()) as ledger:
+        assert ledger.letters.count(Selection()) == LETTERS
+        assert ledger.verify_chain() == []
+
+
+@pytest.mark.parametrize("point", ["after earlier fates:1", "after enter_corrected:1"])
+def test_what_a_ledger_from_a_backup_does_not_know_is_entered_and_not_published_again(
+    ward_of_good_letters: Ward, point: str
+) -> None:
+    """The letters were corrected, and neither the ledger nor the cursors say so: only the main topic does."""
+    ward = ward_of_good_letters
+    backup = ward.back_up()
+    assert ward.live("op-1").how == "proved"
+    ward.restore(backup)
+    ward.forget_cursors()
+    assert ward.live("op-2", fuse=point).how == "killed"
+    assert ward.live("op-2").how == "nothing to correct"
+    assert ward.violations() == []
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_letters_of_all_kinds_end_once_through_a_round_of_random_crashes(
+    fault_stack: Any, tmp_path: Path, seed: int
+) -> None:
+    """Two of the rounds of the campaign: ``python -m tests.faults --job dlq-correction``."""
+    done = run_round(fault_stack.endpoints, tmp_path, draw(seed), letters=LETTERS)
+    assert done.violations == [], str(done)

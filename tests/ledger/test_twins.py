@@ -9,11 +9,11 @@ import pytest
 from redrive.deadletters.correction import Batch, mark_doubles
 from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.dialects import Sighting
-from redrive.deadletters.fate import FateName
+from redrive.deadletters.fate import Fate, FateName
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
-from tests.ledger.test_letters import NOW, fate, fill, sighting
+from tests.ledger.test_letters import NOW, begin, fate, fill, sighting
 
 HERE = [("local", "flights")]
 PLACE: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
@@ -116,3 +116,25 @@ def test_an_operation_that_goes_on_finds_what_it_had_planned(ledger: Ledger) -> 
     mark_doubles(batch, ledger.letters.twins(batch.wanted))
     (unit,) = batch.units
     assert (list(unit.offsets), unit.doubles) == ([0, 1], {1: ANOTHER_FIRST})
+
+
+def test_letters_of_events_that_have_a_letter_on_another_cluster_are_counted(ledger: Ledger) -> None:
+    east: dict[str, Any] = {"cluster": "east"}
+    fill(
+        ledger,
+        [
+            *(sighting(at) for at in range(5)),
+            sighting(0, event_id="e-0", **east),
+            sighting(1, event_id="e-1", main_timestamp=NOW + 1, **east),  # somebody counts from 1 again
+            sighting(2, event_id="e-2", main_topic="other", **east),
+            sighting(3, event_id="e-3", **east),
+            sighting(4, event_id=None, **east),
+        ],
+    )
+    upto = ledger.letters.last_entry()
+    assert ledger.letters.on_two_clusters(Selection(), upto=upto) == 4
+    assert ledger.letters.on_two_clusters(Selection(clusters=["local"]), upto=upto) == 2
+    assert ledger.letters.on_two_clusters(Selection(), upto=upto - 1) == 0
+    given_up = Fate(LetterId("east", "dlq.flights", 0, 3), "discarded")
+    ledger.letters.record_fates(begin(ledger), [given_up])
+    assert ledger.letters.on_two_clusters(Selection(), upto=upto) == 2

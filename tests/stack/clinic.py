@@ -56,10 +56,10 @@ class Clinic(Platform):
             for value in values:
                 producer.publish(self.orders, key, value)
 
-    def triage(self) -> None:
+    def triage(self, cluster: str = "one") -> None:
         with Ledger.open(self.config.ledger_url()) as ledger:
-            operation = ledger.begin("dlq-triage", "run", cluster="one", resources=[], who="anna", parameters={})
-            triage(self.config.cluster("one").client_config(), "one", self.dead_letters, ledger.letters, operation)
+            operation = ledger.begin("dlq-triage", "run", cluster=cluster, resources=[], who="anna", parameters={})
+            triage(self.config.cluster(cluster).client_config(), cluster, self.dead_letters, ledger.letters, operation)
             operation.finish("done")
 
     def fates(self) -> dict[int, str]:

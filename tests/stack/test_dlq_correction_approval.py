@@ -16,9 +16,12 @@ from deployments.follow import End, follow, start
 from deployments.local.stack import Stack
 from deployments.worker import start_worker
 from deployments.worker_process import Worker
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
 from tasks.approval import WAITS
 from tests.stack.clinic import RULES, Clinic
+from tests.stack.platform import ORDER
 
 pytestmark = pytest.mark.timeout(400)
 PATIENCE = 90
@@ -124,6 +127,28 @@ def test_a_plan_that_changed_meanwhile_is_refused_with_what_moved(
 
     assert end.word == "refused", end.message
     assert "the plan is stale: rules was" in end.message
+    assert len(clinic.read(clinic.orders)) == published
+
+
+def test_a_letter_that_was_discarded_and_a_schema_that_is_another_are_named(
+    clinic: Clinic, prefect: SyncPrefectClient, waiting: UUID
+) -> None:
+    published = len(clinic.read(clinic.orders))
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        letter = ledger.letters.find(Selection())[-1]
+        about: dict[str, Any] = {"cluster": "one", "resources": [], "who": "anna", "parameters": {}}
+        operation = ledger.begin("dlq-discard", "run", **about)
+        ledger.letters.record_fates(operation, [Fate(letter.id, "discarded")])
+        operation.finish("done")
+    more = {"name": "more", "type": ["null", "string"], "default": None}
+    clinic.register(f"{clinic.orders}-value", ORDER | {"fields": [*ORDER["fields"], more]})
+
+    end = answer(prefect, waiting, "approve")
+
+    assert end.word == "refused", end.message
+    assert f"targets › one › {clinic.orders} was " in end.message
+    assert "outcomes › publish was " in end.message
+    assert f"content › one:{clinic.dead_letters} › publish has changed" in end.message
     assert len(clinic.read(clinic.orders)) == published
 
 

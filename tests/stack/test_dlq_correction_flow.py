@@ -10,24 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 import tasks.correction
 import tasks.step_progress
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
+from redrive.cli import app
 from redrive.deadletters.correction import source
 from redrive.deadletters.letter import read_letter
+from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
 from redrive.pump.names import PARKING_TOPIC
+from redrive.topics import apply_topics
 from tasks.ending import plan_key, report_key
 from tasks.pace import Pace, running, set_pace, variable_name
+from tests.editor import Editor
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic
+from tests.stack.platform import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -254,3 +261,82 @@ def test_a_small_correction_does_not(clinic: Clinic) -> None:
 def test_letters_that_have_come_to_their_end_can_not_be_selected(fates: list[str]) -> None:
     with pytest.raises(ValidationError, match="would be published twice"):
         Correction(selection={"fates": fates})
+
+
+def test_parked_letters_that_their_topic_no_longer_has_are_corrected_from_their_copies(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic.settings('approval = "none"\nattempts = 1')
+    clinic.publish({"id": "none"}, {"id": "1"}, {"id": "none"})
+    clinic.triage()
+    assert word(run()) == "proved"
+    assert clinic.fates() == {0: "parked", 1: "published", 2: "parked"}
+    place = TopicPartition(clinic.dead_letters, 0, 3)
+    admin = AdminClient({"bootstrap.servers": clinic.bootstrap})
+    admin.delete_records([place])[place].result()
+
+    shown = CliRunner().invoke(app, ["dlq", "show", f"{clinic.dead_letters}/0/0"], catch_exceptions=False)
+    assert "This is its copy: redrive.parked/" in shown.output
+    assert '"id": "none"' in shown.output
+
+    Editor(tmp_path, monkeypatch).will([('"none"', "7")])
+    fixed = CliRunner().invoke(app, ["dlq", "fix", f"{clinic.dead_letters}/0/0"], input="y\n", catch_exceptions=False)
+    assert fixed.exit_code == 0, fixed.output
+
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(rules.read_text().replace("value: still no number", "value: 9"))
+    state = run(selection=Selection(fates=["parked"]))
+    assert word(state) == "proved", state.message
+    assert clinic.values() == [{"id": 1, "note": None}, {"id": 7, "note": None}, {"id": 9, "note": None}]
+    assert clinic.fates() == {0: "published", 1: "published", 2: "published"}
+
+
+def test_letters_of_a_dead_letter_topic_that_was_made_anew_are_corrected_under_ids_of_their_own(clinic: Clinic) -> None:
+    clinic.publish({"id": "1"}, {"id": "none"})
+    clinic.triage()
+    assert word(run()) == "proved"
+    clinic.triage()
+    admin = AdminClient({"bootstrap.servers": clinic.bootstrap})
+    admin.delete_topics([clinic.dead_letters])[clinic.dead_letters].result()
+    wait_until(lambda: clinic.dead_letters not in admin.list_topics(timeout=10).topics, 120)
+    assert not [change for change in apply_topics(clinic.config) if change.outcome == "failed"]
+    clinic.publish({"id": "3"}, {"id": "none"})
+    command = ["dlq", "accept", clinic.dead_letters, "--reason", "made again by mistake", "--yes"]
+    accepted = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert accepted.exit_code == 0, accepted.output
+    clinic.triage()
+
+    state = run()
+
+    assert word(state) == "proved", state.message
+    assert clinic.values() == [{"id": 1, "note": None}, {"id": 3, "note": None}]
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        fates = {letter.id.short: letter.fate for letter in ledger.letters.find(Selection(fates=[]))}
+    assert fates == {
+        f"{clinic.dead_letters}/0/0": "published",
+        f"{clinic.dead_letters}/0/1": "rejected",
+        f"{clinic.dead_letters}/0/2": "discarded",
+        f"{clinic.dead_letters}@2/0/0": "published",
+        f"{clinic.dead_letters}@2/0/1": "rejected",
+    }
+    assert len(clinic.read(clinic.dead_letters)) == 3  # the one that was rejected is back
+
+
+def test_a_cluster_that_is_away_holds_up_no_letters_of_others(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.correction, "ANSWER", 3.0)
+    clinic.publish({"id": "1"}, {"id": "2"})
+    clinic.triage()
+    clinic.triage("two")
+    at = f'[clusters.two]\nbootstrap = "{clinic.bootstrap}"'
+    text = clinic.file.read_text()
+    assert at in text
+    clinic.file.write_text(text.replace(at, '[clusters.two]\nbootstrap = "127.0.0.1:1"'))
+
+    state = run()
+
+    assert word(state) == "proved", state.message
+    assert clinic.values() == [{"id": 1, "note": None}, {"id": 2, "note": None}]
+    assert "no-answer" in clinic.shown(plan_key("dlq-correction"))
+    with Ledger.open(clinic.config.ledger_url()) as ledger:
+        fates = {(each.sighting.cluster, each.fate) for each in ledger.letters.find(Selection(fates=[]))}
+    assert fates == {("one", "published"), ("two", "none")}

@@ -15,10 +15,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from typer.testing import CliRunner
 
 from deployments.follow import artifacts_of
 from deployments.local.stack import Stack
 from flows.dlq_triage import Triage, dlq_triage
+from redrive.cli import app
 from redrive.config import Config
 from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
@@ -168,7 +170,7 @@ def test_a_topic_that_is_not_there_stops_no_other(office: Office) -> None:
     assert [group.letters for group in office.groups()] == [3]
 
 
-def test_a_topic_made_anew_under_the_same_name_is_left_alone_and_said_so(office: Office) -> None:
+def test_a_topic_made_anew_under_the_same_name_is_left_alone_until_somebody_accepts_it(office: Office) -> None:
     office.fail_elsewhere(10)
     run()
     office.delete_foreign()
@@ -176,9 +178,19 @@ def test_a_topic_made_anew_under_the_same_name_is_left_alone_and_said_so(office:
     office.create_foreign()
     office.fail_elsewhere(2)
     state = run()
-    assert word(state) == "triaged"
+    assert (word(state), state.is_failed()) == ("failed", True)
     assert "was deleted and made again under the same name" in office.report()
+    assert f"redrive dlq accept {office.foreign}" in str(state.message)
     assert len(office.letters()) == 10
+
+    command = ["dlq", "accept", office.foreign, "--reason", "made again by mistake", "--yes"]
+    accepted = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert accepted.exit_code == 0, accepted.output
+    assert "10 letters given up" in accepted.output
+
+    state = run()
+    assert "2 open letters, 2 of them new" in str(state.message)
+    assert {letter.sighting.topic for letter in office.letters()} == {f"{office.foreign}@2"}
 
 
 def test_only_what_is_asked_for_is_read(office: Office) -> None:

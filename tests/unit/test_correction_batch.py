@@ -12,7 +12,7 @@ from flows.dlq_correction import Correction, governed
 from redrive.config import Config
 from redrive.deadletters.correction import Terms, make_plan
 from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
-from redrive.deadletters.judging.targets import NO_CLUSTER
+from redrive.deadletters.judging.targets import NO_ANSWER, NO_CLUSTER
 from redrive.ledger.letter_queries import Subject
 
 
@@ -125,3 +125,15 @@ def config(tmp_path: Path) -> Config:
 def test_a_dead_letter_topic_that_the_settings_no_longer_have_stops_no_run(config: Config) -> None:
     with governed(config, Correction(mode="run"), [("one", "dlq.of.a.consumer.that.is.gone")]) as governor:
         governor.check()
+
+
+def test_letters_on_a_cluster_that_is_away_are_left_and_the_plan_says_so() -> None:
+    letters = [subject(0), subject(1, cluster="gone"), subject(2, cluster="away"), subject(3, cluster="away")]
+    batch = Batch(letters, clusters=["one", "away"], away={"away"})
+    assert (batch.clusters, batch.letters, batch.no_answer) == (["one"], 1, {"away": 2})
+    batch.units.clear()
+    plan = make_plan(Terms("", "hold", 5, {}, 1), batch, {})
+    assert plan.reasons == {("leave", NO_CLUSTER): 1, ("leave", NO_ANSWER): 2}
+    assert (plan.letters, plan.counts["leave"]) == (3, 3)
+    assert plan.canonical()["no_answer"] == ["away"]
+    assert "no_answer" not in make_plan(Terms("", "hold", 5, {}, 1), Batch([]), {}).canonical()

@@ -66,6 +66,19 @@ def test_it_names_topics_whose_brokers_give_events_their_time() -> None:
     assert "refunds`, whose" not in text(plan(stamped=Counter(orders=2, refunds=0)))
 
 
+def test_it_warns_of_topics_on_several_clusters_since_the_guard_has_looked_on_one() -> None:
+    of = plan(several=Counter(orders=2, refunds=0))
+    assert "**2 events for `orders`, which is on several clusters:**" in approval_text(of, "ab" * 32)
+    assert "refunds`, which" not in text(of)
+
+
+def test_it_warns_of_events_that_have_letters_on_two_clusters() -> None:
+    assert "**2 letters of events that have a letter on another cluster" in approval_text(
+        plan(on_two_clusters=2), "ab" * 32
+    )
+    assert "another cluster" not in text(plan())
+
+
 def test_it_says_how_many_letters_are_of_events_that_have_others() -> None:
     of = plan(reasons=Counter({("skip", "same-event"): 1, ("leave", "another-first"): 2}))
     assert "**3 letters of events that have another letter, too,**" in approval_text(of, "ab" * 32)

@@ -382,3 +382,29 @@ def test_bytes_are_shown_where_they_stand_in_hexadecimal_and_ascii() -> None:
         "00000010  78                                               x",
     ]
     assert list(hexdump(b"")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["flights", "--reason", "made again"], "topics.flights: holds no dead letters"),
+        (["dlq.two", "--reason", "made again"], "--cluster: is needed: dlq.two is on local, west"),
+        (
+            ["dlq.two", "--cluster", "nowhere", "--reason", "made again"],
+            "--cluster: is nowhere, and dlq.two is on local",
+        ),
+        (["dlq.two", "--cluster", "west", "--reason", " "], "--reason: is empty"),
+        (["dlq.none", "--reason", "made again"], "there is no such topic"),
+    ],
+)
+def test_a_topic_is_accepted_only_if_it_is_clear_which_and_why(ledger: Ledger, arguments: list[str], said: str) -> None:
+    settings = Path(os.environ["REDRIVE_CONFIG"])
+    settings.write_text(
+        settings.read_text()
+        + '[clusters.west]\nbootstrap = "127.0.0.1:1"\n'
+        + '[domains.two]\nregions = { here = "local", there = "west" }\nactive = "here"\n'
+        + '[topics."dlq.two"]\ndomain = "two"\n'
+    )
+    code, _, error = run("accept", "--yes", *arguments)
+    assert code == 2, error
+    assert said in error

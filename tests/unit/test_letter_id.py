@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from redrive.deadletters.fate import Fate
-from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.letter_id import LetterId, generation, kafka_topic, next_topic
 from redrive.deadletters.selection import Selection, key_bytes
 from redrive.errors import LetterIdError
 
@@ -91,3 +91,13 @@ def test_what_has_ended_or_lives_on_as_another_letter_is_told_from_what_can_be_c
 ) -> None:
     """A rejected letter has gone back to its topic: that one is corrected, not this one, too."""
     assert Selection(fates=fates).takes_ended is ended
+
+
+def test_a_topic_that_was_made_anew_has_an_id_of_its_own_and_the_same_name_in_kafka() -> None:
+    name = next_topic("dlq.flights")
+    assert LetterId.parse(f"east:{name}/2/4711") == LetterId("east", "dlq.flights@2", 2, 4711)
+    assert [kafka_topic(each) for each in (name, next_topic(name), "dlq.flights")] == ["dlq.flights"] * 3
+    assert [generation(each) for each in ("dlq.flights", name, next_topic(name))] == [1, 2, 3]
+    for wrong in ("dlq@/0/1", "dlq@0/0/1", "dlq@2@3/0/1", "dlq@x/0/1"):
+        with pytest.raises(LetterIdError):
+            LetterId.parse(wrong)

@@ -105,10 +105,10 @@ class Work:
     def events(self) -> list[Event]:
         return [event for chunk in self.source.chunks(None) for event in chunk.events]
 
-    def plan(self, **limits: Limits) -> plan.Plan:
+    def plan(self, several: frozenset[str] = frozenset(), **limits: Limits) -> plan.Plan:
         batch = Batch([])
         batch.units = [self.unit]
-        context = Context({}, {"orders": WRITER}, self.judge, self.guard, limits)
+        context = Context({}, {"orders": WRITER}, self.judge, self.guard, limits, several)
         return make_plan(Terms("", "hold", 5, {}, 1), batch, {"one": context})
 
 
@@ -283,3 +283,9 @@ def test_a_main_topic_is_read_on_from_where_it_was_read_to(mock_kafka: MockKafka
     assert OrderGuard({"orders": topic}).corrected(unit.name) == {4}
     (fate,) = OrderGuard({"orders": topic}).found["other"]
     assert (str(fate.letter), fate.name, fate.topic, fate.offset) == ("one:dlq/0/4", "published", "orders", 3)
+
+
+def test_a_plan_counts_what_goes_to_topics_on_several_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(monkeypatch, [letter(1, 1_000, 0), letter(2, 2_000, 1)])
+    assert +work.plan().several == {}
+    assert work.plan(frozenset({"orders"})).several == {"orders": 2}

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from redrive.config import Config
+from redrive.deadletters.accepting import Accept
+from redrive.deadletters.fate import Fate
+from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import Triaged, triage
+from redrive.deadletters.unread import unread_letters
 from redrive.ledger import Ledger
 from redrive.pump import readback
 from tests.ledger.test_letters import begin
@@ -48,3 +53,98 @@ def test_is_known_by_its_letters_even_if_it_has_grown_beyond_where_the_old_one_w
     finally:
         old.close()
         new.close()
+
+
+def config(kafka: MockKafka) -> Config:
+    return Config.model_validate(
+        {
+            "registry": {"url": "http://127.0.0.1:1"},
+            "clusters": {"local": {"bootstrap": kafka.bootstrap}},
+            "domains": {"d": {"cluster": "local"}},
+            "topics": {"dlq.x": {"domain": "d"}},
+        }
+    )
+
+
+def accept(kafka: MockKafka, ledger: Ledger) -> Accept:
+    return Accept.look(config(kafka), ledger, "local", "dlq.x")
+
+
+def fates(ledger: Ledger) -> dict[str, str]:
+    return {str(letter.id): letter.fate for letter in ledger.letters.find(Selection(fates=[]))}
+
+
+def test_once_accepted_its_letters_have_ids_of_their_own_and_are_read_like_any(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = MockKafka(), MockKafka()
+    try:
+        write(old, 3, size=10)
+        triaged(old, ledger)
+        parked = Fate(LetterId("local", "dlq.x", 0, 1), "parked", "attempts", (), "redrive.parked", 0, 0)
+        ledger.letters.record_fates(begin(ledger), [parked])
+        write(new, 2, size=20)
+        assert triaged(new, ledger).made_anew == (0,)
+
+        found = accept(new, ledger)
+        assert [(each.partition, each.known_as, each.begin) for each in found.anew] == [(0, "dlq.x", 0)]
+        assert found.lost == 2
+        settled: list[int] = []
+        monkeypatch.setattr(
+            "redrive.deadletters.accepting.settle_earlier",
+            lambda *given, **_: settled.extend(offset for unit in given[2] for offset in unit.offsets),
+        )
+        assert found.carry_out("anna", "the cluster was built again").letters == 2
+        assert settled == [0, 2]  # of what was published and not entered, before anything is given up
+        assert accept(new, ledger).anew == ()
+
+        assert (triaged(new, ledger).new, triaged(new, ledger).new) == (2, 0)
+        write(new, 4, size=20)
+        client = {"bootstrap.servers": new.bootstrap}
+        assert unread_letters(client, "local", ["dlq.x"], ledger.letters, 10.0) == {"dlq.x": 4}
+        assert (triaged(new, ledger).new, triaged(new, ledger).made_anew) == (4, ())
+        before = {f"local:dlq.x/0/{at}": "parked" if at == 1 else "discarded" for at in range(3)}
+        assert fates(ledger) == before | {f"local:dlq.x@2/0/{at}": "none" for at in range(6)}
+        assert ledger.letters.count(Selection(dead_letter_topics=["dlq.x"])) == 6
+        assert ledger.letters.count(Selection(dead_letter_topics=["dlq.x@2"], fates=[])) == 6
+        assert ledger.letters.count(Selection(dead_letter_topics=["dlq_x", "dlq"], fates=[])) == 0
+        assert ledger.verify_chain() == []
+    finally:
+        old.close()
+        new.close()
+
+
+def test_of_a_partition_that_has_lost_its_end_the_letters_that_are_there_stay_what_they_are(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redrive.deadletters.accepting.settle_earlier", lambda *_, **__: None)
+    monkeypatch.setattr("redrive.deadletters.accepting.still_is", lambda record, seen: record.offset == seen.offset < 4)
+    monkeypatch.setattr("redrive.deadletters.triage.still_is", lambda record, _: record.offset < 4)
+    kafka = MockKafka()
+    try:
+        write(kafka, 7, size=10)
+        triaged(kafka, ledger)
+        write(kafka, 1, size=10)
+        assert triaged(kafka, ledger).made_anew == (0,)
+        found = accept(kafka, ledger)
+        assert [(each.begin, found.lost) for each in found.anew] == [(4, 3)]
+        found.carry_out("anna", "unclean election")
+        assert triaged(kafka, ledger).new == 4
+        still_open = [str(letter.id) for letter in ledger.letters.find(Selection())]
+        assert still_open == [
+            *(f"local:dlq.x/0/{at}" for at in range(4)),
+            *(f"local:dlq.x@2/0/{at}" for at in range(4, 8)),
+        ]
+    finally:
+        kafka.close()
+
+
+def test_there_is_nothing_to_accept_of_a_topic_that_is_as_it_was(ledger: Ledger) -> None:
+    kafka = MockKafka()
+    try:
+        write(kafka, 3, size=10)
+        triaged(kafka, ledger)
+        write(kafka, 3, size=10)
+        assert accept(kafka, ledger).anew == ()
+    finally:
+        kafka.close()

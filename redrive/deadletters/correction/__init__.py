@@ -10,6 +10,7 @@
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context, find_context, topics_of
+from redrive.deadletters.correction.copies import note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
@@ -40,6 +41,7 @@ __all__ = [
     "find_context",
     "make_plan",
     "mark_doubles",
+    "note_copies",
     "settle",
     "settle_earlier",
     "topics_of",

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from redrive.deadletters.letter_id import kafka_topic
 from redrive.ledger.letter_queries import Subject
+
+if TYPE_CHECKING:
+    from redrive.deadletters.correction.copies import Copy
+
+STREAM = "letters"
+"""The stream of each unit, in the manner of `redrive.pump.proof`."""
 
 SPARSE = 20_000
 """Offsets without a letter of the batch between two of it from which on it is cheaper to start reading anew."""
@@ -18,11 +27,15 @@ class Unit:
     """The letters of a batch in one partition of a dead-letter topic. One is equal to itself only.
 
     Attributes:
+        topic: as the ledger names it.
         offsets: of the letters, rising. Eight bytes each.
         written: the letters' own timestamps, in the same order: a record of another time is one of a later topic of the
             same name. Empty: not known, and not compared.
         doubles: offset of a letter that does not go, since another one of the same event does → why; see
             `redrive.deadletters.correction.doubles`.
+        copies: offset of a letter → its copy, in case that its topic no longer has it; see
+            `redrive.deadletters.correction.copies`. Likewise ``only_corrected``: letters of which only an event that
+            Kafka has refused is kept.
     """
 
     cluster: str
@@ -31,11 +44,18 @@ class Unit:
     offsets: array[int] = field(default_factory=lambda: array("q"))
     written: array[int] = field(default_factory=lambda: array("q"))
     doubles: dict[int, str] = field(default_factory=dict)
+    copies: dict[int, Copy] = field(default_factory=dict)
+    only_corrected: set[int] = field(default_factory=set)
 
     @property
     def name(self) -> str:
         """The unit's name for the pump."""
         return unit_name(self.cluster, self.topic, self.partition)
+
+    @property
+    def kafka_topic(self) -> str:
+        """The dead-letter topic, as Kafka names it."""
+        return kafka_topic(self.topic)
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
@@ -91,15 +111,24 @@ class Batch:
         wanted: cluster and main topic → what to look for there. Each key is in memory once.
         letters: how many there are.
         out_of_reach: how many further ones are meant that stand on other clusters than ``clusters``. They are left.
+        no_answer: likewise of those in ``away``, by cluster.
+        on_two_clusters: how many letters are of events that have a letter on another cluster.
     """
 
-    def __init__(self, letters: Iterable[Subject], *, clusters: Container[str] | None = None) -> None:
+    def __init__(
+        self, letters: Iterable[Subject], *, clusters: Container[str] | None = None, away: Container[str] = ()
+    ) -> None:
         units: dict[tuple[str, str, int], Unit] = {}
         self.wanted: dict[tuple[str, str], Wanted] = {}
         self.letters = self.out_of_reach = 0
+        self.no_answer: Counter[str] = Counter()
+        self.on_two_clusters = 0
         for letter in letters:
             if clusters is not None and letter.cluster not in clusters:
                 self.out_of_reach += 1
+                continue
+            if letter.cluster in away:
+                self.no_answer[letter.cluster] += 1
                 continue
             place = (letter.cluster, letter.topic, letter.partition)
             unit = units.get(place)

@@ -18,9 +18,10 @@ from redrive import tagged_json
 from redrive.aliases.alias import read_aliases
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction import diverted, doubles, order_guard
+from redrive.deadletters.correction import diverted, doubles, order_guard, source
 from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of
+from redrive.deadletters.correction.copies import Copy, find_letter, note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import settle_earlier
@@ -33,8 +34,7 @@ from redrive.deadletters.judging.finding import find_targets
 from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.judging.targets import MovedWriter, goes_to
 from redrive.deadletters.letter import Letter
-from redrive.deadletters.letter_id import LetterId
-from redrive.deadletters.reading import read_record, still_is
+from redrive.deadletters.letter_id import LetterId, kafka_topic
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError, InvalidEventError, StalePlanError, UnavailableError, UncorrectableLetterError
 from redrive.events import Event
@@ -48,7 +48,7 @@ from redrive.schemas import SchemaRegistry
 BY_HAND = "by hand"
 """Stands in fates where the names of rules stand otherwise."""
 
-_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS
+_REASONS = judge.REASONS | targets.REASONS | order_guard.REASONS | doubles.REASONS | diverted.REASONS | source.REASONS
 
 
 _TAKEN = (*OPEN, *WAITING)
@@ -105,6 +105,7 @@ class LetterInHand:
         letter: the letter, as it is in Kafka.
         value: its value, decoded. None is a tombstone.
         target: encodes values for its main topic.
+        copy: where it was read from, if its topic no longer has it.
     """
 
     config: Config
@@ -114,6 +115,7 @@ class LetterInHand:
     letter: Letter
     value: Any
     target: Writer
+    copy: Copy | None = None
 
     @classmethod
     def take(cls, config: Config, ledger: Ledger, registry: SchemaRegistry, letter: LetterId) -> Self:
@@ -129,12 +131,13 @@ class LetterInHand:
         if config.corrections.needs_approval(1):
             reason = "somebody has to approve each correction, which only the job can ask for; write a rule, and start "
             raise ConfigError("corrections.approval", f"{reason}redrive run dlq-correction --rules FILE --id {letter}")
-        known = ledger.letters.story(letter).letter
+        story = ledger.letters.story(letter)
+        known = story.letter
         cluster, name = known.sighting.cluster, str(known.id)
         if known.fate not in _TAKEN:
             raise UncorrectableLetterError(name, f"it is {known.fate} already; see redrive dlq show {name}")
-        record = read_record(config.cluster(cluster).client_config(), known.id)
-        if record is None or not still_is(record, known.sighting):
+        record, copy = find_letter(config.cluster(cluster).client_config(), story)
+        if record is None:
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
         aliases = read_aliases(config.cluster(cluster).client_config())
         where = find_targets(config, registry, cluster, [known.sighting.main_topic], aliases)
@@ -147,7 +150,7 @@ class LetterInHand:
             raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
         target = where[read.topic]
         assert isinstance(target, Writer)
-        in_hand = cls(config, ledger, registry, known, read, value, target)
+        in_hand = cls(config, ledger, registry, known, read, value, target, copy)
         (unit,) = in_hand._batch(in_hand._terms("")).units
         for reason in unit.doubles.values():  # before anybody takes pains over it
             raise UncorrectableLetterError(name, _REASONS[reason])
@@ -210,7 +213,7 @@ class LetterInHand:
             self.ledger,
             JOB,
             cluster=sighting.cluster,
-            resources=[f"{sighting.cluster}/{sighting.topic}"],
+            resources=[f"{sighting.cluster}/{kafka_topic(sighting.topic)}"],
             who=who,
             parameters={"by_hand": True, "order": policy, "selection": shown.terms.selection},
         ) as operation:
@@ -279,6 +282,7 @@ class LetterInHand:
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
         mark_doubles(batch, self.ledger.letters.twins(batch.wanted))
+        note_copies(batch, self.ledger.letters, by_hand=True)
         return batch
 
     def _plan(self, edit: Edit, terms: Terms, operation: str = "") -> tuple[Batch, Mapping[str, Context], Plan]:

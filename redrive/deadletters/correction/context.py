@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,6 +31,7 @@ class Context:
         judge: says what becomes of each.
         guard: says which are overtaken.
         limits: topic that letters go to → what it takes.
+        several: those of them that are on other clusters, too, of which the guard knows nothing.
     """
 
     client: ClientConfig
@@ -38,6 +39,7 @@ class Context:
     judge: Judge
     guard: OrderGuard
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    several: Set[str] = frozenset()
 
 
 def find_context(
@@ -80,7 +82,8 @@ def find_context(
         seen[topic].read_on(on_progress=partial(on_progress, topic))
     lanes = look_at_lanes(config, cluster, seen, aliases)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts, insisted=insisted)
-    return Context(client, targets, judge, OrderGuard(seen, lanes), limits)
+    several = {topic for topic in seen if len(config.topic(topic).clusters) > 1}
+    return Context(client, targets, judge, OrderGuard(seen, lanes), limits, several)
 
 
 def _wanted(batch: Batch, cluster: str, targets: Targets) -> dict[str, Wanted]:
@@ -117,7 +120,7 @@ def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
     Raises:
         UnavailableError: a cluster does not answer.
     """
-    topics = {(unit.cluster, unit.topic) for unit in batch.units}
+    topics = {(unit.cluster, unit.kafka_topic) for unit in batch.units}
     for cluster in batch.clusters:
         aliases = read_aliases(config.cluster(cluster).client_config())
         for topic in batch.main_topics(cluster):

@@ -132,7 +132,8 @@ def _meant(ledger: Ledger, of: str, unit: Unit) -> set[int] | None:
     here = {"fates": [], "clusters": [unit.cluster], "dead_letter_topics": [unit.topic]}
     selection = Selection.model_validate(plan["selection"]).model_copy(update=here)
     letters = ledger.letters.subjects(selection, upto=plan["upto"], also_of=of)
-    return {letter.offset for letter in letters if letter.partition == unit.partition}
+    here_in = unit.topic, unit.partition  # a topic's name selects those that were made anew under it, too
+    return {letter.offset for letter in letters if (letter.topic, letter.partition) == here_in}
 
 
 def _refuse_lost_cursors(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.correction.context import Context
+from redrive.deadletters.correction.copies import ONLY_CORRECTED
 from redrive.deadletters.correction.diff import Change, diff
 from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, Policy, Turn
 from redrive.deadletters.correction.source import GONE, origins, read_letters
 from redrive.deadletters.judging.judge import Judgement
-from redrive.deadletters.judging.targets import NO_CLUSTER, MovedWriter, Targets
+from redrive.deadletters.judging.targets import NO_ANSWER, NO_CLUSTER, MovedWriter, Targets
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import digest
 from redrive.pump.evidence import fingerprint, pack
@@ -95,6 +96,8 @@ class Plan:
         fading: of those to be published, how many are of a time that their main topic no longer keeps: Kafka deletes
             them soon after they are published.
         stamped: main topic whose brokers give events their time → how many go there.
+        several: main topic that is on other clusters, too → how many go there; the guard has looked on one alone.
+        on_two_clusters: how many letters are of events that have a letter on another cluster, too.
         refused: why brokers will refuse events, as far as topics' settings tell → how many. They are parked.
         rules: name → letters that it was applied to.
         reasons: outcome and reason → letters; for all outcomes but ``publish``.
@@ -102,9 +105,11 @@ class Plan:
         topics: topic → events to be published to it, before the guard is asked.
         targets: cluster → main topic → schema id to encode with, or why nothing can go there.
         elsewhere: cluster → main topic → where its events go, if not to it.
+        no_answer: clusters that do not answer; their letters are left.
         samples: before and after, a few for each rule.
         seconds: how long judging took.
-        content: the multiset hash of what becomes of each letter, 32 hexadecimal digits.
+        content: cluster and dead-letter topic → outcome → the multiset hash of what becomes of these letters, 32
+            hexadecimal digits.
     """
 
     terms: Terms
@@ -115,6 +120,8 @@ class Plan:
     deletions: int = 0
     fading: int = 0
     stamped: Counter[str] = field(default_factory=Counter)
+    several: Counter[str] = field(default_factory=Counter)
+    on_two_clusters: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -122,9 +129,10 @@ class Plan:
     topics: Counter[str] = field(default_factory=Counter)
     targets: dict[str, dict[str, int | str]] = field(default_factory=dict)
     elsewhere: dict[str, dict[str, Elsewhere]] = field(default_factory=dict)
+    no_answer: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
-    content: str = ""
+    content: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def publishes(self) -> int:
@@ -169,6 +177,7 @@ class Plan:
             "targets": self.targets,
             **({"elsewhere": elsewhere} if elsewhere else {}),
             "content": self.content,
+            **({"no_answer": self.no_answer} if self.no_answer else {}),
         }
 
     @property
@@ -204,25 +213,34 @@ def make_plan(
         targets={cluster: _shown(context.targets) for cluster, context in contexts.items()},
         elsewhere={cluster: _elsewhere(context.targets) for cluster, context in contexts.items()},
     )
-    if batch.out_of_reach:
-        plan.letters = plan.counts["leave"] = plan.reasons["leave", NO_CLUSTER] = batch.out_of_reach
-    total = 0
+    plan.on_two_clusters = batch.on_two_clusters
+    plan.no_answer = sorted(batch.no_answer)
+    for reason, letters in ((NO_CLUSTER, batch.out_of_reach), (NO_ANSWER, batch.no_answer.total())):
+        if letters:
+            plan.reasons["leave", reason] = letters
+            plan.letters += letters
+            plan.counts["leave"] += letters
+    content: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shown: Counter[str] = Counter()
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
         turn, apart = Turn(context.guard.overtaken, context.guard.time_of), _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
+        hashes = content[f"{unit.cluster}:{unit.topic}"]
         for offset, judged in _judged(context, unit):
             plan.letters += 1
             judgement = None if judged is None else apart.get(offset, judged)
+            if judgement is None and offset in unit.only_corrected:
+                judgement = Judgement("leave", ONLY_CORRECTED)
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
-                total += fingerprint(pack((place, offset, "gone")))
+                hashes["gone"] += fingerprint(pack((place, offset, "gone")))
                 continue
             _add(plan, judgement, turn, context)
-            total += fingerprint(pack((place, offset, judgement.kind, judgement.reason, *_content(judgement))))
+            made = (place, offset, judgement.kind, judgement.reason, *_content(judgement))
+            hashes[judgement.kind] += fingerprint(pack(made))
             if judgement.kind == "publish" and judgement.rules and shown[judgement.rules[0]] < samples:
                 shown[judgement.rules[0]] += 1
                 changes = diff(judgement.before, judgement.after, masked)
@@ -230,7 +248,10 @@ def make_plan(
             if plan.letters % 5_000 == 0:
                 on_progress(plan.letters)
     plan.seconds = time.monotonic() - began
-    plan.content = f"{total % (1 << 128):032x}"
+    plan.content = {
+        topic: {outcome: f"{total % (1 << 128):032x}" for outcome, total in sorted(hashes.items())}
+        for topic, hashes in sorted(content.items())
+    }
     return plan
 
 
@@ -265,6 +286,7 @@ def _add(plan: Plan, judgement: Judgement, turn: Turn, context: Context) -> None
             return
         plan.overtaken += turn.overtaken(event)
         plan.deletions += event.value is None
+        plan.several[event.topic] += event.topic in context.several
         if topic := context.limits.get(event.topic):
             now, event.partition = time.time_ns() // 1_000_000, None  # which one is for the guard to say
             if refusal := topic.refusal(event, now):

@@ -12,8 +12,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from redrive.deadletters.correction.batch import Unit
-from redrive.deadletters.correction.source import STREAM
+from redrive.deadletters.correction.batch import STREAM, Unit
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.judging import marks
 from redrive.deadletters.letter_id import LetterId
@@ -111,6 +110,6 @@ def _fate(unit: Unit, offset: int, message: Message) -> Fate:
             mark = marks.read(value)
     if place[0] == PARKING_TOPIC:
         return Fate(letter, "parked", mark.refused or REFUSED, mark.applied, *place)
-    if place[0] == unit.topic:
+    if place[0] == unit.kafka_topic:
         return Fate(letter, "rejected", mark.refused, mark.applied, *place)
     return Fate(letter, "published", "", mark.applied, *place)

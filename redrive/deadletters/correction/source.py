@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from redrive.deadletters.correction.batch import Unit
+from redrive.deadletters.correction.batch import STREAM, Unit
+from redrive.deadletters.correction.copies import ONLY_CORRECTED, read_copies
 from redrive.deadletters.correction.diverted import DIVERTED
 from redrive.deadletters.correction.doubles import SAME_EVENT
 from redrive.deadletters.correction.order_guard import CORRECTED, NEWER_EVENT, OrderGuard, Policy, Turn
@@ -27,11 +28,18 @@ from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.model import Chunk, Skipped
 from redrive.pump.readback import ClientConfig, end_offsets
 
-STREAM = "letters"
 _PIECE = 1_000  # letters between two cursors
 _PIECE_BYTES = 1 << 20  # of their values
 GONE = "gone"
 """The reason of letters that their topic no longer has: deleted by its retention, or by somebody."""
+
+REASONS = {
+    GONE: "deleted from its topic, by retention or by somebody",
+    ONLY_CORRECTED: "deleted from its topic; what a correction had made of it, and Kafka has refused, is in the "
+    "parking topic, where redrive dlq fix finds it",
+}
+
+_COPIES = 200  # letters whose copies are read at once
 
 LEFT = "left: "
 """How the reasons begin, among the pump's, of letters that stay open with no fate."""
@@ -138,6 +146,9 @@ class LetterSource:
         for record in piece:
             if isinstance(record, int):
                 last = record
+                if last in self._unit.only_corrected:
+                    passed[LEFT + ONLY_CORRECTED] += 1
+                    continue
                 passed[f"skipped: {GONE}"] += 1
                 fates.append(self._fate(record, "skipped", GONE))
                 continue
@@ -220,15 +231,35 @@ def read_letters(client_config: ClientConfig, unit: Unit, since: int = 0) -> Ite
         for records in _read(client_config, unit, first, min(end, there)):
             for record in records:
                 offset = record.offset
-                while at < count and offsets[at] < offset:
-                    yield offsets[at]
-                    at += 1
+                if at < count and offsets[at] < offset:
+                    missing, at = at, bisect_left(offsets, offset, at)
+                    yield from _missing(client_config, unit, missing, at)
                 if at < count and offsets[at] == offset:
-                    yield record if unit.is_letter(at, record.timestamp) else offset
+                    if unit.is_letter(at, record.timestamp):
+                        yield record
+                    else:
+                        yield from _missing(client_config, unit, at, at + 1)
                     at += 1
-        while at < count and offsets[at] < end:
-            yield offsets[at]
-            at += 1
+        missing, at = at, bisect_left(offsets, end, at)
+        yield from _missing(client_config, unit, missing, at)
+
+
+def _missing(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iterator[Record | int]:
+    """Yield letters that their topic no longer has, by their indexes: from their copies, if there are any."""
+    if not unit.copies:
+        yield from unit.offsets[first:end]
+        return
+    for at in range(first, end, _COPIES):
+        some = range(at, min(at + _COPIES, end))
+        letters = [LetterId(unit.cluster, unit.topic, unit.partition, unit.offsets[index]) for index in some]
+        copies = {
+            letter: (unit.copies[letter.offset], unit.written[index])
+            for index, letter in zip(some, letters, strict=True)
+            if letter.offset in unit.copies
+        }
+        found = read_copies(client_config, copies) if copies else {}
+        for letter in letters:
+            yield found.get(letter, letter.offset)
 
 
 def _read(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iterator[Iterable[Record]]:
@@ -240,7 +271,7 @@ def _read(client_config: ClientConfig, unit: Unit, first: int, end: int) -> Iter
 def _end(client_config: ClientConfig, unit: Unit) -> int:
     """Say where the partition ends; what lies beyond was in a topic of the same name that is gone."""
     try:
-        ends = end_offsets(client_config, unit.topic)
+        ends = end_offsets(client_config, unit.kafka_topic)
     except UnknownTopicError:
         return 0
     return ends[unit.partition] if unit.partition < len(ends) else 0

@@ -15,6 +15,7 @@ from redrive.deadletters.dialects.reading import path
 from redrive.deadletters.judging import marks
 from redrive.deadletters.judging.targets import NO_TOPIC, MovedWriter, Targets
 from redrive.deadletters.letter import RAW, Letter, letter_again
+from redrive.deadletters.letter_id import kafka_topic
 from redrive.deadletters.letter_value import value_of
 from redrive.deadletters.opening import open_letter
 from redrive.errors import InvalidEventError, LetterFormatError, UnknownSchemaError, WireFormatError
@@ -251,7 +252,7 @@ class Judge:
     def _failed(self, record: Record, letter: Letter, value: Any, origin: str, why: _FailedError) -> Judgement:
         """Send a letter back, or park it."""
         parked = letter.attempt + 1 > self._attempts
-        topic, reason = (PARKING_TOPIC, ATTEMPTS) if parked else (record.topic, why.reason)
+        topic, reason = (PARKING_TOPIC, ATTEMPTS) if parked else (kafka_topic(record.topic), why.reason)
         event = letter_again(letter, topic, record.value, event_id=origin, detail=why.detail)
         event.headers.append((CORRECTION_HEADER, marks.refused(self._digest, reason, why.rules)))
         event.origin = origin

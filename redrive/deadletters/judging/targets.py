@@ -60,6 +60,7 @@ MOVING = "moving"
 NO_MIGRATION = "no-migration"
 ODD_ALIAS = "odd-alias"
 NO_CLUSTER = "no-cluster"
+NO_ANSWER = "no-answer"
 
 REASONS = {
     NO_TOPIC: "the letter does not say which topic it is for, or the settings do not have that topic",
@@ -72,5 +73,6 @@ REASONS = {
     ODD_ALIAS: "whether its main topic's producers were switched to another topic is not known: the record of that "
     "name in redrive.aliases can't be read",
     NO_CLUSTER: "the settings do not have the cluster on which it stands",
+    NO_ANSWER: "the cluster on which it stands does not answer; a later correction takes it",
     NO_SCHEMA: "its main topic has no Avro schema in the registry",
 }

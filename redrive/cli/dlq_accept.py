@@ -1,0 +1,65 @@
+"""``redrive dlq accept``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from redrive.cli.ledger import open_ledger
+from redrive.cli.output import Json, out, show_json, show_table
+from redrive.config import Config
+from redrive.errors import ConfigError
+from redrive.person import person
+
+
+def accept(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The dead-letter topic.")],
+    reason: Annotated[str, typer.Option("--reason", help="What has happened to it; goes into the journal.")],
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Its cluster, if the settings have it on several.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask; for programs.")] = False,
+    json: Json = False,
+) -> None:
+    """Accept that a dead-letter topic was made anew, or has lost its end: triage reads it again, from there on.
+
+    Triage leaves such partitions alone, since letters stand there where the ledger has others. The letters that were
+    there are given up, for good, but for parked ones, which have a copy. The new ones have ids such as
+    dlq.flights@2/0/17.
+    """
+    from redrive.deadletters.accepting import Accept
+
+    if not reason.strip():
+        raise ConfigError("--reason", "is empty; say what has happened to the topic")
+    config = Config.load()
+    settings = config.topic(topic)
+    if not settings.dead_letters:
+        raise ConfigError(f"topics.{topic}", "holds no dead letters, by the settings")
+    if cluster is None and len(settings.clusters) > 1:
+        raise ConfigError("--cluster", f"is needed: {topic} is on {', '.join(settings.clusters)}")
+    if cluster is not None and cluster not in settings.clusters:
+        raise ConfigError("--cluster", f"is {cluster}, and {topic} is on {', '.join(settings.clusters)}")
+    with open_ledger() as ledger:
+        found = Accept.look(config, ledger, cluster or settings.cluster, topic)
+        if not found.anew:
+            _end(f"{topic} is what triage has read: there is nothing to accept.", None, 0, json)
+            return
+        if not json:
+            rows = ((each.partition, each.known_as, each.begin) for each in found.anew)
+            show_table(
+                ("partition", "was read as", "is another from offset"), rows, numbers=("is another from offset",)
+            )
+        if not yes:
+            question = f"Accept that, and give up {found.lost:,} letters that are gone with what was there?"
+            typer.confirm(question, abort=True, err=True)
+        done = found.carry_out(person(), reason)
+    line = f"Accepted; {done.letters:,} letters given up, by operation {done.operation}. Next: redrive run dlq-triage"
+    _end(line, done.operation, done.letters, json)
+
+
+def _end(line: str, operation: str | None, letters: int, json: bool) -> None:
+    if json:
+        show_json({"operation": operation, "discarded": letters})
+    else:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,177 @@
+"""Accepting a dead-letter topic that was made anew: its letters get ids of their own, and triage reads on.
+
+A cluster that was built again, a topic that was deleted and made again, or the end of a partition that was lost with
+its only replica: where the ledger has letters, others stand by now, or none. Triage leaves such partitions alone until
+a person has said that what was there is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Self
+
+from redrive.config import Config
+from redrive.deadletters.correction import Batch, settle_earlier
+from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.letter_id import LetterId, kafka_topic, next_topic
+from redrive.deadletters.reading import read_record, still_is
+from redrive.deadletters.selection import Selection
+from redrive.deadletters.triage import read_to, unread
+from redrive.errors import StalePlanError
+from redrive.ledger import Ledger
+from redrive.ledger.acting import acting
+from redrive.ledger.letter_writes import Reach
+from redrive.ledger.letters import PAGE
+from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
+
+JOB = "dlq-accept"
+MADE_ANEW = "made-anew"
+"""The reason of letters that are given up since their topic was made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """A partition that was made anew.
+
+    Attributes:
+        known_as: the ledger's name of the topic whose letters it had.
+        begin: the first offset at which it is not what the ledger has.
+    """
+
+    partition: int
+    known_as: str
+    begin: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was done.
+
+    Attributes:
+        operation: its id in the ledger.
+        letters: how many were given up, since they are gone.
+    """
+
+    operation: str
+    letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The partitions of a dead-letter topic that look made anew.
+
+    Attributes:
+        topic: its name in Kafka.
+        anew: the partitions; none: there is nothing to accept.
+        lost: letters that are gone with what was there before, and that somebody would still have to see to. Parked
+            ones are not among them: they have a copy.
+    """
+
+    config: Config
+    ledger: Ledger
+    cluster: str
+    topic: str
+    anew: tuple[Anew, ...]
+    lost: int
+
+    @classmethod
+    def look(cls, config: Config, ledger: Ledger, cluster: str, topic: str) -> Self:
+        """Find out what there is to accept.
+
+        Raises:
+            ConfigError: the settings do not have the cluster.
+            UnknownTopicError: there is no such topic.
+            UnavailableError: the cluster or the ledger does not answer.
+        """
+        anew = tuple(_anew(config.cluster(cluster).client_config(), ledger, cluster, topic))
+        lost = sum(1 for _ in _lost(ledger, cluster, topic, anew))
+        return cls(config, ledger, cluster, topic, anew, lost)
+
+    def carry_out(self, who: str, why: str) -> Accepted:
+        """Give up what is gone, and have triage begin anew in these partitions.
+
+        Repeated after it was killed, it goes on with what is left.
+
+        Args:
+            who: the person.
+            why: in their words; goes into the journal.
+
+        Raises:
+            StalePlanError: these are no longer the partitions that look made anew.
+            HeldError: another operation works at the topic.
+            UnavailableError: the cluster or the ledger does not answer.
+        """
+        ledger, client = self.ledger, self.config.cluster(self.cluster).client_config()
+        anew = {str(each.partition): each.begin for each in self.anew}
+        parameters = {"topic": self.topic, "made_anew": anew, "why": why}
+        name = f"{self.cluster}/{self.topic}"
+        with acting(ledger, JOB, cluster=self.cluster, resources=[name], who=who, parameters=parameters) as operation:
+            operation.note("reason", {"by": who, "reason": why})
+            ledger.claim([name], operation)
+            if tuple(_anew(client, ledger, self.cluster, self.topic)) != self.anew:
+                raise StalePlanError(f"{self.topic} has changed meanwhile; look again")
+            # What was published and nobody has entered yet is not gone.
+            upto = ledger.letters.last_entry()
+            still_open = _selection(self.cluster, self.topic).model_copy(update={"fates": list(OPEN)})
+            batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
+            settle_earlier(self.config, ledger, batch.units, operation, record=True)
+            lost = _lost(ledger, self.cluster, self.topic, self.anew)
+            given_up = 0
+            while page := [Fate(letter, "discarded", MADE_ANEW) for letter in islice(lost, PAGE)]:
+                given_up += ledger.letters.record_fates(operation, page)
+            # Last: from here on the partitions look as they should.
+            begins = {
+                (self.cluster, next_topic(each.known_as), each.partition): Reach(None, each.begin) for each in self.anew
+            }
+            ledger.letters.record(operation, [], begins)
+            operation.finish("done", "counted", {"letters": given_up, "partitions": len(self.anew)})
+            return Accepted(operation.id, given_up)
+
+
+def _anew(client: ClientConfig, ledger: Ledger, cluster: str, topic: str) -> Iterator[Anew]:
+    made_anew = unread(client, cluster, topic, ledger.letters).made_anew
+    if not made_anew:
+        return
+    known, lows, ends = read_to(ledger.letters, cluster), start_offsets(client, topic), end_offsets(client, topic)
+    for partition in made_anew:
+        name, _ = known[topic, partition]
+        low, end = (each[partition] if partition < len(each) else 0 for each in (lows, ends))
+        yield Anew(partition, name, _first_other(client, ledger, LetterId(cluster, name, partition, 0), low, end))
+
+
+def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, low: int, end: int) -> int:
+    """Give the first offset of a partition at which it is not what the ledger has.
+
+    If only its end was lost, the letters before that are still those of the ledger: up to some letter all are, and none
+    is behind it.
+    """
+    offsets = [
+        place.offset
+        for place in ledger.letters.places(_selection(of.cluster or "", of.topic))
+        if (place.topic, place.partition) == (of.topic, of.partition) and low <= place.offset < end
+    ]
+    first, last = 0, len(offsets)
+    while first < last:
+        middle = (first + last) // 2
+        letter = of._replace(offset=offsets[middle])
+        record = read_record(client, letter)
+        if record is not None and still_is(record, ledger.letters.story(letter).letter.sighting):
+            first = middle + 1
+        else:
+            last = middle
+    return offsets[first - 1] + 1 if first else low
+
+
+def _lost(ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew]) -> Iterator[LetterId]:
+    begins: Mapping[tuple[str, int], int] = {(each.known_as, each.partition): each.begin for each in anew}
+    still_to_see_to = _selection(cluster, topic).model_copy(update={"fates": [*OPEN, "doubtful"]})
+    for place in ledger.letters.places(still_to_see_to):
+        begin = begins.get((place.topic, place.partition))
+        if begin is not None and place.offset >= begin:
+            yield place.id
+
+
+def _selection(cluster: str, topic: str) -> Selection:
+    return Selection(clusters=[cluster], dead_letter_topics=[kafka_topic(topic)], fates=[])
