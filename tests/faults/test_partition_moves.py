@@ -23,7 +23,8 @@ from redrive.partitions.progress import Step
 from redrive.partitions.rebalancing import plan_of
 from redrive.partitions.removal import drained
 from redrive.partitions.throttle_settings import FOLLOWER_RATE, LEADER_RATE
-from tests.faults.moves_rounds import Run
+from tests.faults.moves_plan import draw
+from tests.faults.moves_rounds import Run, run_round
 from tests.stack.partitions.lab import Lab, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -82,6 +83,14 @@ def test_a_run_killed_anywhere_goes_on_or_goes_back_and_owes_nothing(lab: Lab, p
     assert lab.throttles(topic) == {}
     assert lab.ledger.debts.owed() == []
     assert lab.ledger.verify_chain() == []
+
+
+@pytest.mark.parametrize("seed", [8, 11])
+def test_rounds_of_kills_and_turns_end_as_planned_or_as_before(lab: Lab, seed: int) -> None:
+    """Rounds of the campaign in which no broker is lost; ``make soak JOB=partition-rebalance`` has the others."""
+    done = run_round(lab, draw(seed))
+    assert done.kills
+    assert done.violations == [], str(done)
 
 
 @pytest.mark.parametrize("point", ["after cancel:1", "after reassign:1"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -51,7 +50,7 @@ HIGH = ["echo", json.dumps({str(broker): 75 for broker in range(1, 7)})]
 
 
 class Town:
-    """A cluster that a script adds brokers to: it notes each call, and takes its time."""
+    """A cluster that a script adds brokers to: it notes each call."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self.folder, self.file = stack, folder, folder / "redrive.toml"
@@ -59,11 +58,9 @@ class Town:
         (folder / "add.sh").write_text(
             f"""\
 echo "$1" >>asked
-sleep "$(cat delay)"
 exec {sys.executable} -c 'from deployments.cli import main; main()' local add-broker --until "$1" --data {stack.folder}
 """
         )
-        (folder / "later.sh").write_text('setsid sh add.sh "$1" </dev/null >/dev/null 2>&1 &\n')
         self.settings()
 
     def settings(
@@ -72,11 +69,9 @@ exec {sys.executable} -c 'from deployments.cli import main; main()' local add-br
         scaling: str = "none",
         moves: str = "none",
         script: str = "add.sh",
-        delay: float = 0,
         load: list[str] = HIGH,
     ) -> None:
         """Settings; unless a test says otherwise, CPU is high."""
-        (self.folder / "delay").write_text(str(delay))
         where = self.stack.endpoints
         self.file.write_text(f"""\
 [standby]
@@ -122,6 +117,10 @@ partitions = 1
         with Ledger.open(Config.load(self.file).ledger_url()) as ledger:
             entry = ledger.latest(KIND, "local")
         return Growth.read(entry.body) if entry else None
+
+    def brokers(self) -> int:
+        """How many serve, as another client sees it."""
+        return len(AdminClient({"bootstrap.servers": self.stack.endpoints.bootstrap}).list_topics(timeout=10).brokers)
 
     def replicas(self) -> list[list[int]]:
         """As another client sees them."""
@@ -327,23 +326,41 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
     assert "it has cool-down after the last scaling" in str(town.run(cool_down=600.0).message)
 
 
-def test_a_run_that_was_killed_after_it_had_asked_is_gone_on_with_and_nothing_is_asked_twice(
+KILLED = """\
+import sys
+from prefect.client.orchestration import SyncPrefectClient
+from flows.broker_scaling import Scale, broker_scaling
+from redrive.fleets import CommandFleet
+from tests.faults.fuses import Fuse
+fuse = Fuse(sys.argv[1])
+for kind, call in ((CommandFleet, "grow"), (SyncPrefectClient, "create_flow_run_from_deployment")):
+    setattr(kind, call, fuse.wrap(call, getattr(kind, call)))
+broker_scaling(Scale.model_validate_json(sys.argv[2]))
+"""
+
+
+def killed(point: str) -> None:
+    """Have a run kill itself at a point."""
+    given = json.dumps({"mode": "run", **AT_ONCE})
+    ended = subprocess.run([sys.executable, "-c", KILLED, point, given], check=False, timeout=180)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_runs_that_were_killed_after_the_order_and_after_the_moves_were_started_are_gone_on_with_and_do_neither_twice(
     town: Town, prefect: SyncPrefectClient
 ) -> None:
-    town.settings(moves="required", script="later.sh", delay=8)
-    program = (
-        "from flows.broker_scaling import Scale, broker_scaling\n"
-        f"broker_scaling(Scale.model_validate({ {'mode': 'run', **AT_ONCE}!r}))"
-    )
-    killed = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    """At each other step, too: ``tests/unit/scaling/test_overtaken.py``, with a real fleet and ledger."""
+    town.settings(moves="required")
+    killed("after grow:1")
+    growth = town.growth()
+    assert growth is not None
+    assert (growth.target, growth.step) == (5, "asking")  # whether the order was given, nobody knows
+    wait_until(lambda: town.brokers() == 5, 120)
 
-    def has_asked() -> bool:
-        growth = town.growth()
-        return growth is not None and (growth.target, growth.step) == (5, "asked")
-
-    wait_until(has_asked, 120)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed("after create_flow_run_from_deployment:1")
+    growth = town.growth()
+    assert growth is not None
+    assert (growth.step, growth.brokers, growth.moves) == ("there", (5,), "")
 
     state = town.run(threshold=80)  # whatever the load is by now
     assert word(state) == "paused", state.message
