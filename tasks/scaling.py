@@ -12,6 +12,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import deployment, flow_run
 
 from redrive.config import Config
 from redrive.errors import ConfigError, FencedError, UnknownOperationError
@@ -137,14 +138,37 @@ class NotThereError(Exception):
         super().__init__(reason)
 
 
-def scaled_cluster(config: Config, name: str | None) -> str:
-    """Give the name of the cluster to be scaled: ``name``, or without one, of the only one that has a fleet.
+def scaled_clusters(config: Config, name: str | None) -> list[str]:
+    """Give the names of the clusters to be scaled: ``name``, or without one, of all that have a fleet.
 
     Raises:
-        ConfigError: there is no such cluster, or there are several.
+        ConfigError: there is no such cluster; or none has a fleet, and there are several.
     """
-    with_fleet = [each for each, about in config.clusters.items() if about.fleet is not None]
-    return config.only_cluster(with_fleet[0] if name is None and len(with_fleet) == 1 else name)
+    with_fleet = sorted(each for each, about in config.clusters.items() if about.fleet is not None)
+    return with_fleet if name is None and with_fleet else [config.only_cluster(name)]
+
+
+@task(task_run_name="start a run for each cluster", cache_policy=NO_CACHE)
+def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]:
+    """Start a run of this run's deployment for each cluster, with the same form; gives cluster → id of its run.
+
+    Raises:
+        ConfigError: this run is of no deployment.
+    """
+    if not deployment.id:
+        raise ConfigError("cluster", f"say which; these have a fleet: {', '.join(clusters)}")
+    with get_client(sync_client=True) as client:
+        return {
+            cluster: str(
+                client.create_flow_run_from_deployment(
+                    UUID(deployment.id),
+                    parameters={"scale": scale | {"cluster": cluster}},
+                    labels={WHO_LABEL: f"{flow_run.flow_name} {flow_run.id}"},
+                    idempotency_key=f"{flow_run.id} {cluster}",
+                ).id
+            )
+            for cluster in clusters
+        }
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
@@ -277,13 +301,13 @@ def start_moves(work: Scaling, growth: Growth) -> str:
     goal |= growth.terms or work.moves.parameters()
     with get_client(sync_client=True) as client:
         try:
-            deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")
+            moves = client.read_deployment_by_name(f"{MOVES}/{MOVES}")
         except ObjectNotFound as error:
             reason = f"the job {MOVES} is not deployed there; deploy it: `redrive deploy`"
             raise ConfigError("Prefect", reason) from error
         return str(
             client.create_flow_run_from_deployment(
-                deployment.id,
+                moves.id,
                 parameters={"rebalance": goal},
                 labels={WHO_LABEL: f"{work.run.job} {work.run.id}"},
                 idempotency_key=f"{work.run.job} {growth.id}",

@@ -252,6 +252,25 @@ def test_a_plan_says_what_would_be_done_and_changes_nothing(town: Town, prefect:
     assert events_called(prefect, "redrive.broker.cpu_high") == []
 
 
+def test_a_run_that_names_no_cluster_starts_one_for_each_that_has_a_fleet(
+    town: Town, prefect: SyncPrefectClient
+) -> None:
+    town.settings()
+    with town.file.open("a") as file:  # a second name for the same brokers
+        fleet = '[clusters.other.fleet]\nkind = "command"\nload = ["false"]\nadd = ["false", "{brokers}"]\n'
+        file.write(f'[clusters.other]\nbootstrap = "{town.stack.endpoints.bootstrap}"\n{fleet}')
+    both = start(prefect, JOB, {"scale": {"mode": "plan", **AT_ONCE}}, "anna")
+    told = ended(prefect, both.id)
+    assert told.startswith("a run for each: local ")
+    local, other = (UUID(each.split()[-1]) for each in told.split(", "))
+    assert "from 3 to 4 brokers" in ended(prefect, local)
+    assert ended(prefect, other).startswith("failed: clusters.other.fleet.load: ended with exit code 1")
+    by_id = {row.id: row for row in town.operations()}
+    assert [by_id[str(each)].cluster for each in (local, other)] == ["local", "other"]
+    assert by_id[str(local)].who == f"{JOB} {both.id}"
+    town.settings()
+
+
 @pytest.mark.parametrize(
     ("more", "why"),
     [({"threshold": 80}, "CPU is not high: 75 %, below 80 %"), ({"most": 3}, "may be 3 at most: allow more")],

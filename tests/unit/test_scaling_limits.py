@@ -64,7 +64,7 @@ def test_they_are_refused_once_more_when_what_was_shown_is_approved() -> None:
 def test_what_a_run_before_has_begun_comes_to_its_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = work(Growth.new((1, 2, 3), 4, {}))
     monkeypatch.setattr(flow, "Config", SimpleNamespace(load=lambda: None))
-    monkeypatch.setattr(flow, "scaled_cluster", lambda *_: "east")
+    monkeypatch.setattr(flow, "scaled_clusters", lambda *_: ["east"])
     monkeypatch.setattr(flow, "operation", lambda *_, **__: nullcontext(begun.run))
     monkeypatch.setattr(flow, "Scaling", lambda *_: begun)
     monkeypatch.setattr(flow, "carry_out", lambda _, growth, *__: growth)
