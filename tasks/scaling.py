@@ -15,7 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 
 from redrive.config import Config
-from redrive.errors import ConfigError, FencedError, UnknownOperationError
+from redrive.errors import ConfigError, FencedError, GoalError, UnknownOperationError
 from redrive.fleets import Sample, Shape, open_fleet
 from redrive.fleets.decision import Situation
 from redrive.fleets.growth import KIND, Growth
@@ -25,7 +25,7 @@ from redrive.partitions.rebalancing import JOB as MOVES
 from tasks.approval import asking, is_asking
 from tasks.ending import Word
 from tasks.moves_limits import StrainLimits, check_limits
-from tasks.operations import WHO_LABEL, Run
+from tasks.operations import NOBODY, WHO_LABEL, Run, who_started
 from tasks.retrying import BRIEFLY
 
 _RUNS = 50
@@ -35,7 +35,7 @@ FLEET = ":fleet"
 """What a scaling holds of its cluster, beside other jobs. No topic can have this name."""
 
 EVERY = 2.0  # seconds
-NOBODY = 120.0
+UNTAKEN = 120.0
 """Seconds after which moves that no worker has taken are left to wait for one."""
 
 
@@ -158,12 +158,13 @@ def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]
     if not deployment.id:
         raise ConfigError("cluster", f"say which; these have a fleet: {', '.join(clusters)}")
     with get_client(sync_client=True) as client:
+        who = who_started(client.read_flow_run(UUID(flow_run.id)))
         return {
             cluster: str(
                 client.create_flow_run_from_deployment(
                     UUID(deployment.id),
                     parameters={"scale": scale | {"cluster": cluster}},
-                    labels={WHO_LABEL: f"{flow_run.flow_name} {flow_run.id}"},
+                    labels={WHO_LABEL: who},
                     idempotency_key=f"{flow_run.id} {cluster}",
                 ).id
             )
@@ -179,12 +180,18 @@ def look_at_fleet(work: Scaling) -> None:
 
 @task(task_run_name="check limits of moves", **BRIEFLY)
 def check_moves(work: Scaling) -> None:
-    """See that what has limits can be measured, before brokers are asked for.
+    """See that what has limits can be measured, and moves approved, before brokers are asked for.
 
     Raises:
-        GoalError: it can't; with the way out.
+        GoalError: it can't, or they can't; with the way out.
     """
-    cluster, moves = work.config.cluster(work.cluster), work.moves
+    cluster, moves, settings = work.config.cluster(work.cluster), work.moves, work.config.rebalancing
+    if settings.four_eyes and settings.approval != "none" and work.run.who == NOBODY:
+        reason = (
+            "is on, and Prefect does not say who has started this run: so nobody could approve its moves. Start it by "
+            f"`redrive run {work.run.job}`"
+        )
+        raise GoalError("rebalancing.four_eyes", reason)
     check_limits(cluster, work.picture, moves.strain, follow=moves.throttle == "auto")
 
 
@@ -293,6 +300,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
     """Start the job that moves partitions to the new brokers; gives the id of its run.
 
     It is a run of its own, and no subflow of Prefect's: those can't be suspended, and so could not ask for approval.
+    Whoever has started this run counts as who has started them: with ``four_eyes``, somebody else approves.
 
     Raises:
         ConfigError: that job is not deployed.
@@ -309,7 +317,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
             client.create_flow_run_from_deployment(
                 moves.id,
                 parameters={"rebalance": goal},
-                labels={WHO_LABEL: f"{work.run.job} {work.run.id}"},
+                labels={WHO_LABEL: work.run.who},
                 idempotency_key=f"{work.run.job} {growth.id}",
             ).id
         )
@@ -334,8 +342,8 @@ def follow_moves(work: Scaling, growth: Growth) -> Moves:
                 return Moves(url, word, rest) if word in get_args(Word) else Moves(url, "failed", f"{state}")
             if is_asking(run):
                 return Moves(url, "", f"they wait for approval: redrive approve {growth.moves} --reason WHY")
-            nobody = None if not state.is_scheduled() else nobody or time.monotonic() + NOBODY
+            nobody = None if not state.is_scheduled() else nobody or time.monotonic() + UNTAKEN
             if nobody is not None and time.monotonic() > nobody:
-                return Moves(url, "", f"no worker has taken their run {growth.moves} within {NOBODY:.0f} s; start one")
+                return Moves(url, "", f"no worker has taken their run {growth.moves} within {UNTAKEN:.0f} s; start one")
             work.require()
             time.sleep(EVERY)

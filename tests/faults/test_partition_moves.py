@@ -85,10 +85,9 @@ def test_a_run_killed_anywhere_goes_on_or_goes_back_and_owes_nothing(lab: Lab, p
     assert lab.ledger.verify_chain() == []
 
 
-@pytest.mark.parametrize("seed", [8, 11])
-def test_rounds_of_kills_and_turns_end_as_planned_or_as_before(lab: Lab, seed: int) -> None:
-    """Rounds of the campaign in which no broker is lost; ``make soak JOB=partition-rebalance`` has the others."""
-    done = run_round(lab, draw(seed))
+def test_a_round_of_kills_and_turns_ends_as_planned_or_as_before(lab: Lab) -> None:
+    """One of the campaign in which no broker is lost; ``make soak JOB=partition-rebalance`` has the others."""
+    done = run_round(lab, draw(11))
     assert done.kills
     assert done.violations == [], str(done)
 

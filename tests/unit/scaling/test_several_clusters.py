@@ -14,6 +14,7 @@ from flows import broker_scaling as flow
 from redrive.config import Config
 from redrive.errors import ConfigError
 from tasks import scaling
+from tasks.operations import WHO_LABEL
 from tasks.scaling import scaled_clusters
 
 HEAD = """\
@@ -59,22 +60,29 @@ def test_a_run_that_names_none_starts_one_of_its_deployment_for_each_and_a_secon
 ) -> None:
     settings(tmp_path, monkeypatch, east=True, west=True)
     runs: dict[str, Any] = {}
+    who: set[str] = set()
 
     class Client:
-        def create_flow_run_from_deployment(self, _: Any, *, parameters: Any, idempotency_key: str, **__: Any) -> Any:
-            runs.setdefault(idempotency_key, parameters["scale"])
-            return SimpleNamespace(id=idempotency_key.replace(" ", "-"))
+        def read_flow_run(self, _: Any) -> Any:
+            return SimpleNamespace(labels={WHO_LABEL: "anna"})
 
+        def create_flow_run_from_deployment(self, _: Any, *, parameters: Any, labels: Any, idempotency_key: str) -> Any:
+            runs.setdefault(idempotency_key, parameters["scale"])
+            who.add(labels[WHO_LABEL])
+            return SimpleNamespace(id=f"of-{idempotency_key.split()[1]}")
+
+    parent = str(uuid4())
     monkeypatch.setattr(scaling, "get_client", lambda **_: nullcontext(Client()))
     monkeypatch.setattr(scaling, "deployment", SimpleNamespace(id=str(uuid4())))
-    monkeypatch.setattr(scaling, "flow_run", SimpleNamespace(id="a", flow_name="broker-scaling"))
+    monkeypatch.setattr(scaling, "flow_run", SimpleNamespace(id=parent))
     monkeypatch.setattr(flow, "start_each", scaling.start_each.fn)
     scale = flow.Scale(mode=mode, threshold=70)
     for _ in range(2):
         state = cast(Any, flow.broker_scaling).fn(scale)
-        assert (state.is_completed(), state.message) == (True, "a run for each: east a-east, west a-west")
+        assert (state.is_completed(), state.message) == (True, "a run for each: east of-east, west of-west")
     wanted = [flow.Scale(mode=mode, threshold=70, cluster=name) for name in ("east", "west")]
     assert [flow.Scale.model_validate(each) for each in runs.values()] == wanted
+    assert who == {"anna"}, "who may not approve what they do, with four_eyes"
 
 
 def test_without_a_deployment_it_asks_which_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
