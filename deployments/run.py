@@ -255,8 +255,8 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
 ) -> None:
     """Add brokers if CPU of a cluster stays high, and have partitions moved to them.
 
-    Exit code 0: proved, counted, planned, or nothing to add. 1: failed, paused or refused. 3: Prefect does not answer,
-    or no worker takes the run.
+    Exit code 0: proved, counted, planned, or nothing to add; or a run was started for each of several clusters. 1:
+    failed, paused or refused. 3: Prefect does not answer, or no worker takes the run.
     """
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "threshold": threshold, "window": window, "step": step, "most": most,
