@@ -75,10 +75,10 @@ def rows(folder: Path) -> list[Row]:
     received, sent = (busiest(samples, way) for way in ("received", "sent"))
     p99 = [1000 * statistics.quantiles(each, n=100)[98] for each in waited]
     what = f"moves from 3 to 4 brokers at {RATE / MB:g} MB/s"
-    beside = f"in {WINDOW} s by the busiest broker, beside the throttle (MB/s)"
+    beside = f"in {WINDOW} s by the busiest broker, beside the throttle (kB/s)"
     return [
-        at_most(f"{what}: received {beside}", received / MB, RATE / MB, 1.1),
-        at_most(f"{what}: sent {beside}", sent / MB, RATE / MB, 1.1),
+        at_most(f"{what}: received {beside}", received / 1000, RATE / 1000, 1.1),
+        at_most(f"{what}: sent {beside}", sent / 1000, RATE / 1000, 1.1),
         told(f"{what}: p99 of producers, beside that before them (ms)", p99[1], p99[0]),
     ]
 
