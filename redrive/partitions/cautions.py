@@ -63,8 +63,8 @@ def of_health(under_min_isr: Collection[Key], before: Collection[Key] | None = N
         under_min_isr: those that are now.
         before: those that were when the moves began; None: they begin now, or go back.
     """
+    new = [] if before is None else [key for key in under_min_isr if key not in before]
     known = [key for key in under_min_isr if before is None or key in before]
-    new = [key for key in under_min_isr if key not in known]
     found = []
     if known:
         found.append(
