@@ -239,7 +239,7 @@ def _protect(text: str) -> dict[str, Any]:
 def broker_scaling(  # noqa: PLR0917 (each is an option)
     mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would be done, or do it.")] = "plan",
     cluster: Annotated[
-        str | None, typer.Option(help="By its name in the settings; else the only one to scale.")
+        str | None, typer.Option(help="By its name in the settings; else each that has a fleet there.")
     ] = None,
     threshold: Annotated[float, typer.Option(min=0.1, max=100, help="CPU that is high, in percent.")] = 60,
     window: Annotated[float, typer.Option(min=1, max=86_400, help="For how many seconds it has to be.")] = 600,
@@ -255,8 +255,8 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
 ) -> None:
     """Add brokers if CPU of a cluster stays high, and have partitions moved to them.
 
-    Exit code 0: proved, counted, planned, or nothing to add. 1: failed, paused or refused. 3: Prefect does not answer,
-    or no worker takes the run.
+    Exit code 0: proved, counted, planned, or nothing to add; or a run was started for each of several clusters. 1:
+    failed, paused or refused. 3: Prefect does not answer, or no worker takes the run.
     """
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "threshold": threshold, "window": window, "step": step, "most": most,

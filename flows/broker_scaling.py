@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
+from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
@@ -29,8 +30,9 @@ from tasks.scaling import (
     follow_moves,
     look_at_fleet,
     measure_load,
-    scaled_cluster,
+    scaled_clusters,
     situation_of,
+    start_each,
     start_moves,
     wait_for_brokers,
     who_asks,
@@ -55,7 +57,11 @@ class Scale(BaseModel):
     ] = "plan"
     cluster: Annotated[
         str | None,
-        Field(title="Cluster", description="By its name in the settings. None: the only one that has a fleet there."),
+        Field(
+            title="Cluster",
+            description="By its name in the settings. None: each that has a fleet there; if several have, each gets a "
+            "run of its own.",
+        ),
     ] = None
     threshold: Annotated[
         float,
@@ -113,7 +119,7 @@ class Scale(BaseModel):
 
 def _run_name() -> str:
     asked = Scale.model_validate(runtime.parameters["scale"])
-    return f"{asked.mode} {asked.cluster or 'the only fleet'}"
+    return f"{asked.mode} {asked.cluster or 'each fleet'}"
 
 
 @flow(name=JOB, flow_run_name=_run_name, persist_result=False)
@@ -128,7 +134,15 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
         scale: When a cluster gets more brokers, and how many.
     """
     config = Config.load()
-    cluster = scaled_cluster(config, scale.cluster)
+    clusters = scaled_clusters(config, scale.cluster)
+    if len(clusters) > 1:
+        started = start_each(clusters, scale.model_dump(mode="json"))
+        return Completed(message=f"a run for each: {', '.join(f'{name} {run}' for name, run in started.items())}")
+    return scale_cluster(config, clusters[0], scale)
+
+
+def scale_cluster(config: Config, cluster: str, scale: Scale) -> State[Any]:
+    """Do it for one cluster."""
     parameters = scale.model_dump(mode="json")
     with operation(config, JOB, scale.mode, cluster=cluster, resources=[cluster], parameters=parameters) as run:
         work = Scaling(config, run, cluster, moves_terms(scale))

@@ -20,7 +20,7 @@ from redrive.errors import (
     ThrottleTooLowError,
     UnavailableError,
 )
-from redrive.partitions.cautions import cautions, losing, of_unknown_size
+from redrive.partitions.cautions import cautions, losing, of_health, of_unknown_size
 from redrive.partitions.planner import Goal, Plan
 from redrive.partitions.planner.goal import Mode
 from redrive.partitions.rebalancing import BACK, JOB, moves_of, record
@@ -205,6 +205,8 @@ def _decided(work: Moving, kept: dict[str, Any], digest: str, notes: list[str]) 
     work.under_min_isr = under_min_isr_before(work.run, kept)
     left = left_of(work, moves)
     said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr, work.picture.unsized)]
+    if left:
+        said += of_health(work.picture.under_min_isr, work.under_min_isr)
     return Decided(moves, left, digest, said, back=kept["goal"].get("mode") == BACK)
 
 

@@ -64,7 +64,7 @@ class Run:
         self.flow_run = self.id = str(flow_run.id)
         self.job = job
         self.url = runtime.ui_url or ""
-        self.who = _who(flow_run)
+        self.who = who_started(flow_run)
         self.lost = threading.Event()
         self._ended = False
 
@@ -257,7 +257,8 @@ def _resource(topic: TopicName) -> str:
     return "/".join(topic)
 
 
-def _who(flow_run: FlowRun) -> str:
+def who_started(flow_run: FlowRun) -> str:
+    """Say who has started a flow run: a person, as far as that is known, or what did."""
     label = flow_run.labels.get(WHO_LABEL)
     if label:
         return str(label)

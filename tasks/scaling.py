@@ -12,9 +12,10 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import deployment, flow_run
 
 from redrive.config import Config
-from redrive.errors import ConfigError, FencedError, UnknownOperationError
+from redrive.errors import ConfigError, FencedError, GoalError, UnknownOperationError
 from redrive.fleets import Sample, Shape, open_fleet
 from redrive.fleets.decision import Situation
 from redrive.fleets.growth import KIND, Growth
@@ -24,7 +25,7 @@ from redrive.partitions.rebalancing import JOB as MOVES
 from tasks.approval import asking, is_asking
 from tasks.ending import Word
 from tasks.moves_limits import StrainLimits, check_limits
-from tasks.operations import WHO_LABEL, Run
+from tasks.operations import NOBODY, WHO_LABEL, Run, who_started
 from tasks.retrying import BRIEFLY
 
 _RUNS = 50
@@ -34,7 +35,7 @@ FLEET = ":fleet"
 """What a scaling holds of its cluster, beside other jobs. No topic can have this name."""
 
 EVERY = 2.0  # seconds
-NOBODY = 120.0
+UNTAKEN = 120.0
 """Seconds after which moves that no worker has taken are left to wait for one."""
 
 
@@ -137,14 +138,38 @@ class NotThereError(Exception):
         super().__init__(reason)
 
 
-def scaled_cluster(config: Config, name: str | None) -> str:
-    """Give the name of the cluster to be scaled: ``name``, or without one, of the only one that has a fleet.
+def scaled_clusters(config: Config, name: str | None) -> list[str]:
+    """Give the names of the clusters to be scaled: ``name``, or without one, of all that have a fleet.
 
     Raises:
-        ConfigError: there is no such cluster, or there are several.
+        ConfigError: there is no such cluster; or none has a fleet, and there are several.
     """
-    with_fleet = [each for each, about in config.clusters.items() if about.fleet is not None]
-    return config.only_cluster(with_fleet[0] if name is None and len(with_fleet) == 1 else name)
+    with_fleet = sorted(each for each, about in config.clusters.items() if about.fleet is not None)
+    return with_fleet if name is None and with_fleet else [config.only_cluster(name)]
+
+
+@task(task_run_name="start a run for each cluster", cache_policy=NO_CACHE)
+def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]:
+    """Start a run of this run's deployment for each cluster, with the same form; gives cluster → id of its run.
+
+    Raises:
+        ConfigError: this run is of no deployment.
+    """
+    if not deployment.id:
+        raise ConfigError("cluster", f"say which; these have a fleet: {', '.join(clusters)}")
+    with get_client(sync_client=True) as client:
+        who = who_started(client.read_flow_run(UUID(flow_run.id)))
+        return {
+            cluster: str(
+                client.create_flow_run_from_deployment(
+                    UUID(deployment.id),
+                    parameters={"scale": scale | {"cluster": cluster}},
+                    labels={WHO_LABEL: who},
+                    idempotency_key=f"{flow_run.id} {cluster}",
+                ).id
+            )
+            for cluster in clusters
+        }
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
@@ -155,12 +180,18 @@ def look_at_fleet(work: Scaling) -> None:
 
 @task(task_run_name="check limits of moves", **BRIEFLY)
 def check_moves(work: Scaling) -> None:
-    """See that what has limits can be measured, before brokers are asked for.
+    """See that what has limits can be measured, and moves approved, before brokers are asked for.
 
     Raises:
-        GoalError: it can't; with the way out.
+        GoalError: it can't, or they can't; with the way out.
     """
-    cluster, moves = work.config.cluster(work.cluster), work.moves
+    cluster, moves, settings = work.config.cluster(work.cluster), work.moves, work.config.rebalancing
+    if settings.four_eyes and settings.approval != "none" and work.run.who == NOBODY:
+        reason = (
+            "is on, and Prefect does not say who has started this run: so nobody could approve its moves. Start it by "
+            f"`redrive run {work.run.job}`"
+        )
+        raise GoalError("rebalancing.four_eyes", reason)
     check_limits(cluster, work.picture, moves.strain, follow=moves.throttle == "auto")
 
 
@@ -269,6 +300,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
     """Start the job that moves partitions to the new brokers; gives the id of its run.
 
     It is a run of its own, and no subflow of Prefect's: those can't be suspended, and so could not ask for approval.
+    Whoever has started this run counts as who has started them: with ``four_eyes``, somebody else approves.
 
     Raises:
         ConfigError: that job is not deployed.
@@ -277,15 +309,15 @@ def start_moves(work: Scaling, growth: Growth) -> str:
     goal |= growth.terms or work.moves.parameters()
     with get_client(sync_client=True) as client:
         try:
-            deployment = client.read_deployment_by_name(f"{MOVES}/{MOVES}")
+            moves = client.read_deployment_by_name(f"{MOVES}/{MOVES}")
         except ObjectNotFound as error:
             reason = f"the job {MOVES} is not deployed there; deploy it: `redrive deploy`"
             raise ConfigError("Prefect", reason) from error
         return str(
             client.create_flow_run_from_deployment(
-                deployment.id,
+                moves.id,
                 parameters={"rebalance": goal},
-                labels={WHO_LABEL: f"{work.run.job} {work.run.id}"},
+                labels={WHO_LABEL: work.run.who},
                 idempotency_key=f"{work.run.job} {growth.id}",
             ).id
         )
@@ -310,8 +342,8 @@ def follow_moves(work: Scaling, growth: Growth) -> Moves:
                 return Moves(url, word, rest) if word in get_args(Word) else Moves(url, "failed", f"{state}")
             if is_asking(run):
                 return Moves(url, "", f"they wait for approval: redrive approve {growth.moves} --reason WHY")
-            nobody = None if not state.is_scheduled() else nobody or time.monotonic() + NOBODY
+            nobody = None if not state.is_scheduled() else nobody or time.monotonic() + UNTAKEN
             if nobody is not None and time.monotonic() > nobody:
-                return Moves(url, "", f"no worker has taken their run {growth.moves} within {NOBODY:.0f} s; start one")
+                return Moves(url, "", f"no worker has taken their run {growth.moves} within {UNTAKEN:.0f} s; start one")
             work.require()
             time.sleep(EVERY)

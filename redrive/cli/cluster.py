@@ -106,6 +106,7 @@ def plan(  # noqa: PLR0917 (each is an option)
     json: Json = False,
 ) -> None:
     """Plan moves and show them; changes nothing. `redrive run partition-rebalance` carries such a plan out."""
+    from redrive.partitions.cautions import cautions, of_health
     from redrive.partitions.layout import reassignment_json
     from redrive.partitions.picture import Picture
     from redrive.partitions.planner import Goal
@@ -124,6 +125,8 @@ def plan(  # noqa: PLR0917 (each is an option)
         replication=replication,
     )
     made = plan_of(picture, wanted)
+    warnings = cautions(made.moves, picture.min_isr, picture.unsized)
+    warnings += of_health(picture.under_min_isr) if made.moves else []
     if file is not None:
         file.write_text(reassignment_json(made.moves) + "\n", encoding="utf-8")
     if json:
@@ -136,6 +139,7 @@ def plan(  # noqa: PLR0917 (each is an option)
                 "before": made.before,
                 "after": made.after,
                 "findings": made.findings,
+                "cautions": warnings,
             }
         )
         return
@@ -148,7 +152,7 @@ def plan(  # noqa: PLR0917 (each is an option)
     moves_shown = [(f"{m.topic}/{m.number}", _ids(m.before), _ids(m.after), size(m.bytes)) for m in made.moves]
     if moves_shown:
         show_table(("partition", "from", "to", "to copy"), _at_most(moves_shown), numbers=("to copy",))
-    for finding in made.findings:
+    for finding in (*warnings, *made.findings):
         out.print(f"! {finding}", markup=False, highlight=False)
     out.print(
         f"{len(made.moves):,} moves, {size(made.bytes)} to copy; the least possible is {size(made.least_bytes)}.",

@@ -56,6 +56,30 @@ def cautions(moves: Sequence[Move], min_isr: Mapping[str, int], unsized: Collect
     return found
 
 
+def of_health(under_min_isr: Collection[Key], before: Collection[Key] | None = None) -> list[str]:
+    """Say in sentences which partitions are under min ISR, and whether moves wait for them.
+
+    Args:
+        under_min_isr: those that are now.
+        before: those that were when the moves began; None: they begin now, or go back.
+    """
+    new = [] if before is None else [key for key in under_min_isr if key not in before]
+    known = [key for key in under_min_isr if before is None or key in before]
+    found = []
+    if known:
+        found.append(
+            f"Under min ISR already, and so nothing that moves wait for: {_listed(known)}. Kafka refuses events there "
+            "that are to be acknowledged by all (acks=all)."
+        )
+    if new:
+        found.append(f"Under min ISR since these moves began: {_listed(new)}. No more begin before that is mended.")
+    return found
+
+
 def _named(moves: Sequence[Move]) -> str:
-    names = ", ".join(f"{move.topic}/{move.number}" for move in moves[:_SHOWN])
-    return names + (f" and {len(moves) - _SHOWN:,} more" if len(moves) > _SHOWN else "")
+    return _listed([(move.topic, move.number) for move in moves])
+
+
+def _listed(keys: Sequence[Key]) -> str:
+    names = ", ".join(f"{topic}/{number}" for topic, number in keys[:_SHOWN])
+    return names + (f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else "")

@@ -23,7 +23,8 @@ from redrive.partitions.progress import Step
 from redrive.partitions.rebalancing import plan_of
 from redrive.partitions.removal import drained
 from redrive.partitions.throttle_settings import FOLLOWER_RATE, LEADER_RATE
-from tests.faults.moves_rounds import Run
+from tests.faults.moves_plan import draw
+from tests.faults.moves_rounds import Run, run_round
 from tests.stack.partitions.lab import Lab, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -82,6 +83,13 @@ def test_a_run_killed_anywhere_goes_on_or_goes_back_and_owes_nothing(lab: Lab, p
     assert lab.throttles(topic) == {}
     assert lab.ledger.debts.owed() == []
     assert lab.ledger.verify_chain() == []
+
+
+def test_a_round_of_kills_and_turns_ends_as_planned_or_as_before(lab: Lab) -> None:
+    """One of the campaign in which no broker is lost; ``make soak JOB=partition-rebalance`` has the others."""
+    done = run_round(lab, draw(11))
+    assert done.kills
+    assert done.violations == [], str(done)
 
 
 @pytest.mark.parametrize("point", ["after cancel:1", "after reassign:1"])

@@ -37,6 +37,7 @@ from redrive.ledger import Ledger
 from tasks.health import Found, tell_changes
 
 RECOVERY = "standby-replay-when-a-cluster-has-recovered"
+SCALING = "broker-scaling-by-itself"
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -232,11 +233,11 @@ def test_what_somebody_has_switched_on_or_off_stays_when_the_jobs_are_deployed_a
     prefect: SyncPrefectClient, tmp_path: Path
 ) -> None:
     def schedules(job: str) -> tuple[UUID, list[DeploymentSchedule]]:
-        found = prefect.read_deployment_by_name(f"{job}/{job}")
+        found = prefect.read_deployment_by_name(f"{job.removesuffix('-by-itself')}/{job}")
         return found.id, found.schedules
 
     def switched_on() -> list[bool]:
-        of_jobs = [schedules(job)[1][0].active for job in ("standby-replay", "broker-scaling", "dlq-triage")]
+        of_jobs = [schedules(job)[1][0].active for job in ("standby-replay", SCALING, "dlq-triage")]
         (trigger,) = prefect.read_automations_by_name(RECOVERY)
         paused = prefect.read_deployment_by_name("dlq-triage/dlq-triage").paused
         return [*of_jobs, trigger.enabled, not paused]
@@ -245,7 +246,7 @@ def test_what_somebody_has_switched_on_or_off_stays_when_the_jobs_are_deployed_a
     create_pool(environment["PREFECT_API_URL"])
     deploy(environment, log)
     assert switched_on() == [True, False, True, True, True], "as prefect.yaml has it"
-    for job, active in (("standby-replay", False), ("broker-scaling", True)):
+    for job, active in (("standby-replay", False), (SCALING, True)):
         deployment, (schedule,) = schedules(job)
         prefect.update_deployment_schedule(deployment, schedule.id, active=active)
     (trigger,) = prefect.read_automations_by_name(RECOVERY)

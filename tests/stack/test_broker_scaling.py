@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -51,7 +50,7 @@ HIGH = ["echo", json.dumps({str(broker): 75 for broker in range(1, 7)})]
 
 
 class Town:
-    """A cluster that a script adds brokers to: it notes each call, and takes its time."""
+    """A cluster that a script adds brokers to: it notes each call."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self.folder, self.file = stack, folder, folder / "redrive.toml"
@@ -59,11 +58,9 @@ class Town:
         (folder / "add.sh").write_text(
             f"""\
 echo "$1" >>asked
-sleep "$(cat delay)"
 exec {sys.executable} -c 'from deployments.cli import main; main()' local add-broker --until "$1" --data {stack.folder}
 """
         )
-        (folder / "later.sh").write_text('setsid sh add.sh "$1" </dev/null >/dev/null 2>&1 &\n')
         self.settings()
 
     def settings(
@@ -72,11 +69,9 @@ exec {sys.executable} -c 'from deployments.cli import main; main()' local add-br
         scaling: str = "none",
         moves: str = "none",
         script: str = "add.sh",
-        delay: float = 0,
         load: list[str] = HIGH,
     ) -> None:
         """Settings; unless a test says otherwise, CPU is high."""
-        (self.folder / "delay").write_text(str(delay))
         where = self.stack.endpoints
         self.file.write_text(f"""\
 [standby]
@@ -122,6 +117,10 @@ partitions = 1
         with Ledger.open(Config.load(self.file).ledger_url()) as ledger:
             entry = ledger.latest(KIND, "local")
         return Growth.read(entry.body) if entry else None
+
+    def brokers(self) -> int:
+        """How many serve, as another client sees it."""
+        return len(AdminClient({"bootstrap.servers": self.stack.endpoints.bootstrap}).list_topics(timeout=10).brokers)
 
     def replicas(self) -> list[list[int]]:
         """As another client sees them."""
@@ -253,6 +252,25 @@ def test_a_plan_says_what_would_be_done_and_changes_nothing(town: Town, prefect:
     assert events_called(prefect, "redrive.broker.cpu_high") == []
 
 
+def test_a_run_that_names_no_cluster_starts_one_for_each_that_has_a_fleet(
+    town: Town, prefect: SyncPrefectClient
+) -> None:
+    town.settings()
+    with town.file.open("a") as file:  # a second name for the same brokers
+        fleet = '[clusters.other.fleet]\nkind = "command"\nload = ["false"]\nadd = ["false", "{brokers}"]\n'
+        file.write(f'[clusters.other]\nbootstrap = "{town.stack.endpoints.bootstrap}"\n{fleet}')
+    both = start(prefect, JOB, {"scale": {"mode": "plan", **AT_ONCE}}, "anna")
+    told = ended(prefect, both.id)
+    assert told.startswith("a run for each: local ")
+    local, other = (UUID(each.split()[-1]) for each in told.split(", "))
+    assert "from 3 to 4 brokers" in ended(prefect, local)
+    assert ended(prefect, other).startswith("failed: clusters.other.fleet.load: ended with exit code 1")
+    by_id = {row.id: row for row in town.operations()}
+    assert [by_id[str(each)].cluster for each in (local, other)] == ["local", "other"]
+    assert by_id[str(local)].who == "anna"
+    town.settings()
+
+
 @pytest.mark.parametrize(
     ("more", "why"),
     [({"threshold": 80}, "CPU is not high: 75 %, below 80 %"), ({"most": 3}, "may be 3 at most: allow more")],
@@ -318,7 +336,8 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
     for high in told:  # the run that waited for approval has told it, too
         assert (high["cluster"], high["brokers"], set(high["load"])) == ("local", 3, {"1", "2", "3"})
     (moves,) = town.operations("partition-rebalance")
-    assert (moves.verdict, moves.parameters["brokers"], moves.who) == ("proved", [4], f"{JOB} {said['operation']}")
+    (scaling,) = (row for row in town.operations() if row.id == said["operation"])
+    assert (moves.verdict, moves.parameters["brokers"], moves.who) == ("proved", [4], scaling.who)
     assert (moves.parameters["throttle"], moves.parameters["max_produce_latency"]) == ("auto", 20_000)
     assert (moves.evidence or {})["produce_p99_ms"]["before"] > 0
     report = artifacts_of(prefect, UUID(said["operation"]))[report_key(JOB)]
@@ -327,23 +346,41 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
     assert "it has cool-down after the last scaling" in str(town.run(cool_down=600.0).message)
 
 
-def test_a_run_that_was_killed_after_it_had_asked_is_gone_on_with_and_nothing_is_asked_twice(
+KILLED = """\
+import sys
+from prefect.client.orchestration import SyncPrefectClient
+from flows.broker_scaling import Scale, broker_scaling
+from redrive.fleets import CommandFleet
+from tests.faults.fuses import Fuse
+fuse = Fuse(sys.argv[1])
+for kind, call in ((CommandFleet, "grow"), (SyncPrefectClient, "create_flow_run_from_deployment")):
+    setattr(kind, call, fuse.wrap(call, getattr(kind, call)))
+broker_scaling(Scale.model_validate_json(sys.argv[2]))
+"""
+
+
+def killed(point: str) -> None:
+    """Have a run kill itself at a point."""
+    given = json.dumps({"mode": "run", **AT_ONCE})
+    ended = subprocess.run([sys.executable, "-c", KILLED, point, given], check=False, timeout=180)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_runs_that_were_killed_after_the_order_and_after_the_moves_were_started_are_gone_on_with_and_do_neither_twice(
     town: Town, prefect: SyncPrefectClient
 ) -> None:
-    town.settings(moves="required", script="later.sh", delay=8)
-    program = (
-        "from flows.broker_scaling import Scale, broker_scaling\n"
-        f"broker_scaling(Scale.model_validate({ {'mode': 'run', **AT_ONCE}!r}))"
-    )
-    killed = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    """At each other step, too: ``tests/unit/scaling/test_overtaken.py``, with a real fleet and ledger."""
+    town.settings(moves="required")
+    killed("after grow:1")
+    growth = town.growth()
+    assert growth is not None
+    assert (growth.target, growth.step) == (5, "asking")  # whether the order was given, nobody knows
+    wait_until(lambda: town.brokers() == 5, 120)
 
-    def has_asked() -> bool:
-        growth = town.growth()
-        return growth is not None and (growth.target, growth.step) == (5, "asked")
-
-    wait_until(has_asked, 120)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed("after create_flow_run_from_deployment:1")
+    growth = town.growth()
+    assert growth is not None
+    assert (growth.step, growth.brokers, growth.moves) == ("there", (5,), "")
 
     state = town.run(threshold=80)  # whatever the load is by now
     assert word(state) == "paused", state.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel
 
+from deployments.run import app as commands
 from flows.broker_scaling import Scale
 from flows.dlq_triage import Triage
 from flows.standby_replay import Replay
@@ -61,7 +63,7 @@ def test_its_flow_is_found_by_its_module(deployment: dict[str, Any]) -> None:
     assert not re.search(r"[/:]|\.py$", deployment["entrypoint"])
     flow = load_flow_from_entrypoint(deployment["entrypoint"])
     assert isinstance(flow, Flow)
-    assert flow.name == deployment["name"]
+    assert flow.name == deployment["name"].removesuffix("-by-itself")
     assert flow.fn.__doc__, "the UI shows it"
 
 
@@ -100,10 +102,20 @@ def test_the_safety_net_runs_each_quarter_of_an_hour_and_does_the_work() -> None
 
 
 def test_the_schedule_that_adds_brokers_is_off_until_somebody_switches_it_on() -> None:
-    (scaling,) = (deployment for deployment in DEPLOYMENTS if deployment["name"] == "broker-scaling")
+    scaling = the("broker-scaling-by-itself")
     (schedule,) = scaling["schedules"]
     assert schedule["active"] is False
     assert Scale.model_validate(scaling["parameters"]["scale"]).mode == "run"
+
+
+@pytest.mark.parametrize("job", ["broker-scaling", "partition-rebalance"])
+def test_what_people_start_by_hand_plans_first_in_the_form_as_on_the_command_line(job: str) -> None:
+    (given,) = the(job)["parameters"].values()
+    assert given == {"mode": "plan"}
+    assert "schedules" not in the(job)
+    (command,) = (each for each in commands.registered_commands if each.name == job)
+    assert command.callback is not None
+    assert inspect.signature(command.callback).parameters["mode"].default == "plan"
 
 
 def the(name: str) -> dict[str, Any]:

@@ -11,10 +11,12 @@ import pytest
 
 from flows import broker_scaling as flow
 from flows.broker_scaling import Scale, set_about
+from redrive.config.sections import RebalancingConfig
 from redrive.errors import FleetError, GoalError, UnavailableError
 from redrive.fleets.growth import Growth
 from tasks import scaling
 from tasks.moves_limits import StrainLimits
+from tasks.operations import NOBODY, WHO_LABEL
 from tasks.partitions_plan import throttle_facts
 from tasks.scaling import MovesTerms
 
@@ -64,7 +66,7 @@ def test_they_are_refused_once_more_when_what_was_shown_is_approved() -> None:
 def test_what_a_run_before_has_begun_comes_to_its_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = work(Growth.new((1, 2, 3), 4, {}))
     monkeypatch.setattr(flow, "Config", SimpleNamespace(load=lambda: None))
-    monkeypatch.setattr(flow, "scaled_cluster", lambda *_: "east")
+    monkeypatch.setattr(flow, "scaled_clusters", lambda *_: ["east"])
     monkeypatch.setattr(flow, "operation", lambda *_, **__: nullcontext(begun.run))
     monkeypatch.setattr(flow, "Scaling", lambda *_: begun)
     monkeypatch.setattr(flow, "carry_out", lambda _, growth, *__: growth)
@@ -90,19 +92,46 @@ def test_how_partitions_are_to_move_is_kept_with_what_was_set_about_whoever_goes
     growth, _ = set_about(work(plan={"before": [1, 2, 3], "target": 4, "moves": shown}), Scale(mode="run"))
     assert growth is not None
     started: list[dict[str, Any]] = []
+    who: list[str] = []
 
     class Client:
         def read_deployment_by_name(self, _: str) -> Any:
             return SimpleNamespace(id="there")
 
-        def create_flow_run_from_deployment(self, _: str, *, parameters: dict[str, Any], **__: Any) -> Any:
+        def create_flow_run_from_deployment(
+            self, _: str, *, parameters: dict[str, Any], labels: dict[str, str], **__: Any
+        ) -> Any:
             started.append(parameters["rebalance"])
+            who.append(labels[WHO_LABEL])
             return SimpleNamespace(id="a-run")
 
     monkeypatch.setattr(scaling, "get_client", lambda **_: nullcontext(Client()))
-    another = SimpleNamespace(run=SimpleNamespace(job="broker-scaling", id="b"), cluster="east", moves=MovesTerms(99.0))
+    run = SimpleNamespace(job="broker-scaling", id="b", who="anna")
+    another = SimpleNamespace(run=run, cluster="east", moves=MovesTerms(99.0))
     assert scaling.start_moves.fn(cast(Any, another), growth) == "a-run"
     assert {name: started[0][name] for name in shown} == shown
+    assert who == ["anna"]
+
+
+@pytest.mark.parametrize(
+    ("who", "rebalancing", "refused"),
+    [
+        (NOBODY, {"four_eyes": True}, True),
+        ("anna", {"four_eyes": True}, False),
+        (NOBODY, {"four_eyes": True, "approval": "none"}, False),
+        (NOBODY, {"four_eyes": False}, False),
+    ],
+)
+def test_moves_that_nobody_could_approve_keep_brokers_from_being_asked_for(
+    monkeypatch: pytest.MonkeyPatch, who: str, rebalancing: dict[str, Any], refused: bool
+) -> None:
+    monkeypatch.setattr(scaling, "check_limits", lambda *_, **__: None)
+    config = SimpleNamespace(cluster=lambda _: None, rebalancing=RebalancingConfig(**rebalancing))
+    run = SimpleNamespace(job="broker-scaling", who=who)
+    work: Any = SimpleNamespace(config=config, run=run, cluster="east", moves=MovesTerms(), picture=None)
+    expected = pytest.raises(GoalError, match=r"four_eyes.*redrive run broker-scaling") if refused else nullcontext()
+    with expected:
+        scaling.check_moves.fn(work)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from redrive.partitions.layout import Move
 from redrive.partitions.probe import PARTITIONS, PROBE_TOPIC, Latencies, Probe, ensure_probe
 from redrive.partitions.progress import Step
-from redrive.partitions.strain import GroupLag, ProduceLatency, over_limit
+from redrive.partitions.strain import GroupLag, ProduceLatency, Strain, over_limit
 from redrive.partitions.throttle_settings import FOLLOWER_RATE
 from redrive.pump.protections import ConsumerLag
 from tests.stack.partitions.lab import InBackground, Lab, until
@@ -44,6 +44,36 @@ def probe(lab: Lab) -> Iterator[Probe]:
     ensure_probe({"bootstrap.servers": lab.bootstrap})
     with Probe({"bootstrap.servers": lab.bootstrap}, PARTITIONS) as probe:
         yield probe
+
+
+class Latency:
+    """What a probe measures on this cluster, by a limit that the test changes: none is 1 µs, each is a minute."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe, self.limit = probe, 0.000_001
+
+    def read(self) -> Strain:
+        return ProduceLatency(self._probe, self.limit).read()
+
+
+def test_moves_begin_only_while_publishing_is_quick_enough_and_go_on_by_themselves(lab: Lab, probe: Probe) -> None:
+    topic, gauge = lab.topic([[1, 2], [1, 2]], MB), Latency(probe)
+    until(lambda: bool(over_limit([gauge])), 120)
+    execution = lab.execution(gauges=[gauge], per_broker=1)
+    running = InBackground(lambda: execution.run([Move(topic, number, (1, 2), (4, 2), MB) for number in range(2)]))
+
+    def waits() -> bool:
+        told = lab.reports[-1].waiting_for if lab.reports else ""
+        return told.startswith("produce latency is") and told.endswith("(limit 0 ms)")
+
+    until(lambda: running.goes_on() and waits(), 120)
+    seen = len(lab.reports)
+    until(lambda: running.goes_on() and len(lab.reports) > seen + 5, 120)
+    assert all(report.steps == {Step.PENDING: 2} for report in lab.reports)
+    assert lab.replicas(topic) == {0: (1, 2), 1: (1, 2)}
+    gauge.limit = 60.0
+    assert running.result().proved
+    assert lab.replicas(topic) == {0: (4, 2), 1: (4, 2)}
 
 
 def test_moves_begin_only_while_a_watched_group_keeps_up_and_go_on_by_themselves(lab: Lab) -> None:

@@ -96,8 +96,9 @@ def test_a_throttled_move_under_load_arrives_is_led_as_planned_and_leaves_nothin
     assert result.proved, result.evidence()
     assert lab.replicas(topic) == {0: (4, 2, 3), 1: (2, 3, 4), 2: (1, 3, 2)}
     assert lab.leaders(topic) == {0: 4, 1: 2, 2: 1}
-    assert lab.verify(moves).count("is completed") == 3
     assert lab.throttles(topic) == {}
+    assert lab.throttles_by_tool() == []
+    assert lab.verify(moves).count("is completed") == 3
     assert lab.ledger.debts.owed() == []
     assert max(took) < 30  # none failed, and none waited for the move
     # Broker 4 receives 8 MB, of which the first second's worth or so passes before Kafka holds back.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redrive.partitions.cautions import cautions
+from redrive.partitions.cautions import cautions, of_health
 from redrive.partitions.layout import Move
 from tasks.partitions_plan import headline
 
@@ -24,3 +24,13 @@ def test_a_partition_whose_producers_are_stopped_while_it_moves_is_named() -> No
     assert told.startswith("Fewer replicas now than min.insync.replicas asks for: orders/0. While")
     assert cautions([one, two], {"orders": 1}) == []
     assert cautions([Move("orders", 0, (1, 2), (2, 1), 10)], {"orders": 3}) == []  # nothing is on its way
+
+
+def test_partitions_under_min_isr_are_named_by_whether_moves_wait_for_them() -> None:
+    first, second = ("orders", 0), ("orders", 1)
+    (told,) = of_health([first, second])
+    assert told.startswith("Under min ISR already, and so nothing that moves wait for: orders/0, orders/1. Kafka")
+    known, new = of_health([first, second], before={second})
+    assert known.startswith("Under min ISR already, and so nothing that moves wait for: orders/1.")
+    assert new == "Under min ISR since these moves began: orders/0. No more begin before that is mended."
+    assert of_health([], before={first}) == []
