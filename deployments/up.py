@@ -121,6 +121,9 @@ def _bring_up(
         running = stack_class().attach(data, clusters)
         if local and not running.brokers:
             raise ConfigError("--data", f"in {data} runs Prefect only; stop it with `redrive local down`")
+        if with_prefect and "prefect" not in running.nodes:
+            way_out = "stop it with `redrive local down`, or name a server by PREFECT_API_URL"
+            raise ConfigError("--data", f"in {data} runs a stack without Prefect; {way_out}")
         return running
     stopping.callback(lambda: note("stopping"))
     stack.up(report=note)

@@ -10,6 +10,8 @@ _WIDTH = 760
 _FONT = "font-family='ui-sans-serif, system-ui, sans-serif' font-size='12'"
 # Readable on white and on black alike.
 _TEXT, _FAINT, _BLUE, _AMBER = "#7c8694", "#7c869440", "#3b82f6", "#f59e0b"
+# On a paper of its own: what shines through would have to be readable on white and on black as well.
+_PAPER, _INK = "#f1f5f9", "#1e293b"
 
 MOST_BARS = 24
 MOST_HEAT_ROWS = 40
@@ -109,13 +111,19 @@ def heat(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[
             x = left + at * width
             parts.append(
                 f"<rect x='{x + 1:.1f}' y='{y + 1}' width='{width - 2:.1f}' height='{height - 2}' rx='3' "
-                f"fill='{colour}' fill-opacity='{0.05 + 0.4 * strength:.2f}'/>"
-                f"<text x='{x + width / 2:.1f}' y='{y + 16}' text-anchor='middle' fill='{_TEXT}' {_FONT}>"
+                f"fill='{_mixed(colour, 0.8 * strength)}'/>"
+                f"<text x='{x + width / 2:.1f}' y='{y + 16}' text-anchor='middle' fill='{_INK}' {_FONT}>"
                 f"{escape(words)}</text>"
             )
     more = len(rows) - len(shown)
     note = f"\n\nThe {len(shown)} furthest off; {more} more are not drawn." if more else ""
     return _markdown(title, "".join(parts), top + len(shown) * height + 4) + note
+
+
+def _mixed(colour: str, strength: float) -> str:
+    """Give a colour, so much of it, on paper."""
+    both = zip(bytes.fromhex(colour[1:]), bytes.fromhex(_PAPER[1:]), strict=True)
+    return "#" + bytes(round(paper + strength * (pure - paper)) for pure, paper in both).hex()
 
 
 def _markdown(title: str, body: str, height: int) -> str:
