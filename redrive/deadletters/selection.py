@@ -71,7 +71,9 @@ class Selection(BaseModel):
         description="Main topics: where their events were meant to go, or came from. Those of letters that do not say "
         "it have the empty name.",
     )
-    dead_letter_topics: list[Text] = Field(default=[], max_length=MOST, description="Topics in which they stand.")
+    dead_letter_topics: list[Text] = Field(
+        default=[], max_length=MOST, title="Dead-letter topics", description="Topics in which they stand."
+    )
     clusters: list[Text] = Field(default=[], max_length=MOST, description="Clusters on which they stand.")
     since: AwareDatetime | None = Field(
         default=None, description="Letters of this time or later, by the letter's own timestamp; with a time zone."
@@ -80,15 +82,22 @@ class Selection(BaseModel):
     event_keys: list[Key] = Field(
         default=[],
         max_length=MOST,
+        title="Keys",
         description="Keys of their events, as UTF-8 text, or in hexadecimal as hex:00ff.",
     )
     schema_ids: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
-        default=[], max_length=MOST, description="Ids of the schemas of their values in the registry."
+        default=[],
+        max_length=MOST,
+        title="Schema ids",
+        description="Ids of the schemas of their values in the registry.",
     )
-    dialects: list[Dialect] = Field(default=[], max_length=MOST, description="Which system's dead letters.")
+    dialects: list[Dialect] = Field(
+        default=[], max_length=MOST, title="Systems", description="Whose dead letters, by the system that wrote them."
+    )
     ids: list[Id] = Field(
         default=[],
         max_length=MOST,
+        title="Letter ids",
         description="Letters by id, such as dlq.flights/2/4711, or east:dlq.flights/2/4711 to name the cluster.",
     )
     fates: list[FateOrNone] = Field(
