@@ -37,6 +37,7 @@ def file(tmp_path: Path) -> Path:
             f'[topics."{topic}"]\ndomain = "{cluster}"\npartitions = 1\nreplication = 1\nschema = "order.avsc"\n'
             for cluster, topic in OF_CLUSTER.items()
         )
+        + '[topics."dlq.shop"]\ndomain = "menu"\npartitions = 1\nreplication = 1\n'
     )
     return file
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from deployments.demo.flights import PRODUCER, TOPIC, flights
 from deployments.follow import artifacts_of, follow, start
@@ -21,6 +22,7 @@ from redrive.config import Config
 from redrive.producer import EventProducer
 from redrive.topics import apply_topics
 from tasks.approval import Approval, is_asking, send_answer
+from tasks.health import artifact_key
 from tasks.live import LIVE, PROGRESS
 
 PATIENCE = 240.0
@@ -129,8 +131,9 @@ class Airport:
     def health(self, cluster: str) -> str:
         """Look at the clusters; give the id of one's artifact."""
         self.end(self.start("cluster-health", {}))
-        found = self.client.request("GET", "/artifacts/{key}/latest", path_params={"key": f"cluster-health-{cluster}"})
-        return str(found.json()["id"])
+        key = ArtifactFilter(key=ArtifactFilterKey(any_=[artifact_key(cluster)]))
+        (artifact,) = self.client.read_artifacts(artifact_filter=key)
+        return str(artifact.id)
 
     def _waiting(self, run: UUID) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE
