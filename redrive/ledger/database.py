@@ -37,6 +37,30 @@ class Database:
         self._sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(url) if self._sqlite else _postgresql_engine(url)
 
+    @classmethod
+    def as_it_is(cls, url: URL | str) -> Database:
+        """Give a database whose schema is this version's already. Changes and makes nothing, and is quick.
+
+        Raises:
+            ConfigError: a newer version of Redrive has been here, or this one has not.
+            UnavailableError: the database does not answer.
+        """
+        url = make_url(url)
+        # SQLite makes a file that is not there, for whoever looks first; the jobs may be somebody else.
+        if not (url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists()):
+            database = cls(url)
+            try:
+                with database.reading() as session:
+                    if database._is_current(session.connection(), _revisions()):
+                        return database
+            except BaseException:
+                database.close()
+                raise
+            database.close()
+        name = url.render_as_string(hide_password=True)
+        reason = f"ledger {name} has no tables of this version of Redrive yet; whatever writes to it makes them"
+        raise ConfigError("ledger.url", reason)
+
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Give a session that changes nothing.
@@ -85,18 +109,6 @@ class Database:
                 alembic = AlembicConfig(attributes={"connection": connection})
                 alembic.set_main_option("script_location", str(MIGRATIONS))
                 command.upgrade(alembic, "head")
-
-    def require_current(self) -> None:
-        """Refuse a schema that is not this version's. Changes nothing, and is quick.
-
-        Raises:
-            ConfigError: a newer version of Redrive has been here, or this one has not.
-            UnavailableError: the database does not answer.
-        """
-        with self.reading() as session:
-            if not self._is_current(session.connection(), _revisions()):
-                reason = f"{self.name} has no tables of this version of Redrive yet; whatever writes to it makes them"
-                raise ConfigError("ledger.url", reason)
 
     def close(self) -> None:
         """Close all connections."""

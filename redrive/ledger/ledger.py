@@ -58,13 +58,7 @@ class Ledger:
             ConfigError: the database is of another version of Redrive, or has no tables yet.
             UnavailableError: the database does not answer.
         """
-        database = Database(url)
-        try:
-            database.require_current()
-        except BaseException:
-            database.close()
-            raise
-        return cls(database)
+        return cls(Database.as_it_is(url))
 
     def close(self) -> None:
         """Close all connections."""

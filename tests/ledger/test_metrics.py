@@ -136,10 +136,12 @@ def test_a_ledger_that_does_not_answer_is_told_and_is_no_error(
 
 
 def test_a_scrape_changes_no_ledger_of_another_version(
-    url: str, scrape: Callable[[], Samples], caplog: pytest.LogCaptureFixture
+    url: str, scrape: Callable[[], Samples], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert scrape() == {"ledger_up": 0}, "nothing has been written yet"
+    assert not (tmp_path / "ledger.db").exists()
     assert revision(url) is None
+    assert scrape() == {"ledger_up": 0}, "nor in this empty one"
     Ledger.open(url).close()
     assert scrape()["ledger_up"] == 1
     for other, why in (("0005", "has no tables of this version of Redrive yet"), ("9999", "of a newer version")):

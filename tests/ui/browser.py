@@ -86,9 +86,9 @@ class Browser:
             time.sleep(0.2)
 
     def click(self, words: str) -> None:
-        """Click the first button or tab with these words on it."""
+        """Click the first button, or item of an open menu, with these words on it."""
         found = self._ask(
-            "(words => { const all = [...document.querySelectorAll('button, [role=tab]')];"
+            "(words => { const all = [...document.querySelectorAll('button, [role=menuitem]')];"
             " const one = all.find(e => e.innerText.trim() === words); if (!one) return false;"
             # Some answer to the press of a mouse only.
             " for (const kind of ['pointerdown', 'mousedown', 'pointerup', 'mouseup', 'click'])"

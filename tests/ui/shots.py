@@ -106,7 +106,10 @@ class Shots:
     def _approve(self, job: str, run: UUID) -> None:
         self._airport.asks(run)
         self._artifact(f"{job}-plan", self._airport.artifact(run, PLAN))
-        self._browser.visit(f"{self._ui}/runs/flow-run/{run}", "Resume")
+        self._browser.visit(f"{self._ui}/runs/flow-run/{run}", job)
+        self._browser.shoot(OUT / f"{job}-waits.png", height=1_000)
+        self._browser.click("Open menu")
+        self._browser.wait_for("Resume")
         self._browser.click("Resume")
         self._browser.wait_for("Decision")
         self._browser.shoot(OUT / f"{job}-approval.png", height=900)
