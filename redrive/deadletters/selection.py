@@ -71,9 +71,7 @@ class Selection(BaseModel):
         description="Main topics: where their events were meant to go, or came from. Those of letters that do not say "
         "it have the empty name.",
     )
-    dead_letter_topics: list[Text] = Field(
-        default=[], max_length=MOST, title="Dead-letter topics", description="Topics in which they stand."
-    )
+    dead_letter_topics: list[Text] = Field(default=[], max_length=MOST, description="Topics in which they stand.")
     clusters: list[Text] = Field(default=[], max_length=MOST, description="Clusters on which they stand.")
     since: AwareDatetime | None = Field(
         default=None, description="Letters of this time or later, by the letter's own timestamp; with a time zone."
