@@ -44,7 +44,7 @@ class Airport:
             "REDRIVE_CONFIG": str(ROOT / "redrive.toml"),
             "REDRIVE_LEDGER__URL": f"sqlite:///{folder / 'ledger.db'}",
             # All of them wait for approval, however little they do.
-            "REDRIVE_REBALANCING__APPROVAL": "required",
+            **{f"REDRIVE_{jobs}__APPROVAL": "required" for jobs in ("CORRECTIONS", "BACKFILLS", "REBALANCING")},
         }
         environment = {**stack.environment(), **settings}
         os.environ.update(environment)
@@ -140,6 +140,6 @@ class Airport:
         while True:
             yield
             state = self.client.read_flow_run(run).state
-            if time.monotonic() > deadline or (state is not None and state.is_failed()):
-                raise TimeoutError(f"the run is {state}")
+            if time.monotonic() > deadline or (state is not None and state.is_final()):
+                raise TimeoutError(f"the run does not come to it: {state}")
             time.sleep(0.3)

@@ -18,7 +18,7 @@ OPTIONS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
 ]  # fmt: skip
-WIDTH = 1250
+WIDTH = 1400
 PATIENCE = 120.0
 # Pages fetch after they are drawn: once this long nothing on one has changed, it is ready.
 STILL = 1.5
@@ -98,23 +98,18 @@ class Browser:
         if not found:
             raise LookupError(f"there is nothing to click with the words {words!r}")
 
-    def shoot(self, file: Path, *, top: str = "", height: int = 0) -> None:
-        """Take a picture, of all of the page or so much of it; ``top`` is the text that is to be at its top."""
+    def shoot(self, file: Path, *, height: int = 0, scale: float = 1.0) -> None:
+        """Take a picture of all of the page, or so much of it from its top; pixels of the page times scale."""
         full = int(self._ask("Math.max(...[...document.querySelectorAll('*')].map(e => e.scrollHeight))"))
-        self._size(height or min(max(full, 400), 4_000))
-        if top:
-            self._ask(
-                "(top => { const all = [...document.querySelectorAll('h1, h2, h3, h4, p, td')];"
-                " const one = all.find(e => e.innerText.startsWith(top)); if (one) one.scrollIntoView(); })"
-                f"({json.dumps(top)})"
-            )
+        self._size(height or min(max(full, 400), 4_000), scale)
         time.sleep(1)  # what depends on the size is drawn anew
         picture = self._do("Page.captureScreenshot", format="png", optimizeForSpeed=False)
         file.write_bytes(base64.b64decode(picture["data"]))
         print(file, flush=True)
 
-    def _size(self, height: int) -> None:
-        self._do("Emulation.setDeviceMetricsOverride", width=WIDTH, height=height, deviceScaleFactor=1, mobile=False)
+    def _size(self, height: int, scale: float = 1.0) -> None:
+        size = {"width": WIDTH, "height": height, "deviceScaleFactor": scale, "mobile": False}
+        self._do("Emulation.setDeviceMetricsOverride", **size)
 
     def _ask(self, script: str) -> Any:
         answer = self._do("Runtime.evaluate", expression=script, returnByValue=True)

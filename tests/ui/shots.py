@@ -1,6 +1,8 @@
 """Pictures of what people see in Prefect's UI, as PNG files in ``build/shots``, to be looked at: ``make shots``.
 
-All jobs, on a stack of their own, with the demo's flights. Needs ``chromium``. Those of README are copied from there.
+All jobs, on a stack of their own, with the demo's flights. Needs ``chromium``. Those of README are in
+``build/shots/readme``, under the names that they have in ``docs/pictures``: to be copied there once they have been
+looked at.
 """
 
 from __future__ import annotations
@@ -28,11 +30,19 @@ FORMS = {
     "cluster-health": "Clusters",
 }
 """A field that each form has."""
+README = {
+    "standby-replay-form": "form",
+    "partition-rebalance-plan": "plan",
+    "schema-backfill-approval": "approval",
+    "standby-replay-progress": "progress",
+    "dlq-correction-verdict": "verdict",
+    "cluster-health-well": "health",
+}
 
 
 def main() -> None:
     """Start what is needed, let the jobs run, and take the pictures."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "readme").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="redrive-shots-") as name:
         folder = Path(name)
         try:
@@ -53,7 +63,7 @@ class Shots:
         """Take all of them."""
         for job, field in FORMS.items():
             self._browser.visit(f"{self._ui}/deployments/deployment/{self._airport.deployment(job)}/run", field)
-            self._browser.shoot(OUT / f"{job}-form.png")
+            self._shoot(f"{job}-form")
         self._airport.publish(40_000)
         self._airport.outage(self._while_away)
         self._replay()
@@ -80,7 +90,7 @@ class Shots:
         self._airport.end(triage)
         self._artifact("dlq-triage-verdict", self._airport.artifact(triage, REPORT))
         job = "dlq-correction"
-        given = {"mode": "run", "rules": RULES, "order": "publish", "rate": 60}
+        given = {"mode": "run", "rules": RULES, "order": "publish", "rate": 60, "samples": 1}
         run = self._airport.start(job, {"correction": given})
         self._approve(job, run)
         self._live(job, run)
@@ -107,18 +117,18 @@ class Shots:
         self._airport.asks(run)
         self._artifact(f"{job}-plan", self._airport.artifact(run, PLAN))
         self._browser.visit(f"{self._ui}/runs/flow-run/{run}", job)
-        self._browser.shoot(OUT / f"{job}-waits.png", height=1_000)
+        self._shoot(f"{job}-waits", 1_000)
         self._browser.click("Open menu")
         self._browser.wait_for("Resume")
         self._browser.click("Resume")
         self._browser.wait_for("Decision")
-        self._browser.shoot(OUT / f"{job}-approval.png", height=900)
+        self._shoot(f"{job}-approval", 900)
         self._airport.approve(run)
 
     def _live(self, job: str, run: UUID) -> None:
         self._artifact(f"{job}-progress", self._airport.live(run, percent=15))
         self._browser.visit(f"{self._ui}/runs/flow-run/{run}", job)
-        self._browser.shoot(OUT / f"{job}-run.png", height=1_000)
+        self._shoot(f"{job}-run", 1_000)
 
     def _end(self, job: str, run: UUID) -> None:
         self._airport.end(run)
@@ -126,7 +136,12 @@ class Shots:
 
     def _artifact(self, name: str, artifact: str) -> None:
         self._browser.visit(f"{self._ui}/artifacts/artifact/{artifact}", "Artifact")
-        self._browser.shoot(OUT / f"{name}.png")
+        self._shoot(name)
+
+    def _shoot(self, name: str, height: int = 0) -> None:
+        self._browser.shoot(OUT / f"{name}.png", height=height)
+        if name in README:
+            self._browser.shoot(OUT / "readme" / f"{README[name]}.png", height=960, scale=0.8)
 
 
 if __name__ == "__main__":
