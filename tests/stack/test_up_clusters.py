@@ -71,8 +71,8 @@ def test_two_clusters_are_brought_up_with_jobs_for_both_and_again_with_their_dat
         up.wait_for(lambda: bool((state := prefect.read_flow_run(run.id).state) and state.is_completed()))
         state = prefect.read_flow_run(run.id).state
     assert state is not None
-    assert "menu is well: 1 of 1 brokers" in str(state.message)
-    assert "orders is well: 3 of 3 brokers" in str(state.message)
+    assert "menu is well: 1 of 1 broker," in str(state.message)
+    assert "orders is well: 3 of 3 brokers," in str(state.message)
 
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(120) == 0, up.said
