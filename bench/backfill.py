@@ -22,12 +22,11 @@ from deployments.demo.flights import PRODUCER, flights
 from redrive import envelope, wire
 from redrive.config import Config
 from redrive.migrations import shadow
-from redrive.migrations.batches import compare as comparing
 from redrive.migrations.batches import transform
+from redrive.migrations.comparing import verify_partition
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.migration import Migration, prepare
 from redrive.migrations.survey import Standing, survey
-from redrive.migrations.verifying import verify
 from redrive.pump.readback import end_offsets
 from redrive.pump.workers import Workers
 from redrive.schemas import SchemaRegistry
@@ -128,7 +127,7 @@ class Bench:
 
             results = list(threads.map(at, standings))
             if compared:
-                check = partial(verify, self.client, parked=frozenset(), compare=comparing(workers, migration.spec))
+                check = partial(verify_partition, workers, self.client, migration.spec, parked=frozenset())
                 for checked in threads.map(lambda result: check(result.unit, result.next), results):
                     assert not checked.findings, checked.findings
             at_the_end()

@@ -10,6 +10,7 @@ from typing import Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
 
 from redrive.config import Config
 from redrive.errors import (
@@ -20,8 +21,9 @@ from redrive.errors import (
     UnknownTopicError,
 )
 from redrive.migrations import shadow as shadows
-from redrive.migrations.batches import compare, transform
+from redrive.migrations.batches import transform
 from redrive.migrations.census import Count, take_census
+from redrive.migrations.comparing import verify_partition
 from redrive.migrations.compatibility import Finding
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.ends import Ends
@@ -34,7 +36,7 @@ from redrive.migrations.shadow import Shadow
 from redrive.migrations.survey import Standing, copied_so_far, survey
 from redrive.migrations.trial import Back, Trial, try_back, try_out
 from redrive.migrations.unit import Unit
-from redrive.migrations.verifying import Checked, Compacts, parked_offsets, verify
+from redrive.migrations.verifying import Checked, Compacts, parked_offsets
 from redrive.migrations.way_back import see_that_rules_are_the_same
 from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
@@ -49,6 +51,9 @@ from tasks.words import count, number
 
 How = Literal["full", "sample", "new"]
 """What is compared: each event with its value; each event, but of a sample only its value; what this run has copied."""
+
+MANY_EVENTS = 50_000
+"""Events from which on other processes are worth starting to compare them."""
 
 SAMPLE_OF = 100
 """Of so many events, a sample has one."""
@@ -356,12 +361,13 @@ def compare_partition(unit: str, copied: _Copied, work: Backfilling, how: How) -
         UnavailableError: Kafka or the registry does not answer.
     """
     result = copied.result
-    return verify(
+    return verify_partition(
+        copied.workers,
         work.client,
+        work.migration.spec,
         result.unit,
         result.next,
         parked=copied.parked,
-        compare=compare(work.workers, work.migration.spec),
         every=SAMPLE_OF if how == "sample" else 1,
         since=copied.since,
         compacts=Compacts(_compacted(work.topics.source.config), _compacted(work.topics.config)),
@@ -407,18 +413,23 @@ def compare_topics(
     if since is None:
         began = {standing.unit: standing.begin for standing in work.standings}
         since = {each.unit: _new(each, began[each.unit]) if how == "new" else (0, 0) for each in results}
-    copied = [
-        _Copied(each, parked.get(each.unit.partition, frozenset()), since.get(each.unit, (0, 0))) for each in results
-    ]
-    futures = [compare_partition.submit(str(each.result.unit), each, work, how) for each in copied]
-    return [future.result() for future in futures]
+    events = sum(each.next - since.get(each.unit, (0, 0))[0] for each in results)
+    # Of their own: copying may go on meanwhile, in others.
+    with Workers(work.config.jobs.worker_processes() if events >= MANY_EVENTS else 0) as workers:
+        futures = []
+        for each in results:
+            offsets = parked.get(each.unit.partition, frozenset())
+            copied = _Copied(each, offsets, since.get(each.unit, (0, 0)), workers)
+            futures.append(compare_partition.submit(str(each.unit), copied, work, how))
+        wait(futures)  # or else one that fails would take the processes away from the others
+        return [future.result() for future in futures]
 
 
 class _Copied:
     """Hides what came of a unit from Prefect, which would look at each parked offset."""
 
-    def __init__(self, result: UnitResult, parked: frozenset[int], since: tuple[int, int]) -> None:
-        self.result, self.parked, self.since = result, parked, since
+    def __init__(self, result: UnitResult, parked: frozenset[int], since: tuple[int, int], workers: Workers) -> None:
+        self.result, self.parked, self.since, self.workers = result, parked, since, workers
 
 
 def _compacted(config: dict[str, str]) -> bool:

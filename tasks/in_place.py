@@ -8,12 +8,12 @@ from functools import partial
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from redrive.migrations.batches import compare, transform
+from redrive.migrations import comparing
+from redrive.migrations.batches import transform
 from redrive.migrations.census import Count
 from redrive.migrations.copying import UnitResult
 from redrive.migrations.in_place.renewing import REFUSED, count_reasons, renew
 from redrive.migrations.in_place.stock import Stock, take_stock
-from redrive.migrations.in_place.verifying import check
 from redrive.migrations.survey import Standing
 from redrive.migrations.trial import Trial
 from redrive.migrations.unit import Unit
@@ -114,14 +114,13 @@ def check_partition(
     Raises:
         UnavailableError: Kafka or the registry does not answer.
     """
-    spec = work.migration.spec
-    return check(
+    return comparing.check_partition(
+        work.workers,
         work.client,
+        work.migration.spec,
         standing.of,
-        transform(work.workers, spec),
         operation=work.run.id,
         target=work.migration.recipe.target,
-        compare=compare(work.workers, spec),
         every=SAMPLE_OF if how == "sample" else 1,
         refused=refused,
     )

@@ -49,6 +49,7 @@ class LaneQueue:
         batch: what is being stored: the head of the queue.
         busy: a thread is storing.
         retry_at: when storing makes sense again.
+        held_since: when its events began to wait for going over, by the clock; 0: they do not.
     """
 
     name: Lane
@@ -61,6 +62,7 @@ class LaneQueue:
     batch: list[Stored] = field(default_factory=list)
     busy: bool = False
     retry_at: float = 0.0
+    held_since: float = 0.0
 
     def observe(self, state: LaneState) -> None:
         """Keep the newest state; reads may arrive in any order."""

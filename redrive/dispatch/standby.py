@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 GO_OVER_EVERY = 2.0
 """Seconds between two looks whether a lane that nothing waits in may go over to another topic."""
 
+COPIED_WITHIN = 5.0
+"""Seconds that events wait for the old topic's last ones to be copied before their lane is diverted for that: from then
+on, a replay has to bring them, and there may be none for a while."""
+
 LINGER = 0.5
 """Seconds between two batches of a lane whose events come faster than they are stored. Each slot is a write when it is
 stored and another when it is deleted, however little is in it, and writes are what a table has least of."""
@@ -172,10 +176,15 @@ class StandbyPath:
             with self._lock:
                 lane.observe(lane.writer.state)
             if entry is Entry.MAIN and not self._go_over(lane):
+                if self._may_wait(lane):
+                    return 0.2
+                log.warning("lane %s is diverted until what went to %s has been copied", lane.name, lane.topic)
                 entry = lane.writer.enter(must_divert=True)
                 with self._lock:
                     lane.observe(lane.writer.state)
             with self._lock:
+                if entry is not Entry.MAIN:
+                    lane.held_since = 0.0
                 if entry is Entry.SEALED:
                     return 0.1
                 if entry is Entry.MAIN:
@@ -218,10 +227,19 @@ class StandbyPath:
         with self._lock:
             if (lane.seen.target or name) != now:
                 return False
+            lane.held_since = 0.0
             self._lanes.go_over(lane, destination)
             if not lane.queue and lane.seen.is_main:
                 self._lanes.set_mode(lane, Mode.MAIN)
         return True
+
+    def _may_wait(self, lane: LaneQueue) -> bool:
+        """Tell whether what waits in an open lane can go on waiting for that lane's events to go over."""
+        with self._lock:
+            lane.batch = []
+            now = self._clock.monotonic()
+            lane.held_since = lane.held_since or now
+            return self._destinations is not None and now - lane.held_since < COPIED_WITHIN
 
     def _back_to_main(self, lane: LaneQueue) -> None:
         """Send what waits in an open lane to Kafka, in order, and go on there."""

@@ -26,8 +26,6 @@ _Result = bytes | str | list[str] | None
 _pack = msgspec.msgpack.Encoder().encode
 _events = msgspec.msgpack.Decoder(list[Event])
 _results: msgspec.msgpack.Decoder[list[_Result]] = msgspec.msgpack.Decoder()
-_pairs = msgspec.msgpack.Decoder(list[Pair])
-_texts = msgspec.msgpack.Decoder(list[str])
 
 
 def transform(workers: Workers, spec: bytes) -> Transform:
@@ -76,23 +74,17 @@ def _part(migrator: Migrator, chunk: Chunk) -> _Part:
     return _Part(chunk, [became or migrator.migrate(event) for event, became in zip(events, known, strict=True)], ())
 
 
-def compare(workers: Workers, spec: bytes) -> Compare:
-    """Make what compares values for `redrive.migrations.verifying`."""
+def compare(spec: bytes) -> Compare:
+    """Make what compares values for `redrive.migrations.verifying`, in the calling thread: see ``comparing.py``."""
 
     def compared(pairs: Sequence[Pair]) -> Sequence[str]:
-        [(_, packed)] = workers.map(_compare, spec, [pairs], _pack)
-        return _texts.decode(packed)
+        migrator, reader = _tools(spec, threading.get_ident())
+        again = migrator.migrate_batch([event for event, _ in pairs])
+        # What columns have made, fastavro judges: where there are no rules, it resolves the old value by itself.
+        judged = zip(pairs, again, strict=True)
+        return [_complaint(migrator, reader, event, became, after) for (event, after), became in judged]
 
     return compared
-
-
-def _compare(spec: bytes, batch: bytes) -> bytes:
-    migrator, reader = _tools(spec, threading.get_ident())
-    pairs = _pairs.decode(batch)
-    again = migrator.migrate_batch([event for event, _ in pairs])
-    # What columns have made, fastavro judges: where there are no rules, it resolves the old value by itself.
-    judged = zip(pairs, again, strict=True)
-    return _pack([_complaint(migrator, reader, event, became, after) for (event, after), became in judged])
 
 
 def _complaint(  # noqa: PLR0911 - one for each thing that can be wrong

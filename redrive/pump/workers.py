@@ -102,6 +102,26 @@ class Workers:
             for _, future in under_way:
                 future.cancel()
 
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function of a module in a process, and wait for what it returns.
+
+        Args:
+            function: what is called.
+            arguments: with what: pickled, so without locks and connections.
+
+        Raises:
+            UnavailableError: the process died; it can be called again.
+            Exception: what the function itself raises.
+        """
+        if not self.processes:
+            return function(*arguments)
+        executor = self._running()
+        try:
+            result: T = executor.submit(function, *arguments).result()
+            return result
+        except BrokenProcessPool as error:
+            raise self._broken(executor, error) from error
+
     def _running(self) -> ProcessPoolExecutor:
         with self._starting:
             if self._executor is None:

@@ -10,6 +10,7 @@ from redrive.rules.refusal import Refusal
 Steps = tuple[str, ...]
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple})
 MISSING: Any = object()
 """Stands for what is not there."""
 
@@ -140,6 +141,9 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
+        kinds = [*map(type, one.values())]  # most values are flat: then nothing of it is Python's own work
+        if one == other and kinds == [*map(type, other.values())] and _CONTAINERS.isdisjoint(kinds):
+            return True
         return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))

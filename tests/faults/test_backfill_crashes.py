@@ -19,7 +19,7 @@ from tests.stack.migrations.keyed import NEW, OLD, Topic, upgraded, value
 from tests.stack.migrations.lab import Lab
 from tests.stack.platform import ORDER
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.correction_rounds import Living, Ward
 from tests.postgresql import Postgresql, postgresql
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 LETTERS = 60
 

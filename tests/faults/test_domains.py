@@ -118,7 +118,7 @@ def test_the_outage_of_one_cluster_leaves_the_other_one_s_events_alone(
     assert paths == {orders: {"main", "standby"}, menus: {"main"}}
     waits = sorted(kitchen.handled[menus, id_] - published[menus, id_][0] for id_ in range(100, 1100))
     print(f"menus during the outage of orders: median {waits[500]:.2f} s, longest {waits[-1]:.2f} s")
-    assert waits[-1] < 5
+    assert waits[-1] < 15  # far less than that outage
     health = {each.facts.cluster: each.verdict for each in map(judge, look(config, ["east", "west"]))}
     assert health["east"] == "unavailable"
     assert health["west"] != "unavailable"
@@ -127,6 +127,6 @@ def test_the_outage_of_one_cluster_leaves_the_other_one_s_events_alone(
         lags = {lag.group: lag.events for lag in read_lags(config.cluster(cluster), 10).groups}
         return lags.get(prefix)
 
-    wait_until(lambda: behind("west") == 0, 30)  # what is handled gets committed there meanwhile
+    wait_until(lambda: behind("west") == 0)  # what is handled gets committed there meanwhile
     fault_stack.start(*fault_stack.brokers)
     wait_until(lambda: behind("east") == 0, 60)  # and here when it is back, without anybody's doing

@@ -16,7 +16,7 @@ from redrive.pump.protections import ConsumerLag
 from redrive.pump.readback import offsets_for_time
 from redrive.pump.sink import TransactionalSink
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

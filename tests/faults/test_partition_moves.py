@@ -26,7 +26,7 @@ from redrive.partitions.throttle_settings import FOLLOWER_RATE, LEADER_RATE
 from tests.faults.moves_rounds import Run
 from tests.stack.partitions.lab import Lab, until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 MB = 1_000_000
 SIZE, SLOW, QUICK = 3 * MB, 200_000, 100 * MB

@@ -27,7 +27,7 @@ from redrive.topics import apply_topics
 from tests.stack.backlog import ORDER, word
 from tests.stack.platform import wait_until
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(300)
 
 Settings = Callable[..., Config]
 

@@ -17,7 +17,7 @@ from tests.faults.plan import draw
 from tests.faults.proxy import Proxy
 from tests.faults.rounds import Round
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(300)
 
 SEEDS = (3, 4, 7, 34, 39)
 

@@ -40,7 +40,7 @@ from tasks.health import artifact_key
 from tests.stack.backlog import Backlogs
 from tests.stack.platform import Platform
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Region(Backlogs):
@@ -104,7 +104,7 @@ def test_clusters_that_do_not_answer_are_seen_at_once_and_do_not_delay_the_other
     began = time.monotonic()
     real, gone, silent = look(region.config, [region.real, region.gone, region.silent])
 
-    assert time.monotonic() - began < 11
+    assert time.monotonic() - began < 18
     assert isinstance(real.state, ClusterState)
     assert real.state.down == []
     assert sorted(real.state.brokers) == [1, 2, 3]
@@ -131,7 +131,7 @@ def test_a_run_shows_each_cluster_in_one_artifact_and_tells_what_is_new_once(
     assert "**200 events**" in str(shown.data)
     assert "redrive run standby-replay --cluster main" in str(shown.data)
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not (told := events_about(prefect, region.gone)):
         assert time.monotonic() < deadline, "the event does not arrive"
         time.sleep(0.3)

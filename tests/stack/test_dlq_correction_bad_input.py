@@ -33,7 +33,7 @@ from tests.stack.clinic import Clinic
 from tests.stack.platform import ORDER
 from tests.stack.test_dlq_correction_flow import header, run
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 NOW = time.time_ns() // 1_000_000
 

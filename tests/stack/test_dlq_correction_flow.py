@@ -29,7 +29,7 @@ from tasks.pace import Pace, running, set_pace, variable_name
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tasks.ending import plan_key
 from tests.stack.backlog import word
 from tests.stack.clinic import Clinic
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

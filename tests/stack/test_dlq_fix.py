@@ -23,7 +23,7 @@ from redrive.ledger import EntryRow, Ledger
 from tests.editor import Editor
 from tests.stack.clinic import Clinic
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 SECRET = "the-only-place-with-this-word"
 

@@ -215,7 +215,7 @@ Stack({str(tmp_path)!r}, "free", prefect=False).up()
         time.sleep(0.05)
     owner.kill()
     owner.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while processes_of(tmp_path):
         assert time.monotonic() < deadline, processes_of(tmp_path)
         time.sleep(0.1)

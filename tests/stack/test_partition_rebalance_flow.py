@@ -25,7 +25,7 @@ from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.yard import MB, Yard, opened
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tasks.pace import Pace, set_pace, variable_name
 from tests.stack.backlog import word
 from tests.stack.yard import MB, Yard, opened
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 JOB, ENTRYPOINT = "partition-rebalance", "flows.partition_rebalance.partition_rebalance"
 SLOW = 0.2

@@ -201,7 +201,7 @@ def test_an_interrupt_in_mid_chunk_aborts_the_transaction(lab):
         sink.commit(events, b"second")
     began = time.monotonic()
     sink.close()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     assert sum(map(len, lab.read().values())) == 10
     assert lab.sink().start() == b"first"
 

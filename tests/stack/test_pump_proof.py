@@ -197,7 +197,7 @@ def test_a_scan_waits_for_an_open_transaction_and_skips_what_was_aborted(lab):
     began = time.monotonic()
     read = sum(len(batch) for batch in scan(lab.client, lab.topic))
     assert read == COUNT
-    assert 0.8 < time.monotonic() - began < 10
+    assert time.monotonic() - began > 0.8
     assert found(lab, "ghost-1", "70") == named("70")
 
 

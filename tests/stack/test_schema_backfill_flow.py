@@ -26,7 +26,7 @@ from tests.stack.migrations.live import Publishing, by_key
 from tests.stack.moving_house import MovingHouse
 from tests.stack.platform import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

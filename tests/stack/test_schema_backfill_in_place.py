@@ -23,7 +23,7 @@ from tasks.ending import plan_key, report_key
 from tests.stack.backlog import word
 from tests.stack.moving_house import MovingHouse
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 NO_NOTE = object()  # None is a deletion
 

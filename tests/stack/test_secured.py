@@ -312,14 +312,14 @@ def test_a_right_that_is_taken_away_costs_one_diversion_and_is_noticed_when_it_i
         assert publish() == "main"
         fortress.take_away("shop", "stock")
         publish()
-        wait_until(lambda: publish() == "dead_letter", 20)
+        wait_until(lambda: publish() == "dead_letter")
         lanes = fortress.diverted("stock")
         assert [publish() for _ in range(5)] == ["dead_letter"] * 5
         assert fortress.diverted("stock") == lanes <= 1
 
         with fortress.user(ADMIN):
             fortress.allow("producer", "--name", "shop")
-        wait_until(lambda: publish() != "dead_letter", 20)
+        wait_until(lambda: publish() != "dead_letter")
     with fortress.user("standby-replay"):
         assert word(standby_replay(Replay(mode="run", settle=0), return_state=True)) in ("proved", "nothing to replay")
     said = (fortress.folder / "heard.log").read_text()
@@ -336,7 +336,7 @@ def test_who_reads_what_it_may_not_is_told_which_right_is_missing(fortress: Fort
 def test_a_probe_that_may_not_write_says_so_and_tells_no_latency(fortress: Fortress) -> None:
     with fortress.user("billing") as config:
         with Probe(config.cluster("local").client_config(), PARTITIONS) as probe:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while not probe.refused and time.monotonic() < deadline:
                 time.sleep(0.1)
         assert "Topic authorization failed" in over_limit([ProduceLatency(probe, limit=100)])

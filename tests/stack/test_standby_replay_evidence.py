@@ -28,7 +28,7 @@ from redrive.pump.readback import end_offsets
 from redrive.standby.survey import survey
 from tests.stack.backlog import Backlogs, by_key, word
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 class DiedError(Exception):

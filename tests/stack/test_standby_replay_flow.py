@@ -31,7 +31,7 @@ from tasks.pace import Pace, running, set_pace, variable_name
 from tasks.protection import Protect
 from tests.stack.backlog import Backlogs, by_key, word
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

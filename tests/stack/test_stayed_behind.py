@@ -21,7 +21,7 @@ from redrive.pump.names import SOURCE_HEADER
 from tests.stack.migrations.live import following, migration
 from tests.stack.moving_house import MovingHouse
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 NOT_ASKED = Unknown("not asked here", "not-asked")
 
 

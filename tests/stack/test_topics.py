@@ -172,7 +172,7 @@ def test_a_system_that_does_not_answer_is_named_within_its_time(
     before = time.monotonic()
     with pytest.raises(UnavailableError, match=system):
         platform.apply()
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 60
 
 
 def test_one_cluster_of_two_that_is_away_keeps_the_other_from_nothing(

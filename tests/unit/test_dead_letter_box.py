@@ -29,17 +29,17 @@ def test_there_is_room_for_so_many_letters_and_for_no_more() -> None:
     assert box.put(letter())
     began = time.monotonic()
     assert not box.put(letter())
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 30
 
 
 def test_patience_has_an_end_for_who_waits_and_is_not_had_again_until_brokers_answer() -> None:
-    box = DeadLetterBox(NOBODY, "dlq.billing", patience=1)
+    box = DeadLetterBox(NOBODY, "dlq.billing", patience=3)
     box.put(letter())
     began = time.monotonic()
     for _ in range(3):
-        with pytest.raises(UnavailableError, match="have not taken 1 letters within 1 s; the events stay uncommitted"):
+        with pytest.raises(UnavailableError, match="have not taken 1 letters within 3 s; the events stay uncommitted"):
             box.settle()
-    assert 0.9 < time.monotonic() - began < 1.9
+    assert 2.9 < time.monotonic() - began < 5.9
 
 
 def test_the_end_of_patience_is_not_the_end_for_who_does_not_wait() -> None:

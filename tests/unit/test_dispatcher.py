@@ -335,9 +335,9 @@ def test_whoever_waits_for_each_event_does_not_linger() -> None:
     rig = Rig(Client(up=False), SlowTable())
     rig.publish("first").result(10)
     began = time.monotonic()
-    for number in range(10):
+    for number in range(30):
         rig.publish(str(number)).result(10)
-    assert time.monotonic() - began < 10 * LINGER / 2
+    assert time.monotonic() - began < 30 * LINGER / 2
 
 
 def test_what_jobs_have_said_of_an_event_is_not_passed_on_with_its_headers() -> None:
@@ -385,7 +385,7 @@ def test_each_seal_is_waited_for_anew() -> None:
         clock.time += 2.0
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "not within the time"

@@ -7,7 +7,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
 from redrive.aliases import Alias, Moved
+from redrive.dispatch import standby
 from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.events import Event
 from redrive.receipts import Progress, Receipt
@@ -82,7 +85,8 @@ def test_events_go_to_the_topic_that_their_lane_was_opened_to_and_back() -> None
     assert {("t", "t", "t2"), ("t", "t2", "t")} <= set(topics.asked)
 
 
-def test_until_the_old_topic_is_copied_events_are_stored() -> None:
+def test_until_the_old_topic_is_copied_events_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standby, "COPIED_WITHIN", 0.3)
     client, table, topics = Seen(), Table(), Topics(copied=False)
     rig = Rig(client, table, destinations=topics)
     rig.publish("1").result(5)
@@ -90,6 +94,24 @@ def test_until_the_old_topic_is_copied_events_are_stored() -> None:
     time.sleep(0.5)
     assert rig.publish("2").result(5).path == "standby"
     assert client.went == [("1", "t")]
+
+
+def test_what_is_copied_a_moment_later_is_waited_for_and_no_lane_needs_a_replay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standby, "COPIED_WITHIN", 60.0)
+    client, table, topics = Seen(), Table(), Topics(copied=False)
+    rig = Rig(client, table, destinations=topics)
+    rig.publish("1").result(5)
+    open_lanes(table, "t2")
+    wait_until(lambda: len(topics.asked) > 1)  # it has seen that
+    waiting = rig.publish("2")
+    asked = len(topics.asked)
+    wait_until(lambda: len(topics.asked) > asked + 4)
+    assert not waiting.done
+    topics.copied = True
+    assert waiting.result(30).path == "main"
+    assert client.went == [("1", "t"), ("2", "t2")]
 
 
 def test_a_producer_that_has_sent_nothing_to_the_old_topic_waits_for_nobody() -> None:

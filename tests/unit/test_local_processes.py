@@ -82,9 +82,9 @@ def test_a_frozen_process_can_be_stopped(tmp_path: Path) -> None:
     frozen = spawn(SLEEP, tmp_path / "log")
     frozen.send(signal.SIGSTOP)
     started = time.monotonic()
-    stop([frozen], patience=10)
+    stop([frozen], patience=60)
     assert frozen.process() is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_later_process_with_the_same_number_is_left_alone(tmp_path: Path) -> None:

@@ -149,3 +149,27 @@ def test_processes_can_be_warmed_up_before_there_is_work(tmp_path: Path):
 def test_without_processes_there_is_nothing_to_warm_up(tmp_path: Path):
     Workers(0).warm_up(note, bytes(tmp_path), b"")
     assert list(tmp_path.iterdir()) == []
+
+
+def process_of(name: str) -> tuple[str, int]:
+    return name, os.getpid()
+
+
+def test_a_call_is_done_by_another_process_and_gives_what_it_returns():
+    with Workers(1) as workers:
+        name, process = workers.call(process_of, "a partition")
+    assert name == "a partition"
+    assert process != os.getpid()
+
+
+def test_a_call_without_processes_is_done_here():
+    assert Workers(0).call(process_of, "a partition") == ("a partition", os.getpid())
+
+
+def test_an_error_of_a_call_arrives_and_a_process_that_died_can_be_called_again():
+    with Workers(1) as workers:
+        with pytest.raises(UnknownSchemaError, match="schema id 3 is not in"):
+            workers.call(fail, b"", b"abc")
+        with pytest.raises(UnavailableError, match="a worker process"):
+            workers.call(die, b"", b"die")
+        assert workers.call(die, b"", b"lives") == b"lives"

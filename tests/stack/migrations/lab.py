@@ -98,7 +98,7 @@ class Lab:
     def make_anew(self, topic: str) -> None:
         admin = AdminClient(self.client)
         admin.delete_topics([topic])[topic].result()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while topic in admin.list_topics(timeout=10).topics:
             assert time.monotonic() < deadline
             time.sleep(0.2)

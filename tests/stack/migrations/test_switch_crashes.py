@@ -24,7 +24,7 @@ from tests.stack.migrations.test_handover import Member, number_of
 from tests.stack.moving_house import MovingHouse
 from tests.stack.platform import wait_until
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Rig:

@@ -21,7 +21,7 @@ from redrive.standby.writer import Entry, LaneWriter, SystemClock
 from tests.stack.migrations.live import following, migration
 from tests.stack.moving_house import MovingHouse
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_a_producer_that_starts_later_finds_the_new_topic_and_what_does_not_fit_
         switch(house.config, alias_forth(house.config, migration(house)), operation="forth", settle=0.5)
 
     with EventProducer(house.group, house.config, topics=[house.orders]) as producer:
-        first = producer.publish(house.orders, "k", {"id": 7, "note": "!now"}).result(20)
-        bad = producer.publish(house.orders, "k", {"id": 8, "note": None}).result(20)
+        first = producer.publish(house.orders, "k", {"id": 7, "note": "!now"}).result(120)
+        bad = producer.publish(house.orders, "k", {"id": 8, "note": None}).result(120)
 
     assert (first.path, bad.path) == ("main", "dead_letter")
     assert f"can't go to {house.target}" in bad.refusal
@@ -102,7 +102,7 @@ def test_after_a_switch_what_was_stored_in_an_outage_is_replayed_to_the_new_topi
 
     lanes = outage(house)
     with EventProducer(house.group, house.config, topics=[house.orders]) as producer:
-        assert producer.publish(house.orders, "k", {"id": 7, "note": "d"}).result(20).path == "standby"
+        assert producer.publish(house.orders, "k", {"id": 7, "note": "d"}).result(120).path == "standby"
     assert replay(house, lanes) == 1
     assert 7 in [order["number"] for order in house.moved()]
     assert len(house.read(house.orders)) == 3

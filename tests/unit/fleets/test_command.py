@@ -110,15 +110,15 @@ def test_a_command_that_hangs_is_ended_in_time_with_all_that_it_has_started(tmp_
     # What it has set about by then may still come: asking again is right.
     with pytest.raises(UnavailableError, match="has not ended after 2 s; its stderr ends with 'waiting for a lock'"):
         fleet(tmp_path, add=["sh", "-c", script, "{brokers}"], timeout=2).grow(4)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     child = int((tmp_path / "child").read_text())
     while runs(child):  # a signal takes a moment
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
 
 
 def test_what_a_command_leaves_running_in_a_session_of_its_own_is_not_waited_for(tmp_path: Path) -> None:
-    script = "setsid sleep 20 & echo $! >child"
+    script = "setsid sleep 600 & echo $! >child"
     began = time.monotonic()
     fleet(tmp_path, add=["sh", "-c", script, "{brokers}"]).grow(4)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     psutil.Process(int((tmp_path / "child").read_text())).kill()
