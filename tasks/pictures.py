@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+
+from tasks.words import number
 
 _WIDTH = 760
 _FONT = "font-family='ui-sans-serif, system-ui, sans-serif' font-size='12'"
@@ -32,8 +34,8 @@ def bars(title: str, rows: Sequence[tuple[str, float, float, str]]) -> str:
     left = min(left, 320)
     most = max((row[1] for row in shown), default=0) or 1
     parts = []
-    for number, (name, length, marked, words) in enumerate(shown):
-        y = number * height
+    for line, (name, length, marked, words) in enumerate(shown):
+        y = line * height
         long = (_WIDTH - left - right) * length / most
         short = (_WIDTH - left - right) * marked / most
         parts.append(
@@ -48,13 +50,14 @@ def bars(title: str, rows: Sequence[tuple[str, float, float, str]]) -> str:
     return _markdown(title, "".join(parts), len(shown) * height + 4) + note
 
 
-def curve(title: str, points: Sequence[tuple[float, float]], unit: str) -> str:
+def curve(title: str, points: Sequence[tuple[float, float]], unit: str, say: Callable[[float], str] = number) -> str:
     """Draw how something went over time.
 
     Args:
         title: what the picture shows.
         points: seconds → value.
         unit: of the values.
+        say: writes a value.
 
     Returns:
         Markdown; empty if there are fewer than three points.
@@ -71,7 +74,7 @@ def curve(title: str, points: Sequence[tuple[float, float]], unit: str) -> str:
         f"<polygon points='{x[0]:.1f},{floor} {line} {x[-1]:.1f},{floor}' fill='{_BLUE}' fill-opacity='0.18'/>"
         f"<polyline points='{line}' fill='none' stroke='{_BLUE}' stroke-width='2' stroke-linejoin='round'/>"
         f"<line x1='{left}' y1='{floor}' x2='{_WIDTH - left}' y2='{floor}' stroke='{_FAINT}'/>"
-        f"<text x='{left}' y='12' fill='{_TEXT}' {_FONT}>{most:,.0f} {escape(unit)}</text>"
+        f"<text x='{left}' y='12' fill='{_TEXT}' {_FONT}>{escape(f'{say(most)} {unit}')}</text>"
         f"<text x='{left}' y='{floor + 16}' fill='{_TEXT}' {_FONT}>0 s</text>"
         f"<text x='{_WIDTH - left}' y='{floor + 16}' text-anchor='end' fill='{_TEXT}' {_FONT}>{end:,.0f} s</text>"
     )
@@ -101,8 +104,8 @@ def heat(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[
         f"{escape(name)}</text>"
         for at, name in enumerate(columns)
     ]
-    for number, (name, cells) in enumerate(shown):
-        y = top + number * height
+    for line, (name, cells) in enumerate(shown):
+        y = top + line * height
         parts.append(
             f"<text x='{left - 8}' y='{y + 16}' text-anchor='end' fill='{_TEXT}' {_FONT}>{escape(name)}</text>"
         )
