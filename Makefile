@@ -44,6 +44,10 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+# Pictures of what people see in Prefect's UI, to be looked at, in build/shots. Needs chromium.
+shots: $(READY)
+	$(BIN)/python -m tests.ui.shots
+
 # A long campaign of crashes; SEED=… repeats one, ROUNDS=… sets its length, JOB=… is the job that crashes.
 soak: $(READY) tools
 	$(BIN)/python -m tests.faults $(if $(JOB),--job $(JOB))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
 import typer
 
-from deployments.local.cli import Clusters, kafka_rows, names_of, stack_class
+from deployments.local.cli import DATA, Clusters, Data, kafka_rows, names_of, stack_class
 from redrive.cli.output import note, show_table
 from redrive.config import Config
 from redrive.config.reading import find_file
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from deployments.local.stack import Stack
     from deployments.local.state import PortChoice
 
-DATA = Path(".redrive/local")
-
 
 def up(
-    data: Annotated[Path, typer.Option("--data", help="The folder of the local stack's data and logs.")] = DATA,
+    data: Data = DATA,
     local: Annotated[
         bool, typer.Option(help="With a local stack; else the clusters are those of the settings, and must be there.")
     ] = True,
@@ -90,6 +88,7 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
             note(f"{len(told)} automations notify by {by}" if told else "no automation notifies anybody")
     metrics = _metrics(config, stopping)
     _show(stack, metrics)
+    note(f"Commands in other terminals find Prefect after: export PREFECT_API_URL={url}")
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
     while True:
         worker.look_after(note)
@@ -121,6 +120,9 @@ def _bring_up(
         running = stack_class().attach(data, clusters)
         if local and not running.brokers:
             raise ConfigError("--data", f"in {data} runs Prefect only; stop it with `redrive local down`")
+        if with_prefect and "prefect" not in running.nodes:
+            way_out = "stop it with `redrive local down`, or name a server by PREFECT_API_URL"
+            raise ConfigError("--data", f"in {data} runs a stack without Prefect; {way_out}")
         return running
     stopping.callback(lambda: note("stopping"))
     stack.up(report=note)

@@ -67,7 +67,7 @@ class Rebalance(BaseModel):
         str | None, Field(title="Cluster", description="By its name in the settings. None: the only one.")
     ] = None
     goal: Annotated[
-        Mode | Literal["go_on", "roll_back"],
+        Literal[Mode, "go_on", "roll_back"],  # one list to choose from; of a union, the form makes two
         Field(
             title="Goal",
             description="balance: bytes, replicas and leaders evenly. add_brokers: the same, but only new brokers "

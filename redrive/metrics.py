@@ -66,7 +66,7 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give the metrics."""
         try:
-            with Ledger.open(self._config.ledger_url()) as ledger:
+            with Ledger.as_it_is(self._config.ledger_url()) as ledger:
                 found = list(self._read(ledger))
         except (UnavailableError, ConfigError) as error:
             log.warning("metrics can't be told: %s", error)

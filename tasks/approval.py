@@ -81,7 +81,7 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
         with get_client(sync_client=True) as client:
             run.tag(client, WAITS, instead_of=())
         get_run_logger().info(
-            "the plan %s… waits for approval, for %d days: Resume, on this page; or redrive approve %s",
+            "the plan %s… waits for approval, for %d days: Resume, in the menu of its page; or redrive approve %s",
             digest[:12], DAYS, run.flow_run,
         )  # fmt: skip
         raise

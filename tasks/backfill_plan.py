@@ -95,7 +95,7 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
         *([] if stock is None else [keys_table(dict(stock.ids), stock.unframed, stock.deleted, plan), _NO_UNDOING]),
         bars(
             "Events to copy, by partition" if stock is None else "Offsets to look through, by partition",
-            [(str(each.unit.partition), each.left, 0, number(each.left)) for each in plan.standings[:MOST_ROWS]],
+            [(f"partition {s.unit.partition}", s.left, 0, number(s.left)) for s in plan.standings[:MOST_ROWS]],
         ),
         *_trial(plan),
         *_way_back(plan),

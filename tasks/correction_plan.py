@@ -107,7 +107,7 @@ def plan_text(plan: Plan, digest: str, *, mode: str, rate: float | None) -> str:
         table(
             ["", ""],
             [
-                ["rules", f"`{terms.rules}`" if terms.rules else "none: events go on as they are"],
+                ["digest of the rules", f"`{terms.rules}`" if terms.rules else "none: events go on as they are"],
                 ["attempts before a letter is parked", number(terms.attempts)],
                 ["estimated time", _estimate(plan, rate)],
                 ["digest of the plan", f"`{digest}`"],

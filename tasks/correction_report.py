@@ -25,6 +25,8 @@ from tasks.pictures import bars, curve
 from tasks.words import cell, count, duration, number, table
 
 MOST_ROWS = 100
+UNIT = "letters/s"
+"""Of a correction's pace."""
 FATES = ("published", "held", "skipped", "rejected", "parked", "left")
 """What a letter of the batch can come to; all but ``left`` are fates in the ledger."""
 
@@ -200,7 +202,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ["entered in the ledger", number(sum(ending.fates.values()))],
         ["time to correct", duration(ending.seconds) + _pace_of(counts["letters"], ending.seconds)],
         ["time to verify", duration(sum(proof.seconds for proof in ending.proofs.values()))],
-        ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
+        ["pace", ", then ".join([ending.started_pace, *(change.pace.told(UNIT) for change in ending.changes)])],
         ["started by", run.who],
         *([["approved by", cell(ending.approved)]] if ending.approved else []),
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],

@@ -66,26 +66,25 @@ def tell_changes(config: Config, found: Found) -> str:
     """Emit an event for each change since the last look, and enter this look in the ledger.
 
     In this order, and the look only when Prefect's server has taken the events: if the process dies in between, they go
-    out again, which does no harm; the other way round they would be lost.
+    out again, which does no harm; the other way round they would be lost. A mistake of ours about one cluster keeps
+    nothing of the others back.
 
     Returns:
-        Why nobody was told, if the ledger does not answer, or the events could not be sent; empty if all is well.
+        Why nobody was told, if the ledger does not answer, or the events could not be sent, or of whom nothing could be
+        told; empty if all is well.
     """
     log = get_run_logger()
+    untold: list[str] = []
     try:
         with Ledger.open(config.ledger_url()) as ledger:
             for health in found.healths:
-                name = health.facts.cluster
-                before = found.before[name] = ledger.looks.last(name)
-                if before is not None and is_late(health.facts.at, before.at):
-                    log.info("%s: a later look is known; this one tells nothing", name)
-                    continue
-                new = changes(before, health)
-                for change in new:
-                    log.warning("%s: %s", change.name, headline(health))
-                if new:
-                    send([about_cluster(change.name, name, change.payload) for change in new])
-                ledger.looks.enter(look_of(health, before))
+                try:
+                    found.before[health.facts.cluster] = _tell(ledger, health)
+                except (UnavailableError, ConfigError, HTTPError):
+                    raise  # of the ledger or Prefect's server, which all of them need
+                except Exception as error:
+                    log.exception("what has changed at %s can't be told", health.facts.cluster)
+                    untold.append(f"{health.facts.cluster} ({type(error).__name__}: {error})")
             found.gone = [name for name in ledger.looks.clusters() if name not in config.clusters]
     except (UnavailableError, ConfigError) as error:
         log.warning("what has changed is not known, and nobody is told: %s", error)
@@ -93,7 +92,23 @@ def tell_changes(config: Config, found: Found) -> str:
     except HTTPError as error:
         log.warning("the events of what has changed could not be sent; the next look tries again: %r", error)
         return f"the events of what has changed could not be sent; the next look tries again: {error!r}"
-    return ""
+    return f"what has changed can't be told, by a fault of ours: {'; '.join(untold)}" if untold else ""
+
+
+def _tell(ledger: Ledger, health: Health) -> Look | None:
+    """Tell of one cluster, enter the look at it, and give the one before."""
+    log, name = get_run_logger(), health.facts.cluster
+    before = ledger.looks.last(name)
+    if before is not None and is_late(health.facts.at, before.at):
+        log.info("%s: a later look is known; this one tells nothing", name)
+        return before
+    new = changes(before, health)
+    for change in new:
+        log.warning("%s: %s", change.name, headline(health))
+    if new:
+        send([about_cluster(change.name, name, change.payload) for change in new])
+    ledger.looks.enter(look_of(health, before))
+    return before
 
 
 def show(found: Found) -> None:

@@ -74,7 +74,7 @@ def _brokers(facts: Facts) -> str:
         ]
         for id_, broker in state.brokers.items()
     ]  # fmt: skip
-    text = table(["broker", "rack", "", "leaders", "stores", "disk free", "of"], rows, left=3)
+    text = table(["broker", "rack", "state", "leaders", "stores", "disk free", "of"], rows, left=3)
     return f"{text}\n\n{_partitions(state, known)}"
 
 

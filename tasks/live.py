@@ -44,6 +44,10 @@ class Words:
     done: str
     event: str = "event"
 
+    def told(self, pace: Pace) -> str:
+        """Say a pace, in events a second, or whatever it moves."""
+        return pace.told(f"{self.event}s/s")
+
 
 class Live:
     """Reports a run while it works, and passes on to its governor what people set, as long as the block runs.
@@ -125,11 +129,11 @@ class Live:
         left = "" if totals.seconds_left is None else f"{totals.seconds_left:.1f}"
         return {
             "read": str(totals.read), "total": str(totals.total), "rate": f"{totals.rate:.1f}", "seconds_left": left,
-            "pace": str(self.pace.pace),
+            "pace": self._words.told(self.pace.pace),
         }  # fmt: skip
 
     def _pace_changed(self, pace: Pace) -> None:
-        self._log.info("the pace is now: %s", pace)
+        self._log.info("the pace is now: %s", self._words.told(pace))
         self._run.note("pace", pace.model_dump())
 
 
@@ -139,7 +143,7 @@ def progress_line(totals: Totals, pace: Pace, held_by: str, words: Words) -> str
     if held_by:
         return f"{line} · held: {held_by}"
     left = "" if totals.seconds_left is None else f" · {duration(totals.seconds_left)} left"
-    return f"{line}{left} · {pace}"
+    return f"{line}{left} · {words.told(pace)}"
 
 
 def live_text(
@@ -160,7 +164,7 @@ def live_text(
         f"## {number(totals.read)} of {count(totals.total, words.event)} ({totals.percent:.0f} %)",
         f"**{number(totals.rate)} {words.event}s/s**, {_left(totals)} left; {duration(seconds)} so far; "
         f"{done} of {count(len(units), words.unit)} {words.done}.",
-        f"Pace: **{pace.pace}**. To change it, set the variable `{pace.name}`, "
+        f"Pace: **{words.told(pace.pace)}**. To change it, set the variable `{pace.name}`, "
         f'such as `{{"rate": 500}}` or `{{"paused": true}}`, or use `redrive pace {job}`.',
     ]
     if held_by:

@@ -123,7 +123,7 @@ class MovesLive:
             parts.append(f"> **The throttle is too low:** {cell(progress.too_low)}")
         parts += [f"> {cell(words)}" for words in (self._steer.complaint, self.pace.complaint) if words]
         parts += [table(["", ""], facts, left=2), table(["moves", "how many"], steps)]
-        parts.append(curve("Bytes copied a second", self.speeds, "bytes/s"))
+        parts.append(curve("Bytes copied a second", self.speeds, "a second", size))
         parts.append(
             f"To change the throttle or pause: variable `{self.pace.name}`, or `redrive pace {self._run.job}`."
         )

@@ -257,5 +257,5 @@ def report_text(run: Run, ending: Ending) -> str:
     ]
     if others:
         parts.append(table(["partition", "how far", "why"], others[:MOST_ROWS], left=3))
-    parts.append(curve("Bytes copied a second", ending.moved.live.speeds, "bytes/s"))
+    parts.append(curve("Bytes copied a second", ending.moved.live.speeds, "a second", size))
     return "\n\n".join(part for part in parts if part)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+
+from tasks.words import number
 
 _WIDTH = 760
 _FONT = "font-family='ui-sans-serif, system-ui, sans-serif' font-size='12'"
 # Readable on white and on black alike.
 _TEXT, _FAINT, _BLUE, _AMBER = "#7c8694", "#7c869440", "#3b82f6", "#f59e0b"
+# On a paper of its own: what shines through would have to be readable on white and on black as well.
+_PAPER, _INK = "#f1f5f9", "#1e293b"
 
 MOST_BARS = 24
 MOST_HEAT_ROWS = 40
@@ -30,8 +34,8 @@ def bars(title: str, rows: Sequence[tuple[str, float, float, str]]) -> str:
     left = min(left, 320)
     most = max((row[1] for row in shown), default=0) or 1
     parts = []
-    for number, (name, length, marked, words) in enumerate(shown):
-        y = number * height
+    for line, (name, length, marked, words) in enumerate(shown):
+        y = line * height
         long = (_WIDTH - left - right) * length / most
         short = (_WIDTH - left - right) * marked / most
         parts.append(
@@ -46,13 +50,14 @@ def bars(title: str, rows: Sequence[tuple[str, float, float, str]]) -> str:
     return _markdown(title, "".join(parts), len(shown) * height + 4) + note
 
 
-def curve(title: str, points: Sequence[tuple[float, float]], unit: str) -> str:
+def curve(title: str, points: Sequence[tuple[float, float]], unit: str, say: Callable[[float], str] = number) -> str:
     """Draw how something went over time.
 
     Args:
         title: what the picture shows.
         points: seconds → value.
         unit: of the values.
+        say: writes a value.
 
     Returns:
         Markdown; empty if there are fewer than three points.
@@ -69,7 +74,7 @@ def curve(title: str, points: Sequence[tuple[float, float]], unit: str) -> str:
         f"<polygon points='{x[0]:.1f},{floor} {line} {x[-1]:.1f},{floor}' fill='{_BLUE}' fill-opacity='0.18'/>"
         f"<polyline points='{line}' fill='none' stroke='{_BLUE}' stroke-width='2' stroke-linejoin='round'/>"
         f"<line x1='{left}' y1='{floor}' x2='{_WIDTH - left}' y2='{floor}' stroke='{_FAINT}'/>"
-        f"<text x='{left}' y='12' fill='{_TEXT}' {_FONT}>{most:,.0f} {escape(unit)}</text>"
+        f"<text x='{left}' y='12' fill='{_TEXT}' {_FONT}>{escape(f'{say(most)} {unit}')}</text>"
         f"<text x='{left}' y='{floor + 16}' fill='{_TEXT}' {_FONT}>0 s</text>"
         f"<text x='{_WIDTH - left}' y='{floor + 16}' text-anchor='end' fill='{_TEXT}' {_FONT}>{end:,.0f} s</text>"
     )
@@ -99,8 +104,8 @@ def heat(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[
         f"{escape(name)}</text>"
         for at, name in enumerate(columns)
     ]
-    for number, (name, cells) in enumerate(shown):
-        y = top + number * height
+    for line, (name, cells) in enumerate(shown):
+        y = top + line * height
         parts.append(
             f"<text x='{left - 8}' y='{y + 16}' text-anchor='end' fill='{_TEXT}' {_FONT}>{escape(name)}</text>"
         )
@@ -109,13 +114,19 @@ def heat(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[
             x = left + at * width
             parts.append(
                 f"<rect x='{x + 1:.1f}' y='{y + 1}' width='{width - 2:.1f}' height='{height - 2}' rx='3' "
-                f"fill='{colour}' fill-opacity='{0.05 + 0.4 * strength:.2f}'/>"
-                f"<text x='{x + width / 2:.1f}' y='{y + 16}' text-anchor='middle' fill='{_TEXT}' {_FONT}>"
+                f"fill='{_mixed(colour, 0.8 * strength)}'/>"
+                f"<text x='{x + width / 2:.1f}' y='{y + 16}' text-anchor='middle' fill='{_INK}' {_FONT}>"
                 f"{escape(words)}</text>"
             )
     more = len(rows) - len(shown)
     note = f"\n\nThe {len(shown)} furthest off; {more} more are not drawn." if more else ""
     return _markdown(title, "".join(parts), top + len(shown) * height + 4) + note
+
+
+def _mixed(colour: str, strength: float) -> str:
+    """Give a colour, so much of it, on paper."""
+    both = zip(bytes.fromhex(colour[1:]), bytes.fromhex(_PAPER[1:]), strict=True)
+    return "#" + bytes(round(paper + strength * (pure - paper)) for pure, paper in both).hex()
 
 
 def _markdown(title: str, body: str, height: int) -> str:

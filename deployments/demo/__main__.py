@@ -233,6 +233,9 @@ def _leave(stack: Stack) -> None:
         console.print("The worker ends with this. Before you press Run there, start one again, until Ctrl-C:")
         ledger = f"sqlite:///{(FOLDER / 'ledger.db').absolute()}"
         console.print(f"  REDRIVE_LEDGER__URL={ledger} .venv/bin/redrive up --data {FOLDER}")
+        console.print("Commands find all of it, in any terminal here, after the first of these lines:")
+        console.print(f"  export PREFECT_API_URL={stack.endpoints.prefect_api} REDRIVE_LEDGER__URL={ledger}")
+        console.print("  .venv/bin/redrive operations list; .venv/bin/redrive dlq groups; .venv/bin/redrive health")
         console.print("Stop everything with:")
         console.print(f"  .venv/bin/redrive local down --wipe --data {FOLDER}")
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
+from deployments.local import DATA_VARIABLE
 from redrive.cli.output import Json, note, out, show_json, show_table
 from redrive.errors import ConfigError
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The local stack: Kafka, DynamoDB Local, schema registry and Prefect.", no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option("--data", help="The folder that holds the stack's data and logs.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", envvar=DATA_VARIABLE, help="The folder that holds the stack's data and logs."),
+]
 Nodes = Annotated[
     list[str],
     typer.Argument(metavar="NODE...", help="kafka-1, kafka-2, kafka-3, kafka-CLUSTER-1, dynamodb, registry, prefect."),

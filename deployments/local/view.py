@@ -8,7 +8,7 @@ from typing import Literal
 
 import psutil
 
-from deployments.local import services
+from deployments.local import DATA_VARIABLE, services
 from deployments.local.brokers import brokers
 from deployments.local.nodes import log_of
 from deployments.local.security import Security
@@ -91,6 +91,8 @@ def environment(state: State, folder: Path) -> dict[str, str]:
             "REDRIVE_STANDBY__ENDPOINT": where.dynamodb,
             "REDRIVE_STANDBY__REGION": services.REGION,
             "REDRIVE_REGISTRY__URL": where.registry,
+            # For what adds brokers to it, such as `redrive local add-broker`, wherever a job calls that.
+            DATA_VARIABLE: str(folder),
             **services.CREDENTIALS,
         }
     if "prefect" in state.ports:

@@ -82,15 +82,22 @@ class Selection(BaseModel):
     event_keys: list[Key] = Field(
         default=[],
         max_length=MOST,
+        title="Keys",
         description="Keys of their events, as UTF-8 text, or in hexadecimal as hex:00ff.",
     )
     schema_ids: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
-        default=[], max_length=MOST, description="Ids of the schemas of their values in the registry."
+        default=[],
+        max_length=MOST,
+        title="Schema ids",
+        description="Ids of the schemas of their values in the registry.",
     )
-    dialects: list[Dialect] = Field(default=[], max_length=MOST, description="Which system's dead letters.")
+    dialects: list[Dialect] = Field(
+        default=[], max_length=MOST, title="Systems", description="Whose dead letters, by the system that wrote them."
+    )
     ids: list[Id] = Field(
         default=[],
         max_length=MOST,
+        title="Letter ids",
         description="Letters by id, such as dlq.flights/2/4711, or east:dlq.flights/2/4711 to name the cluster.",
     )
     fates: list[FateOrNone] = Field(

@@ -19,7 +19,7 @@ from redrive.config.gateway import GatewayConfig, TokensConfig
 from redrive.dispatch import DispatchSettings
 from redrive.gateway import cloud_events, description
 from redrive.gateway.authentication import Authentication
-from redrive.gateway.bodies import read_body
+from redrive.gateway.bodies import Bodies
 from redrive.gateway.draining import Draining
 from redrive.gateway.exchange import Exchange, Exchanges
 from redrive.gateway.handing_over import Outcome
@@ -84,6 +84,7 @@ class _Door:
     def __init__(self, settings: GatewayConfig) -> None:
         self._settings = settings
         self._quotas = Quotas(settings)
+        self._bodies = Bodies(settings.max_body_bytes, settings.body_timeout)
         self._draining = Draining(settings.drain)
         self._has_api_keys = any(partner.api_keys for partner in settings.partners.values())
         self._tokens: Tokens | None = None
@@ -117,7 +118,7 @@ class _Door:
             accepted = {"Accept-Post": f"{cloud_events.SINGLE}, {cloud_events.BATCH}"}
             detail = f"send {cloud_events.SINGLE}, or {cloud_events.BATCH}"
             raise Problem(415, "media-type", detail, headers=accepted)
-        body = await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout)
+        body = await self._bodies.read(request, partner)
         if media == cloud_events.SINGLE:
             return await self._one(exchange, cloud_events.parse_one(body))
         most = min(self._settings.max_batch, self._quotas.largest(partner))

@@ -1,45 +1,65 @@
-"""Bodies of requests, bounded in size and time."""
+"""Bodies of requests, bounded in size and time; and what is on its way of them, in bytes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from starlette.requests import ClientDisconnect, Request
 
-from redrive.gateway.problems import Problem
+from redrive.gateway.problems import Problem, unavailable
+
+MOST_ARRIVING = 32 << 20
+"""Bytes that a partner may have sent of bodies that are not there to their end; one alone may be larger."""
 
 
-async def read_body(request: Request, most: int, seconds: float) -> bytes:
-    """Read a body.
+class Bodies:
+    """Reads bodies. For one event loop.
+
+    Each is read into memory, and a sender may take its time: whoever begins many large ones at once, and ends none,
+    would fill it for all partners.
 
     Args:
-        request: whose.
-        most: bytes.
+        most: bytes of a body.
         seconds: for all of it.
-
-    Raises:
-        Problem: it is too large, too slow, compressed, or its sender has gone.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(415, "encoding", "bodies are taken uncompressed only")
-    length = request.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) > most:
-        raise _too_large(most)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    raise _too_large(most)
-                parts.append(part)
-    except TimeoutError:
-        raise Problem(408, "slow-body", f"the body did not arrive within {seconds:g} s") from None
-    except ClientDisconnect:
-        raise Problem(400, "disconnected", "the sender has gone") from None
-    return b"".join(parts)
 
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most, self._seconds = most, seconds
+        self._arriving: Counter[str] = Counter()
+        """Partner → bytes."""
 
-def _too_large(most: int) -> Problem:
-    return Problem(413, "too-large", f"the body has more than {most:,} bytes")
+    async def read(self, request: Request, partner: str) -> bytes:
+        """Read the body of a partner's request.
+
+        Raises:
+            Problem: it is too large, too slow, compressed, its sender has gone, or too many more are on their way.
+        """
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Problem(415, "encoding", "bodies are taken uncompressed only")
+        length = request.headers.get("Content-Length", "")
+        if length.isdigit() and int(length) > self._most:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                async for part in request.stream():
+                    others = self._arriving[partner] - size
+                    size += len(part)
+                    self._arriving[partner] += len(part)
+                    if size > self._most:
+                        raise self._too_large()
+                    if others and others + size > MOST_ARRIVING:
+                        raise unavailable("too many bodies of yours are on their way; end some of them, and try again")
+                    parts.append(part)
+        except TimeoutError:
+            raise Problem(408, "slow-body", f"the body did not arrive within {self._seconds:g} s") from None
+        except ClientDisconnect:
+            raise Problem(400, "disconnected", "the sender has gone") from None
+        finally:
+            self._arriving[partner] -= size
+        return b"".join(parts)
+
+    def _too_large(self) -> Problem:
+        return Problem(413, "too-large", f"the body has more than {self._most:,} bytes")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,30 @@ class Database:
         self.name = f"ledger {url.render_as_string(hide_password=True)}"
         self._sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(url) if self._sqlite else _postgresql_engine(url)
+
+    @classmethod
+    def as_it_is(cls, url: URL | str) -> Database:
+        """Give a database whose schema is this version's already. Changes and makes nothing, and is quick.
+
+        Raises:
+            ConfigError: a newer version of Redrive has been here, or this one has not.
+            UnavailableError: the database does not answer.
+        """
+        url = make_url(url)
+        # SQLite makes a file that is not there, for whoever looks first; the jobs may be somebody else.
+        if not (url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists()):
+            database = cls(url)
+            try:
+                with database.reading() as session:
+                    if database._is_current(session.connection(), _revisions()):
+                        return database
+            except BaseException:
+                database.close()
+                raise
+            database.close()
+        name = url.render_as_string(hide_password=True)
+        reason = f"ledger {name} has no tables of this version of Redrive yet; whatever writes to it makes them"
+        raise ConfigError("ledger.url", reason)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -75,13 +100,12 @@ class Database:
             ConfigError: a newer version of Redrive has been here.
             UnavailableError: the database does not answer.
         """
-        scripts = ScriptDirectory(str(MIGRATIONS))
         with self.reading() as session:
-            if self._is_current(session.connection(), scripts):
+            if self._is_current(session.connection(), _revisions()):
                 return
         with self.writing() as session:
             connection = session.connection()
-            if not self._is_current(connection, scripts):  # it may be by now
+            if not self._is_current(connection, _revisions()):  # it may be by now
                 alembic = AlembicConfig(attributes={"connection": connection})
                 alembic.set_main_option("script_location", str(MIGRATIONS))
                 command.upgrade(alembic, "head")
@@ -90,12 +114,12 @@ class Database:
         """Close all connections."""
         self._engine.dispose()
 
-    def _is_current(self, connection: Connection, scripts: ScriptDirectory) -> bool:
+    def _is_current(self, connection: Connection, revisions: Sequence[str]) -> bool:
         revision = MigrationContext.configure(connection).get_current_revision()
-        if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+        if revision is not None and revision not in revisions:
             reason = f"{self.name} is of a newer version of Redrive (revision {revision}); upgrade Redrive"
             raise ConfigError("ledger.url", reason)
-        return revision == scripts.get_current_head()
+        return revision == revisions[0]
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -107,6 +131,12 @@ class Database:
             if type(error.orig) is sqlite3.DatabaseError:  # "file is not a database"
                 raise ConfigError("ledger.url", f"{self.name}: {error.orig}") from error
             raise
+
+
+@cache
+def _revisions() -> Sequence[str]:
+    """Give the revisions of the schema that this version knows, newest first."""
+    return tuple(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
 
 
 def _postgresql_engine(url: URL) -> Engine:

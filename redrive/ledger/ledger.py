@@ -48,6 +48,18 @@ class Ledger:
         database.upgrade()
         return cls(database)
 
+    @classmethod
+    def as_it_is(cls, url: URL | str) -> Ledger:
+        """Open the ledger at a database URL to read it; its tables stay as they are.
+
+        For whoever only watches, and must not bring the tables to a version that the jobs don't have yet.
+
+        Raises:
+            ConfigError: the database is of another version of Redrive, or has no tables yet.
+            UnavailableError: the database does not answer.
+        """
+        return cls(Database.as_it_is(url))
+
     def close(self) -> None:
         """Close all connections."""
         self._database.close()

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.runtime.migration import MigrationContext
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import create_engine, text
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
@@ -133,9 +135,38 @@ def test_a_ledger_that_does_not_answer_is_told_and_is_no_error(
     assert "metrics can't be told: ledger postgresql" in caplog.text
 
 
+def test_a_scrape_changes_no_ledger_of_another_version(
+    url: str, scrape: Callable[[], Samples], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert scrape() == {"ledger_up": 0}, "nothing has been written yet"
+    assert not (tmp_path / "ledger.db").exists()
+    assert revision(url) is None
+    assert scrape() == {"ledger_up": 0}, "nor in this empty one"
+    Ledger.open(url).close()
+    assert scrape()["ledger_up"] == 1
+    for other, why in (("0005", "has no tables of this version of Redrive yet"), ("9999", "of a newer version")):
+        revision(url, other)
+        caplog.clear()
+        assert scrape() == {"ledger_up": 0}
+        assert why in caplog.text
+        assert revision(url) == other
+
+
+def revision(url: str, set_to: str = "") -> str | None:
+    """The version of a database's tables; given one, that is what it is taken for from now on."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    try:
+        with engine.begin() as connection:
+            if set_to:
+                connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": set_to})
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
 def test_the_command_tells_them_until_it_is_told_to_stop(tmp_path: Path) -> None:
     port = free_port()
-    settings(tmp_path, "sqlite:///ledger.db", port)
+    Ledger.open(settings(tmp_path, "sqlite:///ledger.db", port).ledger_url()).close()
     with subprocess.Popen(
         [sys.executable, "-c", "from redrive.cli import app; app()", "metrics"],
         env={**os.environ, "REDRIVE_CONFIG": str(tmp_path / "redrive.toml")}, stderr=subprocess.PIPE, text=True,

@@ -241,7 +241,7 @@ def test_its_pace_can_be_changed_while_it_works(clinic: Clinic) -> None:
     thread.join(90)
     assert [word(state) for state in states] == ["proved"]
     assert time.monotonic() - began < 60
-    assert "at most 10 events/s, then full speed" in clinic.shown(report_key("dlq-correction"))
+    assert "at most 10 letters/s, then full speed" in clinic.shown(report_key("dlq-correction"))
 
 
 def _variable(clinic: Clinic) -> str:

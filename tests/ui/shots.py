@@ -1,124 +1,147 @@
 """Pictures of what people see in Prefect's UI, as PNG files in ``build/shots``, to be looked at: ``make shots``.
 
-On a stack of its own, or on the one whose folder ``REDRIVE_TEST_STACK`` names. Needs ``chromium``.
+All jobs, on a stack of their own, with the demo's flights. Needs ``chromium``. Those of README are in
+``build/shots/readme``, under the names that they have in ``docs/pictures``: to be copied there once they have been
+looked at.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient
-
-from deployments.follow import artifacts_of, follow, start
+from deployments.demo.corrections import RULES
+from deployments.demo.flights import TOPIC
 from deployments.local.stack import Stack
-from deployments.worker import start_worker
-from tasks.ending import plan_key, report_key
-from tasks.live import LIVE
-from tasks.pace import Pace, set_pace, variable_name
-from tests.stack.backlog import Backlogs
+from tasks.ending import PLAN, REPORT
+from tests.ui.airport import Airport
+from tests.ui.browser import Browser
 
 OUT = Path("build/shots")
-BROWSER = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-JOB = "standby-replay"
-PATIENCE = 180.0
-
-
-PLAN, REPORT = plan_key("standby-replay"), report_key("standby-replay")
+FORMS = {
+    "standby-replay": "Patience",
+    "dlq-triage": "Mode",
+    "dlq-correction": "Verify",
+    "partition-rebalance": "Throttle",
+    "broker-scaling": "Mode",
+    "schema-backfill": "Target",
+    "cluster-health": "Clusters",
+}
+"""A field that each form has."""
+README = {
+    "standby-replay-form": "form",
+    "partition-rebalance-plan": "plan",
+    "schema-backfill-approval": "approval",
+    "standby-replay-progress": "progress",
+    "dlq-correction-verdict": "verdict",
+    "cluster-health-well": "health",
+}
 
 
 def main() -> None:
-    """Start what is needed, let the job run, and take the pictures."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        sys.exit("chromium is not installed: apt-get install chromium")
-    OUT.mkdir(parents=True, exist_ok=True)
-    folder = os.environ.get("REDRIVE_TEST_STACK")
-    if folder:
-        take(Stack.attach(folder), browser)
-        return
-    with tempfile.TemporaryDirectory(prefix="redrive-shots-") as data, Stack(data, "free") as stack:
-        take(stack, browser)
-
-
-def take(stack: Stack, browser: str) -> None:
-    """Take the pictures on a stack that runs."""
+    """Start what is needed, let the jobs run, and take the pictures."""
+    (OUT / "readme").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="redrive-shots-") as name:
         folder = Path(name)
-        platform = Backlogs(stack, folder, "orders.created", "payments.settled", lanes=4)
-        environment = stack.environment() | platform.environment
-        os.environ.update(environment)
-        platform.create()
-        with (
-            start_worker(environment, folder / "worker.log", report=print),
-            SyncPrefectClient(environment["PREFECT_API_URL"]) as client,
-        ):
-            ui = f"{stack.endpoints.prefect_ui}/v2"
-
-            def shot(name: str, path: str, height: int) -> None:
-                size = f"--window-size=1400,{height}"
-                file = f"--screenshot={OUT / name}.png"
-                profile = f"--user-data-dir={folder / 'browser'}"
-                wait = "--virtual-time-budget=15000"
-                subprocess.run(
-                    [browser, *BROWSER, profile, size, wait, file, ui + path],
-                    capture_output=True,
-                    timeout=120,
-                    check=True,
-                )
-                print(OUT / f"{name}.png")
-
-            shoot(client, platform, shot)
+        try:
+            browser = Browser(folder / "browser")
+        except FileNotFoundError as error:
+            sys.exit(str(error))
+        with browser, Stack(folder / "stack", "free") as stack, Airport(stack, folder) as airport:
+            Shots(browser, airport, f"{stack.endpoints.prefect_ui}/v2").take()
 
 
-def shoot(client: SyncPrefectClient, platform: Backlogs, shot: Callable[[str, str, int], None]) -> None:
-    """Let the job plan, run slowly, and end; take a picture at each step."""
-    deployment = client.read_deployment_by_name(f"{JOB}/{JOB}")
-    shot("1-run-form", f"/deployments/deployment/{deployment.id}/run", 1800)
+class Shots:
+    """The pictures, in the order of an operator's day."""
 
-    orders, payments = platform.topics
-    platform.fill(orders, 40_000)
-    platform.fill(payments, 15_000)
-    plan = run(client, {"mode": "plan"})
-    follow(client, plan, lambda _: None)
-    shot("2-plan", f"/artifacts/artifact/{artifacts_of(client, plan)[plan_key('standby-replay')].id}", 1500)
+    def __init__(self, browser: Browser, airport: Airport, ui: str) -> None:
+        self._browser, self._airport, self._ui = browser, airport, ui
 
-    at_work = run(client, {"mode": "run", "rate": 3_000, "settle": 0})
-    deadline = time.monotonic() + PATIENCE
-    while (lanes := artifacts_of(client, at_work).get("standby-replay" + LIVE)) is None or str(
-        lanes.description
-    ).startswith("0 of"):
-        if time.monotonic() > deadline:
-            sys.exit("the run does not begin to publish")
-        time.sleep(0.5)
-    time.sleep(4)
-    variable = variable_name(JOB, str(at_work))
-    set_pace(client, variable, Pace(rate=300))
-    shot("3-at-work", f"/artifacts/artifact/{lanes.id}", 1100)
-    shot("4-flow-run", f"/runs/flow-run/{at_work}", 1200)
-    shot("5-flow-run-artifacts", f"/runs/flow-run/{at_work}?tab=Artifacts", 800)
-    set_pace(client, variable, Pace())
-    end = follow(client, at_work, lambda _: None)
-    print(end.message)
-    shot("6-verdict", f"/artifacts/artifact/{artifacts_of(client, at_work)[report_key('standby-replay')].id}", 1600)
-    shot("7-runs", "/runs", 900)
-    shot("8-deployment", f"/deployments/deployment/{deployment.id}", 1000)
+    def take(self) -> None:
+        """Take all of them."""
+        for job, field in FORMS.items():
+            self._browser.visit(f"{self._ui}/deployments/deployment/{self._airport.deployment(job)}/run", field)
+            self._shoot(f"{job}-form")
+        self._airport.publish(40_000)
+        self._airport.outage(self._while_away)
+        self._replay()
+        self._correction()
+        self._backfill()
+        self._rebalance()
+        self._artifact("cluster-health-well", self._airport.health("local"))
 
+    def _while_away(self) -> None:
+        self._airport.publish(20_000)
+        self._artifact("cluster-health-unavailable", self._airport.health("local"))
 
-def run(client: SyncPrefectClient, parameters: dict[str, Any]) -> UUID:
-    """Start a run."""
-    return start(client, JOB, {"replay": parameters}, "anna").id
+    def _replay(self) -> None:
+        job = "standby-replay"
+        plan = self._airport.start(job, {"replay": {"mode": "plan"}})
+        self._airport.end(plan)
+        self._artifact(f"{job}-plan", self._airport.artifact(plan, PLAN))
+        run = self._airport.start(job, {"replay": {"mode": "run", "rate": 1_500, "settle": 0}})
+        self._live(job, run)
+        self._end(job, run)
+
+    def _correction(self) -> None:
+        triage = self._airport.start("dlq-triage", {"triage": {"mode": "run"}})
+        self._airport.end(triage)
+        self._artifact("dlq-triage-verdict", self._airport.artifact(triage, REPORT))
+        job = "dlq-correction"
+        given = {"mode": "run", "rules": RULES, "order": "publish", "rate": 60, "samples": 1}
+        run = self._airport.start(job, {"correction": given})
+        self._approve(job, run)
+        self._live(job, run)
+        self._end(job, run)
+
+    def _backfill(self) -> None:
+        job = "schema-backfill"
+        given = {"mode": "run", "source": TOPIC, "target": f"{TOPIC}.v2", "rules": "rules/flights_v2.yaml"}
+        run = self._airport.start(job, {"backfill": given | {"rate": 3_000}})
+        self._approve(job, run)
+        self._live(job, run)
+        self._end(job, run)
+
+    def _rebalance(self) -> None:
+        self._airport.add_broker()
+        job = "partition-rebalance"
+        given = {"mode": "run", "goal": "add_brokers", "throttle": 0.2}
+        run = self._airport.start(job, {"rebalance": given})
+        self._approve(job, run)
+        self._live(job, run)
+        self._end(job, run)
+
+    def _approve(self, job: str, run: UUID) -> None:
+        self._airport.asks(run)
+        self._artifact(f"{job}-plan", self._airport.artifact(run, PLAN))
+        self._browser.visit(f"{self._ui}/runs/flow-run/{run}", job)
+        self._shoot(f"{job}-waits", 1_000)
+        self._browser.click("Open menu")
+        self._browser.wait_for("Resume")
+        self._browser.click("Resume")
+        self._browser.wait_for("Decision")
+        self._shoot(f"{job}-approval", 900)
+        self._airport.approve(run)
+
+    def _live(self, job: str, run: UUID) -> None:
+        self._artifact(f"{job}-progress", self._airport.live(run, percent=15))
+        self._browser.visit(f"{self._ui}/runs/flow-run/{run}", job)
+        self._shoot(f"{job}-run", 1_000)
+
+    def _end(self, job: str, run: UUID) -> None:
+        self._airport.end(run)
+        self._artifact(f"{job}-verdict", self._airport.artifact(run, REPORT))
+
+    def _artifact(self, name: str, artifact: str) -> None:
+        self._browser.visit(f"{self._ui}/artifacts/artifact/{artifact}", "Artifact")
+        self._shoot(name)
+
+    def _shoot(self, name: str, height: int = 0) -> None:
+        self._browser.shoot(OUT / f"{name}.png", height=height)
+        if name in README:
+            self._browser.shoot(OUT / "readme" / f"{README[name]}.png", height=960, scale=0.8)
 
 
 if __name__ == "__main__":

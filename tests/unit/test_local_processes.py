@@ -21,6 +21,7 @@ from deployments.local.errors import DiskFullError, PortTakenError, StackError, 
 from deployments.local.process import Identity, Launch, how_it_ended, spawn, stop, tail
 from deployments.local.stack import Stack
 from deployments.local.state import State, StateFile
+from deployments.local.view import environment
 from redrive.errors import ConfigError
 
 CLUSTERS = ["orders", "menu", "7"]
@@ -218,3 +219,15 @@ def test_a_stack_does_not_change_whether_it_asks_who_comes(
     StateFile(tmp_path).save(State(cluster_id="x", secure=was))
     with pytest.raises(StackError, match="--secure" if was else "can't become secure"):
         Stack(tmp_path, secure=wanted).up()
+
+
+def test_commands_that_a_job_calls_are_about_the_stack_that_it_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those of `[clusters.local.fleet]`, beside a stack in another folder than the usual one."""
+    ports_of_all = {"kafka-1": [1, 2], "dynamodb": [3], "registry": [4], "prefect": [5]}
+    for name, value in environment(State(ports=ports_of_all), tmp_path).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StackError, match=f"there is no local stack in {tmp_path};"):
+        CliRunner().invoke(app, ["local", "add-broker"], catch_exceptions=False)
+    assert "REDRIVE_LOCAL_DATA" not in environment(State(ports={"prefect": [5]}), tmp_path), "that has no brokers"

@@ -20,7 +20,11 @@ from pydantic import BaseModel
 
 from deployments.run import app as commands
 from flows.broker_scaling import Scale
+from flows.cluster_health import Look
+from flows.dlq_correction import Correction
 from flows.dlq_triage import Triage
+from flows.partition_rebalance import Rebalance
+from flows.schema_backfill import Backfill
 from flows.standby_replay import Replay
 from redrive.health.changes import BACKLOG, RECOVERED
 from tasks.unread import UNREAD
@@ -207,7 +211,25 @@ def test_the_form_for_more_brokers_refuses_nonsense(wrong: dict[str, Any]) -> No
         Scale.model_validate(wrong)
 
 
-@pytest.mark.parametrize("form", [Replay, Scale])
+def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All fields of a form, also those within others."""
+    for part in (schema, *schema.get("$defs", {}).values()):
+        yield from part.get("properties", {}).items()
+
+
+each_form = pytest.mark.parametrize(
+    "form", [Replay, Triage, Correction, Rebalance, Scale, Look, Backfill], ids=lambda form: form.__name__
+)
+
+
+@each_form
 def test_each_field_of_the_run_form_says_what_it_is(form: type[BaseModel]) -> None:
-    undescribed = [name for name, field in form.model_fields.items() if not field.description]
-    assert not undescribed
+    assert [name for name, field in fields(form.model_json_schema()) if not field.get("description")] == []
+
+
+@each_form
+def test_no_field_of_the_run_form_offers_two_kinds_of_value_by_the_same_name(form: type[BaseModel]) -> None:
+    """The form names them by their type: nobody would look behind a second "str" for more to choose from."""
+    for name, field in fields(form.model_json_schema()):
+        kinds = [kind["type"] for kind in field.get("anyOf", []) if "type" in kind]
+        assert len(kinds) == len(set(kinds)), name

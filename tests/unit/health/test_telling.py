@@ -18,7 +18,7 @@ from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.health.changes import RECOVERED, UNAVAILABLE
 from redrive.health.judging import judge
-from redrive.ledger import Ledger
+from redrive.ledger import Ledger, Look
 from tasks import health
 from tasks.health import Found, tell_changes
 from tests.unit.health.test_health import AWAY, GOOD
@@ -30,17 +30,17 @@ class Looks:
     """Looks at the cluster east, and what Prefect's server was sent of each."""
 
     def __init__(self, config: Config, sent: list[str]) -> None:
-        self._config, self._sent = config, sent
+        self.config, self.sent = config, sent
 
     def told(self, seconds: float, **parts: Any) -> list[str]:
         """Look so many seconds from now, by the clock of whoever looks; give what it tells."""
-        self._sent.clear()
+        self.sent.clear()
         facts = replace(GOOD, at=NOW + timedelta(seconds=seconds), **parts)
-        assert tell_changes(self._config, Found([judge(facts)])) == ""
-        return list(self._sent)
+        assert tell_changes(self.config, Found([judge(facts)])) == ""
+        return list(self.sent)
 
     def kept(self) -> str:
-        with Ledger.open(self._config.ledger_url()) as ledger:
+        with Ledger.open(self.config.ledger_url()) as ledger:
             look = ledger.looks.last("east")
         assert look is not None
         return look.verdict
@@ -74,6 +74,20 @@ def test_a_worker_whose_clock_is_ahead_makes_nobody_tell_the_same_again(looks: L
     assert [looks.told(minute * 60, state=AWAY) for minute in range(3)] == [[], [], []]
     assert looks.told(180) == [RECOVERED], "and nobody is kept from telling what is new"
     assert [looks.told(480), looks.told(240)] == [[], []]
+
+
+def test_a_last_look_that_can_not_be_read_keeps_no_other_cluster_from_being_told_and_fails_the_run(
+    looks: Looks,
+) -> None:
+    odd = Look("east", NOW - timedelta(minutes=1), "well", NOW, troubles={"slow": "yesterday"})
+    healths = [judge(replace(GOOD, at=NOW, cluster=name, state=AWAY)) for name in ("east", "west")]
+    with Ledger.open(looks.config.ledger_url()) as ledger:
+        ledger.looks.enter(odd)
+        untold = tell_changes(looks.config, Found(healths))
+        assert "by a fault of ours: east (ValueError: " in untold
+        assert "west" not in untold
+        assert looks.sent == [UNAVAILABLE]
+        assert [look and look.verdict for look in map(ledger.looks.last, ("east", "west"))] == ["well", "unavailable"]
 
 
 def test_a_report_that_can_not_be_written_hides_no_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
