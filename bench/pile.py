@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from confluent_kafka import Producer
 
@@ -60,16 +61,11 @@ def rows(folder: Path) -> list[Row]:
     """Return a row for each step, and one about memory."""
     few, many = _measured(folder, SMALL), _measured(folder, LARGE)
     beside = f"of {LARGE:,} dead letters beside {SMALL:,}"
-    rates = [
-        compare(
-            f"{said}, {beside} (letters/s)",
-            lambda step=step: LARGE / many[step],
-            lambda step=step: SMALL / few[step],
-            at_least=0.8,
-            runs=1,
-        )
-        for step, said in STEPS.items()
-    ]
+
+    def rate(step: str, said: str) -> Row:
+        name = f"{said}, {beside} (letters/s)"
+        return compare(name, lambda: LARGE / many[step], lambda: SMALL / few[step], at_least=0.8, runs=1)
+
     memory = compare(
         f"peak memory of all of these, {beside}, with its processes (MB)",
         lambda: many["memory"],
@@ -77,7 +73,7 @@ def rows(folder: Path) -> list[Row]:
         at_most=2,
         runs=1,
     )
-    return [*rates, memory]
+    return [*(rate(step, said) for step, said in STEPS.items()), memory]
 
 
 def _measured(folder: Path, count: int) -> dict[str, float]:
@@ -121,7 +117,7 @@ def _work_off(clinic: Clinic) -> dict[str, float]:
     selection = Selection(dead_letter_topics=[clinic.dead_letters])
     with Ledger.open(config.ledger_url()) as ledger:
         kept = ledger.letters
-        about = {"cluster": "local", "resources": [], "who": "bench", "parameters": {}}
+        about: dict[str, Any] = {"cluster": "local", "resources": [], "who": "bench", "parameters": {}}
         with watch.step("triage"):
             reading = ledger.begin("dlq-triage", "run", **about)
             found = triage(client, "local", clinic.dead_letters, kept, reading)
