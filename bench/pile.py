@@ -46,8 +46,7 @@ from redrive.standby.drain import open_store
 SMALL, LARGE = 20_000, 100_000
 OVERTAKES = 10  # of so many events that come after the letters, one is of a letter's key
 STEPS = {
-    "triage": "triage",
-    "look": "groups and trend for triage's report",
+    "triage": "triage, with groups and trend for its report",
     "select": "selecting them, and finding doubles",
     "guard": "reading as many events of the main topic for the order guard",
     "plan": "judging each for the plan",
@@ -121,7 +120,6 @@ def _work_off(clinic: Clinic) -> dict[str, float]:
         with watch.step("triage"):
             reading = ledger.begin("dlq-triage", "run", **about)
             found = triage(client, "local", clinic.dead_letters, kept, reading)
-        with watch.step("look"):
             assert sum(group.letters for group in kept.groups(selection)) == found.new
             assert sum(count for _, count in kept.trend(selection, "day")) == found.new
         operation = ledger.begin(JOB, "run", **about)
