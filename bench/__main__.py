@@ -15,7 +15,9 @@ from bench.measure import Row
 from deployments.local.stack import Stack
 
 OUT = Path("build/bench.json")
-ALL = ("publish", "gateway", "replay", "correct", "backfill", "columns", "planner", "memory", "moves", "generate")
+ALL = (
+    "publish", "gateway", "replay", "pile", "correct", "backfill", "columns", "planner", "memory", "moves", "generate",
+)  # fmt: skip
 
 
 def main() -> int:

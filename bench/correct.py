@@ -32,7 +32,7 @@ from redrive.rules import load_rules
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
 
-LETTERS = 100_000
+LETTERS = 300_000  # a pile: what starting processes and clients takes is a small part of it
 PARTITIONS = 3
 FLUSH_EVERY = 500
 RULES = Path(__file__).parents[1] / "rules" / "cancelled_flights.yaml"

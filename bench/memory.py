@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,30 +76,29 @@ def _replay(settings: str, topic: str) -> None:
     config = Config.load(settings)
     for number in range(6):
         drain(config, Lane("local", topic, number), operation="memory")
-    print(_peak("self"))
+    print(peak("self"))
 
 
 def _correct(folder: str, name: str) -> None:
     def tell() -> None:
-        print(sum(map(_peak, ["self", *_children()])))
+        print(sum(map(peak, ["self", *children()])))
 
     correction(Clinic(Path(folder), name), tell)
 
 
 def _backfill(folder: str, name: str, events: str) -> None:
     def tell() -> None:
-        print(sum(map(_peak, ["self", *_children()])))
+        print(sum(map(peak, ["self", *children()])))
 
     Backfill(Path(folder), int(events), name).ours(compared=True, at_the_end=tell)
 
 
-def _children() -> list[str]:
-    stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat"))
-    fields = ((stat.split()[0], stat.rpartition(")")[2].split()[1]) for stat in stats)
-    return [pid for pid, parent in fields if parent == str(os.getpid())]
+def children() -> list[str]:
+    """Return this process's children."""
+    return [pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
 
 
-def _peak(process: str) -> float:
+def peak(process: str) -> float:
     """Return a process's peak resident memory in MB. Linux alone tells it of a program, not of who started it."""
     (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024

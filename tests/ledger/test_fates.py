@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnknownLetterError
-from redrive.ledger import Ledger, Operation
+from redrive.ledger import Ledger, Operation, letter_queries
+from redrive.ledger.database import Database
 from tests.ledger.letters import begin, fate, fill, sighting
 
 
@@ -94,3 +97,32 @@ def test_where_an_operation_has_written_is_known_by_its_fates_that_have_a_place(
     assert ledger.letters.written_by(operation.id) == set()
     ledger.letters.record_fates(operation, [fate(2, "published")])
     assert ledger.letters.written_by(operation.id) == {("local", "dlq.flights", 0)}
+
+
+def test_to_go_on_takes_no_longer_for_a_letter_the_more_entries_an_operation_has_made(tmp_path: Path) -> None:
+    def steps(entries: int) -> int:
+        with Ledger.open(url := f"sqlite:///{tmp_path}/{entries}.db") as ledger:
+            fill(ledger, [sighting(offset) for offset in range(400)])
+            operation = begin(ledger, "dlq-correction")
+            for some in range(entries):
+                given = [fate(offset, "published") for offset in range(some, 400, entries)]
+                ledger.letters.record_fates(operation, given)
+            upto = ledger.letters.last_entry()
+        database = Database(url)
+        taken = 0
+
+        def step() -> None:
+            nonlocal taken
+            taken += 1
+
+        with database.reading() as session:
+            driver = session.connection().connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.set_progress_handler(step, 100)
+            found = letter_queries.subjects(session, Selection(), None, 1_000, upto=upto, also_of=operation.id)
+            driver.set_progress_handler(None, 0)
+        database.close()
+        assert len(found) == 400
+        return taken
+
+    assert steps(200) < 2 * steps(2)
