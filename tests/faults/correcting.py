@@ -63,6 +63,7 @@ rules:
 CALLS = {
     "claim": 1,
     "select_letters": 2,
+    "look_up_topics": 2,
     "settle_earlier": 1,
     "look_at_main_topics": 1,
     "enter_corrected": 1,

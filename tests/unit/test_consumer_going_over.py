@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from redrive.aliases import Alias
 from redrive.consumer import ConsumerSettings, EventConsumer
-from redrive.consuming import going_over, intake
+from redrive.consuming import going_over, handover, intake
 from redrive.consuming.taken import Place
 from redrive.errors import UnavailableError
 from redrive.received import ReceivedEvent
@@ -31,6 +31,7 @@ class Member:
         self.handled: list[str] = []
         monkeypatch.setattr(intake, "AliasWatch", lambda *_: self)
         monkeypatch.setattr(going_over, "_HAND_OVER_EVERY", 0.01)
+        monkeypatch.setattr(handover, "_SURE_AFTER", 0.0)
         settings = ConsumerSettings(pause=0.05, longest_pause=0.05, client={"auto.offset.reset": reset})
         successors = {"orders": "orders.v2"}
         self.consumer = EventConsumer("billing", kafka.config, ["orders"], settings=settings, successors=successors)

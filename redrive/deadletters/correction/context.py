@@ -82,7 +82,7 @@ def find_context(
         seen[topic].read_on(on_progress=partial(on_progress, topic))
     lanes = look_at_lanes(config, cluster, seen, aliases)
     judge = Judge(rules, targets, registry.reader(), attempts=attempts, insisted=insisted)
-    several = {topic for topic in seen if len(config.topic(topic).clusters) > 1}
+    several = {topic for topic in seen if topic in config.topics and len(config.topic(topic).clusters) > 1}
     return Context(client, targets, judge, OrderGuard(seen, lanes), limits, several)
 
 
