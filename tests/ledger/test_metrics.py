@@ -23,7 +23,7 @@ from redrive.errors import ConfigError, UnavailableError
 from redrive.ledger import Ledger, Look
 from redrive.ledger.debts import Change
 from redrive.metrics import served
-from tests.ledger.test_letters import fate, fill, sighting
+from tests.ledger.letters import fate, fill, sighting
 
 AT = datetime(2026, 11, 27, 20, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from redrive.deadletters.fate import Fate, FateName
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
-from tests.ledger.test_letters import NOW, begin, fate, fill, sighting
+from tests.ledger.letters import NOW, begin, fate, fill, sighting
 
 HERE = [("local", "flights")]
 PLACE: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}

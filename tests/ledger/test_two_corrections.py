@@ -21,7 +21,7 @@ from redrive.errors import StalePlanError
 from redrive.ledger import Ledger, Operation
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence
-from tests.ledger.test_letters import fate, fill, sighting
+from tests.ledger.letters import fate, fill, sighting
 
 HELD = ["local/dlq.flights", "local/flights"]
 

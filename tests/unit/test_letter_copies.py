@@ -23,7 +23,7 @@ from redrive.events import Event
 from redrive.ledger import Ledger
 from redrive.pump.names import OPERATION_HEADER, PARKING_TOPIC, SOURCE_HEADER
 from redrive.rules import Rejected
-from tests.ledger.test_letters import begin, fill, sighting
+from tests.ledger.letters import begin, fill, sighting
 from tests.unit.test_letter_source import REGISTRY, WRITER, All, Work, letter, record, unit_of
 
 ORIGIN = "dlq/one/dlq/0/letters/%d/0"

@@ -16,7 +16,7 @@ from redrive.deadletters.triage import Triaged, triage
 from redrive.deadletters.unread import unread_letters
 from redrive.ledger import Ledger
 from redrive.pump import readback
-from tests.ledger.test_letters import begin
+from tests.ledger.letters import begin
 from tests.unit.mock_kafka import PARTITIONS, MockKafka
 
 

@@ -14,7 +14,7 @@ from redrive.ledger import Ledger
 from redrive.ledger.letter_queries import Group
 from tasks.triage import Overview, look
 from tasks.triage_report import report_text
-from tests.ledger.test_letters import fill, sighting
+from tests.ledger.letters import fill, sighting
 
 NOW = datetime(2026, 11, 27, 12, 30, tzinfo=UTC)
 
