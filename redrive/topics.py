@@ -90,7 +90,7 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
             changes.append(Change("topic", PROBE_TOPIC, cluster, "create", detail))
         if ALIASES_TOPIC not in present:
             changes.append(Change("topic", ALIASES_TOPIC, cluster, "create", "for names of topics that are switched"))
-        aliases = read_aliases(config.cluster(cluster).client_config()) if ALIASES_TOPIC in present else Aliases({}, {})
+        aliases = _aliases(config, cluster, present)
         for topic in config.topics_of(cluster):
             of_topic = plan_topic(topic, present.get(topic.name), add_partitions=add_partitions)
             changes += [_unless_left(_unless_diverted(change, store), aliases) for change in of_topic]
@@ -159,10 +159,27 @@ def _unless_diverted(change: Change, store: Store) -> Change:
     return replace(change, outcome="failed", reason=why)
 
 
-def _unless_left(change: Change, aliases: Aliases) -> Change:
+def _aliases(config: Config, cluster: str, present: Mapping[str, TopicState]) -> Aliases | UnavailableError:
+    """Find out what names stand for, if a topic is to be created; else nobody has to know, or need be allowed to."""
+    if ALIASES_TOPIC not in present or all(topic.name in present for topic in config.topics_of(cluster)):
+        return Aliases({}, {})
+    try:
+        return read_aliases(config.cluster(cluster).client_config())
+    except UnavailableError as error:
+        return error
+
+
+def _unless_left(change: Change, aliases: Aliases | UnavailableError) -> Change:
     """Do not create anew what producers have left and somebody has deleted: consumers would wait for it to its end."""
+    if change.action != "create":
+        return change
+    if isinstance(aliases, UnavailableError):
+        return replace(change, outcome="failed", reason=f"nobody can say whether producers have left it: {aliases}")
+    if why := aliases.odd.get(change.name):
+        reason = f"nobody can say whether producers have left it: its record in {ALIASES_TOPIC} can't be read ({why})"
+        return replace(change, outcome="failed", reason=reason)
     alias = aliases.good.get(change.name)
-    if change.action != "create" or alias is None or alias.current == alias.name:
+    if alias is None or alias.current == alias.name:
         return change
     detail = f"is gone, and not created: what is published by that name goes to {alias.current}"
     return replace(change, action="leave", detail=detail)

@@ -113,6 +113,7 @@ class Dispatcher:
             monitor,
             clock=clock,
             fresh=settings.gate_refresh,
+            give_up=settings.publish_timeout,
             run=run,
             destinations=destinations,
         )

@@ -40,6 +40,7 @@ class StandbyPath:
         monitor: the dispatcher's.
         clock: time.
         fresh: seconds for which what was read of a lane may be relied on (``gate_refresh``).
+        give_up: seconds after which an event that nobody has taken is given up (``publish_timeout``).
         run: starts a call elsewhere, or simply calls it.
         destinations: other topics that lanes may be opened to; None: there are none.
 
@@ -55,6 +56,7 @@ class StandbyPath:
         *,
         clock: Clock,
         fresh: float,
+        give_up: float,
         run: Callable[[Callable[[], None]], object],
         destinations: Destinations | None = None,
     ) -> None:
@@ -62,6 +64,7 @@ class StandbyPath:
         self._lanes = lanes
         self._in_flight = in_flight
         self._fresh = fresh
+        self._patience = min(COPIED_WITHIN, give_up / 4)
         self._lock = monitor.lock
         self._clock = clock
         self._run = run
@@ -176,15 +179,14 @@ class StandbyPath:
             with self._lock:
                 lane.observe(lane.writer.state)
             if entry is Entry.MAIN and not self._go_over(lane):
-                if self._may_wait(lane):
+                if self._may_wait(lane, began):
                     return 0.2
                 log.warning("lane %s is diverted until what went to %s has been copied", lane.name, lane.topic)
                 entry = lane.writer.enter(must_divert=True)
                 with self._lock:
                     lane.observe(lane.writer.state)
             with self._lock:
-                if entry is not Entry.MAIN:
-                    lane.held_since = 0.0
+                lane.held_since = 0.0
                 if entry is Entry.SEALED:
                     return 0.1
                 if entry is Entry.MAIN:
@@ -227,19 +229,19 @@ class StandbyPath:
         with self._lock:
             if (lane.seen.target or name) != now:
                 return False
-            lane.held_since = 0.0
             self._lanes.go_over(lane, destination)
             if not lane.queue and lane.seen.is_main:
                 self._lanes.set_mode(lane, Mode.MAIN)
         return True
 
-    def _may_wait(self, lane: LaneQueue) -> bool:
+    def _may_wait(self, lane: LaneQueue, since: float) -> bool:
         """Tell whether what waits in an open lane can go on waiting for that lane's events to go over."""
         with self._lock:
-            lane.batch = []
-            now = self._clock.monotonic()
-            lane.held_since = lane.held_since or now
-            return self._destinations is not None and now - lane.held_since < COPIED_WITHIN
+            lane.held_since = lane.held_since or since
+            may = self._destinations is not None and self._clock.monotonic() - lane.held_since < self._patience
+            if may:
+                lane.batch = []
+            return may
 
     def _back_to_main(self, lane: LaneQueue) -> None:
         """Send what waits in an open lane to Kafka, in order, and go on there."""

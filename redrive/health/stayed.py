@@ -21,7 +21,14 @@ from redrive.health.facts import Stayed
 from redrive.health.last import last_look
 from redrive.migrations.survey import copied_so_far
 from redrive.migrations.unit import origin_of
-from redrive.pump.readback import ClientConfig, end_offsets, raise_if_hopeless, reader, start_offsets
+from redrive.pump.readback import (
+    ClientConfig,
+    end_offsets,
+    partition_count,
+    raise_if_hopeless,
+    reader,
+    start_offsets,
+)
 
 BUDGET = 3.0
 """Seconds that a look may read for, over all topics of a cluster; the next one goes on."""
@@ -77,6 +84,7 @@ def read_stayed(config: Config, cluster: str, patience: float) -> Left:
 
 def _read(client: ClientConfig, cluster: str, alias: Alias, before: Mapping[str, Any], deadline: float) -> Stayed:
     topic = alias.left
+    partition_count(client, topic, settle=0)  # one that is gone says so at once: there may be many
     lows, ends = start_offsets(client, topic), end_offsets(client, topic, committed=True)
     read_to = {int(partition): offset for partition, offset in before.get("read_to", {}).items()}
     latest = {int(partition): offset for partition, offset in before.get("latest", {}).items()}

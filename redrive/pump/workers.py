@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 from loky.backend import get_context
 from loky.process_executor import ProcessPoolExecutor
 
-from redrive.errors import UnavailableError
+from redrive.errors import StoppedError, UnavailableError
 from redrive.pump.collecting import collect_seldom
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ class Workers:
         self.processes = processes
         self._starting = threading.Lock()
         self._executor: ProcessPoolExecutor | None = None
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +52,7 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._starting:
-            executor, self._executor = self._executor, None
+            executor, self._executor, self._closed = self._executor, None, True
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
 
@@ -124,6 +125,8 @@ class Workers:
 
     def _running(self) -> ProcessPoolExecutor:
         with self._starting:
+            if self._closed:
+                raise StoppedError("what it works for has ended")
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
                     self.processes, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)

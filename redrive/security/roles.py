@@ -195,6 +195,8 @@ def _governance(scope: Scope) -> Iterator[Grant]:
 def _administrator(_: Scope) -> Iterator[Grant]:
     yield Grant("cluster", "", ("Create", "Alter", "Describe", "DescribeConfigs", "AlterConfigs"))
     yield Grant("topic", "*", ("Create", "Alter", "Describe", "DescribeConfigs", "AlterConfigs"))
+    yield from _each([ALIASES_TOPIC], "Read")  # what producers have left and somebody has deleted is not made anew
+    yield from _looking()
 
 
 _APPEND = ("GetItem", "Query", "PutItem", "UpdateItem")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from redrive.errors import UnavailableError, UnknownSchemaError
+from redrive.errors import StoppedError, UnavailableError, UnknownSchemaError
 from redrive.pump.workers import Workers
 
 
@@ -173,3 +173,10 @@ def test_an_error_of_a_call_arrives_and_a_process_that_died_can_be_called_again(
         with pytest.raises(UnavailableError, match="a worker process"):
             workers.call(die, b"", b"die")
         assert workers.call(die, b"", b"lives") == b"lives"
+
+
+def test_who_calls_when_the_processes_were_given_up_starts_no_others():
+    with Workers(1) as workers:
+        pass
+    with pytest.raises(StoppedError):
+        workers.call(process_of, "a partition")
