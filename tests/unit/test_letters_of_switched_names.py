@@ -28,6 +28,7 @@ from redrive.deadletters.judging.elsewhere import JudgeElsewhere
 from redrive.deadletters.judging.finding import find_targets, see_that_names_stand
 from redrive.deadletters.judging.judge import NOT_MIGRATED, SKIPPED_BY_MIGRATION, Judge, Judgement
 from redrive.deadletters.judging.targets import (
+    MOVED_BACK,
     MOVING,
     NO_MIGRATION,
     ODD_ALIAS,
@@ -189,6 +190,21 @@ def test_letters_wait_while_it_is_not_known_where_consumers_go_over(known: Calla
     assert isinstance(known(again)["moved"], MovedWriter)
 
 
+def test_letters_of_the_new_topic_stay_open_once_producers_and_consumers_have_gone_back(
+    known: Callable[..., Targets],
+) -> None:
+    """Consumers name the topic that they have read: the new one, which nobody reads any more."""
+    there = Alias("unknown", "orders", "orders", 2, 7, "{}")
+    assert goes_to(cast(Writer, known(there)["orders"])) == "orders"
+    for back in (
+        msgspec.structs.replace(there, generation=3, current="unknown"),
+        msgspec.structs.replace(there, generation=3, current="unknown", places={0: (4, 4)}),
+    ):
+        targets = known(back)
+        assert targets["orders"] == MOVED_BACK
+        assert goes_to(cast(Writer, targets["unknown"])) == "unknown"
+
+
 def test_letters_are_left_if_the_rules_that_take_events_there_can_not_be_used_or_it_is_gone(
     known: Callable[..., Targets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +233,9 @@ def test_a_run_that_has_planned_for_one_topic_does_not_publish_to_another(monkey
     now["moved"] = ALIAS
     with pytest.raises(StalePlanError, match="producers of moved were switched"):
         see_that_names_stand({}, {"moved": WRITER})
+    now["moved"] = msgspec.structs.replace(ALIAS, generation=6, current="moved")
+    with pytest.raises(StalePlanError, match=r"producers of moved were taken back from moved\.v2"):
+        see_that_names_stand({}, {"moved.v2": Writer("moved.v2", 9, 1, SCHEMAS[9])})
     now.clear()
     see_that_names_stand({}, {"moved": WRITER})
     monkeypatch.setattr(finding, "read_aliases", lambda _: aliases_of(moved="it is malformed"))
