@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -245,7 +245,7 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     began = time.monotonic()
     with (
         workers_for(work.config, batch.letters) as workers,
-        governed(work.config, correction, work.touched) as governor,
+        governed(work.config, correction, work.touched, contexts) as governor,
         Live(run, board, governor, correction.rate, Words("partition", "done", "letter")) as live,
     ):
         at_work = CorrectingUnits(work, contexts, governor, board, workers, patience=correction.patience)
@@ -280,13 +280,16 @@ def corrected_topics(config: Config, touched: Sequence[TopicName]) -> list[Topic
     return [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
 
 
-def governed(config: Config, correction: Correction, touched: Sequence[TopicName]) -> Governor:
+def governed(
+    config: Config, correction: Correction, touched: Sequence[TopicName], contexts: Mapping[str, Context]
+) -> Governor:
     """Make what decides the pace."""
 
     def give_up(reason: str) -> None:
         governor.stop(reason)
 
     topics = corrected_topics(config, touched)
-    watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up)
+    left = {(cluster, topic): to for cluster, context in contexts.items() for topic, to in context.left.items()}
+    watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up, left=left)
     governor = Governor(correction.rate, watch)
     return governor

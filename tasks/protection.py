@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -59,7 +59,9 @@ class PatientLag:
         return reason
 
 
-def _lags(config: Config, protect: Protect, topics: Sequence[TopicName]) -> list[ConsumerLag]:
+def _lags(
+    config: Config, protect: Protect, topics: Sequence[TopicName], left: Mapping[TopicName, str] | None = None
+) -> list[ConsumerLag]:
     """Make what asks how far the group is behind, on each cluster of the topics."""
     return [
         ConsumerLag(
@@ -67,6 +69,7 @@ def _lags(config: Config, protect: Protect, topics: Sequence[TopicName]) -> list
             protect.group,
             [topic for at, topic in topics if at == cluster],
             protect.max_lag,
+            {topic: goes_to for (at, topic), goes_to in (left or {}).items() if at == cluster},
         )
         for cluster in sorted({cluster for cluster, _ in topics})
     ]
@@ -101,8 +104,18 @@ def protections(
     *,
     patience: float,
     give_up: Callable[[str], None],
+    left: Mapping[TopicName, str] | None = None,
 ) -> list[PatientLag]:
-    """Make what watches the group, on each cluster that is published to."""
+    """Make what watches the group, on each cluster that is published to.
+
+    Args:
+        config: the platform.
+        protect: the group; None: there is none to watch.
+        topics: the topics to count.
+        patience: seconds that a cluster may not say how far behind the group is.
+        give_up: hears of it if that takes longer.
+        left: of the topics, those that events no longer go to → where they go.
+    """
     if protect is None:
         return []
-    return [PatientLag(lag, patience, give_up) for lag in _lags(config, protect, topics)]
+    return [PatientLag(lag, patience, give_up) for lag in _lags(config, protect, topics, left)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from confluent_kafka import (
     Consumer,
@@ -27,7 +27,14 @@ _log = logging.getLogger("redrive.kafka")
 class ConsumerLag:
     """Holds while a consumer group is too far behind on the topics that are published to."""
 
-    def __init__(self, client_config: ClientConfig, group: str, topics: Sequence[str] | None, limit: int) -> None:
+    def __init__(
+        self,
+        client_config: ClientConfig,
+        group: str,
+        topics: Sequence[str] | None,
+        limit: int,
+        left: Mapping[str, str] | None = None,
+    ) -> None:
         """Watch a group.
 
         Args:
@@ -35,6 +42,7 @@ class ConsumerLag:
             group: the consumer group.
             topics: the topics to count; None: all that it has committed for.
             limit: hold while more events than this wait for the group, over all partitions it has committed for.
+            left: of the topics, those that events no longer go to → where they go; see `counted`.
         """
         self._client = client_config
         self._admin = admin_client(client_config)
@@ -42,6 +50,7 @@ class ConsumerLag:
         self._cluster = f"Kafka {cluster_name(client_config)}"
         self._group, self._limit = group, limit
         self._topics = None if topics is None else frozenset(topics)
+        self._left = left or {}
 
     def check(self) -> str | None:
         """Return the reason to hold, if any.
@@ -99,11 +108,25 @@ class ConsumerLag:
     def _committed(self) -> dict[tuple[str, int], int]:
         asked = [ConsumerGroupTopicPartitions(self._group)]
         future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
-        return {
-            (tp.topic, tp.partition): tp.offset
-            for tp in future.result().topic_partitions
-            if (self._topics is None or tp.topic in self._topics) and tp.offset >= 0
-        }
+        committed = {(tp.topic, tp.partition): tp.offset for tp in future.result().topic_partitions if tp.offset >= 0}
+        if self._topics is None:
+            return committed
+        topics = counted(self._topics, self._left, {topic for topic, _ in committed})
+        return {place: offset for place, offset in committed.items() if place[0] in topics}
+
+
+def counted(topics: Iterable[str], left: Mapping[str, str], read: Set[str]) -> set[str]:
+    """Say which topics' lag counts.
+
+    A group that has gone over to where events go stays for ever where it was on the topic that it has left, and lag
+    there rises while a backfill fills it. One that has not gone over reads that topic still.
+
+    Args:
+        topics: all that may count.
+        left: of those, the ones that events no longer go to → where they go.
+        read: the topics that the group has committed for.
+    """
+    return {topic for topic in topics if left.get(topic) not in read}
 
 
 class UnderReplicated:

@@ -123,7 +123,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_a_dead_letter_topic_that_the_settings_no_longer_have_stops_no_run(config: Config) -> None:
-    with governed(config, Correction(mode="run"), [("one", "dlq.of.a.consumer.that.is.gone")]) as governor:
+    with governed(config, Correction(mode="run"), [("one", "dlq.of.a.consumer.that.is.gone")], {}) as governor:
         governor.check()
 
 

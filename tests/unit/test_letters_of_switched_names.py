@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from flows.dlq_correction import Correction, governed
 from redrive.aliases.alias import Alias, Aliases
 from redrive.aliases.destination import Moved
 from redrive.avro.schema import parse
@@ -28,6 +29,7 @@ from redrive.deadletters.judging.elsewhere import JudgeElsewhere
 from redrive.deadletters.judging.finding import find_targets, see_that_names_stand
 from redrive.deadletters.judging.judge import NOT_MIGRATED, SKIPPED_BY_MIGRATION, Judge, Judgement
 from redrive.deadletters.judging.targets import (
+    MOVED_BACK,
     MOVING,
     NO_MIGRATION,
     ODD_ALIAS,
@@ -41,13 +43,16 @@ from redrive.errors import InvalidEventError, StalePlanError, UnknownTopicError
 from redrive.events import Event
 from redrive.migrations.unit import Unit as Way
 from redrive.murmur2 import partition_of
+from redrive.pump.protections import counted
 from redrive.pump.workers import Workers
 from redrive.rules import load_rules
 from redrive.schemas import SchemaRegistry
 from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog, Topics
 from redrive.standby.log import SEAL
 from redrive.standby.store import Store
+from tasks import protection
 from tasks.correction_plan import approval_text, plan_text
+from tasks.protection import Protect
 from tests.unit.test_correction_batch import config, subject  # noqa: F401 (a fixture)
 from tests.unit.test_diverted_lanes import Table
 from tests.unit.test_letter_source import unit_of
@@ -189,6 +194,21 @@ def test_letters_wait_while_it_is_not_known_where_consumers_go_over(known: Calla
     assert isinstance(known(again)["moved"], MovedWriter)
 
 
+def test_letters_of_the_new_topic_stay_open_once_producers_and_consumers_have_gone_back(
+    known: Callable[..., Targets],
+) -> None:
+    """Consumers name the topic that they have read: the new one, which nobody reads any more."""
+    there = Alias("unknown", "orders", "orders", 2, 7, "{}")
+    assert goes_to(cast(Writer, known(there)["orders"])) == "orders"
+    for back in (
+        msgspec.structs.replace(there, generation=3, current="unknown"),
+        msgspec.structs.replace(there, generation=3, current="unknown", places={0: (4, 4)}),
+    ):
+        targets = known(back)
+        assert targets["orders"] == MOVED_BACK
+        assert goes_to(cast(Writer, targets["unknown"])) == "unknown"
+
+
 def test_letters_are_left_if_the_rules_that_take_events_there_can_not_be_used_or_it_is_gone(
     known: Callable[..., Targets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +237,9 @@ def test_a_run_that_has_planned_for_one_topic_does_not_publish_to_another(monkey
     now["moved"] = ALIAS
     with pytest.raises(StalePlanError, match="producers of moved were switched"):
         see_that_names_stand({}, {"moved": WRITER})
+    now["moved"] = msgspec.structs.replace(ALIAS, generation=6, current="moved")
+    with pytest.raises(StalePlanError, match=r"producers of moved were taken back from moved\.v2"):
+        see_that_names_stand({}, {"moved.v2": Writer("moved.v2", 9, 1, SCHEMAS[9])})
     now.clear()
     see_that_names_stand({}, {"moved": WRITER})
     monkeypatch.setattr(finding, "read_aliases", lambda _: aliases_of(moved="it is malformed"))
@@ -315,6 +338,39 @@ def test_the_plan_says_where_they_go_and_holds_for_that_alias_only(monkeypatch: 
     other = plan_by(msgspec.structs.replace(ALIAS, generation=6), monkeypatch)
     assert other.digest != plan.digest
     assert other.content == plan.content
+
+
+def test_a_protected_group_that_has_gone_over_is_not_held_for_by_what_it_will_never_read() -> None:
+    """A `feed_back` fills the topic that was left: the group's lag there only rises."""
+    topics, left = ("moved", "moved.v2", "orders"), {"moved": "moved.v2"}
+    assert counted(topics, left, {"moved", "moved.v2", "orders"}) == {"moved.v2", "orders"}
+    assert counted(topics, left, {"moved", "orders"}) == {"moved", "moved.v2", "orders"}, "it has not gone over"
+    first = moved(Alias("first", "moved", "moved", 5, 7, json.dumps(OLD)))
+    of = Context({}, {"moved": moved(), "first": first}, cast(Any, None), OrderGuard({}))
+    assert of.left == {"first": "moved"}, "letters of the one go to the topic that those of the other have left"
+
+
+def test_a_run_says_to_its_protection_which_topics_were_left(
+    config: Config,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    class Lag:
+        def __init__(self, *given: Any) -> None:
+            asked.append(given[1:])
+
+        def check(self) -> None:
+            return None
+
+    monkeypatch.setattr(protection, "ConsumerLag", Lag)
+    targets: Targets = {"moved": moved(), "orders": Writer("orders", 7, 1, SCHEMAS[7]), "unknown": ODD_ALIAS}
+    of = Context({}, targets, Judge(None, targets, REGISTRY.reader(), attempts=3), OrderGuard({}))
+    correction = Correction(mode="run", protect=Protect(group="billing", max_lag=5))
+    touched = [("one", topic) for topic in ("dlq.shop", "moved", "orders")]
+    with governed(config, correction, touched, {"one": of}) as governor:
+        governor.check()
+    assert asked == [("billing", ["moved", "orders"], 5, {"moved": "moved.v2"})]
 
 
 def test_who_edits_a_letter_by_hand_hears_at_once_that_it_could_not_be_taken_there() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ from redrive.deadletters.correction.earlier import settle_earlier
 from redrive.deadletters.correction.order_guard import Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
 from redrive.deadletters.correction.settling import settle
+from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import OPEN, WAITING, Fate
 from redrive.deadletters.judging import judge, targets
 from redrive.deadletters.judging.finding import find_targets
@@ -35,8 +37,16 @@ from redrive.deadletters.judging.judge import Judge
 from redrive.deadletters.judging.targets import MovedWriter, goes_to
 from redrive.deadletters.letter import Letter
 from redrive.deadletters.letter_id import LetterId, kafka_topic
+from redrive.deadletters.opening import open_letter
 from redrive.deadletters.selection import Selection
-from redrive.errors import ConfigError, InvalidEventError, StalePlanError, UnavailableError, UncorrectableLetterError
+from redrive.errors import (
+    ConfigError,
+    InvalidEventError,
+    LetterFormatError,
+    StalePlanError,
+    UnavailableError,
+    UncorrectableLetterError,
+)
 from redrive.events import Event
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.acting import acting
@@ -140,7 +150,7 @@ class LetterInHand:
         if record is None:
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
         aliases = read_aliases(config.cluster(cluster).client_config())
-        where = find_targets(config, registry, cluster, [known.sighting.main_topic], aliases)
+        where = find_targets(config, registry, cluster, _topics_of(record, copy, known), aliases)
         look = _Look()
         judgement = Judge(look, where, registry.reader(), attempts=config.corrections.attempts).judge(record, name)
         if look.asked is None:
@@ -278,10 +288,14 @@ class LetterInHand:
         return Terms(digest, "hold", self.config.corrections.attempts, selection, upto)
 
     def _batch(self, terms: Terms, operation: str = "") -> Batch:
-        batch = Batch(self.ledger.letters.subjects(self._selection, upto=terms.upto, also_of=operation))
+        letters = list(self.ledger.letters.subjects(self._selection, upto=terms.upto, also_of=operation))
+        batch = Batch(letters)
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
-        mark_doubles(batch, self.ledger.letters.twins(batch.wanted))
+        twins = self.ledger.letters.twins(batch.wanted)
+        if self.copy is not None and not self.copy.is_whole:  # it goes where it was refused, as what it had become
+            batch = Batch(each._replace(main_topic=self.letter.topic) for each in letters)
+        mark_doubles(batch, twins)
         note_copies(batch, self.ledger.letters, by_hand=True)
         return batch
 
@@ -304,6 +318,18 @@ class LetterInHand:
         if plan.diverted:
             raise UncorrectableLetterError(str(self.known.id), _REASONS[diverted.DIVERTED])
         return batch, contexts, plan
+
+
+def _topics_of(record: Record, copy: Copy | None, known: KnownLetter) -> set[str]:
+    """Give the topics that a letter may be for.
+
+    What Kafka has refused names the topic that refused it: another one, if producers of the letter's own were switched.
+    """
+    topics = {known.sighting.main_topic}
+    if copy is not None and not copy.is_whole:
+        with suppress(LetterFormatError):  # judging it says so
+            topics.add(open_letter(record).topic)
+    return topics
 
 
 def _written(value: Any) -> tuple[bytes, bool]:

@@ -41,6 +41,12 @@ class Context:
     limits: Mapping[str, Limits] = field(default_factory=dict)
     several: Set[str] = frozenset()
 
+    @property
+    def left(self) -> dict[str, str]:
+        """Main topics whose producers were switched, and that no letter goes to → the topic that theirs go to."""
+        to = {topic: goes_to(target) for topic, target in self.targets.items() if isinstance(target, Writer)}
+        return {topic: where for topic, where in to.items() if topic not in to.values()}
+
 
 def find_context(
     config: Config,

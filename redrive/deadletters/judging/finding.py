@@ -10,6 +10,7 @@ from redrive.aliases.alias import Alias, Aliases, read_aliases
 from redrive.aliases.destination import Moved
 from redrive.coding import Writer
 from redrive.deadletters.judging.targets import (
+    MOVED_BACK,
     MOVING,
     NO_MIGRATION,
     NO_SCHEMA,
@@ -56,6 +57,8 @@ def find_targets(
             targets[topic] = OTHER_CLUSTER
         elif topic in aliases.odd:
             targets[topic] = ODD_ALIAS
+        elif moved_back(aliases, topic) is not None:
+            targets[topic] = MOVED_BACK
         elif alias is not None and not (alias.places or alias.unmoved):
             targets[topic] = MOVING
         else:
@@ -84,6 +87,14 @@ def moved(aliases: Aliases, topic: str) -> Alias | None:
     return alias if alias is not None and alias.current != alias.name else None
 
 
+def moved_back(aliases: Aliases, topic: str) -> Alias | None:
+    """Give the alias whose producers have been at a topic and are back at their own; None: there is no such one.
+
+    Consumers go back with them, and what comes to that topic from then on is not brought along.
+    """
+    return next((each for each in aliases.good.values() if each.target == topic != each.current), None)
+
+
 def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
     """Refuse to go on if events of a main topic go elsewhere by now than where letters of it were to go.
 
@@ -97,6 +108,8 @@ def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
             continue
         if topic in aliases.odd:
             raise StalePlanError(f"where events of {topic} go is not known any more: {aliases.odd[topic]}")
+        if (back := moved_back(aliases, topic)) is not None:
+            raise StalePlanError(f"producers of {back.name} were taken back from {topic}, and consumers go with them")
         now = moved(aliases, topic)
         planned = target.alias.generation if isinstance(target, MovedWriter) else None
         if (None if now is None else now.generation) != planned:
