@@ -159,12 +159,17 @@ class Plan:
 
         What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
         again when the plan is carried out, and can only take letters away from what was approved.
+
+        Neither are letters on clusters that do not answer, but which clusters these are: nothing is done with them, and
+        nobody holds their topics, so that others may correct or discard them as soon as their cluster is back.
         """
         elsewhere = {
             cluster: {name: [each.topic, each.schema_id, each.generation] for name, each in sorted(names.items())}
             for cluster, names in sorted(self.elsewhere.items())
             if names
         }
+        away = self.reasons["leave", NO_ANSWER]
+        outcomes = self.counts - Counter(leave=away)
         return {
             "job": JOB,
             "rules": self.terms.rules,
@@ -172,8 +177,8 @@ class Plan:
             "attempts": self.terms.attempts,
             "selection": self.terms.selection,
             "upto": self.terms.upto,
-            "letters": self.letters,
-            "outcomes": dict(sorted(self.counts.items())),
+            "letters": self.letters - away,
+            "outcomes": dict(sorted(outcomes.items())),
             "targets": self.targets,
             **({"elsewhere": elsewhere} if elsewhere else {}),
             "content": self.content,
@@ -214,7 +219,7 @@ def make_plan(
         elsewhere={cluster: _elsewhere(context.targets) for cluster, context in contexts.items()},
     )
     plan.on_two_clusters = batch.on_two_clusters
-    plan.no_answer = sorted(batch.no_answer)
+    plan.no_answer = list(batch.away)
     for reason, letters in ((NO_CLUSTER, batch.out_of_reach), (NO_ANSWER, batch.no_answer.total())):
         if letters:
             plan.reasons["leave", reason] = letters
