@@ -25,6 +25,7 @@ JOB = "dlq-correction"
 """The job's name, in the ledger and in Prefect."""
 
 _MOST_REASONS = 100
+_UNREACHABLE = (NO_CLUSTER, NO_ANSWER)
 OTHER = "other reasons"
 
 
@@ -153,6 +154,10 @@ class Plan:
     def writes(self) -> int:
         """How many letters something would be written of, to Kafka or to the ledger, if lanes open meanwhile."""
         return self.letters - self.counts["leave"]
+
+    def unreachable(self) -> dict[str, int]:
+        """Give why letters stand where this run can't read them → how many. Who can may work at them meanwhile."""
+        return {reason: self.reasons["leave", reason] for reason in _UNREACHABLE if self.reasons["leave", reason]}
 
     def canonical(self) -> dict[str, Any]:
         """Give what the plan's digest is made of: the terms, and what they make of each letter.
