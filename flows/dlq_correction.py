@@ -185,8 +185,7 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
         upto=known["upto"] if known else run.ledger.letters.last_entry(),
     )
     work = Correcting(config, run, terms, rules, correction.selection)
-    work.away |= set(known.get("no_answer", ()) if known else ())
-    batch = gather(run, work, correction)
+    batch = gather(run, work, correction, known)
     see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
     contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
     if correction.mode == "run" and enter_corrected(work, contexts):
@@ -203,17 +202,20 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     return carry_out(work, correction, plan, batch, contexts, approved)
 
 
-def gather(run: Run, work: Correcting, correction: Correction) -> Batch:
+def gather(run: Run, work: Correcting, correction: Correction, known: Mapping[str, Any] | None = None) -> Batch:
     """Select the letters, without those that an earlier run has corrected and could not enter.
 
-    If one of several clusters does not answer, its letters are left, and hold up no others.
+    If one of several clusters does not answer, its letters are left, and hold up no others. A plan that this run has
+    shown before says which ones are left: then no cluster is asked, and one that is away now is waited for, since with
+    other letters it would be another plan than what was approved.
 
     Raises:
         HeldError: another run works at their topics.
         StalePlanError: one has ended just now, and letters of further topics are among those that are meant.
     """
+    work.away |= set(known.get("no_answer", ()) if known else ())
     batch = select_letters(work)
-    if len(batch.clusters) > 1:
+    if known is None and len(batch.clusters) > 1:
         ask_clusters(work, batch)
         batch = select_letters(work) if work.away else batch
     work.touched = look_up_topics(work, batch)

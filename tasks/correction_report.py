@@ -77,8 +77,17 @@ class Ending(Judged[End]):
             for reason, letters in outcome.skipped.items():
                 counts["left" if reason.startswith(LEFT) else reason.partition(":")[0]] += letters
                 reasons[reason] += letters
+        for reason, letters in self.plan.unreachable().items():
+            counts["letters"] += letters
+            counts["left"] += letters
+            reasons[LEFT + reason] += letters
         object.__setattr__(self, "counts", {name: counts[name] for name in ("letters", *FATES)})
         object.__setattr__(self, "reasons", reasons)
+
+    @property
+    def read(self) -> int:
+        """Letters that were worked at: all but those on clusters that can't be read."""
+        return self.counts["letters"] - sum(self.plan.unreachable().values())
 
     @property
     def found(self) -> int:
@@ -200,9 +209,10 @@ def report_text(run: Run, ending: Ending) -> str:
         ["written to Kafka", f"{number(ending.written)}, with those that went back or were parked"],
         ["found again in Kafka", verified],
         ["entered in the ledger", number(sum(ending.fates.values()))],
-        ["time to correct", duration(ending.seconds) + _pace_of(counts["letters"], ending.seconds)],
+        ["time to correct", duration(ending.seconds) + _pace_of(ending.read, ending.seconds)],
         ["time to verify", duration(sum(proof.seconds for proof in ending.proofs.values()))],
         ["pace", ", then ".join([ending.started_pace, *(change.pace.told(UNIT) for change in ending.changes)])],
+        *([["no answer from", cell(", ".join(ending.plan.no_answer))]] if ending.plan.no_answer else []),
         ["started by", run.who],
         *([["approved by", cell(ending.approved)]] if ending.approved else []),
         ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],

@@ -10,7 +10,7 @@ import pytest
 
 from flows.dlq_correction import Correction, governed
 from redrive.config import Config
-from redrive.deadletters.correction import Terms, make_plan
+from redrive.deadletters.correction import Plan, Terms, make_plan
 from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
 from redrive.deadletters.judging.targets import NO_ANSWER, NO_CLUSTER
 from redrive.ledger.letter_queries import Subject
@@ -137,3 +137,19 @@ def test_letters_on_a_cluster_that_is_away_are_left_and_the_plan_says_so() -> No
     assert (plan.letters, plan.counts["leave"]) == (3, 3)
     assert plan.canonical()["no_answer"] == ["away"]
     assert "no_answer" not in make_plan(Terms("", "hold", 5, {}, 1), Batch([]), {}).canonical()
+
+
+def test_what_others_do_with_letters_of_a_cluster_that_was_away_leaves_the_approved_plan_as_it_is() -> None:
+    def plan(*letters: Subject) -> Plan:
+        batch = Batch(letters, clusters=["one", "away", "far"], away={"away", "far"})
+        batch.units.clear()
+        return make_plan(Terms("", "hold", 5, {}, 1), batch, {})
+
+    gone, away, far = subject(0, cluster="gone"), subject(1, cluster="away"), subject(2, cluster="far")
+    approved = plan(gone, away, subject(3, cluster="away"), far)
+    assert approved.canonical()["no_answer"] == ["away", "far"]
+    assert (approved.canonical()["letters"], approved.canonical()["outcomes"]) == (1, {"leave": 1})
+    assert (approved.letters, approved.counts["leave"]) == (4, 4)
+    for later in (plan(gone, away, far), plan(gone, far), plan(gone)):
+        assert later.canonical() == approved.canonical()
+    assert plan(away).canonical() != approved.canonical()

@@ -175,6 +175,26 @@ def test_three_sums_that_agree_are_proved() -> None:
     assert "| entered in the ledger | 10 |" in report
 
 
+def test_letters_that_stand_where_nobody_could_read_them_are_left_and_the_end_says_so() -> None:
+    reasons = Counter({("leave", "no-answer"): 5_000, ("leave", "no-cluster"): 3, ("leave", "no-rule"): 2})
+    result = ending(plan=plan(reasons=reasons, no_answer=["east"]))
+    assert (result.status, result.verdict) == ("done", "proved")
+    assert result.counts == {"letters": 5_015, **FATES, "left": 5_005}
+    assert sum(letters for name, letters in result.counts.items() if name != "letters") == 5_015
+    assert "1 parked, 5,005 left; 2.0 s" in result.headline
+    assert result.evidence()["reasons"]["left: no-answer"] == 5_000
+    report = report_text(RUN, result)
+    assert "| letters of the batch | 5,015 |" in report
+    assert "| no answer from | east |" in report
+    assert "| time to correct | 2.0 s (6 letters/s) |" in report
+    assert (
+        "| left: no-answer | the cluster on which it stands does not answer; a later correction takes it | 5,000 |"
+        in report
+    )
+    assert "| left: no-cluster | the settings do not have the cluster on which it stands | 3 |" in report
+    assert "no answer from" not in report_text(RUN, ending())
+
+
 @pytest.mark.parametrize(
     ("more", "finding"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -111,16 +111,18 @@ class Batch:
         wanted: cluster and main topic → what to look for there. Each key is in memory once.
         letters: how many there are.
         out_of_reach: how many further ones are meant that stand on other clusters than ``clusters``. They are left.
-        no_answer: likewise of those in ``away``, by cluster.
+        away: clusters whose letters are left, since they do not answer.
+        no_answer: how many of those are meant, by cluster.
         on_two_clusters: how many letters are of events that have a letter on another cluster.
     """
 
     def __init__(
-        self, letters: Iterable[Subject], *, clusters: Container[str] | None = None, away: Container[str] = ()
+        self, letters: Iterable[Subject], *, clusters: Container[str] | None = None, away: Collection[str] = ()
     ) -> None:
         units: dict[tuple[str, str, int], Unit] = {}
         self.wanted: dict[tuple[str, str], Wanted] = {}
         self.letters = self.out_of_reach = 0
+        self.away = sorted(away)
         self.no_answer: Counter[str] = Counter()
         self.on_two_clusters = 0
         for letter in letters:

@@ -25,6 +25,7 @@ JOB = "dlq-correction"
 """The job's name, in the ledger and in Prefect."""
 
 _MOST_REASONS = 100
+_UNREACHABLE = (NO_CLUSTER, NO_ANSWER)
 OTHER = "other reasons"
 
 
@@ -154,17 +155,26 @@ class Plan:
         """How many letters something would be written of, to Kafka or to the ledger, if lanes open meanwhile."""
         return self.letters - self.counts["leave"]
 
+    def unreachable(self) -> dict[str, int]:
+        """Give why letters stand where this run can't read them → how many. Who can may work at them meanwhile."""
+        return {reason: self.reasons["leave", reason] for reason in _UNREACHABLE if self.reasons["leave", reason]}
+
     def canonical(self) -> dict[str, Any]:
         """Give what the plan's digest is made of: the terms, and what they make of each letter.
 
         What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
         again when the plan is carried out, and can only take letters away from what was approved.
+
+        Neither are letters on clusters that do not answer, but which clusters these are: nothing is done with them, and
+        nobody holds their topics, so that others may correct or discard them as soon as their cluster is back.
         """
         elsewhere = {
             cluster: {name: [each.topic, each.schema_id, each.generation] for name, each in sorted(names.items())}
             for cluster, names in sorted(self.elsewhere.items())
             if names
         }
+        away = self.reasons["leave", NO_ANSWER]
+        outcomes = self.counts - Counter(leave=away)
         return {
             "job": JOB,
             "rules": self.terms.rules,
@@ -172,8 +182,8 @@ class Plan:
             "attempts": self.terms.attempts,
             "selection": self.terms.selection,
             "upto": self.terms.upto,
-            "letters": self.letters,
-            "outcomes": dict(sorted(self.counts.items())),
+            "letters": self.letters - away,
+            "outcomes": dict(sorted(outcomes.items())),
             "targets": self.targets,
             **({"elsewhere": elsewhere} if elsewhere else {}),
             "content": self.content,
@@ -214,7 +224,7 @@ def make_plan(
         elsewhere={cluster: _elsewhere(context.targets) for cluster, context in contexts.items()},
     )
     plan.on_two_clusters = batch.on_two_clusters
-    plan.no_answer = sorted(batch.no_answer)
+    plan.no_answer = list(batch.away)
     for reason, letters in ((NO_CLUSTER, batch.out_of_reach), (NO_ANSWER, batch.no_answer.total())):
         if letters:
             plan.reasons["leave", reason] = letters

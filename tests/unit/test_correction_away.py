@@ -1,0 +1,63 @@
+"""A cluster is away when a correction begins, or when it goes on with a plan that it has shown before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect.logging import disable_run_logger
+
+import flows.dlq_correction as flow
+import tasks.correction as steps
+from redrive.deadletters.correction import Batch, Terms
+from redrive.deadletters.selection import Selection
+from redrive.ledger.letter_queries import Subject
+
+CLUSTERS = ("east", "west")
+
+
+class Asked:
+    """Clusters as one run sees them: which are away, and which it has asked."""
+
+    def __init__(self, *away: str) -> None:
+        self.away, self.asked = away, list[str]()
+
+    def answers(self, _config: object, cluster: str) -> bool:
+        self.asked.append(cluster)
+        return cluster not in self.away
+
+
+def gathered(monkeypatch: pytest.MonkeyPatch, clusters: Asked, known: dict[str, Any] | None) -> Batch:
+    """Let the flow gather a letter of each cluster, without an engine, and with nobody else at work."""
+    letters = [Subject(cluster, "orders", "dlq.shop", 0, 0, 2_000, 1_000, b"k") for cluster in CLUSTERS]
+    monkeypatch.setattr(flow, "select_letters", lambda work, *_: Batch(letters, clusters=CLUSTERS, away=work.away))
+    monkeypatch.setattr(flow, "ask_clusters", steps.ask_clusters.fn)
+    monkeypatch.setattr(flow, "look_up_topics", lambda *_: [])
+    monkeypatch.setattr(flow, "settle_earlier", lambda *_, record: ({}, frozenset()))
+    monkeypatch.setattr(steps, "_answers", clusters.answers)
+    nobody: Any = None  # neither settings nor a run are looked at by what is left
+    work = steps.Correcting(nobody, nobody, Terms("", "hold", 5, {}, 1), None, Selection())
+    with disable_run_logger():
+        return flow.gather(nobody, work, flow.Correction(mode="run"), known)
+
+
+def test_a_new_run_asks_and_leaves_the_letters_of_a_cluster_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = Asked("east")
+    batch = gathered(monkeypatch, clusters, None)
+    assert (batch.clusters, batch.away, clusters.asked) == (["west"], ["east"], ["east", "west"])
+
+
+@pytest.mark.parametrize("known", [{}, {"upto": 1}])
+def test_a_cluster_that_goes_away_after_the_plan_was_shown_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, Any]
+) -> None:
+    """Without its letters it would be another plan than what was approved."""
+    clusters = Asked("east")
+    batch = gathered(monkeypatch, clusters, known)
+    assert (batch.clusters, batch.away, clusters.asked) == (["east", "west"], [], [])
+
+
+def test_a_cluster_that_is_back_after_the_plan_was_shown_is_left_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = Asked()
+    batch = gathered(monkeypatch, clusters, {"no_answer": ["east"]})
+    assert (batch.clusters, batch.away, clusters.asked) == (["west"], ["east"], [])
