@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Self
 
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, settle_earlier
+from redrive.deadletters.correction import Batch, settle_earlier, without_copy
 from redrive.deadletters.fate import OPEN, Fate
 from redrive.deadletters.generations import ACCEPT, Generation, generations
 from redrive.deadletters.letter_id import LetterId, kafka_topic, next_topic
@@ -65,8 +65,8 @@ class Accept:
     Attributes:
         topic: its name in Kafka.
         anew: the partitions; none: there is nothing to accept.
-        lost: letters that are gone with what was there before, and that somebody would still have to see to. Parked
-            ones are not among them: they have a copy.
+        lost: letters that are gone with what was there before, and that somebody would still have to see to. Those
+            that have ever been parked are not among them: they have a copy.
     """
 
     config: Config
@@ -180,7 +180,7 @@ def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, parts: Sequ
 def _lost(ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew]) -> Iterator[LetterId]:
     begins = {each.partition: each.begin for each in anew}
     still_to_see_to = _selection(cluster, topic).model_copy(update={"fates": [*OPEN, "doubtful"]})
-    for place in ledger.letters.places(still_to_see_to):
+    for place in without_copy(ledger.letters.places(still_to_see_to), ledger.letters):
         if place.offset >= begins.get(place.partition, place.offset + 1):
             yield place.id
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import tasks.triage
 from redrive.config import Config
 from redrive.deadletters.accepting import Accept
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.retention import Keeps
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import Triaged, triage
 from redrive.deadletters.unread import unread_letters
 from redrive.ledger import Ledger
 from redrive.pump import readback
+from tasks.triage import look
 from tests.ledger.letters import begin
 from tests.unit.mock_kafka import PARTITIONS, MockKafka
 
@@ -218,6 +222,40 @@ def test_a_topic_made_anew_is_known_by_its_older_letters_while_the_next_generati
     found = accept(anew, ledger)
     assert [(each.begin, found.lost) for each in found.anew] == [(0, 5)]
     assert triaged(losing(first=5, second=4), ledger).new == 4
+
+
+def test_a_letter_that_has_a_copy_is_not_given_up_whatever_became_of_it_after_that(
+    ledger: Ledger, losing: Losing
+) -> None:
+    triaged(losing(first=5), ledger)
+    letters = [LetterId("local", "dlq.x", 0, at) for at in range(3)]
+    parked = [Fate(letter, "parked", "attempts", (), "redrive.parked", 0, letter.offset) for letter in letters[:2]]
+    ledger.letters.record_fates(begin(ledger), parked)
+    later = [Fate(letters[0], "held"), Fate(letters[1], "doubtful"), Fate(letters[2], "held")]
+    ledger.letters.record_fates(begin(ledger), later)
+    found = accept(losing(second=2), ledger)
+    assert found.lost == 3
+    assert found.carry_out("anna", "the topic was made again").letters == 3
+    assert fates(ledger) == {
+        "local:dlq.x/0/0": "held",
+        "local:dlq.x/0/1": "doubtful",
+        **{f"local:dlq.x/0/{at}": "discarded" for at in (2, 3, 4)},
+    }
+
+
+def test_triage_does_not_count_a_letter_as_lost_that_has_a_copy(
+    ledger: Ledger, losing: Losing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = losing(first=5)
+    triaged(kafka, ledger)
+    letter = LetterId("local", "dlq.x", 0, 1)
+    ledger.letters.record_fates(begin(ledger), [Fate(letter, "parked", "attempts", (), "redrive.parked", 0, 0)])
+    ledger.letters.record_fates(begin(ledger), [Fate(letter, "held")])
+    monkeypatch.setattr(tasks.triage, "_keeps", lambda *_: {("local", "dlq.x", 0): Keeps(2, -1)})
+    settings = config(kafka)
+    reading = SimpleNamespace(config=settings, letters=ledger.letters)
+    seen = look.fn(reading, [settings.topic("dlq.x")])  # type: ignore[arg-type]
+    assert (seen.lost, [loss.letters for loss in seen.losses]) == (1, [3])
 
 
 def test_there_is_nothing_to_accept_of_a_topic_that_is_as_it_was(ledger: Ledger) -> None:
