@@ -8,7 +8,7 @@
                                    one unit   read back, proved, entered in the ledger
 """
 
-from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.correction.batch import Batch, Unit, rounds
 from redrive.deadletters.correction.context import Context, find_context, topics_of
 from redrive.deadletters.correction.copies import note_copies, without_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
@@ -42,6 +42,7 @@ __all__ = [
     "make_plan",
     "mark_doubles",
     "note_copies",
+    "rounds",
     "settle",
     "settle_earlier",
     "topics_of",
