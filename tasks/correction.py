@@ -26,6 +26,7 @@ from redrive.deadletters.correction import (
     make_plan,
     mark_doubles,
     note_copies,
+    rounds,
     settle,
     topics_of,
 )
@@ -327,10 +328,23 @@ def correct_partition(unit: str, letters: Hidden[Unit], work: CorrectingUnits) -
 def correct_partitions(
     work: CorrectingUnits, units: Sequence[Unit], *, parallel: int, on_cancel: Callable[[], None]
 ) -> list[End]:
-    """Correct partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`."""
-    parameters = {unit: {"unit": str(unit), "letters": Hidden(unit), "work": work} for unit in units}
-    ends = work_at(work, correct_partition, parameters, parallel=parallel, on_cancel=on_cancel)
-    return [unit_end(unit, ends[unit]) for unit in units]
+    """Correct partitions, so many at a time, and say how each has ended; see `tasks.side_by_side.work_at`.
+
+    Of a partition whose letters are in several units, newer ones wait until all older ones are done.
+    """
+    ends: dict[Unit, End] = {}
+    last: dict[tuple[str, str, int], End] = {}
+    for some in rounds(units):
+        for unit in some:
+            if unit.follows and (older := last[unit.kafka_partition]).how != "done":
+                reason = f"waits for older letters of its partition: {older.unit}"
+                ends[unit] = UnitEnd(unit, "stopped" if older.how == "failed" else older.how, reason=reason)
+                work.board.ended(unit, "stopped", reason)
+        free = {unit: {"unit": str(unit), "letters": Hidden(unit), "work": work} for unit in some if unit not in ends}
+        found = work_at(work, correct_partition, free, parallel=parallel, on_cancel=on_cancel)
+        ends |= {unit: unit_end(unit, result) for unit, result in found.items()}
+        last |= {unit.kafka_partition: ends[unit] for unit in some}
+    return [ends[unit] for unit in units]
 
 
 @task(

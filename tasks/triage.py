@@ -14,6 +14,7 @@ from prefect.tasks import Task
 
 from redrive.config import Config
 from redrive.config.settings import Topic
+from redrive.deadletters.correction import without_copy
 from redrive.deadletters.fate import OPEN
 from redrive.deadletters.letter_id import kafka_topic
 from redrive.deadletters.retention import Keeps, Loss, losses
@@ -178,9 +179,10 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
         trend = reading.letters.trend(every, by)
     keeps = _keeps(reading, topics)
     known = {partition[:2] for partition in keeps}
-    # Parked letters are read from their copies in the parking topic, which are kept for ever.
+    # Letters that are or were parked are read from their copies in the parking topic, which are kept for ever.
     at_risk = of_topics.model_copy(update={"fates": [*OPEN, "doubtful"]})
-    letters = (place._replace(topic=kafka_topic(place.topic)) for place in reading.letters.places(at_risk))
+    without = without_copy(reading.letters.places(at_risk), reading.letters)
+    letters = (place._replace(topic=kafka_topic(place.topic)) for place in without)
     places = (place for place in letters if (place.cluster, place.topic) in known)
     return Overview(
         reading.letters.groups(of_topics),

@@ -7,18 +7,19 @@ a person has said that what was there is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, settle_earlier
+from redrive.deadletters.correction import Batch, settle_earlier, without_copy
 from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.generations import ACCEPT, Generation, generations
 from redrive.deadletters.letter_id import LetterId, kafka_topic, next_topic
 from redrive.deadletters.reading import read_record, still_is
 from redrive.deadletters.selection import Selection
-from redrive.deadletters.triage import read_to, unread
+from redrive.deadletters.triage import unread
 from redrive.errors import StalePlanError
 from redrive.ledger import Ledger
 from redrive.ledger.acting import acting
@@ -26,7 +27,6 @@ from redrive.ledger.letter_writes import Reach
 from redrive.ledger.letters import PAGE
 from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
 
-JOB = "dlq-accept"
 MADE_ANEW = "made-anew"
 """The reason of letters that are given up since their topic was made anew."""
 
@@ -36,7 +36,7 @@ class Anew:
     """A partition that was made anew.
 
     Attributes:
-        known_as: the ledger's name of the topic whose letters it had.
+        known_as: the ledger's last name of the topic whose letters it had.
         begin: the first offset at which it is not what the ledger has.
     """
 
@@ -65,8 +65,8 @@ class Accept:
     Attributes:
         topic: its name in Kafka.
         anew: the partitions; none: there is nothing to accept.
-        lost: letters that are gone with what was there before, and that somebody would still have to see to. Parked
-            ones are not among them: they have a copy.
+        lost: letters that are gone with what was there before, and that somebody would still have to see to. Those
+            that have ever been parked are not among them: they have a copy.
     """
 
     config: Config
@@ -107,7 +107,9 @@ class Accept:
         anew = {str(each.partition): each.begin for each in self.anew}
         parameters = {"topic": self.topic, "made_anew": anew, "why": why}
         name = f"{self.cluster}/{self.topic}"
-        with acting(ledger, JOB, cluster=self.cluster, resources=[name], who=who, parameters=parameters) as operation:
+        with acting(
+            ledger, ACCEPT, cluster=self.cluster, resources=[name], who=who, parameters=parameters
+        ) as operation:
             operation.note("reason", {"by": who, "reason": why})
             ledger.claim([name], operation)
             if tuple(_anew(client, ledger, self.cluster, self.topic)) != self.anew:
@@ -134,42 +136,52 @@ def _anew(client: ClientConfig, ledger: Ledger, cluster: str, topic: str) -> Ite
     made_anew = unread(client, cluster, topic, ledger.letters).made_anew
     if not made_anew:
         return
-    known, lows, ends = read_to(ledger.letters, cluster), start_offsets(client, topic), end_offsets(client, topic)
+    parts = generations(ledger.letters, cluster, topic)
+    lows, ends = start_offsets(client, topic), end_offsets(client, topic)
     for partition in made_anew:
-        name, _ = known[topic, partition]
-        low, end = (each[partition] if partition < len(each) else 0 for each in (lows, ends))
-        yield Anew(partition, name, _first_other(client, ledger, LetterId(cluster, name, partition, 0), low, end))
+        there = range(*(each[partition] if partition < len(each) else 0 for each in (lows, ends)))
+        begin = _first_other(client, ledger, LetterId(cluster, topic, partition, 0), parts[partition], there)
+        yield Anew(partition, parts[partition][0].topic, begin)
 
 
-def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, low: int, end: int) -> int:
+def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, parts: Sequence[Generation], there: range) -> int:
     """Give the first offset of a partition at which it is not what the ledger has.
 
-    If only its end was lost, the letters before that are still those of the ledger: up to some letter all are, and none
-    is behind it.
+    If only its end was lost, the letters before that are still those of the ledger, of whatever generation: up to some
+    letter all are, and none is behind it.
+
+    Args:
+        client: the cluster.
+        ledger: what it has.
+        of: the partition; its offset says nothing.
+        parts: which part of it is which generation's.
+        there: the offsets that it has.
     """
-    offsets = [
-        place.offset
+    part_of = {part.topic: part for part in parts}
+    letters = sorted(
+        (place.offset, part.topic)
         for place in ledger.letters.places(_selection(of.cluster or "", of.topic))
-        if (place.topic, place.partition) == (of.topic, of.partition) and low <= place.offset < end
-    ]
-    first, last = 0, len(offsets)
+        if place.partition == of.partition and place.offset in there
+        if (part := part_of.get(place.topic)) and part.begin <= place.offset < part.end
+    )
+    first, last = 0, len(letters)
     while first < last:
         middle = (first + last) // 2
-        letter = of._replace(offset=offsets[middle])
+        offset, topic = letters[middle]
+        letter = of._replace(topic=topic, offset=offset)
         record = read_record(client, letter)
         if record is not None and still_is(record, ledger.letters.story(letter).letter.sighting):
             first = middle + 1
         else:
             last = middle
-    return offsets[first - 1] + 1 if first else low
+    return letters[first - 1][0] + 1 if first else there.start
 
 
 def _lost(ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew]) -> Iterator[LetterId]:
-    begins: Mapping[tuple[str, int], int] = {(each.known_as, each.partition): each.begin for each in anew}
+    begins = {each.partition: each.begin for each in anew}
     still_to_see_to = _selection(cluster, topic).model_copy(update={"fates": [*OPEN, "doubtful"]})
-    for place in ledger.letters.places(still_to_see_to):
-        begin = begins.get((place.topic, place.partition))
-        if begin is not None and place.offset >= begin:
+    for place in without_copy(ledger.letters.places(still_to_see_to), ledger.letters):
+        if place.offset >= begins.get(place.partition, place.offset + 1):
             yield place.id
 
 

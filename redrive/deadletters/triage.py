@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from redrive.deadletters.dialects import Sighting, sight
-from redrive.deadletters.letter_id import generation, kafka_topic
+from redrive.deadletters.generations import generations
+from redrive.deadletters.letter_id import LetterId, generation, kafka_topic
 from redrive.deadletters.reading import read_records, still_is
 from redrive.ledger.letter_writes import Partition, Reach
 from redrive.ledger.letters import PAGE, Letters
@@ -122,6 +123,8 @@ class _Span:
             for partition, letter in letters.newest(cluster, name).items()
             if partition in new and known[partition][0] == name
         }
+        bare = {p for p in new if p not in newest and generation(known[p][0]) > 1}
+        newest |= _older(letters, cluster, topic, bare) if bare else {}
         others = _others(client_config, cluster, topic, newest, self._lows)
         self._made_anew = tuple(sorted(beyond | others))
         self.end = {partition: offset for partition, offset in enumerate(ends) if partition not in self._made_anew}
@@ -132,6 +135,20 @@ class _Span:
     def triaged(self) -> Triaged:
         missed = sum(max(0, self._lows[p] - self.start[p]) for p in self.end if p in self.known)
         return Triaged(self._cluster, self._topic, self.total, 0, missed, self._made_anew)
+
+
+def _older(letters: Letters, cluster: str, topic: str, partitions: set[int]) -> dict[int, Sighting]:
+    """Give the last letter that should stand there, of partitions whose last generation has none yet."""
+    found: dict[int, Sighting] = {}
+    for partition, parts in generations(letters, cluster, topic).items():
+        if partition not in partitions:
+            continue
+        for part in parts:
+            letter = letters.last_before(LetterId(cluster, part.topic, partition, part.end))
+            if letter is not None:
+                found[partition] = letter
+                break
+    return found
 
 
 def _others(

@@ -15,9 +15,9 @@ from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import Fate, FateOrNone
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection, key_bytes
-from redrive.ledger import chain, letter_audit
+from redrive.ledger import chain, letter_audit, letter_writes
 from redrive.ledger.letter_tables import dead_letters, fates
-from redrive.ledger.models import EntryRow
+from redrive.ledger.models import EntryRow, OperationRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253_402_300_799_999  # the end of the year 9999; Kafka takes any time, such as microseconds by mistake
@@ -208,6 +208,26 @@ def newest(session: Session, cluster: str, topic: str) -> dict[int, Sighting]:
     query = select(*_SIGHTING, column.fate).where(*here)
     query = query.join(ends, and_(column.partition == ends.c.partition, column.offset == ends.c.last))
     return {letter.sighting.partition: letter.sighting for letter in map(_letter, session.execute(query))}
+
+
+def last_before(session: Session, letter: LetterId) -> Sighting | None:
+    """See `redrive.ledger.letters.Letters.last_before`."""
+    column = dead_letters.c
+    here = (column.cluster == letter.cluster, column.topic == letter.topic, column.partition == letter.partition)
+    query = select(*_SIGHTING, column.fate).where(*here, column.offset < letter.offset)
+    row = session.execute(query.order_by(column.offset.desc()).limit(1)).first()
+    return None if row is None else _letter(row).sighting
+
+
+def begun_by(session: Session, job: str) -> dict[tuple[str, str, int], int]:
+    """See `redrive.ledger.letters.Letters.begun_by`."""
+    of_job = select(EntryRow.body).join(OperationRow, OperationRow.id == EntryRow.operation_id)
+    begun: dict[tuple[str, str, int], int] = {}
+    for body in session.scalars(of_job.where(OperationRow.job == job, EntryRow.kind == chain.LETTERS)):
+        for name, (before, offset) in body["partitions"].items():
+            if before is None:
+                begun[letter_writes.partition_of(name)] = offset
+    return begun
 
 
 def last_entry(session: Session) -> int:

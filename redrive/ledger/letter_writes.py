@@ -172,3 +172,10 @@ def _pieces(whole: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _name(partition: Partition) -> str:
     return f"{partition[0]}:{partition[1]}/{partition[2]}"
+
+
+def partition_of(name: str) -> Partition:
+    """Read the name of a partition, as entries of the journal have it."""
+    cluster, _, place = name.partition(":")
+    topic, _, number = place.rpartition("/")
+    return cluster, topic, int(number)

@@ -42,6 +42,16 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.newest(session, cluster, topic)
 
+    def last_before(self, letter: LetterId) -> Sighting | None:
+        """Give the last letter that stands before a place in the same partition; None if there is none."""
+        with self._database.reading() as session:
+            return letter_queries.last_before(session, letter)
+
+    def begun_by(self, job: str) -> dict[Partition, int]:
+        """Give the partitions that operations of a job have begun to read, and from which offset on."""
+        with self._database.reading() as session:
+            return letter_queries.begun_by(session, job)
+
     def record(self, operation: Operation, letters: Iterable[Sighting], reached: Mapping[Partition, Reach]) -> int:
         """Record a batch of letters and how far it reaches, both or nothing; give how many letters are new.
 

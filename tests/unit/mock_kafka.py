@@ -9,7 +9,7 @@ from typing import Any
 import confluent_kafka
 
 PARTITIONS = 4
-_VALUE, _KEY, _TOPIC, _PARTITION, _HEADER = 4, 5, 1, 3, 9  # of rd_kafka_vtype_t
+_VALUE, _KEY, _TOPIC, _PARTITION, _TIMESTAMP, _HEADER = 4, 5, 1, 3, 8, 9  # of rd_kafka_vtype_t
 
 
 class _Memory(ctypes.Structure):
@@ -26,6 +26,7 @@ class _Content(ctypes.Union):
         ("memory", _Memory),
         ("header", _Header),
         ("number", ctypes.c_int32),
+        ("time", ctypes.c_int64),
         ("room", ctypes.c_char * 64),
     ]
 
@@ -61,13 +62,16 @@ class MockKafka:
         cluster = lib.rd_kafka_handle_mock_cluster(self._producer)
         self.bootstrap = lib.rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
-    def produce(self, topic: str, key: bytes, value: bytes | None, *headers: tuple[bytes, bytes]) -> None:
-        """Write one record to partition 0; names of headers are any bytes."""
+    def produce(
+        self, topic: str, key: bytes, value: bytes | None, *headers: tuple[bytes, bytes], timestamp: int = 0
+    ) -> None:
+        """Write one record to partition 0; names of headers are any bytes. A timestamp of 0 is now."""
         given: list[tuple[int, dict[str, Any]]] = [
             (_TOPIC, {"text": topic.encode()}),
             (_PARTITION, {"number": 0}),
             (_KEY, {"memory": _Memory(key, len(key))}),
             (_VALUE, {"memory": _Memory(value, len(value or b""))}),
+            (_TIMESTAMP, {"time": timestamp}),
             *((_HEADER, {"header": _Header(name, content, len(content))}) for name, content in headers),
         ]
         parts = (_Part * len(given))(*(_Part(kind, _Content(**content)) for kind, content in given))

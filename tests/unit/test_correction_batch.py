@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import tasks.correction
 from flows.dlq_correction import Correction, governed
 from redrive.config import Config
 from redrive.deadletters.correction import Plan, Terms, make_plan
-from redrive.deadletters.correction.batch import SPARSE, Batch, Unit
+from redrive.deadletters.correction.batch import SPARSE, Batch, Unit, rounds
 from redrive.deadletters.judging.targets import NO_ANSWER, NO_CLUSTER
+from redrive.errors import StalePlanError, UnavailableError
 from redrive.ledger.letter_queries import Subject
+from tasks.board import Board
+from tasks.correction import correct_partitions
 
 
 def subject(offset: int, **more: object) -> Subject:
@@ -32,6 +38,56 @@ def test_there_is_a_unit_for_each_partition_with_its_offsets_in_order() -> None:
     assert [unit.name for unit in batch.units] == [f"dlq/{c}/dlq.shop/{p}" for c in ("one", "two") for p in range(3)]
     assert [list(unit.offsets) for unit in batch.units] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]] * 2
     assert (batch.letters, batch.clusters) == (24, ["one", "two"])
+
+
+def lost_its_end() -> Batch:
+    """Partition 0 of dlq.shop has letters of three generations, partition 1 of one, and so has another topic."""
+    topics = ["dlq.shop@10", "dlq.shop", "dlq.shop@2", "dlq.shop.more"]
+    return Batch([subject(1, topic=topic) for topic in topics] + [subject(1, partition=1)])
+
+
+def test_of_a_partition_that_has_lost_its_end_older_letters_come_first() -> None:
+    batch = lost_its_end()
+    expected = ["dlq.shop/0", "dlq.shop@2/0", "dlq.shop@10/0", "dlq.shop/1", "dlq.shop.more/0"]
+    assert [str(unit) for unit in batch.units] == expected
+    assert [str(unit) for unit in batch.units if unit.follows] == ["dlq.shop@2/0", "dlq.shop@10/0"]
+    by_round = [[str(unit) for unit in some] for some in rounds(batch.units)]
+    assert by_round == [["dlq.shop/0", "dlq.shop/1", "dlq.shop.more/0"], ["dlq.shop@2/0"], ["dlq.shop@10/0"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "how"), [(UnavailableError("Kafka", "no answer"), "paused"), (StalePlanError("another run"), "failed")]
+)
+def test_newer_letters_of_a_partition_are_corrected_when_all_older_ones_are_done(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, how: str
+) -> None:
+    batch, at_work = lost_its_end(), []
+    failing = ""
+
+    def work_at(_work: object, _task: object, units: Iterable[Unit], **_: object) -> dict[Unit, object]:
+        at_work.append([str(unit) for unit in units])
+        return {unit: error if str(unit) == failing else SimpleNamespace(unit=unit) for unit in units}
+
+    monkeypatch.setattr(tasks.correction, "work_at", work_at)
+    work = SimpleNamespace(board=Board(dict.fromkeys(batch.units, 1)))
+
+    def ends() -> dict[str, tuple[str, str]]:
+        at_work.clear()
+        ends = correct_partitions(work, batch.units, parallel=4, on_cancel=lambda: None)  # type: ignore[arg-type]
+        assert [end.unit for end in ends] == batch.units
+        return {str(end.unit): (end.how, end.reason) for end in ends if end.how != "done"}
+
+    assert ends() == {}
+    assert at_work == [["dlq.shop/0", "dlq.shop/1", "dlq.shop.more/0"], ["dlq.shop@2/0"], ["dlq.shop@10/0"]]
+
+    failing = "dlq.shop/0"
+    left = "stopped" if how == "failed" else how
+    assert ends() == {
+        "dlq.shop/0": (how, str(error)),
+        "dlq.shop@2/0": (left, "waits for older letters of its partition: dlq.shop/0"),
+        "dlq.shop@10/0": (left, "waits for older letters of its partition: dlq.shop@2/0"),
+    }
+    assert [each for some in at_work for each in some] == ["dlq.shop/0", "dlq.shop/1", "dlq.shop.more/0"]
 
 
 def test_keys_are_looked_for_on_their_main_topics_since_the_oldest_letter() -> None:

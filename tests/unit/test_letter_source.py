@@ -130,6 +130,30 @@ def test_what_the_operation_itself_has_published_before_a_crash_counts_too(monke
     assert work.plan().overtaken == 0  # the plan is the one that was approved
 
 
+def test_a_unit_that_follows_another_one_of_its_partition_looks_at_what_that_has_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topic = main()
+    monkeypatch.setattr(topic, "read_on", lambda **_: topic.ours.update({b"k": 2_000}))
+    work = Work(monkeypatch, [letter(1, 1_000, 5)], topic=topic)
+    assert [event.id for event in work.events()] == ["e1"]
+    work.unit.follows = True
+    assert (work.events(), [fate.name for fate in work.fates]) == ([], ["held"])
+
+
+def test_the_plan_of_a_unit_that_follows_another_one_of_its_partition_counts_what_that_will_have_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = Work(monkeypatch, [])
+    letters = {"dlq": letter(2, 2_000, 1), "dlq@2": letter(1, 1_000, 2)}
+    monkeypatch.setattr(plan, "read_letters", lambda _client, unit: iter([letters[unit.topic]]))
+    batch = Batch([])
+    context = Context({}, {"orders": WRITER}, work.judge, work.guard, {}, frozenset())
+    for follows in (True, False):
+        batch.units = [Unit("one", "dlq", 0), Unit("one", "dlq@2", 0, follows=follows)]
+        assert make_plan(Terms("", "hold", 5, {}, 1), batch, {"one": context}).overtaken == follows
+
+
 def test_other_keys_and_those_that_are_to_be_published_all_the_same_are_not_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import tasks.triage
 from redrive.config import Config
 from redrive.deadletters.accepting import Accept
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.retention import Keeps
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import Triaged, triage
 from redrive.deadletters.unread import unread_letters
 from redrive.ledger import Ledger
 from redrive.pump import readback
+from tasks.triage import look
 from tests.ledger.letters import begin
 from tests.unit.mock_kafka import PARTITIONS, MockKafka
 
@@ -35,9 +39,30 @@ def triaged(kafka: MockKafka, ledger: Ledger) -> Triaged:
     return triage({"bootstrap.servers": kafka.bootstrap}, "local", "dlq.x", ledger.letters, begin(ledger))
 
 
-def write(kafka: MockKafka, letters: int, size: int) -> None:
+def write(kafka: MockKafka, letters: int, size: int, *, timestamp: int = 0) -> None:
     for _ in range(letters):
-        kafka.produce("dlq.x", b"k", b"v" * size)
+        kafka.produce("dlq.x", b"k", b"v" * size, timestamp=timestamp)
+
+
+@pytest.fixture
+def losing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., MockKafka]]:
+    """Make what is there after a loss: so many letters of each of the times that are given, and all others gone."""
+    monkeypatch.setattr("redrive.deadletters.accepting.settle_earlier", lambda *_, **__: None)
+    made: list[MockKafka] = []
+
+    def standing(**letters: int) -> MockKafka:
+        made.append(MockKafka())
+        for name, number in letters.items():
+            write(made[-1], number, size=10, timestamp=TIMES[name])
+        return made[-1]
+
+    yield standing
+    for kafka in made:
+        kafka.close()
+
+
+TIMES = {"first": 1_000, "second": 2_000, "third": 3_000}
+Losing = Callable[..., MockKafka]
 
 
 def test_is_known_by_its_letters_even_if_it_has_grown_beyond_where_the_old_one_was_read_to(ledger: Ledger) -> None:
@@ -137,6 +162,100 @@ def test_of_a_partition_that_has_lost_its_end_the_letters_that_are_there_stay_wh
         ]
     finally:
         kafka.close()
+
+
+def one_accepted(losing: Losing, ledger: Ledger) -> None:
+    """Of 8 letters, 5 are left, and 4 others have come behind them."""
+    triaged(losing(first=8), ledger)
+    left = losing(first=5, second=4)
+    found = accept(left, ledger)
+    assert [(each.begin, found.lost) for each in found.anew] == [(5, 3)]
+    found.carry_out("anna", "unclean election")
+    assert (triaged(left, ledger).new, triaged(left, ledger).made_anew) == (4, ())
+
+
+def test_a_second_loss_enters_no_older_letter_again_that_still_stands(ledger: Ledger, losing: Losing) -> None:
+    one_accepted(losing, ledger)
+    given_up = Fate(LetterId("local", "dlq.x", 0, 1), "discarded", "")
+    ledger.letters.record_fates(begin(ledger), [given_up])
+    left = losing(first=5, third=5)
+    assert triaged(left, ledger).made_anew == (0,)
+    found = accept(left, ledger)
+    assert [(each.known_as, each.begin, found.lost) for each in found.anew] == [("dlq.x@2", 5, 4)]
+    found.carry_out("anna", "unclean election, again")
+    assert (triaged(left, ledger).new, triaged(left, ledger).made_anew) == (5, ())
+    assert [name for name, fate in fates(ledger).items() if fate == "none"] == [
+        *(f"local:dlq.x/0/{at}" for at in (0, 2, 3, 4)),
+        *(f"local:dlq.x@3/0/{at}" for at in range(5, 10)),
+    ]
+
+
+def test_a_second_loss_that_reaches_further_back_gives_up_letters_of_both_generations(
+    ledger: Ledger, losing: Losing
+) -> None:
+    one_accepted(losing, ledger)
+    left = losing(first=3)
+    found = accept(left, ledger)
+    assert [(each.begin, found.lost) for each in found.anew] == [(3, 2 + 4)]
+    found.carry_out("anna", "unclean election, again")
+    assert triaged(left, ledger).made_anew == ()
+    assert [name for name, fate in fates(ledger).items() if fate == "none"] == [
+        f"local:dlq.x/0/{at}" for at in range(3)
+    ]
+
+
+def test_a_second_loss_that_leaves_some_of_the_second_generation_leaves_all_before_them(
+    ledger: Ledger, losing: Losing
+) -> None:
+    one_accepted(losing, ledger)
+    found = accept(losing(first=5, second=2), ledger)
+    assert [(each.begin, found.lost) for each in found.anew] == [(7, 2)]
+
+
+def test_a_topic_made_anew_is_known_by_its_older_letters_while_the_next_generation_has_none(
+    ledger: Ledger, losing: Losing
+) -> None:
+    triaged(losing(first=8), ledger)
+    accept(losing(first=5), ledger).carry_out("anna", "unclean election")
+    anew = losing(third=9)
+    assert (triaged(anew, ledger).new, triaged(anew, ledger).made_anew) == (0, (0,))
+    found = accept(anew, ledger)
+    assert [(each.begin, found.lost) for each in found.anew] == [(0, 5)]
+    assert triaged(losing(first=5, second=4), ledger).new == 4
+
+
+def test_a_letter_that_has_a_copy_is_not_given_up_whatever_became_of_it_after_that(
+    ledger: Ledger, losing: Losing
+) -> None:
+    triaged(losing(first=5), ledger)
+    letters = [LetterId("local", "dlq.x", 0, at) for at in range(3)]
+    parked = [Fate(letter, "parked", "attempts", (), "redrive.parked", 0, letter.offset) for letter in letters[:2]]
+    ledger.letters.record_fates(begin(ledger), parked)
+    later = [Fate(letters[0], "held"), Fate(letters[1], "doubtful"), Fate(letters[2], "held")]
+    ledger.letters.record_fates(begin(ledger), later)
+    found = accept(losing(second=2), ledger)
+    assert found.lost == 3
+    assert found.carry_out("anna", "the topic was made again").letters == 3
+    assert fates(ledger) == {
+        "local:dlq.x/0/0": "held",
+        "local:dlq.x/0/1": "doubtful",
+        **{f"local:dlq.x/0/{at}": "discarded" for at in (2, 3, 4)},
+    }
+
+
+def test_triage_does_not_count_a_letter_as_lost_that_has_a_copy(
+    ledger: Ledger, losing: Losing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = losing(first=5)
+    triaged(kafka, ledger)
+    letter = LetterId("local", "dlq.x", 0, 1)
+    ledger.letters.record_fates(begin(ledger), [Fate(letter, "parked", "attempts", (), "redrive.parked", 0, 0)])
+    ledger.letters.record_fates(begin(ledger), [Fate(letter, "held")])
+    monkeypatch.setattr(tasks.triage, "_keeps", lambda *_: {("local", "dlq.x", 0): Keeps(2, -1)})
+    settings = config(kafka)
+    reading = SimpleNamespace(config=settings, letters=ledger.letters)
+    seen = look.fn(reading, [settings.topic("dlq.x")])  # type: ignore[arg-type]
+    assert (seen.lost, [loss.letters for loss in seen.losses]) == (1, [3])
 
 
 def test_there_is_nothing_to_accept_of_a_topic_that_is_as_it_was(ledger: Ledger) -> None:

@@ -8,9 +8,9 @@
                                    one unit   read back, proved, entered in the ledger
 """
 
-from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.correction.batch import Batch, Unit, rounds
 from redrive.deadletters.correction.context import Context, find_context, topics_of
-from redrive.deadletters.correction.copies import note_copies
+from redrive.deadletters.correction.copies import note_copies, without_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
@@ -42,7 +42,9 @@ __all__ = [
     "make_plan",
     "mark_doubles",
     "note_copies",
+    "rounds",
     "settle",
     "settle_earlier",
     "topics_of",
+    "without_copy",
 ]

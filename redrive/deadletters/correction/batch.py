@@ -7,9 +7,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from redrive.deadletters.letter_id import kafka_topic
+from redrive.deadletters.letter_id import generation, kafka_topic
 from redrive.ledger.letter_queries import Subject
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Unit:
         copies: offset of a letter → its copy, in case that its topic no longer has it; see
             `redrive.deadletters.correction.copies`. Likewise ``only_corrected``: letters of which only an event that
             Kafka has refused is kept.
+        follows: the unit before it has older letters of the same partition, which come first: of a dead-letter topic
+            that has lost its end, and goes on under another name in the ledger.
     """
 
     cluster: str
@@ -46,6 +49,7 @@ class Unit:
     doubles: dict[int, str] = field(default_factory=dict)
     copies: dict[int, Copy] = field(default_factory=dict)
     only_corrected: set[int] = field(default_factory=set)
+    follows: bool = False
 
     @property
     def name(self) -> str:
@@ -56,6 +60,11 @@ class Unit:
     def kafka_topic(self) -> str:
         """The dead-letter topic, as Kafka names it."""
         return kafka_topic(self.topic)
+
+    @property
+    def kafka_partition(self) -> tuple[str, str, int]:
+        """Cluster, topic and partition, as Kafka names them."""
+        return self.cluster, self.kafka_topic, self.partition
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
@@ -107,7 +116,7 @@ class Batch:
     """The letters of one correction.
 
     Attributes:
-        units: by cluster, topic and partition.
+        units: by cluster, topic and partition; of one partition, older letters come first.
         wanted: cluster and main topic → what to look for there. Each key is in memory once.
         letters: how many there are.
         out_of_reach: how many further ones are meant that stand on other clusters than ``clusters``. They are left.
@@ -148,7 +157,9 @@ class Batch:
             self.letters += 1
         for unit in units.values():
             unit.sort()
-        self.units = [units[place] for place in sorted(units)]
+        self.units = sorted(units.values(), key=lambda unit: (unit.kafka_partition, generation(unit.topic)))
+        for before, unit in pairwise(self.units):
+            unit.follows = before.kafka_partition == unit.kafka_partition
 
     def main_topics(self, cluster: str) -> list[str]:
         """Give the main topics of a cluster's letters; one may be empty: that of letters that do not say theirs."""
@@ -158,6 +169,22 @@ class Batch:
     def clusters(self) -> list[str]:
         """The clusters on which letters stand."""
         return sorted({unit.cluster for unit in self.units})
+
+
+def rounds(units: Iterable[Unit]) -> list[list[Unit]]:
+    """Divide units so that those of one partition come one after the other: older letters first.
+
+    Args:
+        units: all of a batch, in its order.
+    """
+    found: list[list[Unit]] = []
+    at = 0
+    for unit in units:
+        at = at + 1 if unit.follows else 0
+        if at == len(found):
+            found.append([])
+        found[at].append(unit)
+    return found
 
 
 def unit_name(cluster: str, topic: str, partition: int) -> str:

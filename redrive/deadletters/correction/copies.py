@@ -18,7 +18,7 @@ from redrive.deadletters.correction.settling import REFUSED
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter import RAW
-from redrive.deadletters.letter_id import LetterId
+from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.reading import read_record, still_is
 from redrive.errors import UnknownTopicError
 from redrive.events import Headers, headers_of
@@ -84,6 +84,23 @@ def note_copies(batch: Batch, letters: Letters, *, by_hand: bool = False) -> Non
                 unit.copies[offset] = copy
             else:
                 unit.only_corrected.add(offset)
+
+
+def without_copy(places: Iterable[Place], letters: Letters) -> Iterator[Place]:
+    """Leave out letters that have a copy, whatever became of them after that: they are not lost with their topic.
+
+    Args:
+        places: in the order of `Letters.places`.
+        letters: the ledger's.
+    """
+    copied: dict[tuple[str, str, int], set[int]] = {}
+    for place in places:
+        partition = place.cluster, place.topic, place.partition
+        if partition not in copied:
+            parked = letters.parked(partition)
+            copied[partition] = {fate.letter.offset for fate in parked if Copy.of([fate])}
+        if place.offset not in copied[partition]:
+            yield place
 
 
 def find_letter(client_config: ClientConfig, story: Story) -> tuple[Record | None, Copy | None]:

@@ -232,10 +232,13 @@ def make_plan(
             plan.counts["leave"] += letters
     content: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shown: Counter[str] = Counter()
+    turn: Turn | None = None
     began = time.monotonic()
     for unit in batch.units:
         context = contexts[unit.cluster]
-        turn, apart = Turn(context.guard.overtaken, context.guard.time_of), _apart(context, unit)
+        if turn is None or not unit.follows:
+            turn = Turn(context.guard.overtaken, context.guard.time_of)
+        apart = _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
         hashes = content[f"{unit.cluster}:{unit.topic}"]
         for offset, judged in _judged(context, unit):

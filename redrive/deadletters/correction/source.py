@@ -102,7 +102,8 @@ class LetterSource:
             before = msgspec.msgpack.decode(cursor, type=Cursor)
             since = before.next if before.operation == self._operation else 0
         self._turn = Turn(self._guard.passed, self._guard.time_of)
-        if since and self._policy != "publish":  # of what this operation has published before only Kafka knows
+        # Of what this operation has published before, only Kafka knows.
+        if (since or self._unit.follows) and self._policy != "publish":
             self._guard.look_again(if_older_than=0.0)
         letters = read_letters(self._client, self._unit, since)
         for piece, decisions in self._judge.judged(_pieces(letters, self._share), self._origins):
