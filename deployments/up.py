@@ -46,7 +46,7 @@ def up(
     with _only_one(data) as first:
         if not first:
             note(f"It runs already, in {data.absolute()}.")
-            _show(_stack_in(data))
+            _show(_stack_in(data), local)
             return
         try:
             with ExitStack() as stopping:
@@ -66,9 +66,7 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
     named = bool(_prefect_url())
     stack = _bring_up(data, local, ports, clusters, stopping)
     if stack is not None:
-        found = stack.environment().items()
-        # A stack that ran already may have a Prefect of its own, which is not the one that was named.
-        os.environ.update({name: value for name, value in found if not (named and name.startswith("PREFECT_"))})
+        os.environ.update(_environment(stack, local, named))
         refresh_global_settings_context()  # Prefect has read its settings when it was imported
     # Runs are processes with another working folder.
     os.environ["REDRIVE_CONFIG"] = str(find_file())
@@ -87,7 +85,7 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
             by = config.notifications.block
             note(f"{len(told)} automations notify by {by}" if told else "no automation notifies anybody")
     metrics = _metrics(config, stopping)
-    _show(stack, metrics)
+    _show(stack, local, metrics)
     note(f"Commands in other terminals find Prefect after: export PREFECT_API_URL={url}")
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
     while True:
@@ -123,11 +121,25 @@ def _bring_up(
         if with_prefect and "prefect" not in running.nodes:
             way_out = "stop it with `redrive local down`, or name a server by PREFECT_API_URL"
             raise ConfigError("--data", f"in {data} runs a stack without Prefect; {way_out}")
+        if not local and running.brokers:
+            note(f"In {data} runs a local stack: only its Prefect is used, and the clusters are those of the settings.")
         return running
     stopping.callback(lambda: note("stopping"))
     stack.up(report=note)
     stopping.callback(stack.down)
     return stack
+
+
+def _environment(stack: Stack, local: bool, named: bool) -> dict[str, str]:
+    """Give the variables of a stack that the jobs are to have: a stack that ran already may have more than was asked.
+
+    Args:
+        stack: the one that runs.
+        local: take its clusters; else they are those of the settings, and only its Prefect counts.
+        named: leave its Prefect out, as another one was named.
+    """
+    found = stack.environment().items()
+    return {name: value for name, value in found if (not named if name.startswith("PREFECT_") else local)}
 
 
 def _prepare(config: Config) -> None:
@@ -156,15 +168,15 @@ def _stack_in(data: Path) -> Stack | None:
         return None
 
 
-def _show(stack: Stack | None, metrics: str = "") -> None:
-    """Print where everything is."""
+def _show(stack: Stack | None, local: bool, metrics: str = "") -> None:
+    """Print where everything is; of a stack only Prefect, if its clusters are not ``local`` ones."""
     from prefect.settings import PREFECT_UI_URL
 
     endpoints = stack.endpoints if stack else None
     rows = [
-        *(kafka_rows(endpoints) if endpoints else []),
-        ("DynamoDB", endpoints.dynamodb if endpoints else ""),
-        ("schema registry", endpoints.registry if endpoints else ""),
+        *(kafka_rows(endpoints) if endpoints and local else []),
+        ("DynamoDB", endpoints.dynamodb if endpoints and local else ""),
+        ("schema registry", endpoints.registry if endpoints and local else ""),
         ("Prefect API", (endpoints.prefect_api if endpoints else None) or _prefect_url()),
         ("Prefect UI", (endpoints.prefect_ui if endpoints else None) or PREFECT_UI_URL.value() or ""),
         ("metrics", metrics),

@@ -206,7 +206,7 @@ def _decided(work: Moving, kept: dict[str, Any], digest: str, notes: list[str]) 
     left = left_of(work, moves)
     said = [*of_which_run(kept), *notes, *cautions(left, work.picture.min_isr, work.picture.unsized)]
     if left:
-        said += of_health(work.picture.under_min_isr, work.under_min_isr)
+        said += of_health(work.picture.under_min_isr, work.picture.without_leader, work.under_min_isr)
     return Decided(moves, left, digest, said, back=kept["goal"].get("mode") == BACK)
 
 

@@ -126,7 +126,7 @@ def plan(  # noqa: PLR0917 (each is an option)
     )
     made = plan_of(picture, wanted)
     warnings = cautions(made.moves, picture.min_isr, picture.unsized)
-    warnings += of_health(picture.under_min_isr) if made.moves else []
+    warnings += of_health(picture.under_min_isr, picture.without_leader) if made.moves else []
     if file is not None:
         file.write_text(reassignment_json(made.moves) + "\n", encoding="utf-8")
     if json:

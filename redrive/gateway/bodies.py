@@ -7,10 +7,11 @@ from collections import Counter
 
 from starlette.requests import ClientDisconnect, Request
 
-from redrive.gateway.problems import Problem, unavailable
+from redrive.gateway.problems import Problem, crowded
 
 MOST_ARRIVING = 32 << 20
-"""Bytes that a partner may have sent of bodies that are not there to their end; one alone may be larger."""
+"""Bytes that a partner may have sent of bodies that are not there to their end; or twice the largest body's, if that is
+more."""
 
 
 class Bodies:
@@ -26,6 +27,8 @@ class Bodies:
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most, self._seconds = most, seconds
+        # A large body must not be refused for any other that is on its way, however small.
+        self._most_arriving = max(MOST_ARRIVING, 2 * most)
         self._arriving: Counter[str] = Counter()
         """Partner → bytes."""
 
@@ -50,8 +53,8 @@ class Bodies:
                     self._arriving[partner] += len(part)
                     if size > self._most:
                         raise self._too_large()
-                    if others and others + size > MOST_ARRIVING:
-                        raise unavailable("too many bodies of yours are on their way; end some of them, and try again")
+                    if others and others + size > self._most_arriving:
+                        raise crowded()
                     parts.append(part)
         except TimeoutError:
             raise Problem(408, "slow-body", f"the body did not arrive within {self._seconds:g} s") from None

@@ -88,9 +88,9 @@ _PROBLEMS = {
     413: "The body or the batch is too large.",
     415: "Not a content type that is taken.",
     422: "It is not a CloudEvent, or its data does not fit the schema; `errors` says where.",
-    429: "Your quota is used up; `Retry-After` says for how many seconds.",
+    429: "Your quota is used up, or too much of yours is on its way; try again after `Retry-After` seconds.",
     500: "Something went wrong here.",
-    503: "It could not be made safe in time; send it again as it is.",
+    503: "It could not be made safe in time, or nothing can be taken now; send it again as it is.",
 }
 
 

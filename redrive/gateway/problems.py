@@ -83,6 +83,12 @@ def invalid_event(field: str, reason: str) -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-event", detail, errors=errors)
 
 
+def crowded() -> Problem:
+    """Too much of a partner's is on its way; nothing was done. That is its doing, and no trouble here."""
+    detail = "too many bodies of yours are on their way; end some of them, and try again"
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "crowded", detail, headers={"Retry-After": "5"})
+
+
 def unacknowledged() -> Problem:
     """An event is not known to be safe."""
     detail = "the event could not be made safe in time, and may arrive or not; send it again as it is, with the same id"

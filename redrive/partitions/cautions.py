@@ -56,16 +56,22 @@ def cautions(moves: Sequence[Move], min_isr: Mapping[str, int], unsized: Collect
     return found
 
 
-def of_health(under_min_isr: Collection[Key], before: Collection[Key] | None = None) -> list[str]:
-    """Say in sentences which partitions are under min ISR, and whether moves wait for them.
+def of_health(
+    under_min_isr: Collection[Key], without_leader: Collection[Key], before: Collection[Key] | None = None
+) -> list[str]:
+    """Say in sentences which partitions are not well, and whether moves wait for them; see `Wellness.why_unwell`.
 
     Args:
-        under_min_isr: those that are now.
-        before: those that were when the moves began; None: they begin now, or go back.
+        under_min_isr: those that are so now, those without a leader perhaps among them.
+        without_leader: those that have none now.
+        before: those that were under min ISR when the moves began; None: they begin now, or go back.
     """
-    new = [] if before is None else [key for key in under_min_isr if key not in before]
-    known = [key for key in under_min_isr if before is None or key in before]
+    under = [key for key in under_min_isr if key not in without_leader]
+    new = [] if before is None else [key for key in under if key not in before]
+    known = [key for key in under if before is None or key in before]
     found = []
+    if without_leader:
+        found.append(f"Without a leader: {_listed(list(without_leader))}. No move begins before that is mended.")
     if known:
         found.append(
             f"Under min ISR already, and so nothing that moves wait for: {_listed(known)}. Kafka refuses events there "

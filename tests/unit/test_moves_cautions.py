@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -65,6 +66,24 @@ def test_a_plan_on_the_command_line_tells_it() -> None:
         "Fewer replicas than min.insync.replicas asks for",
         "Under min ISR already, and so nothing that moves wait for",
     ]
+
+
+@pytest.mark.usefixtures("east")
+def test_a_plan_and_a_run_tell_that_no_move_begins_while_a_partition_has_no_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offline = replace(picture(), without_leader=(("orders", 0),))
+    monkeypatch.setattr(Picture, "take", lambda *_: offline)
+    waits = "Without a leader: orders/0. No move begins before that is mended."
+    plan = ["cluster", "plan", "--goal", "replication_factor", "--replication", "1", "--json"]
+    cautions = json.loads(CliRunner().invoke(app, plan).stdout)["cautions"]
+    assert cautions[-1] == waits
+    ledger = SimpleNamespace(entries=lambda _: [SimpleNamespace(kind=MOVING, body={UNDER_MIN_ISR: [["orders", 0]]})])
+    work: Any = SimpleNamespace(run=SimpleNamespace(id="a", ledger=ledger), picture=offline)
+    kept = record("east", plan_of(offline, Goal("replication_factor", replication=1)))
+    notes = flow._decided(cast(Any, work), kept, "digest", []).notes
+    assert notes[-1] == waits
+    assert not any("nothing that moves wait for" in note for note in (*notes, *cautions))
 
 
 @pytest.mark.parametrize(

@@ -38,21 +38,22 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "MOST_ARRIVING", 100)
 
 
-def test_a_partner_that_begins_many_and_ends_none_gets_503_and_nobody_else_does() -> None:
+def test_a_partner_that_begins_many_and_ends_none_gets_429_and_nobody_else_does() -> None:
     async def run() -> None:
-        taken = Bodies(60, 600)
+        taken = Bodies(50, 600)
         first, second, third, other = (Sender(taken, name) for name in ("acme", "acme", "acme", "umbrella"))
         for sender in (first, second, third):
             await sender.send(40)
-        assert (await third.refusal()).kind == "unavailable"
-        await other.send(60, more=False)
-        assert len(await other.answer) == 60
+        refusal = await third.refusal()
+        assert (refusal.status, refusal.kind, refusal.headers) == (429, "crowded", {"Retry-After": "5"})
+        await other.send(50, more=False)
+        assert len(await other.answer) == 50
         for sender in (first, second):
             await sender.send(10, more=False)
             assert len(await sender.answer) == 50
         again = Sender(taken, "acme")
-        await again.send(60, more=False)
-        assert len(await again.answer) == 60, "and what was ended, or refused, counts no more"
+        await again.send(50, more=False)
+        assert len(await again.answer) == 50, "and what was ended, or refused, counts no more"
 
     asyncio.run(run())
 
@@ -63,6 +64,22 @@ def test_a_body_that_is_larger_than_that_is_taken_when_it_comes_alone() -> None:
         for more in (True, True, False):
             await alone.send(300, more=more)
         assert len(await alone.answer) == 900
+
+    asyncio.run(run())
+
+
+def test_a_body_that_is_larger_than_that_is_taken_beside_another_one_and_not_beside_two() -> None:
+    async def run() -> None:
+        taken = Bodies(1_000, 600)
+        first, second, third = (Sender(taken, "acme") for _ in range(3))
+        await first.send(900)
+        await second.send(1_000)
+        await third.send(200)
+        assert (await third.refusal()).status == 429
+        await second.send(0, more=False)
+        assert len(await second.answer) == 1_000
+        await first.send(100, more=False)
+        assert len(await first.answer) == 1_000
 
     asyncio.run(run())
 

@@ -28,9 +28,22 @@ def test_a_partition_whose_producers_are_stopped_while_it_moves_is_named() -> No
 
 def test_partitions_under_min_isr_are_named_by_whether_moves_wait_for_them() -> None:
     first, second = ("orders", 0), ("orders", 1)
-    (told,) = of_health([first, second])
+    (told,) = of_health([first, second], [])
     assert told.startswith("Under min ISR already, and so nothing that moves wait for: orders/0, orders/1. Kafka")
-    known, new = of_health([first, second], before={second})
+    known, new = of_health([first, second], [], before={second})
     assert known.startswith("Under min ISR already, and so nothing that moves wait for: orders/1.")
     assert new == "Under min ISR since these moves began: orders/0. No more begin before that is mended."
-    assert of_health([], before={first}) == []
+    assert of_health([], [], before={first}) == []
+
+
+def test_partitions_without_a_leader_are_what_moves_wait_for_however_long_they_have_been_so() -> None:
+    """They have too few replicas in sync as well, and those of before keep no move waiting."""
+    offline, under = ("orders", 0), ("orders", 1)
+    waits = "Without a leader: orders/0. No move begins before that is mended."
+    alone, under_too = of_health([offline, under], [offline]), of_health([offline, under], [offline], before={offline})
+    assert alone[0] == under_too[0] == waits
+    assert [told.split(". ")[0] for told in alone[1:]] == [
+        "Under min ISR already, and so nothing that moves wait for: orders/1"
+    ]
+    assert [told.split(". ")[0] for told in under_too[1:]] == ["Under min ISR since these moves began: orders/1"]
+    assert of_health([offline], [offline], before={offline}) == [waits]
