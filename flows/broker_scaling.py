@@ -181,7 +181,7 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
         hold_on(work, scale, kept)
         check_moves(work)
-        return Growth.new(kept["before"], kept["target"], kept["moves"]), "as it was shown"
+        return Growth.new(kept["before"], kept["target"], kept["moves"], run.who), "as it was shown"
     if scale.mode == "run" and (other := who_asks(work)):
         return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
     decision = weigh(work, scale)
@@ -196,8 +196,8 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
         situation = situation_of(work)
         empty = tuple(sorted(situation.empty - situation.leaving))
         rest = tuple(id_ for id_ in before if id_ not in empty)
-        return replace(Growth.new(rest, len(before), terms), step="there", brokers=empty), decision.why
-    return Growth.new(before, decision.target, terms), decision.why
+        return replace(Growth.new(rest, len(before), terms, run.who), step="there", brokers=empty), decision.why
+    return Growth.new(before, decision.target, terms, run.who), decision.why
 
 
 def is_stale(work: Scaling, growth: Growth, scale: Scale) -> bool:

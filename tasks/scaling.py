@@ -300,7 +300,8 @@ def start_moves(work: Scaling, growth: Growth) -> str:
     """Start the job that moves partitions to the new brokers; gives the id of its run.
 
     It is a run of its own, and no subflow of Prefect's: those can't be suspended, and so could not ask for approval.
-    Whoever has started this run counts as who has started them: with ``four_eyes``, somebody else approves.
+    Whoever has set about the scaling counts as who has started them, also when another run goes on with it: with
+    ``four_eyes``, somebody else approves.
 
     Raises:
         ConfigError: that job is not deployed.
@@ -317,7 +318,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
             client.create_flow_run_from_deployment(
                 moves.id,
                 parameters={"rebalance": goal},
-                labels={WHO_LABEL: work.run.who},
+                labels={WHO_LABEL: growth.who or work.run.who},
                 idempotency_key=f"{work.run.job} {growth.id}",
             ).id
         )

@@ -36,7 +36,7 @@ def can_t_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def work(growth: Growth | None = None, plan: dict[str, Any] | None = None) -> Any:
-    run = SimpleNamespace(known_plan=plan, finish=lambda *_, **__: None, claim=lambda *_, **__: None)
+    run = SimpleNamespace(who="anna", known_plan=plan, finish=lambda *_, **__: None, claim=lambda *_, **__: None)
     scaling = SimpleNamespace(needs_approval=lambda _: True)
     return SimpleNamespace(run=run, up={1, 2, 3}, growth=growth, config=SimpleNamespace(scaling=scaling))
 
