@@ -27,6 +27,7 @@ from tasks.scaling import (
     Scaling,
     ask_for_brokers,
     check_moves,
+    check_who,
     follow_moves,
     look_at_fleet,
     measure_load,
@@ -178,6 +179,8 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     run = work.run
     kept = run.known_plan if scale.mode == "run" else None
     settings = work.config.scaling
+    if scale.mode == "run":
+        check_who(work)  # not for a plan, which asks nobody
     if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
         hold_on(work, scale, kept)
         check_moves(work)

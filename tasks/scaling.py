@@ -178,20 +178,29 @@ def look_at_fleet(work: Scaling) -> None:
     work.look()
 
 
-@task(task_run_name="check limits of moves", **BRIEFLY)
-def check_moves(work: Scaling) -> None:
-    """See that what has limits can be measured, and moves approved, before brokers are asked for.
+def check_who(work: Scaling) -> None:
+    """See that moves could be approved, before a run that is to add brokers measures anything.
 
     Raises:
-        GoalError: it can't, or they can't; with the way out.
+        GoalError: they could not; with the way out.
     """
-    cluster, moves, settings = work.config.cluster(work.cluster), work.moves, work.config.rebalancing
+    settings = work.config.rebalancing
     if settings.four_eyes and settings.approval != "none" and work.run.who == NOBODY:
         reason = (
             "is on, and Prefect does not say who has started this run: so nobody could approve its moves. Start it by "
-            f"`redrive run {work.run.job}`"
+            f"`redrive run {work.run.job} --mode run --cluster {work.cluster}`"
         )
         raise GoalError("rebalancing.four_eyes", reason)
+
+
+@task(task_run_name="check limits of moves", **BRIEFLY)
+def check_moves(work: Scaling) -> None:
+    """See that what has limits can be measured, before brokers are asked for.
+
+    Raises:
+        GoalError: it can't; with the way out.
+    """
+    cluster, moves = work.config.cluster(work.cluster), work.moves
     check_limits(cluster, work.picture, moves.strain, follow=moves.throttle == "auto")
 
 

@@ -74,8 +74,10 @@ class Paper:
     who: str = "x"
     runs: int = 0
 
-    def settings(self, approval: str = "none", add: str = 'echo "$1" >>orders; echo "$1" >brokers') -> None:
-        (self.folder / "redrive.toml").write_text(SETTINGS.format(approval=approval))
+    def settings(
+        self, approval: str = "none", add: str = 'echo "$1" >>orders; echo "$1" >brokers', more: str = ""
+    ) -> None:
+        (self.folder / "redrive.toml").write_text(SETTINGS.format(approval=approval) + more)
         (self.folder / "add.sh").write_text(add)
 
     def scale_by_hand(self, brokers: int) -> None:
