@@ -22,6 +22,7 @@ from tasks.moves_limits import LargestProduceLatency, MovesThrottle, StrainLimit
 from tasks.operations import operation
 from tasks.scaling import (
     FLEET,
+    STARTED,
     MovesTerms,
     NotThereError,
     Scaling,
@@ -138,7 +139,8 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
     clusters = scaled_clusters(config, scale.cluster)
     if len(clusters) > 1:
         started = start_each(clusters, scale.model_dump(mode="json"))
-        return Completed(message=f"a run for each: {', '.join(f'{name} {run}' for name, run in started.items())}")
+        runs = ", ".join(f"{name} {run}" for name, run in started.items())
+        return Completed(message=f"{STARTED}: a run for each: {runs}")
     return scale_cluster(config, clusters[0], scale)
 
 

@@ -25,7 +25,7 @@ from redrive.partitions.rebalancing import JOB as MOVES
 from tasks.approval import asking, is_asking
 from tasks.ending import Word
 from tasks.moves_limits import StrainLimits, check_limits
-from tasks.operations import NOBODY, WHO_LABEL, Run, who_started
+from tasks.operations import NOBODY, WHO_LABEL, Run, tag, who_started
 from tasks.retrying import BRIEFLY
 
 _RUNS = 50
@@ -34,6 +34,7 @@ _RUNS = 50
 FLEET = ":fleet"
 """What a scaling holds of its cluster, beside other jobs. No topic can have this name."""
 
+STARTED: Word = "started"
 EVERY = 2.0  # seconds
 UNTAKEN = 120.0
 """Seconds after which moves that no worker has taken are left to wait for one."""
@@ -152,6 +153,8 @@ def scaled_clusters(config: Config, name: str | None) -> list[str]:
 def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]:
     """Start a run of this run's deployment for each cluster, with the same form; gives cluster → id of its run.
 
+    This run is tagged as *started*; it has no entry in the ledger, as it does nothing to any cluster.
+
     Raises:
         ConfigError: this run is of no deployment.
     """
@@ -159,7 +162,7 @@ def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]
         raise ConfigError("cluster", f"say which; these have a fleet: {', '.join(clusters)}")
     with get_client(sync_client=True) as client:
         who = who_started(client.read_flow_run(UUID(flow_run.id)))
-        return {
+        started = {
             cluster: str(
                 client.create_flow_run_from_deployment(
                     UUID(deployment.id),
@@ -170,6 +173,8 @@ def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]
             )
             for cluster in clusters
         }
+        tag(client, flow_run.id, STARTED, instead_of=get_args(Word))
+    return started
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
