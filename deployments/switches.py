@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).parents[1] / "prefect.yaml"
 _MOVED = {("broker-scaling", "quarter-hourly"): "broker-scaling-by-itself"}
-"""Deployment and slug of a schedule → the deployment that has it now, with the same slug. Prefect keeps the old one when
-a deployment is told without schedules, and it would go on starting what only plans by now."""
+"""Deployment and slug of a schedule → the deployment that has it now, with the same slug. Prefect keeps the old one
+when a deployment is told without schedules, and it would go on starting what only plans by now."""
 
 
 @dataclass(frozen=True, slots=True)
