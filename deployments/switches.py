@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 FILE = Path(__file__).parents[1] / "prefect.yaml"
+_MOVED = {("broker-scaling", "quarter-hourly"): "broker-scaling-by-itself"}
+"""Deployment and slug of a schedule → the deployment that has it now, with the same slug. Prefect keeps the old one
+when a deployment is told without schedules, and it would go on starting what only plans by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,25 @@ def _restore(client: SyncPrefectClient, before: Switches) -> None:
         was = before.triggers.get(name, automation.enabled)
         if was != automation.enabled:
             (client.resume_automation if was else client.pause_automation)(automation.id)
+    _hand_on(client, before)
+
+
+def _hand_on(client: SyncPrefectClient, before: Switches) -> None:
+    """Switch on the heirs of schedules that were on, and delete those."""
+    found = {
+        (deployment.name, schedule.slug): (deployment, schedule)
+        for deployment in _deployments(client)
+        for schedule in deployment.schedules
+    }
+    for (name, slug), heir in _MOVED.items():
+        if (heir, slug) not in found:
+            continue  # the deploy has failed before it
+        deployment, schedule = found[heir, slug]
+        if before.schedules.get((name, slug), False) and not before.paused.get(name, False):
+            client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+        if (name, slug) in found:
+            deployment, schedule = found[name, slug]
+            client.delete_deployment_schedule(deployment.id, schedule.id)
 
 
 def _deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:

@@ -22,11 +22,13 @@ from tasks.moves_limits import LargestProduceLatency, MovesThrottle, StrainLimit
 from tasks.operations import operation
 from tasks.scaling import (
     FLEET,
+    STARTED,
     MovesTerms,
     NotThereError,
     Scaling,
     ask_for_brokers,
     check_moves,
+    check_who,
     follow_moves,
     look_at_fleet,
     measure_load,
@@ -137,7 +139,8 @@ def broker_scaling(scale: Scale = Scale()) -> State[Any]:  # noqa: B008 (nothing
     clusters = scaled_clusters(config, scale.cluster)
     if len(clusters) > 1:
         started = start_each(clusters, scale.model_dump(mode="json"))
-        return Completed(message=f"a run for each: {', '.join(f'{name} {run}' for name, run in started.items())}")
+        runs = ", ".join(f"{name} {run}" for name, run in started.items())
+        return Completed(message=f"{STARTED}: a run for each: {runs}")
     return scale_cluster(config, clusters[0], scale)
 
 
@@ -178,10 +181,12 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
     run = work.run
     kept = run.known_plan if scale.mode == "run" else None
     settings = work.config.scaling
+    if scale.mode == "run":
+        check_who(work)  # not for a plan, which asks nobody
     if kept is not None and settings.needs_approval(kept["target"] - len(kept["before"])):
         hold_on(work, scale, kept)
         check_moves(work)
-        return Growth.new(kept["before"], kept["target"], kept["moves"]), "as it was shown"
+        return Growth.new(kept["before"], kept["target"], kept["moves"], run.who), "as it was shown"
     if scale.mode == "run" and (other := who_asks(work)):
         return None, f"run {other} waits for approval to add brokers: redrive approve {other} --reason WHY"
     decision = weigh(work, scale)
@@ -196,8 +201,8 @@ def set_about(work: Scaling, scale: Scale) -> tuple[Growth | None, str]:
         situation = situation_of(work)
         empty = tuple(sorted(situation.empty - situation.leaving))
         rest = tuple(id_ for id_ in before if id_ not in empty)
-        return replace(Growth.new(rest, len(before), terms), step="there", brokers=empty), decision.why
-    return Growth.new(before, decision.target, terms), decision.why
+        return replace(Growth.new(rest, len(before), terms, run.who), step="there", brokers=empty), decision.why
+    return Growth.new(before, decision.target, terms, run.who), decision.why
 
 
 def is_stale(work: Scaling, growth: Growth, scale: Scale) -> bool:

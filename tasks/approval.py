@@ -69,7 +69,7 @@ def approve(run: Run, digest: str, summary: str, *, four_eyes: bool) -> str:
     if four_eyes and run.who == NOBODY:
         raise RefusedByPersonError(
             "with four_eyes, somebody else than who has started a run has to approve it, and Prefect does not say who "
-            f"has started this one: start it with `redrive run {run.job}`"
+            f"has started this one: start it with `redrive run {run.job} --mode run …`"
         )
     try:
         answer = suspend_flow_run(

@@ -30,8 +30,9 @@ Word = Literal[
     "rolled back",
     "reverted",
     "nothing to add",
+    "started",
 ]
-"""How a run ended, in one word."""
+"""How a run ended, in one word. ``started``: others, which have ends of their own."""
 
 FRESH = timedelta(minutes=5)
 """So long a look at a cluster says how it is; one is made each minute."""

@@ -157,8 +157,7 @@ class Run:
 
     def tag(self, client: SyncPrefectClient, word: str, *, instead_of: Iterable[str]) -> None:
         """Give the flow run a tag; those that an earlier attempt of it was given go."""
-        run = client.read_flow_run(UUID(self.flow_run))
-        client.update_flow_run(run.id, tags=[*(tag for tag in run.tags if tag not in instead_of), word])
+        tag(client, self.flow_run, word, instead_of=instead_of)
 
     def untag(self, client: SyncPrefectClient, word: str) -> None:
         """Take a tag from the flow run."""
@@ -255,6 +254,12 @@ def operation(
 
 def _resource(topic: TopicName) -> str:
     return "/".join(topic)
+
+
+def tag(client: SyncPrefectClient, flow_run: str, word: str, *, instead_of: Iterable[str]) -> None:
+    """Give a flow run a tag, and take these from it."""
+    run = client.read_flow_run(UUID(flow_run))
+    client.update_flow_run(run.id, tags=[*(each for each in run.tags if each not in instead_of), word])
 
 
 def who_started(flow_run: FlowRun) -> str:

@@ -25,7 +25,7 @@ from redrive.partitions.rebalancing import JOB as MOVES
 from tasks.approval import asking, is_asking
 from tasks.ending import Word
 from tasks.moves_limits import StrainLimits, check_limits
-from tasks.operations import NOBODY, WHO_LABEL, Run, who_started
+from tasks.operations import NOBODY, WHO_LABEL, Run, tag, who_started
 from tasks.retrying import BRIEFLY
 
 _RUNS = 50
@@ -34,6 +34,7 @@ _RUNS = 50
 FLEET = ":fleet"
 """What a scaling holds of its cluster, beside other jobs. No topic can have this name."""
 
+STARTED: Word = "started"
 EVERY = 2.0  # seconds
 UNTAKEN = 120.0
 """Seconds after which moves that no worker has taken are left to wait for one."""
@@ -152,6 +153,8 @@ def scaled_clusters(config: Config, name: str | None) -> list[str]:
 def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]:
     """Start a run of this run's deployment for each cluster, with the same form; gives cluster → id of its run.
 
+    This run is tagged as *started*; it has no entry in the ledger, as it does nothing to any cluster.
+
     Raises:
         ConfigError: this run is of no deployment.
     """
@@ -159,7 +162,7 @@ def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]
         raise ConfigError("cluster", f"say which; these have a fleet: {', '.join(clusters)}")
     with get_client(sync_client=True) as client:
         who = who_started(client.read_flow_run(UUID(flow_run.id)))
-        return {
+        started = {
             cluster: str(
                 client.create_flow_run_from_deployment(
                     UUID(deployment.id),
@@ -170,6 +173,8 @@ def start_each(clusters: Sequence[str], scale: dict[str, Any]) -> dict[str, str]
             )
             for cluster in clusters
         }
+        tag(client, flow_run.id, STARTED, instead_of=get_args(Word))
+    return started
 
 
 @task(task_run_name="look at {work.cluster}", **BRIEFLY)
@@ -178,20 +183,29 @@ def look_at_fleet(work: Scaling) -> None:
     work.look()
 
 
-@task(task_run_name="check limits of moves", **BRIEFLY)
-def check_moves(work: Scaling) -> None:
-    """See that what has limits can be measured, and moves approved, before brokers are asked for.
+def check_who(work: Scaling) -> None:
+    """See that moves could be approved, before a run that is to add brokers measures anything.
 
     Raises:
-        GoalError: it can't, or they can't; with the way out.
+        GoalError: they could not; with the way out.
     """
-    cluster, moves, settings = work.config.cluster(work.cluster), work.moves, work.config.rebalancing
+    settings = work.config.rebalancing
     if settings.four_eyes and settings.approval != "none" and work.run.who == NOBODY:
         reason = (
             "is on, and Prefect does not say who has started this run: so nobody could approve its moves. Start it by "
-            f"`redrive run {work.run.job}`"
+            f"`redrive run {work.run.job} --mode run --cluster {work.cluster}`"
         )
         raise GoalError("rebalancing.four_eyes", reason)
+
+
+@task(task_run_name="check limits of moves", **BRIEFLY)
+def check_moves(work: Scaling) -> None:
+    """See that what has limits can be measured, before brokers are asked for.
+
+    Raises:
+        GoalError: it can't; with the way out.
+    """
+    cluster, moves = work.config.cluster(work.cluster), work.moves
     check_limits(cluster, work.picture, moves.strain, follow=moves.throttle == "auto")
 
 
@@ -300,7 +314,8 @@ def start_moves(work: Scaling, growth: Growth) -> str:
     """Start the job that moves partitions to the new brokers; gives the id of its run.
 
     It is a run of its own, and no subflow of Prefect's: those can't be suspended, and so could not ask for approval.
-    Whoever has started this run counts as who has started them: with ``four_eyes``, somebody else approves.
+    Whoever has set about the scaling counts as who has started them, also when another run goes on with it: with
+    ``four_eyes``, somebody else approves.
 
     Raises:
         ConfigError: that job is not deployed.
@@ -317,7 +332,7 @@ def start_moves(work: Scaling, growth: Growth) -> str:
             client.create_flow_run_from_deployment(
                 moves.id,
                 parameters={"rebalance": goal},
-                labels={WHO_LABEL: work.run.who},
+                labels={WHO_LABEL: growth.who or work.run.who},
                 idempotency_key=f"{work.run.job} {growth.id}",
             ).id
         )

@@ -33,6 +33,7 @@ class Growth:
         moves: the run that moves partitions to them.
         terms: how they are to move, as the form of the job that moves has it: as it was shown, and approved.
         decided_at: when, in seconds since 1970; 0 in entries of before that was kept.
+        who: who has set about it, whichever runs go on with it; empty in entries of before that was kept.
     """
 
     id: str
@@ -43,11 +44,12 @@ class Growth:
     moves: str = ""
     terms: Mapping[str, Any] = field(default_factory=dict)
     decided_at: float = 0.0
+    who: str = ""
 
     @classmethod
-    def new(cls, before: Iterable[int], target: int, terms: Mapping[str, Any]) -> Self:
+    def new(cls, before: Iterable[int], target: int, terms: Mapping[str, Any], who: str = "") -> Self:
         """Set about so many brokers, by asking for them."""
-        return cls(uuid4().hex, tuple(before), target, terms=terms, decided_at=time.time())
+        return cls(uuid4().hex, tuple(before), target, terms=terms, decided_at=time.time(), who=who)
 
     def is_stale(self, situation: Situation, now: float, cool_down: float) -> bool:
         """Say whether it has to be decided anew: it was decided long ago, and nothing that was asked for has come.
@@ -68,5 +70,5 @@ class Growth:
     def read(cls, body: Mapping[str, Any]) -> Self:
         """Read the body of such an entry."""
         before, brokers, terms = tuple(body["before"]), tuple(body["brokers"]), body.get("terms", {})
-        at = body.get("decided_at", 0.0)
-        return cls(body["id"], before, body["target"], body["step"], brokers, body["moves"], terms, at)
+        at, who = body.get("decided_at", 0.0), body.get("who", "")
+        return cls(body["id"], before, body["target"], body["step"], brokers, body["moves"], terms, at, who)

@@ -261,7 +261,7 @@ def test_a_run_that_names_no_cluster_starts_one_for_each_that_has_a_fleet(
         file.write(f'[clusters.other]\nbootstrap = "{town.stack.endpoints.bootstrap}"\n{fleet}')
     both = start(prefect, JOB, {"scale": {"mode": "plan", **AT_ONCE}}, "anna")
     told = ended(prefect, both.id)
-    assert told.startswith("a run for each: local ")
+    assert told.startswith("started: a run for each: local ")
     local, other = (UUID(each.split()[-1]) for each in told.split(", "))
     assert "from 3 to 4 brokers" in ended(prefect, local)
     assert ended(prefect, other).startswith("failed: clusters.other.fleet.load: ended with exit code 1")

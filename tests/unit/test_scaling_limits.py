@@ -30,13 +30,14 @@ def can_t_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("measure_load", "look_at_fleet"):
         monkeypatch.setattr(flow, name, lambda *_: None)
     monkeypatch.setattr(flow, "check_moves", refuses)
+    monkeypatch.setattr(flow, "check_who", lambda _: None)
     monkeypatch.setattr(flow, "who_asks", lambda _: "")
     monkeypatch.setattr(flow, "hold_on", lambda *_: None)
     monkeypatch.setattr(flow, "is_stale", lambda *_: False)
 
 
 def work(growth: Growth | None = None, plan: dict[str, Any] | None = None) -> Any:
-    run = SimpleNamespace(known_plan=plan, finish=lambda *_, **__: None, claim=lambda *_, **__: None)
+    run = SimpleNamespace(who="anna", known_plan=plan, finish=lambda *_, **__: None, claim=lambda *_, **__: None)
     scaling = SimpleNamespace(needs_approval=lambda _: True)
     return SimpleNamespace(run=run, up={1, 2, 3}, growth=growth, config=SimpleNamespace(scaling=scaling))
 
@@ -123,15 +124,14 @@ def test_how_partitions_are_to_move_is_kept_with_what_was_set_about_whoever_goes
     ],
 )
 def test_moves_that_nobody_could_approve_keep_brokers_from_being_asked_for(
-    monkeypatch: pytest.MonkeyPatch, who: str, rebalancing: dict[str, Any], refused: bool
+    who: str, rebalancing: dict[str, Any], refused: bool
 ) -> None:
-    monkeypatch.setattr(scaling, "check_limits", lambda *_, **__: None)
-    config = SimpleNamespace(cluster=lambda _: None, rebalancing=RebalancingConfig(**rebalancing))
+    config = SimpleNamespace(rebalancing=RebalancingConfig(**rebalancing))
     run = SimpleNamespace(job="broker-scaling", who=who)
-    work: Any = SimpleNamespace(config=config, run=run, cluster="east", moves=MovesTerms(), picture=None)
-    expected = pytest.raises(GoalError, match=r"four_eyes.*redrive run broker-scaling") if refused else nullcontext()
-    with expected:
-        scaling.check_moves.fn(work)
+    work: Any = SimpleNamespace(config=config, run=run, cluster="east")
+    way_out = r"four_eyes.*`redrive run broker-scaling --mode run --cluster east`"
+    with pytest.raises(GoalError, match=way_out) if refused else nullcontext():
+        scaling.check_who(work)
 
 
 @pytest.mark.parametrize(

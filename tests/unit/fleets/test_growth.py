@@ -9,7 +9,7 @@ from redrive.fleets.growth import Growth
 
 
 def test_it_comes_back_from_the_journal_as_it_was() -> None:
-    growth = replace(Growth.new([1, 2, 3], 4, {"throttle": "auto"}), step="moving", brokers=(4,), moves="a-run")
+    growth = replace(Growth.new([1, 2, 3], 4, {"throttle": "auto"}, "anna"), step="moving", brokers=(4,), moves="a-run")
     assert Growth.read(json.loads(json.dumps(growth.entry()))) == growth
 
 
@@ -17,7 +17,7 @@ def test_each_is_told_from_all_others() -> None:
     assert Growth.new([1], 2, {}).id != Growth.new([1], 2, {}).id
 
 
-def test_an_entry_of_before_there_were_terms_is_read() -> None:
-    entry = Growth.new([1], 2, {}).entry()
-    del entry["terms"]
-    assert Growth.read(entry).terms == {}
+def test_an_entry_of_before_there_were_terms_and_names_is_read() -> None:
+    entry = Growth.new([1], 2, {}, "anna").entry()
+    del entry["terms"], entry["who"]
+    assert (Growth.read(entry).terms, Growth.read(entry).who) == ({}, "")

@@ -25,6 +25,7 @@ from redrive.fleets.growth import KIND, Growth
 from redrive.ledger import Ledger
 from redrive.partitions.state import BrokerState, LogDirs, PartitionState
 from tasks import scaling
+from tasks.operations import WHO_LABEL
 from tasks.scaling import Moves, MovesTerms, Scaling
 
 CLUSTER = "yard"
@@ -58,6 +59,8 @@ class Paper:
         filled: brokers that hold something.
         cpu: of each broker, in percent, for as long as anybody asks.
         started: the keys of the runs of moves that were started; one of a key that is there already is none.
+        started_by: who counts as who has started them.
+        who: starts the runs from now on.
     """
 
     folder: Path
@@ -67,10 +70,14 @@ class Paper:
     down: set[int] = field(default_factory=set)
     moving: dict[Any, Any] = field(default_factory=dict)
     started: dict[str, dict[str, Any]] = field(default_factory=dict)
+    started_by: list[str] = field(default_factory=list)
+    who: str = "x"
     runs: int = 0
 
-    def settings(self, approval: str = "none", add: str = 'echo "$1" >>orders; echo "$1" >brokers') -> None:
-        (self.folder / "redrive.toml").write_text(SETTINGS.format(approval=approval))
+    def settings(
+        self, approval: str = "none", add: str = 'echo "$1" >>orders; echo "$1" >brokers', more: str = ""
+    ) -> None:
+        (self.folder / "redrive.toml").write_text(SETTINGS.format(approval=approval) + more)
         (self.folder / "add.sh").write_text(add)
 
     def scale_by_hand(self, brokers: int) -> None:
@@ -100,7 +107,7 @@ class Paper:
         name = f"scaling-{self.runs}"
         operation = self.began(flow.JOB, name)
         run = SimpleNamespace(
-            id=name, job=flow.JOB, url="", who="x", ledger=self.ledger, note=operation.note, known_plan=plan,
+            id=name, job=flow.JOB, url="", who=self.who, ledger=self.ledger, note=operation.note, known_plan=plan,
             keep_plan=operation.plan, lost=SimpleNamespace(is_set=lambda: False), finish=lambda *_, **__: None,
             claim=lambda *_, **__: None,
         )  # fmt: skip
@@ -172,8 +179,10 @@ class _Prefect:
         return SimpleNamespace(id="there")
 
     def create_flow_run_from_deployment(
-        self, _: str, *, parameters: dict[str, Any], idempotency_key: str, **__: Any
+        self, _: str, *, parameters: dict[str, Any], labels: dict[str, str], idempotency_key: str
     ) -> Any:
+        if idempotency_key not in self._town.started:
+            self._town.started_by.append(labels[WHO_LABEL])
         self._town.started.setdefault(idempotency_key, parameters["rebalance"])
         self._town.filled |= set(parameters["rebalance"]["brokers"])
         return SimpleNamespace(id=idempotency_key)

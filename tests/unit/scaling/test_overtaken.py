@@ -10,6 +10,7 @@ import pytest
 
 from flows import broker_scaling as flow
 from redrive.fleets.growth import KIND, Growth
+from tasks.operations import NOBODY
 from tests.unit.scaling.on_paper import SCALE, Killed, Paper, killed_at, runs
 
 POINTS = 14
@@ -54,6 +55,35 @@ def test_wherever_it_is_killed_the_next_run_goes_on_and_takes_no_broker_away(
     assert set(moves["brokers"]) in ({4}, {4, 5, 6})
     assert town.growth is not None
     assert town.growth.step == "ended"
+
+
+@pytest.mark.parametrize("next_one", ["schedule quarter-hourly", NOBODY])
+@pytest.mark.parametrize("point", [1, 4, 8])
+def test_moves_count_as_started_by_who_has_set_about_the_scaling_whoever_goes_on_with_it(
+    town: Paper, point: int, next_one: str
+) -> None:
+    town.who = "anna"
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at(point, patch)
+        with pytest.raises(Killed):
+            runs(town)
+    town.who = next_one
+    assert runs(town) == "proved"
+    assert town.started_by == ["anna"], "who may not approve them, with four_eyes"
+
+
+def test_what_is_decided_anew_counts_as_of_who_does(town: Paper) -> None:
+    unfinished(town, ago=SCALE.cool_down + 60, who="anna")
+    town.who = "ben"
+    assert runs(town) == "proved"
+    assert town.started_by == ["ben"]
+
+
+def test_of_a_scaling_of_before_it_was_kept_who_goes_on_counts(town: Paper) -> None:
+    unfinished(town)
+    town.who = "ben"
+    assert runs(town) == "proved"
+    assert town.started_by == ["ben"]
 
 
 def test_there_are_no_more_points_to_be_killed_at(town: Paper) -> None:

@@ -61,17 +61,21 @@ def test_a_run_that_names_none_starts_one_of_its_deployment_for_each_and_a_secon
     settings(tmp_path, monkeypatch, east=True, west=True)
     runs: dict[str, Any] = {}
     who: set[str] = set()
+    tags, tagged = ["redrive"], dict[str, list[str]]()
+    parent = str(uuid4())
 
     class Client:
         def read_flow_run(self, _: Any) -> Any:
-            return SimpleNamespace(labels={WHO_LABEL: "anna"})
+            return SimpleNamespace(id=parent, labels={WHO_LABEL: "anna"}, tags=tags)
+
+        def update_flow_run(self, run: str, *, tags: list[str]) -> None:
+            tagged[run] = tags
 
         def create_flow_run_from_deployment(self, _: Any, *, parameters: Any, labels: Any, idempotency_key: str) -> Any:
             runs.setdefault(idempotency_key, parameters["scale"])
             who.add(labels[WHO_LABEL])
             return SimpleNamespace(id=f"of-{idempotency_key.split()[1]}")
 
-    parent = str(uuid4())
     monkeypatch.setattr(scaling, "get_client", lambda **_: nullcontext(Client()))
     monkeypatch.setattr(scaling, "deployment", SimpleNamespace(id=str(uuid4())))
     monkeypatch.setattr(scaling, "flow_run", SimpleNamespace(id=parent))
@@ -79,7 +83,9 @@ def test_a_run_that_names_none_starts_one_of_its_deployment_for_each_and_a_secon
     scale = flow.Scale(mode=mode, threshold=70)
     for _ in range(2):
         state = cast(Any, flow.broker_scaling).fn(scale)
-        assert (state.is_completed(), state.message) == (True, "a run for each: east of-east, west of-west")
+        assert (state.is_completed(), state.message) == (True, "started: a run for each: east of-east, west of-west")
+        assert tagged == {parent: ["redrive", "started"]}, "every list of runs shows how it ended"
+        tags = tagged[parent]
     wanted = [flow.Scale(mode=mode, threshold=70, cluster=name) for name in ("east", "west")]
     assert [flow.Scale.model_validate(each) for each in runs.values()] == wanted
     assert who == {"anna"}, "who may not approve what they do, with four_eyes"
