@@ -80,6 +80,7 @@ def test_partitions_that_are_added_while_a_topic_is_looked_through_are_left_to_t
         def close(self) -> None:
             pass
 
+    monkeypatch.setattr(stayed, "partition_count", lambda *_, **__: 1)
     monkeypatch.setattr(stayed, "start_offsets", lambda *_: [0])
     monkeypatch.setattr(stayed, "end_offsets", lambda *_, **__: [4, 0])
     monkeypatch.setattr(stayed, "reader", lambda _: Nobody())
