@@ -27,6 +27,7 @@ from redrive.migrations.comparing import verify_partition
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.migration import Migration, prepare
 from redrive.migrations.survey import Standing, survey
+from redrive.migrations.verifying import Compacts
 from redrive.pump.readback import end_offsets
 from redrive.pump.workers import Workers
 from redrive.schemas import SchemaRegistry
@@ -127,7 +128,9 @@ class Bench:
 
             results = list(threads.map(at, standings))
             if compared:
-                check = partial(verify_partition, workers, self.client, migration.spec, parked=frozenset())
+                check = partial(
+                    verify_partition, workers, self.client, migration.spec, parked=frozenset(), compacts=Compacts()
+                )
                 for checked in threads.map(lambda result: check(result.unit, result.next), results):
                     assert not checked.findings, checked.findings
             at_the_end()
