@@ -60,8 +60,9 @@ def rows(folder: Path) -> list[Row]:
     cluster = Cluster("local", ClusterConfig(bootstrap=bootstrap), folder)
     with PartitionWriter(cluster) as writer, Ledger.open(f"sqlite:///{folder}/moves.db") as ledger:
         moves = plan(writer)
-        given = {"cluster": "local", "resources": ["local"], "who": "bench", "parameters": {}}
-        operation = ledger.begin("partition-rebalance", "run", **given)  # type: ignore[arg-type]
+        operation = ledger.begin(
+            "partition-rebalance", "run", cluster="local", resources=["local"], who="bench", parameters={}
+        )
         execution = Execution(writer, ledger.debts, operation, rate=RATE)
         with producing(bootstrap) as took, operation.keep_alive():
             time.sleep(WARM)

@@ -13,7 +13,7 @@ import pytest
 
 from redrive.aliases.alias import Alias
 from redrive.config import Config
-from redrive.errors import ConfigError, UnavailableError
+from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
 from redrive.health import looking, stayed
 from redrive.health.facts import ClusterState, Unknown
 from redrive.health.judging import judge
@@ -87,6 +87,23 @@ def test_partitions_that_are_added_while_a_topic_is_looked_through_are_left_to_t
     alias = Alias("orders", "orders.v2", "orders.v2", 1, schema_id=1, schema="{}", places={0: (4, 0)})
     found = stayed._read({}, "east", alias, {}, time.monotonic() + 1)
     assert found.read_to == {0: 4}
+
+
+def test_a_topic_that_is_gone_is_told_by_one_question_that_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each other question would wait two seconds for it to appear, and there may be many."""
+
+    def gone(_: Any, topic: str, settle: float) -> int:
+        assert settle == 0
+        raise UnknownTopicError(topic, "nobody")
+
+    def asked(*_: Any, **__: Any) -> list[int]:
+        raise AssertionError("asked further")
+
+    monkeypatch.setattr(stayed, "partition_count", gone)
+    monkeypatch.setattr(stayed, "start_offsets", asked)
+    alias = Alias("orders", "orders.v2", "orders.v2", 1, schema_id=1, schema="{}", places={0: (4, 0)})
+    with pytest.raises(UnknownTopicError):
+        stayed._read({}, "east", alias, {}, time.monotonic() + 1)
 
 
 def test_a_cluster_that_takes_calls_and_is_silent_is_known_to_be_away_within_half_of_the_time(
