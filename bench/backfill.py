@@ -101,7 +101,8 @@ class Bench:
         now = time_ns() // 1_000_000 - 3_600_000
         for number, (key, value) in enumerate(islice(cycle(year), self.events)):
             headers = envelope.headers(str(uuid.UUID(int=number)), source=PRODUCER, type=self.name, time_ms=now)
-            producer.produce(self.name, value, key, number % PARTITIONS, headers=headers, timestamp=now + number // 50)
+            at = now + number // 50
+            producer.produce(self.name, value, key, number % PARTITIONS, headers=[*headers], timestamp=at)
             while len(producer) > 500_000:
                 producer.poll(0.1)
             producer.poll(0)
@@ -167,12 +168,13 @@ class Bench:
         while count < self.events:
             for message in consumer.consume(1_000, 0.5):
                 assert message.error() is None, message.error()
-                value = fastavro.schemaless_reader(io.BytesIO(message.value()[wire.HEADER_SIZE :]), before, after)
+                frame = message.value() or b""
+                value = fastavro.schemaless_reader(io.BytesIO(frame[wire.HEADER_SIZE :]), before, after)
                 body = io.BytesIO()
                 body.write(prefix)
                 fastavro.schemaless_writer(body, after, value)
                 producer.produce(
-                    migration.target, body.getvalue(), message.key(), message.partition(),
+                    migration.target, body.getvalue(), message.key(), message.partition() or 0,
                     headers=message.headers(), timestamp=message.timestamp()[1],
                 )  # fmt: skip
                 producer.poll(0)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter, time_ns
+from typing import Any
 
 import fastavro
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -17,6 +18,7 @@ from bench.measure import Row, compare
 from bench.platform import SCHEMA
 from deployments.demo.flights import PRODUCER, TOPIC, flights
 from redrive import envelope, wire
+from redrive.aliases.alias import read_aliases
 from redrive.avro.codec import Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import parse
@@ -99,7 +101,7 @@ class Clinic:
         for number, letter in enumerate(letters(self.dead_letters, count)):
             producer.produce(
                 letter.topic, letter.value, letter.key, number % PARTITIONS,
-                headers=letter.headers, timestamp=letter.timestamp,
+                headers=[*letter.headers], timestamp=letter.timestamp,
             )  # fmt: skip
             producer.poll(0)
         producer.flush()
@@ -150,14 +152,14 @@ def correction(clinic: Clinic, at_the_end: Callable[[], None] = lambda: None) ->
     """
     config, units = clinic.config, clinic.units()
     registry = SchemaRegistry(config.registry_client_config())
-    targets = find_targets(config, registry, "local", [TOPIC])
+    targets = find_targets(config, registry, "local", [TOPIC], read_aliases(clinic.client))
     saved = checkpoints(clinic.client, units)
     operation = str(uuid.uuid4())
 
     def work_at(unit: Unit) -> int:
         result = correct(
             config, unit, judge, OrderGuard({}), "publish",
-            operation=operation, seen=saved.get(unit.name), record_fates=lambda _: None,
+            operation=operation, targets=targets, seen=saved.get(unit.name), record_fates=lambda _: None,
         )  # fmt: skip
         return result.outcome.published
 
@@ -192,7 +194,7 @@ def loop(clinic: Clinic) -> float:
         if message is None:
             continue
         assert message.error() is None, message.error()
-        flight = json.loads(message.value())  # letters of flights have none of the tags
+        flight = json.loads(message.value() or b"")  # letters of flights have none of the tags
         if all(flight[field] is None for field in ("dep_time", "dep_delay", "arr_time", "air_time")):
             flight["dep_time"], flight["dep_delay"] = -1, 0
             if flight["tailnum"] is None:
@@ -201,7 +203,8 @@ def loop(clinic: Clinic) -> float:
         body = io.BytesIO()
         body.write(prefix)
         fastavro.schemaless_writer(body, schema, flight)
-        headers = [(name, value) for name, value in message.headers() if not name.startswith("redrive-")]
+        pairs: Any = message.headers()
+        headers = [(name, value) for name, value in pairs if not name.startswith("redrive-")]
         producer.produce(
             TOPIC, body.getvalue(), message.key(),
             headers=headers, timestamp=message.timestamp()[1], on_delivery=delivered,

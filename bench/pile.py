@@ -139,8 +139,8 @@ def _work_off(clinic: Clinic) -> dict[str, float]:
 
         def work_at(unit: Unit) -> UnitResult:
             return correct(
-                config, unit, judge, context.guard, "hold", operation=operation.id, seen=saved.get(unit.name),
-                record_fates=lambda fates: kept.record_fates(operation, fates),
+                config, unit, judge, context.guard, "hold", operation=operation.id, targets=context.targets,
+                seen=saved.get(unit.name), record_fates=lambda fates: kept.record_fates(operation, fates),
             )  # fmt: skip
 
         with (

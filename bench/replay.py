@@ -137,7 +137,8 @@ def loop(folder: Path, events: int = LOOP_EVENTS) -> float:
         start: dict[str, Any] = {}
         while True:
             page = table.query(KeyConditionExpression=Key("pk").eq(f"events#{lane}"), ConsistentRead=True, **start)
-            for item in page["Items"]:
+            items: list[dict[str, Any]] = page["Items"]
+            for item in items:
                 producer.produce(
                     bench.topic,
                     item["value"].value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from redrive.partitions.writer import PartitionWriter
 SETTINGS = ":settings"
 RESTORED = "restored"
 AS_BEFORE = "was as before"
+HEARD_WITHIN = 15.0
+"""Seconds in which each broker is taken to have heard of a new setting; until then it acts by the old one."""
 GONE = "its topic is gone"
 NEEDED = (
     "partitions still move behind it: let the run that moves them go on (`redrive run partition-rebalance --goal go_on "
@@ -48,8 +51,9 @@ def resource_to_hold(cluster: str) -> str:
 def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Sequence[DebtRow]) -> Settlement:
     """Pay debts of the writer's cluster. To be repeated, or killed, at any time.
 
-    A broker that is down keeps no other debt from being paid; what it has is owed on. It throttles nobody by then, as
-    the topics' lists name no replicas any more.
+    It is paid once the brokers tell so themselves: an order is in the cluster's log before they have heard of it. A
+    broker that is down keeps no other debt from being paid; what it has is owed on. It throttles nobody by then, as the
+    topics' lists name no replicas any more.
 
     Raises:
         UnavailableError: the cluster does not answer.
@@ -82,6 +86,9 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
             if row.setting in changes[resource]:
                 del done[row.id]
                 left[row.id] = str(error)
+    for row in _unheard(writer, [row for row in owed if row.id in done]):
+        del done[row.id]
+        left[row.id] = f"{_resource_of(row)} still tells the old one, {HEARD_WITHIN:g} s after the order"
     debts.settle(operation, done)
     return Settlement(done, left, tuple(respected))
 
@@ -160,15 +167,37 @@ def how_to_settle(setting: str, previous: str | None, ours: Sequence[str], now: 
     return value, f"left as somebody else has set it: {'nothing' if value is None else value}"
 
 
+def _unheard(writer: PartitionWriter, rows: Sequence[DebtRow]) -> list[DebtRow]:
+    """Give the rows whose brokers still tell a value of ours when all should have heard."""
+    deadline, late = time.monotonic() + HEARD_WITHIN, list(rows)
+    while True:
+        current = _current(writer, _by_resource(late))
+        late = [row for row in late if _is_to_settle(row, current.get(_resource_of(row)))]
+        if not late or time.monotonic() > deadline:
+            return late
+        time.sleep(0.1)
+
+
+def _is_to_settle(row: DebtRow, values: Mapping[str, str | None] | None) -> bool:
+    if values is None:
+        return False
+    now = values.get(row.setting)
+    return how_to_settle(row.setting, row.previous, row.ours, now)[0] != now
+
+
+def _resource_of(row: DebtRow) -> Resource:
+    return Resource("broker" if row.kind == "broker" else "topic", row.name)
+
+
 def _by_resource(owed: Iterable[DebtRow]) -> dict[Resource, list[DebtRow]]:
     found: defaultdict[Resource, list[DebtRow]] = defaultdict(list)
     for row in owed:
-        found[Resource("broker" if row.kind == "broker" else "topic", row.name)].append(row)
+        found[_resource_of(row)].append(row)
     return dict(found)
 
 
 def _current(
-    writer: PartitionWriter, by_resource: dict[Resource, list[DebtRow]]
+    writer: PartitionWriter, by_resource: Mapping[Resource, Sequence[DebtRow]]
 ) -> dict[Resource, dict[str, str | None]]:
     """Give what is set on each resource itself; brokers that are down and topics that are gone are left out."""
     up = {str(broker.id) for broker in writer.brokers().values() if broker.up}

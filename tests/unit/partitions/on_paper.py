@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from redrive.errors import RefusedByClusterError, UnavailableError
+from redrive.ledger import Change, Ledger
 from redrive.partitions.layout import Move
 from redrive.partitions.state import BrokerState, Key, LogDirs, Ongoing, PartitionState, Resource, Setting
-from redrive.partitions.throttle_settings import FOLLOWER_REPLICAS
+from redrive.partitions.throttle_settings import FOLLOWER_RATE, FOLLOWER_REPLICAS
 from redrive.partitions.writer import PartitionWriter
 
 
@@ -107,3 +109,12 @@ class Paper(PartitionWriter):
         self.listed_at_elections.append(self.listed())
         self.leaders |= {key: self.replicas[key][0] for key in partitions}
         return {}
+
+
+def debt(ledger: Ledger, paper: Paper, name: str, setting: str = FOLLOWER_RATE, value: str = "5") -> None:
+    """What a run that has died has left: a setting, and the debt."""
+    dead = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    kind: Any = "broker" if name.isdecimal() else "topic"
+    ledger.debts.owe(dead, "east", [Change(kind, name, setting, None, value)])
+    paper.set[Resource(kind, name), setting] = value
+    dead.finish("failed")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from redrive.errors import ThrottleTooLowError, UnavailableError
-from redrive.ledger import Change, Ledger
+from redrive.ledger import Ledger
 from redrive.partitions import execution as execution_module
 from redrive.partitions import following
 from redrive.partitions.execution import Execution
@@ -18,14 +18,14 @@ from redrive.partitions.following import FollowingThrottle
 from redrive.partitions.layout import Move
 from redrive.partitions.outcome import Progress
 from redrive.partitions.progress import Step
-from redrive.partitions.settling import NEEDED, settle_all, settle_idle
+from redrive.partitions.settling import NEEDED
 from redrive.partitions.state import Key, LogDirs, Resource
 from redrive.partitions.strain import Strain
 from redrive.partitions.throttle import Throttle
 from redrive.partitions.throttle_settings import FOLLOWER_RATE, FOLLOWER_REPLICAS
 from redrive.partitions.watch import Watch
 from redrive.partitions.waves import Limits
-from tests.unit.partitions.on_paper import Paper
+from tests.unit.partitions.on_paper import Paper, debt
 
 MB = 1_000_000
 FIRST, SECOND = Move("first", 0, (1, 2), (3, 2), 10), Move("second", 0, (1, 2), (3, 2), 100)
@@ -144,15 +144,6 @@ def test_a_broker_that_does_not_take_a_rate_leaves_the_throttle_at_the_one_befor
     assert {paper.set[Resource("broker", str(id_)), FOLLOWER_RATE] for id_ in (1, 2, 3)} == {str(50 * MB)}
 
 
-def debt(ledger: Ledger, paper: Paper, name: str, setting: str = FOLLOWER_RATE, value: str = "5") -> None:
-    """What a run that has died has left: a setting, and the debt."""
-    dead = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
-    kind: Any = "broker" if name.isdecimal() else "topic"
-    ledger.debts.owe(dead, "east", [Change(kind, name, setting, None, value)])
-    paper.set[Resource(kind, name), setting] = value
-    dead.finish("failed")
-
-
 def test_a_debt_of_an_earlier_run_that_can_t_be_paid_is_told_and_spoils_nothing(ledger: Ledger) -> None:
     paper = Paper(FIRST)
     paper.down.add(4)
@@ -238,21 +229,6 @@ def test_what_can_t_be_released_now_is_told_once_in_the_log(ledger: Ledger, capl
     executes(ledger, paper, Limits(poll=0.001), report=report).run([FIRST, SECOND])
     told = [record.message for record in caplog.records if "throttled still" in record.message]
     assert len(told) == 1
-
-
-def test_what_partitions_move_behind_is_not_settled_unless_that_is_asked_for(ledger: Ledger) -> None:
-    paper = Paper(FIRST, SECOND)
-    paper.reassign({("first", 0): (3, 2)})
-    for name, setting in (("3", FOLLOWER_RATE), ("4", FOLLOWER_RATE), ("first", FOLLOWER_REPLICAS)):
-        debt(ledger, paper, name, setting, "0:3" if setting == FOLLOWER_REPLICAS else "5")
-    debt(ledger, paper, "second", FOLLOWER_REPLICAS, "0:3")
-    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
-    settlement = settle_idle(paper, ledger.debts, operation)
-    assert {row.name for row in ledger.debts.owed()} == {"3", "first"}
-    assert set(settlement.left.values()) == {NEEDED}
-    assert {resource.name for resource, _ in paper.set} == {"3", "first"}
-    settle_all(paper, ledger.debts, operation)
-    assert (ledger.debts.owed(), paper.set) == ([], {})
 
 
 def dies_over(ledger: Ledger, paper: Paper, move: Move, rate: int) -> None:
@@ -413,20 +389,3 @@ def test_a_way_back_is_begun_however_the_cluster_has_become_meanwhile(ledger: Le
     paper.down.add(4)
     assert execution.roll_back([FIRST]).complete
     assert paper.replicas["first", 0] == (1, 2)
-
-
-def test_what_looks_as_before_is_set_all_the_same(ledger: Ledger) -> None:
-    """A broker may not have heard of our value yet, or an order of ours may still be on its way."""
-    ordered: list[Any] = []
-
-    class Noting(Paper):
-        def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Any, Any]:
-            ordered.append({str(resource): dict(change) for resource, change in changes.items()})
-            return super().configure(changes)
-
-    paper = Noting(FIRST)
-    debt(ledger, paper, "3")
-    paper.set.clear()
-    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
-    settle_all(paper, ledger.debts, operation)
-    assert ordered == [{"broker 3": {FOLLOWER_RATE: None}}]
