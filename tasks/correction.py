@@ -29,6 +29,7 @@ from redrive.deadletters.correction import (
     rounds,
     settle,
     topics_of,
+    twins_of,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
 from redrive.deadletters.fate import Fate
@@ -90,7 +91,7 @@ def read_rules(config: Config, file: str | None) -> RuleSet | None:
 
 @task(
     name="select letters",
-    description="Asks the ledger which letters are meant, where they stand, for their keys, and for doubles of them.",
+    description="Asks the ledger which letters are meant, where they stand, and for their keys.",
     **BRIEFLY,
 )
 def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset()) -> Batch:
@@ -113,12 +114,31 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
         clusters=work.config.clusters,
         away=work.away,
     )
-    if not work.selection.names_skipped:  # whoever names them one by one knows better
-        mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     note_copies(batch, work.run.ledger.letters)
     if len(work.config.clusters) > 1:
         batch.on_two_clusters = work.run.ledger.letters.on_two_clusters(work.selection, upto=work.terms.upto)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
+    return batch
+
+
+@task(
+    name="find doubles",
+    description="Asks the ledger which letters are of the same event, by whatever name of its topic: one of them goes.",
+    **PATIENTLY,
+)
+def find_doubles(work: Correcting, batch: Batch, settled: frozenset[LetterId] = frozenset()) -> Batch:
+    """Note on a batch which letters do not go since another one of their event does; gives the batch.
+
+    Args:
+        work: what the steps share.
+        batch: the letters.
+        settled: see `select_letters`.
+
+    Raises:
+        UnavailableError: a cluster or the ledger does not answer.
+    """
+    if not work.selection.names_skipped:  # whoever names them one by one knows better
+        mark_doubles(batch, twins_of(work.config, work.run.ledger.letters, batch), settled)
     return batch
 
 

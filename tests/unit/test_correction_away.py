@@ -33,6 +33,7 @@ def gathered(monkeypatch: pytest.MonkeyPatch, clusters: Asked, known: dict[str, 
     monkeypatch.setattr(flow, "select_letters", lambda work, *_: Batch(letters, clusters=CLUSTERS, away=work.away))
     monkeypatch.setattr(flow, "ask_clusters", steps.ask_clusters.fn)
     monkeypatch.setattr(flow, "look_up_topics", lambda *_: [])
+    monkeypatch.setattr(flow, "find_doubles", lambda _, batch: batch)
     monkeypatch.setattr(flow, "settle_earlier", lambda *_, record: ({}, frozenset()))
     monkeypatch.setattr(steps, "_answers", clusters.answers)
     nobody: Any = None  # neither settings nor a run are looked at by what is left
