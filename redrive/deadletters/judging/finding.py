@@ -109,11 +109,14 @@ def moved(aliases: Aliases, topic: str) -> Alias | None:
 
 
 def moved_back(aliases: Aliases, topic: str) -> Alias | None:
-    """Give the alias whose producers have been at a topic and are back at their own; None: there is no such one.
+    """Give the alias whose producers have been at a topic and are there no longer; None: there is no such one.
 
-    Consumers go back with them, and what comes to that topic from then on is not brought along.
+    They are back at their own, and may have gone on to a third one. Consumers go with them, and what comes to that
+    topic from then on is not brought along. Unless producers of another name are there now.
     """
-    return next((each for each in aliases.good.values() if each.target == topic != each.current), None)
+    if any(each.current == topic for each in aliases.good.values()):
+        return None
+    return next((each for each in aliases.good.values() if topic == each.target or topic in each.past), None)
 
 
 def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
@@ -130,7 +133,7 @@ def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
         if topic in aliases.odd:
             raise StalePlanError(f"where events of {topic} go is not known any more: {aliases.odd[topic]}")
         if (back := moved_back(aliases, topic)) is not None:
-            raise StalePlanError(f"producers of {back.name} were taken back from {topic}, and consumers go with them")
+            raise StalePlanError(f"producers of {back.name} were taken away from {topic}, and consumers go with them")
         now = moved(aliases, topic)
         planned = target.alias.generation if isinstance(target, MovedWriter) else None
         if (None if now is None else now.generation) != planned:
