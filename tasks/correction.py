@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from confluent_kafka import KafkaException
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
+from redrive.deadletters.answering import away
 from redrive.deadletters.correction import (
     Batch,
     Context,
@@ -38,7 +38,6 @@ from redrive.deadletters.selection import Selection
 from redrive.ledger.letters import PAGE
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
-from redrive.pump.readback import admin_client
 from redrive.pump.workers import Workers
 from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
@@ -74,9 +73,6 @@ class Correcting:
 
 
 End = UnitEnd[Unit, UnitResult]
-
-ANSWER = 15.0
-"""Seconds that a cluster may take to answer, before its letters are left while those of others are corrected."""
 
 
 def read_rules(config: Config, file: str | None) -> RuleSet | None:
@@ -162,20 +158,11 @@ def look_up_topics(work: Correcting, batch: Batch) -> list[TopicName]:
     **BRIEFLY,
 )
 def ask_clusters(work: Correcting, batch: Batch) -> None:
-    """Note which clusters are away. If no cluster answers, none is: then there is nothing to do but to wait."""
-    away = {cluster for cluster in batch.clusters if not _answers(work.config, cluster)}
-    if away and len(away) < len(batch.clusters):
-        work.away |= away
-        names = ", ".join(sorted(away))
+    """Note which clusters are away; see `redrive.deadletters.answering.away`."""
+    if silent := away(work.config, batch.clusters):
+        work.away |= silent
+        names = ", ".join(sorted(silent))
         get_run_logger().warning("no answer from %s: letters that stand there are left for a later run", names)
-
-
-def _answers(config: Config, cluster: str) -> bool:
-    try:
-        admin_client(config.cluster(cluster).client_config()).list_topics(timeout=ANSWER)
-    except KafkaException:
-        return False
-    return True
 
 
 @task(
