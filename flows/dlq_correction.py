@@ -25,6 +25,7 @@ from tasks.correction import (
     ask_clusters,
     correct_partitions,
     enter_corrected,
+    find_doubles,
     judge_letters,
     look_at_main_topics,
     look_up_topics,
@@ -189,7 +190,7 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
     contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
     if correction.mode == "run" and enter_corrected(work, contexts):
-        batch = select_letters(work)
+        batch = find_doubles(work, select_letters(work))
     plan = judge_letters(work, batch, contexts, correction.samples)
     digest = bind(run, plan.canonical(), known)
     report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
@@ -221,7 +222,7 @@ def gather(run: Run, work: Correcting, correction: Correction, known: Mapping[st
     work.touched = look_up_topics(work, batch)
     if correction.mode == "plan":
         work.earlier, settled = settle_earlier(work, batch, record=False)
-        return select_letters(work, settled) if work.earlier else batch
+        return find_doubles(work, select_letters(work, settled) if work.earlier else batch, settled)
     if work.touched:
         run.claim(work.touched, all_or_none=True)
     work.earlier, _ = settle_earlier(work, batch, record=True)
@@ -230,7 +231,7 @@ def gather(run: Run, work: Correcting, correction: Correction, known: Mapping[st
     if more := set(look_up_topics(work, batch)) - set(work.touched):
         names = ", ".join("/".join(topic) for topic in sorted(more))
         raise StalePlanError(f"another run has just changed what is selected in {names}, or goes there")
-    return batch
+    return find_doubles(work, batch)
 
 
 def carry_out(  # noqa: PLR0917 (what the steps before it have found)

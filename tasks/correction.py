@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from confluent_kafka import KafkaException
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
+from redrive.deadletters.answering import away
 from redrive.deadletters.correction import (
     Batch,
     Context,
@@ -29,6 +29,7 @@ from redrive.deadletters.correction import (
     rounds,
     settle,
     topics_of,
+    twins_of,
 )
 from redrive.deadletters.correction import settle_earlier as settle_earlier_operations
 from redrive.deadletters.fate import Fate
@@ -37,7 +38,6 @@ from redrive.deadletters.selection import Selection
 from redrive.ledger.letters import PAGE
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
-from redrive.pump.readback import admin_client
 from redrive.pump.workers import Workers
 from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
@@ -74,9 +74,6 @@ class Correcting:
 
 End = UnitEnd[Unit, UnitResult]
 
-ANSWER = 15.0
-"""Seconds that a cluster may take to answer, before its letters are left while those of others are corrected."""
-
 
 def read_rules(config: Config, file: str | None) -> RuleSet | None:
     """Read the rule file; it must be in the folder of the settings.
@@ -90,7 +87,7 @@ def read_rules(config: Config, file: str | None) -> RuleSet | None:
 
 @task(
     name="select letters",
-    description="Asks the ledger which letters are meant, where they stand, for their keys, and for doubles of them.",
+    description="Asks the ledger which letters are meant, where they stand, and for their keys.",
     **BRIEFLY,
 )
 def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset()) -> Batch:
@@ -113,12 +110,31 @@ def select_letters(work: Correcting, settled: frozenset[LetterId] = frozenset())
         clusters=work.config.clusters,
         away=work.away,
     )
-    if not work.selection.names_skipped:  # whoever names them one by one knows better
-        mark_doubles(batch, work.run.ledger.letters.twins(batch.wanted), settled)
     note_copies(batch, work.run.ledger.letters)
     if len(work.config.clusters) > 1:
         batch.on_two_clusters = work.run.ledger.letters.on_two_clusters(work.selection, upto=work.terms.upto)
     get_run_logger().info("%s in %s", count(batch.letters, "letter"), count(len(batch.units), "partition"))
+    return batch
+
+
+@task(
+    name="find doubles",
+    description="Asks the ledger which letters are of the same event, by whatever name of its topic: one of them goes.",
+    **PATIENTLY,
+)
+def find_doubles(work: Correcting, batch: Batch, settled: frozenset[LetterId] = frozenset()) -> Batch:
+    """Note on a batch which letters do not go since another one of their event does; gives the batch.
+
+    Args:
+        work: what the steps share.
+        batch: the letters.
+        settled: see `select_letters`.
+
+    Raises:
+        UnavailableError: a cluster or the ledger does not answer.
+    """
+    if not work.selection.names_skipped:  # whoever names them one by one knows better
+        mark_doubles(batch, twins_of(work.config, work.run.ledger.letters, batch), settled)
     return batch
 
 
@@ -142,20 +158,11 @@ def look_up_topics(work: Correcting, batch: Batch) -> list[TopicName]:
     **BRIEFLY,
 )
 def ask_clusters(work: Correcting, batch: Batch) -> None:
-    """Note which clusters are away. If no cluster answers, none is: then there is nothing to do but to wait."""
-    away = {cluster for cluster in batch.clusters if not _answers(work.config, cluster)}
-    if away and len(away) < len(batch.clusters):
-        work.away |= away
-        names = ", ".join(sorted(away))
+    """Note which clusters are away; see `redrive.deadletters.answering.away`."""
+    if silent := away(work.config, batch.clusters):
+        work.away |= silent
+        names = ", ".join(sorted(silent))
         get_run_logger().warning("no answer from %s: letters that stand there are left for a later run", names)
-
-
-def _answers(config: Config, cluster: str) -> bool:
-    try:
-        admin_client(config.cluster(cluster).client_config()).list_topics(timeout=ANSWER)
-    except KafkaException:
-        return False
-    return True
 
 
 @task(

@@ -18,6 +18,8 @@ from tasks.triage_telling import tell_growth
 from tasks.words import cell, count, duration, number, table
 
 MOST_ROWS = 100
+NOT_READ = "not_read"
+"""In the evidence of a triage: topics that it could not triage, or not all of them, as cluster/topic."""
 
 
 def finish_triage(
@@ -39,7 +41,9 @@ def finish_triage(
     failed = [*failed, *_blind(done)]
     reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
     told = tell_growth(run, overview) if mode == "run" else []
-    run.finish("failed" if failed else "done", counts=counts, evidence={"failed": reasons, "told": told})
+    not_read = sorted({f"{failure.cluster}/{failure.topic}" for failure in failed})
+    evidence = {"failed": reasons, NOT_READ: not_read, "told": told}
+    run.finish("failed" if failed else "done", counts=counts, evidence=evidence)
     word: Word = "failed" if failed else "planned" if mode == "plan" else "triaged"
     message = close(
         run, word, headline(mode, counts, overview, failed), counts, report_text(mode, done, failed, overview)

@@ -40,6 +40,8 @@ class Alias(msgspec.Struct, frozen=True):
         earlier: the same of the alias before, which consumers go by until ``places`` is known.
         unmoved: consumers have nothing to do with it: it takes producers back from a switch that had not come so far
             that consumers follow it. ``places`` is then what the alias before that switch has said.
+        past: other topics that the name stood for before ``target``, and stands for no more. (The control topic is
+            compacted: what an earlier record has said is gone.)
     """
 
     name: str
@@ -53,6 +55,7 @@ class Alias(msgspec.Struct, frozen=True):
     places: Mapping[int, tuple[int, int]] = {}
     earlier: Mapping[int, tuple[int, int]] = {}
     unmoved: bool = False
+    past: tuple[str, ...] = ()
 
     @property
     def left(self) -> str:

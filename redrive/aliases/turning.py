@@ -69,11 +69,16 @@ def alias_forth(
         topic.schema.read_text(encoding="utf-8"),
         recipe.rules,
         recipe.file,
+        past=() if before is None else _past(before, migration.target),
     )
     if before is None:
         return with_lost_places(config, topic.cluster, now)
     see_that_none_is_late(client, before, may_lag)
     return following(before, now) if before.target == migration.target else now
+
+
+def _past(before: Alias, target: str) -> tuple[str, ...]:
+    return tuple(sorted({*before.past, before.target} - {target}))
 
 
 def alias_back(

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from redrive.cli.giving_up import ask, see_that_it_is_said, show_end
 from redrive.cli.ledger import open_ledger
-from redrive.cli.output import Json, out, show_json, show_table
+from redrive.cli.output import Json, show_table
 from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.person import person
@@ -30,8 +31,7 @@ def accept(
     """
     from redrive.deadletters.accepting import Accept
 
-    if not reason.strip():
-        raise ConfigError("--reason", "is empty; say what has happened to the topic")
+    see_that_it_is_said("--reason", reason, "what has happened to the topic")
     config = Config.load()
     settings = config.topic(topic)
     if not settings.dead_letters:
@@ -43,23 +43,14 @@ def accept(
     with open_ledger() as ledger:
         found = Accept.look(config, ledger, cluster or settings.cluster, topic)
         if not found.anew:
-            _end(f"{topic} is what triage has read: there is nothing to accept.", None, 0, json)
+            show_end(f"{topic} is what triage has read: there is nothing to accept.", None, 0, json=json)
             return
         if not json:
             rows = ((each.partition, each.known_as, each.begin) for each in found.anew)
             show_table(
                 ("partition", "was read as", "is another from offset"), rows, numbers=("is another from offset",)
             )
-        if not yes:
-            question = f"Accept that, and give up {found.lost:,} letters that are gone with what was there?"
-            typer.confirm(question, abort=True, err=True)
+        ask(f"Accept that, and give up {found.lost:,} letters that are gone with what was there?", yes=yes)
         done = found.carry_out(person(), reason)
     line = f"Accepted; {done.letters:,} letters given up, by operation {done.operation}. Next: redrive run dlq-triage"
-    _end(line, done.operation, done.letters, json)
-
-
-def _end(line: str, operation: str | None, letters: int, json: bool) -> None:
-    if json:
-        show_json({"operation": operation, "discarded": letters})
-    else:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    show_end(line, done.operation, done.letters, json=json)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Self
 
 from redrive.config import Config
 from redrive.deadletters.correction import Batch, settle_earlier, without_copy
-from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.discarding import give_up
+from redrive.deadletters.fate import OPEN
 from redrive.deadletters.generations import ACCEPT, Generation, generations
 from redrive.deadletters.letter_id import LetterId, kafka_topic, next_topic
 from redrive.deadletters.reading import read_record, still_is
@@ -24,7 +24,6 @@ from redrive.errors import StalePlanError
 from redrive.ledger import Ledger
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_writes import Reach
-from redrive.ledger.letters import PAGE
 from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
 
 MADE_ANEW = "made-anew"
@@ -119,10 +118,7 @@ class Accept:
             still_open = _selection(self.cluster, self.topic).model_copy(update={"fates": list(OPEN)})
             batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
             settle_earlier(self.config, ledger, batch.units, operation, record=True)
-            lost = _lost(ledger, self.cluster, self.topic, self.anew)
-            given_up = 0
-            while page := [Fate(letter, "discarded", MADE_ANEW) for letter in islice(lost, PAGE)]:
-                given_up += ledger.letters.record_fates(operation, page)
+            given_up = give_up(ledger, operation, _lost(ledger, self.cluster, self.topic, self.anew), MADE_ANEW)
             # Last: from here on the partitions look as they should.
             begins = {
                 (self.cluster, next_topic(each.known_as), each.partition): Reach(None, each.begin) for each in self.anew

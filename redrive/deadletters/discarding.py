@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
 from redrive.config import Config
+from redrive.deadletters.answering import away
 from redrive.deadletters.correction import Batch, settle_earlier
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
-from redrive.ledger import Ledger
+from redrive.ledger import Ledger, Operation
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_queries import Subject
 from redrive.ledger.letters import PAGE
@@ -29,11 +30,13 @@ class Discarded:
         operation: its id in the ledger.
         letters: how many were given up.
         findings: what is wrong, by what was counted afterwards.
+        left: cluster that does not answer while others do → how many of its letters are left as they are.
     """
 
     operation: str
     letters: int
     findings: list[str]
+    left: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class Discard:
     def carry_out(self, who: str, why: str) -> Discarded:
         """Give the letters up; those that have come to another end meanwhile are left out.
 
-        Repeated after it was killed, it goes on with what is left.
+        So are those on clusters that do not answer while others do: they may have been corrected, and nobody has
+        entered that. Repeated after it was killed, it goes on with what is left.
 
         Args:
             who: the person.
@@ -84,25 +88,26 @@ class Discard:
 
         Raises:
             HeldError: another operation works at the topics in which they stand.
-            UnavailableError: the ledger, or Kafka, which may have corrected letters that nobody has entered.
+            UnavailableError: the ledger does not answer, or none of the clusters does.
         """
-        ledger, batch = self.ledger, Batch(_subjects(self.ledger, self.selection, self.upto))
+        ledger, batch = self.ledger, self._batch()
+        if len(batch.clusters) > 1 and (silent := away(self.config, batch.clusters)):
+            batch = self._batch(silent)
         topics = sorted({f"{unit.cluster}/{unit.kafka_topic}" for unit in batch.units})
         parameters = {"selection": self.selection.model_dump(mode="json"), "upto": self.upto, "why": why}
+        parameters |= {"no_answer": dict(batch.no_answer)} if batch.no_answer else {}
         named = ", ".join(batch.clusters)
         with acting(ledger, JOB, cluster=named, resources=topics, who=who, parameters=parameters) as operation:
             operation.note("reason", {"by": who, "reason": why})
             ledger.claim(topics, operation)
             units = [unit for unit in batch.units if unit.cluster in self.config.clusters]
             settle_earlier(self.config, ledger, units, operation, record=True)
-            subjects = _subjects(ledger, self.selection, self.upto)
-            fates = (
-                Fate(LetterId(letter.cluster, letter.topic, letter.partition, letter.offset), "discarded")
-                for letter in subjects
+            letters = (
+                LetterId(letter.cluster, letter.topic, letter.partition, letter.offset)
+                for letter in _subjects(ledger, self.selection, self.upto)
+                if letter.cluster not in batch.away
             )
-            recorded = 0
-            while page := list(islice(fates, PAGE)):
-                recorded += ledger.letters.record_fates(operation, page)
+            recorded = give_up(ledger, operation, letters)
             found = ledger.letters.fates_by(operation.id).get("discarded", 0)
             findings = [] if found == recorded else [f"the ledger has {found} as discarded, of {recorded}"]
             operation.finish(
@@ -111,7 +116,23 @@ class Discard:
                 {"letters": recorded, "discarded": found},
                 {"findings": findings},
             )
-            return Discarded(operation.id, found, findings)
+            return Discarded(operation.id, found, findings, dict(batch.no_answer))
+
+    def _batch(self, without: Collection[str] = ()) -> Batch:
+        return Batch(_subjects(self.ledger, self.selection, self.upto), away=without)
+
+
+def give_up(ledger: Ledger, operation: Operation, letters: Iterable[LetterId], reason: str = "") -> int:
+    """Enter letters as discarded, some thousands at once; give how many had not been already, by this operation.
+
+    Raises:
+        FencedError: ``operation`` was taken over.
+        UnavailableError: the ledger does not answer.
+    """
+    fates, recorded = (Fate(letter, "discarded", reason) for letter in letters), 0
+    while page := list(islice(fates, PAGE)):
+        recorded += ledger.letters.record_fates(operation, page)
+    return recorded
 
 
 def _subjects(ledger: Ledger, selection: Selection, upto: int) -> Iterator[Subject]:

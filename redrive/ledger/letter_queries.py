@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.dialects import Sighting
@@ -45,23 +44,6 @@ class Subject(NamedTuple):
     key: bytes | None
 
 
-class Twin(NamedTuple):
-    """One of several letters of the same event.
-
-    Attributes:
-        written: the letter's own timestamp, in milliseconds since 1970.
-        correctable: whether all of its value is there.
-        fate: the last one's name, or ``none``.
-    """
-
-    letter: LetterId
-    written: int
-    correctable: bool
-    fate: FateOrNone
-
-
-_TWIN = [dead_letters.c[name] for name in (*letter_audit.PLACE, "timestamp", "correctable", "fate")]
-_AT_ONCE = 1_000
 _ORDER = [dead_letters.c[name] for name in Place._fields[:-1]]
 
 
@@ -253,37 +235,6 @@ def subjects(
         place = Place(cluster, main_topic, topic, partition, offset, at)
         found.append((Subject(*place, timestamp=at if of_event is None else of_event, key=key), place))
     return found
-
-
-def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin]]:
-    """See `redrive.ledger.letters.Letters.twins`."""
-    column = dead_letters.c
-    is_placed = and_(column.main_partition.is_not(None), column.main_offset.is_not(None))
-    is_named = column.event_id.is_not(None)
-    is_producers = and_(column.main_partition.is_(None), column.main_offset.is_(None), column.dialect == "own")
-    # Nowhere null, so that a database can join by it; what is not compared is the same for all. An id alone does not
-    # do: whoever counts from 1 uses it again.
-    event = [
-        func.coalesce(column.main_partition, -1).label("event_partition"),
-        func.coalesce(column.main_offset, -1).label("event_offset"),
-        func.coalesce(column.event_id, "").label("event_name"),
-        case((and_(is_placed, is_named), 0), else_=column.main_timestamp).label("event_time"),
-        case((is_placed, ""), else_=column.producer).label("event_producer"),
-    ]
-    known = (
-        column.cluster == cluster,
-        column.main_topic == main_topic,
-        or_(and_(is_placed, is_named), column.main_timestamp.is_not(None)),
-        or_(is_placed, and_(is_producers, is_named)),
-    )
-    several = select(*event).where(*known).group_by(*event).having(func.count() > 1).subquery()
-    letter = select(*_TWIN, *event).where(*known).subquery()
-    of_event = [letter.c[each.name] for each in event]
-    same = (several.c[each.name] == each for each in of_event)
-    query = select(*(letter.c[each.name] for each in _TWIN), *of_event).join(several, and_(*same)).order_by(*of_event)
-    rows = session.execute(query.execution_options(yield_per=_AT_ONCE))
-    for _, group in groupby(rows, key=lambda row: row[len(_TWIN) :]):
-        yield [Twin(LetterId(*row[:4]), *row[4 : len(_TWIN)]) for row in group]
 
 
 def on_two_clusters(session: Session, selection: Selection, upto: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -14,10 +14,11 @@ from redrive.deadletters.fate import WAITING, Fate
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnknownLetterError
-from redrive.ledger import letter_queries, letter_writes
+from redrive.ledger import letter_queries, letter_twins, letter_writes
 from redrive.ledger.database import Database
 from redrive.ledger.letter_queries import Group, KnownLetter, Story
 from redrive.ledger.letter_tables import triage_positions
+from redrive.ledger.letter_twins import Twin
 from redrive.ledger.letter_writes import Partition, Reach
 from redrive.ledger.operation import Operation
 
@@ -172,7 +173,7 @@ class Letters:
                 return
             after = found[-1][1]
 
-    def twins(self, main_topics: Iterable[tuple[str, str]]) -> Iterator[list[letter_queries.Twin]]:
+    def twins(self, main_topics: Iterable[tuple[str, str]]) -> Iterator[list[Twin]]:
         """Give the letters of each event that has several, whatever became of them.
 
         Of the same event are letters that name the same place on the same main topic, and the same event id if they
@@ -183,7 +184,23 @@ class Letters:
         """
         for cluster, topic in sorted(main_topics):
             with self._database.reading() as session:
-                yield from letter_queries.twins(session, cluster, topic)
+                yield from letter_twins.twins(session, cluster, topic)
+
+    def twins_by_other_names(self, names: Iterable[tuple[str, str, Collection[str]]]) -> Iterator[list[Twin]]:
+        """Give the letters of each event that has some by several names of a topic, whatever became of them.
+
+        A topic has several names if producers of another one were switched to it, which is copied there: the same
+        event has a place in both. Of the same event are letters of the same event id and time that had become letters
+        as often before: one that has failed again, after it was published again, is another one. Of a producer's own
+        letters, that producer's alone are.
+
+        Args:
+            names: cluster, topic that letters go to, and main topics whose letters do. All of these are looked at,
+                within the database.
+        """
+        for cluster, to, topics in names:
+            with self._database.reading() as session:
+                yield from letter_twins.twins_by_other_names(session, cluster, to, topics)
 
     def on_two_clusters(self, selection: Selection, *, upto: int) -> int:
         """Count the selected letters whose event has a letter on another cluster that was not given up.

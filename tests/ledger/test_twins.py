@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from redrive.deadletters.correction import Batch, mark_doubles
+from redrive.aliases.alias import Alias, Aliases
+from redrive.deadletters.correction import Batch, context, mark_doubles, twins_of
 from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import Fate, FateName
@@ -138,3 +140,101 @@ def test_letters_of_events_that_have_a_letter_on_another_cluster_are_counted(led
     given_up = Fate(LetterId("east", "dlq.flights", 0, 3), "discarded")
     ledger.letters.record_fates(begin(ledger), [given_up])
     assert ledger.letters.on_two_clusters(Selection(), upto=upto) == 2
+
+
+THERE: dict[str, Any] = {"main_topic": "flights.v2", "main_partition": 3, "main_offset": 40, "event_id": "e17"}
+"""The copy of the event that `PLACE` names."""
+AGAIN: dict[str, Any] = {"main_offset": 900, "attempts": 2}
+"""That it was published again, and has failed again."""
+FORTH = Alias("flights", "flights.v2", "flights.v2", 1, 7, "{}", places={0: (0, 0)})
+BACK = Alias("flights", "flights.v2", "flights", 2, 7, "{}", places={0: (0, 0)})
+
+
+def with_names(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, alias: Alias, **selection: Any) -> dict[int, str]:
+    """What a batch does not publish while a name stands for something, in the only partition."""
+    monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({alias.name: alias}, {}))
+    config: Any = SimpleNamespace(cluster=lambda _: SimpleNamespace(client_config=dict))
+    batch = Batch(ledger.letters.subjects(Selection(**selection), upto=ledger.letters.last_entry(), also_of=""))
+    mark_doubles(batch, twins_of(config, ledger.letters, batch))
+    (unit,) = batch.units
+    return unit.doubles
+
+
+def test_letters_that_name_an_event_by_the_old_and_the_new_topic_go_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [sighting(0, **PLACE), sighting(1, **PLACE, producer="more"), sighting(2), sighting(3, **THERE)]
+    operation = fill(ledger, letters)
+    first = {0: ANOTHER_FIRST, 1: ANOTHER_FIRST}
+    assert with_names(ledger, monkeypatch, FORTH) == first, "no rules have to take what is there already"
+    old = ["flights"]
+    assert with_names(ledger, monkeypatch, FORTH, topics=old) == {1: ANOTHER_FIRST}
+    ledger.letters.record_fates(operation, [fate(3, "published")])
+    assert with_names(ledger, monkeypatch, FORTH, topics=old) == {0: SAME_EVENT, 1: SAME_EVENT}
+
+
+def test_whichever_of_both_has_gone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = fill(ledger, [sighting(0, **PLACE), sighting(1, **THERE)])
+    ledger.letters.record_fates(operation, [fate(0, "published")])
+    assert with_names(ledger, monkeypatch, FORTH) == {1: SAME_EVENT}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # It was published again before or after the switch, and has failed again.
+        (PLACE, THERE | AGAIN),
+        (PLACE | AGAIN, THERE),
+        (PLACE, THERE | {"main_timestamp": NOW + 1}),
+        (PLACE, THERE | {"event_id": "e1"}),
+        (PLACE | {"event_id": None}, THERE | {"event_id": None}),
+        (PLACE, THERE | {"main_topic": "another"}),
+        # A producer's own letter, which never was in a topic, and one of a consumer.
+        ({"event_id": "e17"}, THERE),
+    ],
+)
+def test_other_letters_of_the_two_topics_are_no_twins(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    operation = fill(ledger, [sighting(0, **first), sighting(1, **second)])
+    assert with_names(ledger, monkeypatch, FORTH) == {}
+    ledger.letters.record_fates(operation, [fate(0, "published")])
+    assert with_names(ledger, monkeypatch, FORTH) == {}
+
+
+def test_what_has_failed_again_in_both_topics_is_one_event_even_if_its_letter_went_back_before(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter of a place that was written first says how often the event had failed before it came there."""
+    operation = fill(
+        ledger,
+        [
+            sighting(0, **PLACE),
+            sighting(1, **PLACE | {"attempts": 2}),  # the same letter, which rules could not put right
+            sighting(2, **THERE),
+            sighting(3, **PLACE | AGAIN),
+            sighting(4, **THERE | {"main_offset": 950, "attempts": 2}),
+        ],
+    )
+    ledger.letters.record_fates(operation, [fate(0, "rejected")])
+    assert with_names(ledger, monkeypatch, FORTH) == {1: ANOTHER_FIRST, 3: ANOTHER_FIRST}
+
+
+def test_a_letter_is_not_given_up_for_one_of_a_topic_whose_letters_wait(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, [sighting(0, **THERE), sighting(1, **PLACE)])
+    assert with_names(ledger, monkeypatch, BACK) == {}, "nobody reads the new topic any more"
+
+
+def test_a_producer_s_own_letters_of_one_event_by_both_names_go_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"main_topic": "flights.v2"}
+    fill(ledger, [sighting(0, event_id="e"), sighting(1, event_id="e", **there)])
+    assert with_names(ledger, monkeypatch, FORTH) == {0: ANOTHER_FIRST}
+    fill(
+        ledger,
+        [sighting(0, event_id="f", topic="dlq.b"), sighting(1, event_id="f", topic="dlq.b", producer="x", **there)],
+    )
+    assert with_names(ledger, monkeypatch, FORTH, dead_letter_topics=["dlq.b"]) == {}

@@ -63,6 +63,7 @@ def begun(ledger: Ledger) -> Operation:
 @pytest.fixture(autouse=True)
 def _without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "select_letters", steps.select_letters.fn)
+    monkeypatch.setattr(flow, "find_doubles", steps.find_doubles.fn)
     monkeypatch.setattr(flow, "settle_earlier", steps.settle_earlier.fn)
     monkeypatch.setattr(flow, "look_up_topics", steps.look_up_topics.fn)
     monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({}, {}))

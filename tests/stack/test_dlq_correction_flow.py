@@ -23,6 +23,7 @@ import tasks.step_progress
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
 from redrive.cli import app
+from redrive.deadletters import answering
 from redrive.deadletters.correction import source
 from redrive.deadletters.letter import read_letter
 from redrive.deadletters.selection import Selection
@@ -323,7 +324,7 @@ def test_letters_of_a_dead_letter_topic_that_was_made_anew_are_corrected_under_i
 
 
 def test_a_cluster_that_is_away_holds_up_no_letters_of_others(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.correction, "ANSWER", 3.0)
+    monkeypatch.setattr(answering, "ANSWER", 3.0)
     clinic.publish({"id": "1"}, {"id": "2"})
     clinic.triage()
     clinic.triage("two")

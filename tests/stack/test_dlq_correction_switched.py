@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from deployments.local.stack import Stack
@@ -16,10 +20,12 @@ from redrive.aliases.switching import switch
 from redrive.aliases.turning import alias_forth
 from redrive.config import Config
 from redrive.deadletters.correction.by_hand import Edit, LetterInHand
+from redrive.deadletters.fate import FateOrNone
 from redrive.deadletters.selection import Selection
 from redrive.deadletters.triage import triage
 from redrive.errors import InvalidEventError
 from redrive.ledger import Ledger
+from redrive.pump.readback import end_offsets
 from tasks.ending import plan_key
 from tests.stack.backlog import word
 from tests.stack.migrations.live import following, migration
@@ -63,9 +69,26 @@ class Switched(MovingHouse):
         with Ledger.open(self.config.ledger_url()) as ledger:
             return {each.sighting.key: each.fate for each in ledger.letters.find(Selection(fates=[]))}
 
-    def by_hand(self, ledger: Ledger, key: bytes) -> LetterInHand:
-        (letter,) = [each for each in ledger.letters.find(Selection()) if each.sighting.key == key]
+    def by_hand(self, ledger: Ledger, key: bytes, fate: FateOrNone = "none") -> LetterInHand:
+        (letter,) = [each for each in ledger.letters.find(Selection(fates=[fate])) if each.sighting.key == key]
         return LetterInHand.take(self.config, ledger, self.registry, letter.id)
+
+    def take_at_most(self, size: int) -> None:
+        """Have the target refuse what is larger."""
+        entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, self.target, incremental_configs=[entry])
+        self._admin.incremental_alter_configs([resource])[resource].result(60)
+
+    def retain_no_letters(self) -> None:
+        """Do what retention does to all dead letters that there are."""
+        ends = end_offsets(self.config.cluster("one").client_config(), self.dead_letters)
+        places = [TopicPartition(self.dead_letters, partition, end) for partition, end in enumerate(ends)]
+        for deleted in self._admin.delete_records(places).values():
+            deleted.result(60)
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap})
 
 
 @pytest.fixture
@@ -120,3 +143,28 @@ def test_letters_from_before_a_switch_go_to_where_events_are_read_now_once_and_b
     assert run("run") == "proved"
     assert sorted(order["number"] for order in house.moved()) == [1, 3, 4]
     assert len(house.read(house.orders)) == 1
+
+
+def test_what_the_new_topic_refuses_of_a_letter_is_parked_and_a_person_brings_it_there_once(house: Switched) -> None:
+    """Once retention has deleted the letter, there is only what it had become: an event of the new topic."""
+    with EventProducer(house.group, house.config, topics=[house.orders]) as producer:
+        for key, number, note in (("dora", "7", os.urandom(20_000).hex()), ("emil", "8", "short")):
+            producer.publish(house.orders, key, {"id": number, "note": note}).result(30)
+    house.switch()
+    house.triage()
+    house.take_at_most(10_000)
+
+    assert run("run") == "proved"
+    assert house.fates() == {b"dora": "parked", b"emil": "published"}
+    house.retain_no_letters()
+
+    with Ledger.open(house.config.ledger_url()) as ledger:
+        dora = house.by_hand(ledger, b"dora", "parked")
+        assert (dora.value["number"], dora.goes_to, dora.letter.topic) == (7, house.target, house.target)
+        edit = Edit(dora.value | {"note": "shortened"})
+        done = dora.carry_out(edit, dora.plan(edit), "hold", "anna")
+    assert (done.fate.name, done.fate.topic, done.findings) == ("published", house.target, [])
+
+    assert run("run") == "nothing to correct"
+    assert sorted((order["number"], order["note"]) for order in house.moved()) == [(7, "shortened"), (8, "short")]
+    assert house.read(house.orders) == []

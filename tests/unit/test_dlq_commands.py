@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 from redrive.cli import app, exit_code
 from redrive.cli.output import hexdump, safe
 from redrive.config import Config
+from redrive.deadletters import answering, discarding
+from redrive.deadletters.correction import Unit
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection, key_bytes, key_text
-from redrive.errors import RedriveError
+from redrive.errors import RedriveError, UnavailableError
 from redrive.ledger import Ledger
 from redrive.pump import readback
 from tests.ledger.letters import begin, fill, sighting
@@ -327,8 +329,39 @@ def test_a_person_is_shown_how_many_would_be_discarded_and_asked(letters: Ledger
     assert code == 1
     assert "3 letters, 3 of them correctable." in output
     assert "Discard 3 letters, for good?" in said
-    assert document("discard", "--reason", "too-large", "--why", "old") == {"operation": None, "discarded": 0}
+    none = {"operation": None, "discarded": 0, "left": {}}
+    assert document("discard", "--reason", "too-large", "--why", "old") == none
     assert letters.letters.count(Selection(fates=["discarded"])) == 0
+
+
+@pytest.fixture
+def east(letters: Ledger, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A second cluster, with two letters, which answers while the first one does not."""
+    fill(letters, [sighting(at, cluster="east") for at in (0, 1)])
+    settings = Path(os.environ["REDRIVE_CONFIG"])
+    settings.write_text(f'{settings.read_text()}[clusters.east]\nbootstrap = "127.0.0.1:1"\n')
+
+    def settle_earlier(_: Any, __: Any, units: list[Unit], *___: Any, **____: Any) -> None:
+        if any(unit.cluster != "east" for unit in units):
+            raise UnavailableError("Kafka local", "no answer")
+
+    monkeypatch.setattr(answering, "answers", lambda _, cluster: cluster == "east")
+    monkeypatch.setattr(answering, "AGAIN", 0.0)
+    monkeypatch.setattr(discarding, "settle_earlier", settle_earlier)
+    return "east"
+
+
+def test_letters_of_a_cluster_that_is_away_are_left_and_all_others_discarded(letters: Ledger, east: str) -> None:
+    code, output, said = run("discard", "--yes", "--topic", "flights", "--why", "old")
+    assert code == 3
+    assert output.endswith(".\n")
+    assert "2 letters discarded, by operation" in output
+    assert said == "3 letters on local, which does not answer, are left as they are: discard them once it does\n"
+    found = letters.letters.find(Selection(fates=["discarded"]))
+    assert [(each.sighting.cluster, each.sighting.offset) for each in found] == [(east, 0), (east, 1)]
+    code, output, _ = run("discard", "--yes", "--json", "--topic", "flights", "--why", "old", "--cluster", "local")
+    assert (code, output) == (3, ""), "if none answers, nothing is done"
+    assert letters.letters.count(Selection(fates=["discarded"])) == 2
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])

@@ -209,6 +209,17 @@ def test_letters_of_the_new_topic_stay_open_once_producers_and_consumers_have_go
         assert goes_to(cast(Writer, targets["unknown"])) == "unknown"
 
 
+def test_letters_of_a_topic_stay_open_once_producers_have_gone_on_from_there_to_a_third_one(
+    known: Callable[..., Targets],
+) -> None:
+    third = Alias("unknown", "moved", "moved", 4, 7, json.dumps(OLD), places={0: (4, 4)}, past=("orders",))
+    targets = known(third)
+    assert targets["orders"] == MOVED_BACK
+    assert (goes_to(cast(Writer, targets["unknown"])), goes_to(cast(Writer, targets["moved"]))) == ("moved", "moved")
+    others = Alias("shop", "orders", "orders", 1, 7, json.dumps(OLD), places={0: (4, 4)})
+    assert goes_to(cast(Writer, known(third, others)["orders"])) == "orders", "producers of another name are there"
+
+
 def test_letters_are_left_if_the_rules_that_take_events_there_can_not_be_used_or_it_is_gone(
     known: Callable[..., Targets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +249,7 @@ def test_a_run_that_has_planned_for_one_topic_does_not_publish_to_another(monkey
     with pytest.raises(StalePlanError, match="producers of moved were switched"):
         see_that_names_stand({}, {"moved": WRITER})
     now["moved"] = msgspec.structs.replace(ALIAS, generation=6, current="moved")
-    with pytest.raises(StalePlanError, match=r"producers of moved were taken back from moved\.v2"):
+    with pytest.raises(StalePlanError, match=r"producers of moved were taken away from moved\.v2"):
         see_that_names_stand({}, {"moved.v2": Writer("moved.v2", 9, 1, SCHEMAS[9])})
     now.clear()
     see_that_names_stand({}, {"moved": WRITER})

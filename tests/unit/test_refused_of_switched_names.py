@@ -11,7 +11,7 @@ import pytest
 from redrive.aliases.alias import Alias, Aliases
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction import by_hand, copies
+from redrive.deadletters.correction import by_hand, context, copies
 from redrive.deadletters.correction.by_hand import LetterInHand
 from redrive.deadletters.correction.copies import Copy
 from redrive.deadletters.dialects import sight
@@ -36,6 +36,7 @@ class Letters:
         letter = KnownLetter(sight(of_value({"id": 1, "note": "a"})), "parked")
         self._story: Any = SimpleNamespace(letter=letter, decisions=())
         self.looked_at: list[tuple[str, str]] = []
+        self.alike: list[Any] = []
 
     def story(self, _: Any) -> Any:
         return self._story
@@ -48,6 +49,10 @@ class Letters:
 
     def twins(self, topics: Any) -> Any:
         self.looked_at = sorted(topics)
+        return []
+
+    def twins_by_other_names(self, names: Any) -> Any:
+        self.alike = list(names)
         return []
 
     def parked(self, _: Any) -> Any:
@@ -73,6 +78,7 @@ def take(config: Config, monkeypatch: pytest.MonkeyPatch, alias: Alias, letters:
     )
     monkeypatch.setattr(finding, "partition_count", lambda *_: 3)
     monkeypatch.setattr(by_hand, "read_aliases", lambda _: Aliases({"moved": alias}, {}))
+    monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({"moved": alias}, {}))
     monkeypatch.setattr(by_hand, "find_letter", lambda *_: (refused(), Copy(0, 7, is_whole=False)))
     monkeypatch.setattr(by_hand, "look_at_lanes", lambda *_: SimpleNamespace(has=lambda *_: False))
     ledger: Any = SimpleNamespace(letters=letters)
@@ -89,6 +95,7 @@ def test_it_goes_to_the_topic_that_refused_it_as_what_it_had_become(
     batch = in_hand._batch(in_hand._terms(""))
     assert batch.main_topics("one") == ["orders"], "newer events are looked for there, and it is held"
     assert letters.looked_at == [("one", "moved")], "other letters of its event name the topic that it had"
+    assert letters.alike == [("one", "orders", ["moved", "orders"])], "or the one that it went to"
 
 
 def test_it_stays_once_nobody_reads_that_topic_any_more(

@@ -9,7 +9,7 @@
 """
 
 from redrive.deadletters.correction.batch import Batch, Unit, rounds
-from redrive.deadletters.correction.context import Context, find_context, topics_of
+from redrive.deadletters.correction.context import Context, find_context, topics_of, twins_of
 from redrive.deadletters.correction.copies import note_copies, without_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
@@ -46,5 +46,6 @@ __all__ = [
     "settle",
     "settle_earlier",
     "topics_of",
+    "twins_of",
     "without_copy",
 ]

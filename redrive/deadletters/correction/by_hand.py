@@ -21,7 +21,7 @@ from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.correction import diverted, doubles, order_guard, source
 from redrive.deadletters.correction.batch import Batch
-from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of
+from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of, twins_of
 from redrive.deadletters.correction.copies import Copy, find_letter, note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
@@ -292,7 +292,7 @@ class LetterInHand:
         batch = Batch(letters)
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
-        twins = self.ledger.letters.twins(batch.wanted)
+        twins = twins_of(self.config, self.ledger.letters, batch)
         if self.copy is not None and not self.copy.is_whole:  # it goes where it was refused, as what it had become
             batch = Batch(each._replace(main_topic=self.letter.topic) for each in letters)
         mark_doubles(batch, twins)

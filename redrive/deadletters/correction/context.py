@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,9 +12,11 @@ from redrive.config import Config
 from redrive.deadletters.correction.batch import Batch, Wanted
 from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
-from redrive.deadletters.judging.finding import find_targets, moved
+from redrive.deadletters.judging.finding import called_alike, find_targets, moved
 from redrive.deadletters.judging.judge import Judge, Rules
 from redrive.deadletters.judging.targets import Targets, goes_to
+from redrive.ledger.letter_twins import Twin
+from redrive.ledger.letters import Letters
 from redrive.pump.limits import Limits, limits_of
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
@@ -135,3 +137,25 @@ def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
                 if (alias := moved(aliases, topic)) is not None:
                     topics.add((cluster, alias.current))
     return sorted(topics)
+
+
+def twins_of(config: Config, letters: Letters, batch: Batch) -> Iterator[list[Twin]]:
+    """Give the letters of each event that has several, by whatever names of the topic that they go to.
+
+    Args:
+        config: the platform.
+        letters: the ledger's.
+        batch: whose main topics are meant.
+
+    Raises:
+        UnavailableError: a cluster or the ledger does not answer.
+    """
+    alike = [
+        (cluster, topic, names)
+        for cluster in batch.clusters
+        for topic, names in called_alike(
+            read_aliases(config.cluster(cluster).client_config()), batch.main_topics(cluster)
+        ).items()
+    ]
+    yield from letters.twins(batch.wanted)
+    yield from letters.twins_by_other_names(alike)

@@ -6,6 +6,9 @@ topic: published from one letter, the event comes to all.
 
 Which letters are of the same event is what the ledger says, see `redrive.ledger.letters.Letters.twins`. An event that
 was published again and has failed again is another one in this: it was read from another place.
+
+Where producers were switched from one topic to another, an event has a place in both, and its letters may name either:
+those from before the switch the one, and those from after it the other. See `called_alike` for which topics are one.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.letter_id import LetterId
-from redrive.ledger.letter_queries import Twin
+from redrive.ledger.letter_twins import Twin
 
 SAME_EVENT = "same-event"
 """The reason of letters that are skipped since their event was published again from another letter."""
@@ -37,7 +40,8 @@ def mark_doubles(batch: Batch, groups: Iterable[Sequence[Twin]], settled: Contai
 
     Args:
         batch: the letters.
-        groups: the letters of each event that has several.
+        groups: the letters of each event that has several. A letter may be in several of them, if one has all of the
+            others: those then come before it.
         settled: letters that only look open: nobody has entered yet what became of them.
     """
     units: dict[tuple[str | None, str, int], Unit] = {
@@ -60,5 +64,6 @@ def _apart(inside: list[Twin], outside: list[Twin], settled: Container[LetterId]
         return
     goes: Twin | None = None
     if not any(twin.fate == "doubtful" or twin.letter in settled for twin in outside):
-        goes = min(inside, key=lambda twin: (not twin.correctable, twin.written, twin.letter), default=None)
+        # One that is at home there needs no rules to be taken there, which might not take it.
+        goes = min(inside, key=lambda each: (not each.correctable, each.moves, each.written, each.letter), default=None)
     yield from ((twin, ANOTHER_FIRST) for twin in inside if twin is not goes)

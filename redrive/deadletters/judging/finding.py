@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -55,12 +56,8 @@ def find_targets(
             targets[topic] = NO_TOPIC
         elif cluster not in config.topic(topic).clusters:
             targets[topic] = OTHER_CLUSTER
-        elif topic in aliases.odd:
-            targets[topic] = ODD_ALIAS
-        elif moved_back(aliases, topic) is not None:
-            targets[topic] = MOVED_BACK
-        elif alias is not None and not (alias.places or alias.unmoved):
-            targets[topic] = MOVING
+        elif why := _waits(aliases, topic):
+            targets[topic] = why
         else:
             try:
                 partition_count(client, topic if alias is None else alias.current)
@@ -81,6 +78,30 @@ def _moved(writer: Writer, alias: Alias, registry: SchemaRegistry) -> MovedWrite
         return NO_MIGRATION
 
 
+def _waits(aliases: Aliases, topic: str) -> str:
+    """Say why events of a topic can't be published to where they go by now, or nobody knows; empty: they can."""
+    if topic in aliases.odd:
+        return ODD_ALIAS
+    if moved_back(aliases, topic) is not None:
+        return MOVED_BACK
+    alias = moved(aliases, topic)
+    return MOVING if alias is not None and not (alias.places or alias.unmoved) else ""
+
+
+def called_alike(aliases: Aliases, topics: Iterable[str]) -> dict[str, list[str]]:
+    """Give topics to which letters of several main topics go → those; only if one of some main topics is among them.
+
+    Names whose letters have to wait are in none: none of another name must wait for those.
+    """
+    wanted, to = set(topics), defaultdict[str, list[str]](list)
+    known = {name for alias in aliases.good.values() for name in (alias.name, alias.target)}
+    for name in sorted(wanted | known):
+        if not _waits(aliases, name):
+            alias = moved(aliases, name)
+            to[name if alias is None else alias.current].append(name)
+    return {topic: names for topic, names in to.items() if len(names) > 1 and not wanted.isdisjoint(names)}
+
+
 def moved(aliases: Aliases, topic: str) -> Alias | None:
     """Give the alias by which events of a topic go to another one; None: they go to it, or nobody knows."""
     alias = aliases.good.get(topic)
@@ -88,11 +109,14 @@ def moved(aliases: Aliases, topic: str) -> Alias | None:
 
 
 def moved_back(aliases: Aliases, topic: str) -> Alias | None:
-    """Give the alias whose producers have been at a topic and are back at their own; None: there is no such one.
+    """Give the alias whose producers have been at a topic and are there no longer; None: there is no such one.
 
-    Consumers go back with them, and what comes to that topic from then on is not brought along.
+    They are back at their own, and may have gone on to a third one. Consumers go with them, and what comes to that
+    topic from then on is not brought along. Unless producers of another name are there now.
     """
-    return next((each for each in aliases.good.values() if each.target == topic != each.current), None)
+    if any(each.current == topic for each in aliases.good.values()):
+        return None
+    return next((each for each in aliases.good.values() if topic == each.target or topic in each.past), None)
 
 
 def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
@@ -109,7 +133,7 @@ def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
         if topic in aliases.odd:
             raise StalePlanError(f"where events of {topic} go is not known any more: {aliases.odd[topic]}")
         if (back := moved_back(aliases, topic)) is not None:
-            raise StalePlanError(f"producers of {back.name} were taken back from {topic}, and consumers go with them")
+            raise StalePlanError(f"producers of {back.name} were taken away from {topic}, and consumers go with them")
         now = moved(aliases, topic)
         planned = target.alias.generation if isinstance(target, MovedWriter) else None
         if (None if now is None else now.generation) != planned:

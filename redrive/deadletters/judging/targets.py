@@ -69,9 +69,9 @@ REASONS = {
     TOPIC_GONE: "its main topic does not exist on the cluster, nor does the one that its events go to by now",
     MOVING: "its main topic's producers are being switched to another topic, or were, and consumers can't follow yet; "
     "run that goal of schema-backfill to its end, and correct it then",
-    MOVED_BACK: "producers were switched to its main topic, and are back where they came from: consumers go with "
-    "them, and what is published here is not brought there; correct it once they are switched here again, or have the "
-    "event published anew by its producer, and discard the letter",
+    MOVED_BACK: "producers were switched to its main topic, and are no longer there: they are back where they came "
+    "from, or at a third topic. Consumers go with them, and what is published here is not brought there; correct it "
+    "once they are switched here again, or have the event published anew by its producer, and discard the letter",
     NO_MIGRATION: "its main topic's producers were switched to another topic, and the rules that take events there "
     "can't be used here",
     ODD_ALIAS: "whether its main topic's producers were switched to another topic is not known: the record of that "
