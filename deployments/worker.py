@@ -18,6 +18,7 @@ import psutil
 from deployments.deploy import ROOT, deploy_all
 from deployments.local.process import Identity, Launch, tail
 from deployments.worker_process import Worker, send
+from redrive.config.reading import FILE
 from redrive.errors import RedriveError, UnavailableError
 
 POOL = "redrive"
@@ -88,7 +89,8 @@ def start_worker(
 def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Give the environment of a worker, and so that of its runs.
 
-    What PYTHONPATH has stays in it: `opentelemetry-instrument` has programs set up by what it puts there.
+    What PYTHONPATH has stays in it: `opentelemetry-instrument` has programs set up by what it puts there. Runs begin in
+    a folder of their own, so the settings are named: the repository's, unless others are.
     """
 
     def before(name: str, first: Path) -> str:
@@ -96,7 +98,8 @@ def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
 
     # `python` in the deployments' command is the one that this runs in.
     paths = {"PYTHONPATH": before("PYTHONPATH", ROOT), "PATH": before("PATH", Path(sys.executable).parent)}
-    return {**given, **_SETTINGS, **paths}
+    settings = ROOT / (given.get("REDRIVE_CONFIG") or os.environ.get("REDRIVE_CONFIG") or FILE)
+    return {**given, **_SETTINGS, **paths, "REDRIVE_CONFIG": str(settings)}
 
 
 def create_pool(url: str) -> None:

@@ -48,6 +48,7 @@ def test_jobs_run_on_the_clusters_of_the_settings_also_after_their_worker_was_ki
     platform.send(platform.dead_letters, [b"a letter"])
     with SyncPrefectClient(Stack.attach(up.data).environment()["PREFECT_API_URL"]) as prefect:
         health = prefect.read_deployment_by_name("cluster-health/cluster-health")
+        assert not health.pull_steps, "runs go to no folder that only this machine has"
         prefect.create_flow_run_from_deployment(health.id)  # a minute may be long
     (url,) = [word for word in up.said.split() if word.endswith("/metrics")]
     triaged = 'redrive_dead_letters{cluster="one",fate="none",reason="unknown"} 1.0'

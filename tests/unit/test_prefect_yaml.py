@@ -72,6 +72,12 @@ def test_its_flow_is_found_by_its_module(deployment: dict[str, Any]) -> None:
 
 
 @each_deployment
+def test_no_run_goes_to_the_folder_that_it_was_deployed_from(deployment: dict[str, Any]) -> None:
+    # Left out, Prefect adds a step that does; an empty list is its word for none.
+    assert deployment.get("pull", FILE["pull"]) == []
+
+
+@each_deployment
 def test_it_goes_to_the_pool_that_the_worker_serves(deployment: dict[str, Any]) -> None:
     assert deployment["work_pool"]["name"] == "redrive"
     variables = ProcessWorker.get_default_base_job_template()["variables"]["properties"]

@@ -32,3 +32,13 @@ def test_without_a_path_there_is_no_empty_part_in_it_which_would_be_the_current_
 ) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
     assert worker_environment({})["PYTHONPATH"] == str(ROOT)
+
+
+def test_runs_find_the_settings_from_whichever_folder_they_begin_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDRIVE_CONFIG", raising=False)
+    assert worker_environment({})["REDRIVE_CONFIG"] == str(ROOT / "redrive.toml")
+    monkeypatch.setenv("REDRIVE_CONFIG", str(tmp_path / "mine.toml"))
+    assert worker_environment({})["REDRIVE_CONFIG"] == str(tmp_path / "mine.toml")
+    assert worker_environment({"REDRIVE_CONFIG": "/etc/redrive.toml"})["REDRIVE_CONFIG"] == "/etc/redrive.toml"
