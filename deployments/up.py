@@ -64,6 +64,8 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
     from deployments.follow import connected
     from deployments.worker import start_worker
 
+    # Before anything is started. What a local stack will add to the settings is known only when it runs.
+    find_file() if local else Config.load()
     named = bool(_prefect_url())
     stack = _bring_up(data, local, ports, clusters, stopping)
     if stack is not None:
