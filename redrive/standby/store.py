@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import boto3
 import msgspec
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from redrive.errors import ConfigError, UnavailableError
 
@@ -113,6 +113,9 @@ class DynamoStore:
         endpoint: URL of DynamoDB Local or a VPC endpoint; None for AWS itself.
         timeout: seconds to wait for one answer; a call is tried three times within about three times that.
         connections: how many calls may be under way at once.
+
+    Raises:
+        ConfigError: AWS's own settings, such as its profile or half a pair of keys, are of no use.
     """
 
     def __init__(
@@ -122,20 +125,23 @@ class DynamoStore:
         self._where = f"standby table {table} ({endpoint or 'DynamoDB ' + region})"
         # It asks nobody who they are, but the client signs requests, and would look for an account to sign them with.
         anybody = "local" if _is_dynamodb_local(endpoint) and "AWS_ACCESS_KEY_ID" not in os.environ else None
-        self._client: DynamoDBClient = boto3.client(
-            "dynamodb",
-            region_name=region,
-            endpoint_url=endpoint,
-            aws_access_key_id=anybody,
-            aws_secret_access_key=anybody,
-            config=BotoConfig(
-                connect_timeout=timeout,
-                read_timeout=timeout,
-                retries={"mode": "standard", "total_max_attempts": 3},
-                max_pool_connections=connections,
-                tcp_keepalive=True,
-            ),
-        )
+        try:
+            self._client: DynamoDBClient = boto3.client(
+                "dynamodb",
+                region_name=region,
+                endpoint_url=endpoint,
+                aws_access_key_id=anybody,
+                aws_secret_access_key=anybody,
+                config=BotoConfig(
+                    connect_timeout=timeout,
+                    read_timeout=timeout,
+                    retries={"mode": "standard", "total_max_attempts": 3},
+                    max_pool_connections=connections,
+                    tcp_keepalive=True,
+                ),
+            )
+        except BotoCoreError as error:
+            raise ConfigError("AWS", f"{self._where} can't be asked: {error}") from error
         self._client.meta.events.register("before-parse.dynamodb.Query", _parse_query)
 
     def create(self) -> None:
@@ -293,6 +299,11 @@ class DynamoStore:
                 return ConfigError("standby.table", f"there is no table {self.table}; create it: redrive topics apply")
             if code in ("AccessDeniedException", "UnrecognizedClientException", "ValidationException"):
                 return ConfigError("standby", f"{self._where} refuses: {error}")
+        if isinstance(error, NoCredentialsError):  # boto3 has looked for them once, when the client was made
+            way_out = (
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE) or a role; then start again"
+            )
+            return ConfigError("AWS", f"{self._where} can't be asked without credentials of AWS: {way_out}")
         return UnavailableError(self._where, str(error))
 
 
