@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
+from fastavro import validate
 
 import redrive
 from deployments.cli import app
@@ -54,8 +56,8 @@ def test_each_section_of_the_settings_is_on_that_page_and_each_setting_is_explai
 def test_the_readme_s_settings_are_good_and_have_what_its_program_asks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [settings], [program] = blocks("toml"), blocks("python")
-    (tmp_path / "order.avsc").write_text("{}")
+    [settings], [schema], [program] = blocks("toml"), blocks("json"), blocks("python")
+    (tmp_path / "order.avsc").write_text(schema)
     file = tmp_path / "redrive.toml"
     file.write_text(settings)
     assert Config.check(file) == []
@@ -68,6 +70,8 @@ def test_the_readme_s_settings_are_good_and_have_what_its_program_asks_for(
         assert config.topic(f"dlq.{name}").dead_letters
     for name in re.findall(r'\["([^"]+)"\]', program):
         assert config.topic(name).schema
+    [value] = re.findall(r"value=({.*?})", program)
+    validate(ast.literal_eval(value), json.loads(schema), strict=True)
 
 
 def test_each_command_is_in_the_list_of_commands() -> None:
