@@ -209,6 +209,16 @@ def test_letters_of_the_new_topic_stay_open_once_producers_and_consumers_have_go
         assert goes_to(cast(Writer, targets["unknown"])) == "unknown"
 
 
+def test_letters_of_the_new_topic_go_there_if_the_switch_was_taken_back_before_consumers_followed(
+    known: Callable[..., Targets],
+) -> None:
+    """Whoever reads it was moved there by hand, and reads it still."""
+    back = Alias("unknown", "orders", "unknown", 3, 7, "{}", unmoved=True)
+    assert goes_to(cast(Writer, known(back)["orders"])) == "orders"
+    again = msgspec.structs.replace(back, places={0: (4, 4)})  # consumers had been there, and gone back, before
+    assert known(again)["orders"] == MOVED_BACK
+
+
 def test_letters_of_a_topic_stay_open_once_producers_have_gone_on_from_there_to_a_third_one(
     known: Callable[..., Targets],
 ) -> None:
