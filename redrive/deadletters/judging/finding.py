@@ -112,8 +112,8 @@ def moved_back(aliases: Aliases, topic: str) -> Alias | None:
     """Give the alias whose producers have been at a topic and are there no longer; None: there is no such one.
 
     They are back at their own, and may have gone on to a third one. Consumers go with them, and what comes to that
-    topic from then on is not brought along. Unless producers of another name are there now; or the switch was taken back
-    before consumers followed it: whoever reads that topic was moved there by hand, and reads it still.
+    topic from then on is not brought along. Unless producers of another name are there now; or the switch was taken
+    back before consumers followed it: whoever reads that topic was moved there by hand, and reads it still.
     """
     if any(each.current == topic for each in aliases.good.values()):
         return None
