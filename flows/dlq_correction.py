@@ -41,7 +41,7 @@ from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
 from tasks.plan import TopicName
-from tasks.protection import Protect, protections, see_that_group_is_known
+from tasks.protection import Protect, governor_for, see_that_group_is_known
 
 
 class Correction(BaseModel):
@@ -286,12 +286,6 @@ def governed(
     config: Config, correction: Correction, touched: Sequence[TopicName], contexts: Mapping[str, Context]
 ) -> Governor:
     """Make what decides the pace."""
-
-    def give_up(reason: str) -> None:
-        governor.stop(reason)
-
     topics = corrected_topics(config, touched)
     left = {(cluster, topic): to for cluster, context in contexts.items() for topic, to in context.left.items()}
-    watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up, left=left)
-    governor = Governor(correction.rate, watch)
-    return governor
+    return governor_for(config, correction.rate, correction.protect, topics, patience=correction.patience, left=left)

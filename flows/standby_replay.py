@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.config import Config
 from redrive.errors import HeldError
-from redrive.pump.governor import Governor
 from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
@@ -33,9 +32,9 @@ from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.plan import JOB, Plan, TopicName, make_plan
+from tasks.plan import JOB, Plan, make_plan
 from tasks.plan_report import headline, report_plan
-from tasks.protection import Protect, protections, see_that_group_is_known
+from tasks.protection import Protect, governor_for, see_that_group_is_known
 from tasks.report import Ending, cancelled, finish, finish_early
 from tasks.survey import check_schemas, look_at_retention, survey
 from tasks.verify import verify_lanes
@@ -192,7 +191,7 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[E
     board = Board({waiting.lane: waiting.events for waiting in backlog})
     began = time.monotonic()
     with (
-        governed(config, replay, topics) as governor,
+        governor_for(config, replay.rate, replay.protect, topics, patience=replay.patience) as governor,
         Live(run, board, governor, replay.rate, Words("lane", "open again")) as live,
     ):
         work = Draining(
@@ -225,14 +224,3 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[E
     )
     log.info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
-
-
-def governed(config: Config, replay: Replay, topics: list[TopicName]) -> Governor:
-    """Make what decides the pace."""
-
-    def give_up(reason: str) -> None:
-        governor.stop(reason)
-
-    watch = protections(config, replay.protect, topics, patience=replay.patience, give_up=give_up)
-    governor = Governor(replay.rate, watch)
-    return governor

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
+from redrive.pump.governor import Governor
 from redrive.pump.protections import ConsumerLag
 from tasks.plan import TopicName
 
@@ -97,25 +98,29 @@ def see_that_group_is_known(config: Config, protect: Protect | None, topics: Seq
     )
 
 
-def protections(
+def governor_for(
     config: Config,
+    rate: float | None,
     protect: Protect | None,
     topics: Sequence[TopicName],
     *,
     patience: float,
-    give_up: Callable[[str], None],
     left: Mapping[TopicName, str] | None = None,
-) -> list[PatientLag]:
-    """Make what watches the group, on each cluster that is published to.
+) -> Governor:
+    """Make what decides a run's pace, and watches the group on each cluster that is published to.
 
     Args:
         config: the platform.
+        rate: at most so many a second; None: full speed.
         protect: the group; None: there is none to watch.
         topics: the topics to count.
-        patience: seconds that a cluster may not say how far behind the group is.
-        give_up: hears of it if that takes longer.
+        patience: seconds that a cluster may not say how far behind the group is; then the run is stopped.
         left: of the topics, those that events no longer go to → where they go.
     """
-    if protect is None:
-        return []
-    return [PatientLag(lag, patience, give_up) for lag in _lags(config, protect, topics, left)]
+
+    def give_up(reason: str) -> None:
+        governor.stop(reason)
+
+    lags = [] if protect is None else _lags(config, protect, topics, left)
+    governor = Governor(rate, [PatientLag(lag, patience, give_up) for lag in lags])
+    return governor
