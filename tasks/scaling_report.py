@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
@@ -13,8 +12,7 @@ from redrive.errors import RedriveError
 from redrive.fleets.decision import Decision, Terms
 from redrive.fleets.growth import Growth
 from redrive.ledger import Status, Verdict
-from tasks import artifacts
-from tasks.ending import Word, close, plan_key
+from tasks.ending import Word, close, plan_key, show_plan
 from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.partitions_plan import throttle_facts
 from tasks.pictures import bars, curve
@@ -52,16 +50,8 @@ def emit_high(work: Scaling, decision: Decision) -> None:
 def report_plan(work: Scaling, decision: Decision, terms: Terms, digest: str, *, mode: str) -> None:
     """Show the load, and what was decided."""
     facts = {"answer": decision.answer, "brokers": str(len(work.up)), "target": str(decision.target)}
-    with get_client(sync_client=True) as client:
-        artifacts.create(
-            client,
-            work.run.flow_run,
-            key=plan_key(work.run.job),
-            kind="markdown",
-            data=plan_text(work, decision, terms, digest, mode=mode),
-            description=decision.why,
-            facts=facts | ({"plan_digest": digest} if digest else {}),
-        )
+    facts |= {"plan_digest": digest} if digest else {}
+    show_plan(work.run, plan_text(work, decision, terms, digest, mode=mode), decision.why, facts)
 
 
 def plan_text(work: Scaling, decision: Decision, terms: Terms, digest: str, *, mode: str) -> str:
