@@ -35,7 +35,7 @@ from tasks.correction import (
     workers_for,
 )
 from tasks.correction_plan import approval_text, headline, report_plan
-from tasks.correction_report import UNIT, Ending, cancelled, finish, finish_early
+from tasks.correction_report import Ending, cancelled, finish, finish_early
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
@@ -269,7 +269,7 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
         fates=run.ledger.letters.fates_by(run.id),
         unverified=unverified,
         seconds=seconds,
-        started_pace=Pace(rate=correction.rate).told(UNIT),
+        started_pace=Pace(rate=correction.rate).told(Ending.UNIT),
         changes=live.pace.changes,
         speeds=board.speeds(),
     )

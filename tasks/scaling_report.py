@@ -16,6 +16,7 @@ from tasks.ending import Word, close, plan_key, show_plan
 from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.partitions_plan import throttle_facts
 from tasks.pictures import bars, curve
+from tasks.report_parts import opening, run_facts
 from tasks.scaling import Moves, Scaling
 from tasks.words import cell, count, number, table
 
@@ -181,7 +182,7 @@ def cut_off(run: Run, word: Literal["paused", "failed"], error: RedriveError | s
 
 def report_text(ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
-    words, run, growth = ending.headline, ending.work.run, ending.growth
+    run, growth = ending.work.run, ending.growth
     rows = [
         [str(id_), each.rack or "–", number(each.replicas), number(each.leaders)] for id_, each in ending.held.items()
     ]
@@ -190,14 +191,11 @@ def report_text(ending: Ending) -> str:
         ["brokers before", ", ".join(map(str, growth.before))],
         ["brokers that there were to be", number(growth.target)],
         ["moves of partitions", f"{where}: {cell(ending.moves.message)}"],
-        ["started by", run.who],
-        *([["approved by", cell(ending.approved)]] if ending.approved else []),
-        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+        *run_facts(run, ending.approved),
     ]
     return "\n\n".join(
         [
-            f"## {ending.word.capitalize()}",
-            cell(words[:1].upper() + words[1:]) + ".",
+            *opening(ending.word, ending.headline),
             table(["new broker", "rack", "replicas", "leaders"], rows, left=2),
             table(["", ""], facts, left=2),
         ]
