@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -86,11 +87,21 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
             note(f"{len(told)} automations notify by {by}" if told else "no automation notifies anybody")
     metrics = _metrics(config, stopping)
     _show(stack, local, metrics)
-    note(f"Commands in other terminals find Prefect after: export PREFECT_API_URL={url}")
+    note(f"Commands in other terminals find all of it after: {_way_in(data, local, url, named)}")
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
     while True:
         worker.look_after(note)
         time.sleep(1)
+
+
+def _way_in(data: Path, local: bool, url: str, named: bool) -> str:
+    """Give what to type in another terminal, so that its commands see what this has started."""
+    prefect = f"export PREFECT_API_URL={url}"
+    if not local:
+        return prefect
+    of = "" if data == DATA else f" --data {shlex.quote(str(data.absolute()))}"
+    stack = f'eval "$(redrive local env{of})"'
+    return f"{stack}; {prefect}" if named else stack
 
 
 def _metrics(config: Config, stopping: ExitStack) -> str:

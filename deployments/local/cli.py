@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -93,6 +94,13 @@ def status(data: Data = DATA, json: Json = False) -> None:
         _show(nodes)
     if any(node.state != "running" for node in nodes):
         raise typer.Exit(1)
+
+
+@app.command()
+def env(data: Data = DATA) -> None:
+    """Print the variables that point commands in another terminal at the stack: `eval "$(redrive local env)"`."""
+    for name, value in _attach(data).environment().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()

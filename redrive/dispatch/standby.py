@@ -230,6 +230,7 @@ class StandbyPath:
             if (lane.seen.target or name) != now:
                 return False
             self._lanes.go_over(lane, destination)
+            lane.held_since = 0.0
             if not lane.queue and lane.seen.is_main:
                 self._lanes.set_mode(lane, Mode.MAIN)
         return True

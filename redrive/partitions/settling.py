@@ -63,7 +63,7 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
     if not owed:
         return Settlement(done, left, ())
     by_resource = _by_resource(owed)
-    current = _current(writer, by_resource)
+    current = _current(writer, _there(writer, by_resource))
     changes: dict[Resource, dict[str, str | None]] = {}
     for resource, rows in by_resource.items():
         values = current.get(resource)
@@ -88,7 +88,7 @@ def settle(writer: PartitionWriter, debts: Debts, operation: Operation, owed: Se
                 left[row.id] = str(error)
     for row in _unheard(writer, [row for row in owed if row.id in done]):
         del done[row.id]
-        left[row.id] = f"{_resource_of(row)} still tells the old one, {HEARD_WITHIN:g} s after the order"
+        left[row.id] = f"{_resource_of(row)} tells the old one still, or nothing, {HEARD_WITHIN:g} s after the order"
     debts.settle(operation, done)
     return Settlement(done, left, tuple(respected))
 
@@ -168,19 +168,24 @@ def how_to_settle(setting: str, previous: str | None, ours: Sequence[str], now: 
 
 
 def _unheard(writer: PartitionWriter, rows: Sequence[DebtRow]) -> list[DebtRow]:
-    """Give the rows whose brokers still tell a value of ours when all should have heard."""
+    """Give the rows whose brokers still tell a value of ours, or nothing, when all should have heard.
+
+    A broker that has gone down, or a topic that is gone, tells nothing any more.
+    """
     deadline, late = time.monotonic() + HEARD_WITHIN, list(rows)
     while True:
-        current = _current(writer, _by_resource(late))
-        late = [row for row in late if _is_to_settle(row, current.get(_resource_of(row)))]
+        there = _there(writer, _by_resource(late))
+        current = _current(writer, there)
+        late = [row for row in late if _resource_of(row) in there and _is_to_settle(row, current)]
         if not late or time.monotonic() > deadline:
             return late
         time.sleep(0.1)
 
 
-def _is_to_settle(row: DebtRow, values: Mapping[str, str | None] | None) -> bool:
+def _is_to_settle(row: DebtRow, current: Mapping[Resource, Mapping[str, str | None]]) -> bool:
+    values = current.get(_resource_of(row))
     if values is None:
-        return False
+        return True
     now = values.get(row.setting)
     return how_to_settle(row.setting, row.previous, row.ours, now)[0] != now
 
@@ -196,13 +201,20 @@ def _by_resource(owed: Iterable[DebtRow]) -> dict[Resource, list[DebtRow]]:
     return dict(found)
 
 
-def _current(
+def _there(
     writer: PartitionWriter, by_resource: Mapping[Resource, Sequence[DebtRow]]
-) -> dict[Resource, dict[str, str | None]]:
-    """Give what is set on each resource itself; brokers that are down and topics that are gone are left out."""
+) -> dict[Resource, Sequence[DebtRow]]:
+    """Leave brokers out that are down, and topics that are gone."""
     up = {str(broker.id) for broker in writer.brokers().values() if broker.up}
     topics = {topic for topic, _ in writer.partitions(each.name for each in by_resource if each.kind == "topic")}
-    there = [each for each in by_resource if each.name in (up if each.kind == "broker" else topics)]
-    names = {row.setting for rows in by_resource.values() for row in rows}
+    found = {"broker": up, "topic": topics}
+    return {resource: rows for resource, rows in by_resource.items() if resource.name in found[resource.kind]}
+
+
+def _current(
+    writer: PartitionWriter, there: Mapping[Resource, Sequence[DebtRow]]
+) -> dict[Resource, dict[str, str | None]]:
+    """Give what is set on each resource itself; a broker that does not answer is left out."""
+    names = {row.setting for rows in there.values() for row in rows}
     found = writer.settings(there, sorted(names))
     return {each: {name: setting.own for name, setting in values.items()} for each, values in found.items()}

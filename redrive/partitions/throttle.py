@@ -45,6 +45,8 @@ class Throttle:
         self._writer, self._debts, self._operation = writer, debts, operation
         self._needs: Mapping[int, float] = {}
         self._brokers: set[int] = set()
+        # Of lists: a broker that has not heard yet tells our old entries for some moments.
+        self._settled: dict[tuple[str, str, str], DebtRow] = {}
         self._lock = threading.RLock()
 
     def require_convergence(self, needs: Mapping[int, float]) -> None:
@@ -138,7 +140,7 @@ class Throttle:
         others: Mapping[Key, Ongoing],
     ) -> None:
         present = self._writer.settings((Resource("topic", topic) for topic in wanted), REPLICAS)
-        rows = {row.place: row for row in owed}
+        rows = self._settled | {row.place: row for row in owed}
         changes = []
         for resource, settings in present.items():
             for name in REPLICAS:
@@ -154,7 +156,9 @@ class Throttle:
         owed = self._debts.owed(self._writer.cluster)
         past = [row for row in owed if row.kind == "topic" and row.name not in wanted and not is_needed(row, others)]
         if past:
-            self.respected |= set(settle(self._writer, self._debts, self._operation, past).respected)
+            settlement = settle(self._writer, self._debts, self._operation, past)
+            self.respected |= set(settlement.respected)
+            self._settled |= {row.place: row for row in past if row.id in settlement.settled}
 
     def _make(self, changes: Sequence[Change]) -> None:
         self._debts.owe(self._operation, self._writer.cluster, changes)

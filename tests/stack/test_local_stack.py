@@ -238,6 +238,10 @@ def test_the_commands(tmp_path: Path) -> None:
         assert up.returncode == 0, up.stderr
         told = json.loads(up.stdout)
         assert told["environment"]["REDRIVE_STANDBY__ENDPOINT"] == told["endpoints"]["dynamodb"]
+        env = subprocess.run(
+            ["/bin/sh", "-c", 'eval "$0"; env', redrive("env").stdout], capture_output=True, text=True, env={}
+        ).stdout.splitlines()
+        assert {f"{name}={value}" for name, value in told["environment"].items()} <= set(env)
         assert redrive("kill", "registry").returncode == 0
         status = redrive("status", "--json")
         assert status.returncode == 1

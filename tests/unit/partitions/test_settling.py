@@ -13,6 +13,7 @@ from redrive.partitions import settling
 from redrive.partitions.layout import Move
 from redrive.partitions.settling import NEEDED, settle_all, settle_idle
 from redrive.partitions.state import Resource, Setting
+from redrive.partitions.throttle import Throttle
 from redrive.partitions.throttle_settings import FOLLOWER_RATE, FOLLOWER_REPLICAS
 from tests.unit.partitions.on_paper import Paper, debt
 
@@ -63,7 +64,8 @@ class Late(Paper):
     late = 0
 
     def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Any, Any]:
-        self.told, self.times = dict(self.set), self.late
+        if changes:
+            self.told, self.times = dict(self.set), self.late
         return super().configure(changes)
 
     def settings(self, resources: Iterable[Resource], names: Iterable[str]) -> dict[Resource, dict[str, Setting]]:
@@ -95,5 +97,38 @@ def test_a_debt_stays_owed_while_a_broker_tells_the_old_setting(
     paper.late = 1_000_000
     operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
     settled = settle_all(paper, ledger.debts, operation)
-    assert list(settled.left.values()) == ["broker 3 still tells the old one, 0.2 s after the order"]
+    assert list(settled.left.values()) == ["broker 3 tells the old one still, or nothing, 0.2 s after the order"]
     assert [row.name for row in ledger.debts.owed()] == ["3"]
+
+
+def test_a_broker_that_falls_silent_after_the_order_has_not_said_that_it_has_heard(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "HEARD_WITHIN", 0.2)
+
+    class Falling(Paper):
+        def configure(self, changes: Mapping[Resource, Mapping[str, str | None]]) -> dict[Any, Any]:
+            self.silent.add(Resource("broker", "3"))
+            return super().configure({})
+
+    paper = Falling(FIRST)
+    debt(ledger, paper, "3")
+    operation = ledger.begin("debts", "run", cluster="east", resources=["east"], who="x", parameters={})
+    settled = settle_all(paper, ledger.debts, operation)
+    assert not settled.settled
+    assert [row.name for row in ledger.debts.owed()] == ["3"]
+
+
+def test_entries_of_ours_that_a_broker_tells_once_more_are_nobody_else_s(ledger: Ledger) -> None:
+    """Of a topic any broker is asked: one that has not heard yet tells what was settled a moment ago."""
+    again = Move("first", 1, (1, 2), (3, 2), 10)
+    paper = Late(FIRST, SECOND, again)
+    operation = ledger.begin("partition-rebalance", "run", cluster="east", resources=["east"], who="x", parameters={})
+    throttle = Throttle(paper, ledger.debts, operation, 1_000)
+    throttle.cover([FIRST])
+    old = dict(paper.set)
+    throttle.cover([SECOND])  # first's list is as before
+    paper.told, paper.times = old, 2
+    throttle.cover([SECOND, again])
+    throttle.lift()
+    assert paper.set == {}
