@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms
 from redrive.errors import HeldError, StalePlanError, UnavailableError
@@ -39,7 +40,6 @@ from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.plan import TopicName
 from tasks.protection import governor_for, see_that_group_is_known
 
 
@@ -182,13 +182,13 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     return finish(run, ending)
 
 
-def corrected_topics(config: Config, touched: Sequence[TopicName]) -> list[TopicName]:
+def corrected_topics(config: Config, touched: Sequence[ClusterTopic]) -> list[ClusterTopic]:
     """Give the topics that letters go to; dead-letter topics may stand in the settings no longer."""
     return [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
 
 
 def governed(
-    config: Config, correction: Correction, touched: Sequence[TopicName], contexts: Mapping[str, Context]
+    config: Config, correction: Correction, touched: Sequence[ClusterTopic], contexts: Mapping[str, Context]
 ) -> Governor:
     """Make what decides the pace."""
     topics = corrected_topics(config, touched)

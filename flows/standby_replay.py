@@ -31,11 +31,11 @@ from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.plan import JOB, Plan, make_plan
-from tasks.plan_report import headline, report_plan
 from tasks.protection import governor_for, see_that_group_is_known
 from tasks.replay_form import Replay
-from tasks.report import Ending, cancelled, finish, finish_early
+from tasks.replay_plan import JOB, Plan, make_plan
+from tasks.replay_plan_report import headline, report_plan
+from tasks.replay_report import Ending, cancelled, finish, finish_early
 from tasks.survey import check_schemas, look_at_retention, survey
 from tasks.verify import verify_lanes
 

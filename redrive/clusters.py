@@ -26,6 +26,9 @@ from confluent_kafka.admin import (
 from redrive.config import Cluster
 from redrive.errors import RefusedByClusterError, UnavailableError
 
+ClusterTopic = tuple[str, str]
+"""A topic: its cluster's name in the settings, and its own."""
+
 _REQUEST_TIMEOUT = 15.0  # seconds
 _logger = logging.getLogger(__name__)
 _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}

@@ -9,11 +9,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.pump.protections import ConsumerLag
-from tasks.plan import TopicName
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class PatientLag:
 
 
 def _lags(
-    config: Config, protect: Protect, topics: Sequence[TopicName], left: Mapping[TopicName, str] | None = None
+    config: Config, protect: Protect, topics: Sequence[ClusterTopic], left: Mapping[ClusterTopic, str] | None = None
 ) -> list[ConsumerLag]:
     """Make what asks how far the group is behind, on each cluster of the topics."""
     return [
@@ -76,7 +76,7 @@ def _lags(
     ]
 
 
-def see_that_group_is_known(config: Config, protect: Protect | None, topics: Sequence[TopicName]) -> None:
+def see_that_group_is_known(config: Config, protect: Protect | None, topics: Sequence[ClusterTopic]) -> None:
     """Refuse to protect a group that has never read any of the topics: a mistyped name would protect nothing.
 
     Raises:
@@ -102,10 +102,10 @@ def governor_for(
     config: Config,
     rate: float | None,
     protect: Protect | None,
-    topics: Sequence[TopicName],
+    topics: Sequence[ClusterTopic],
     *,
     patience: float,
-    left: Mapping[TopicName, str] | None = None,
+    left: Mapping[ClusterTopic, str] | None = None,
 ) -> Governor:
     """Make what decides a run's pace, and watches the group on each cluster that is published to.
 

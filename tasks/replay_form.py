@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.plan import JOB
 from tasks.pump_form import ProtectConsumers, Verify, rate_field
+from tasks.replay_plan import JOB
 
 
 class Replay(BaseModel):

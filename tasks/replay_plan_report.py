@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.ending import show_plan
 from tasks.operations import Run
 from tasks.pictures import bars
-from tasks.plan import Plan
+from tasks.replay_plan import Plan
 from tasks.words import cell, count, duration, moment, number, size, table
 
 MOST_ROWS = 100

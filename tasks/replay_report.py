@@ -10,6 +10,7 @@ from typing import Any, Literal
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from redrive.clusters import ClusterTopic
 from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.drain import LaneEnd
@@ -19,8 +20,8 @@ from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import curve
-from tasks.plan import Plan, TopicName
-from tasks.plan_report import headline
+from tasks.replay_plan import Plan
+from tasks.replay_plan_report import headline
 from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, size, table
 
@@ -44,7 +45,7 @@ class Ending(Judged[LaneEnd]):
     """
 
     ends: Sequence[LaneEnd]
-    proofs: Mapping[TopicName, Proof]
+    proofs: Mapping[ClusterTopic, Proof]
     earlier: Sequence[tuple[Earlier, list[Proof]]]
     unverified: str
     drain_seconds: float
@@ -87,7 +88,7 @@ class Ending(Judged[LaneEnd]):
         return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
 
     @property
-    def not_proved(self) -> list[TopicName]:
+    def not_proved(self) -> list[ClusterTopic]:
         """Topics whose read-back has found something wrong, of this run or of an earlier one."""
         failed = {topic for topic, proof in self.proofs.items() if proof.verdict == "failed"}
         failed |= {
