@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from redrive.config.gateway import CLOSING, GatewayConfig
-from redrive.config.sections import Name, Section, StandbyConfig, numbers
+from redrive.config.sections import Mistake, Name, Section, StandbyConfig, numbers
 from redrive.security import msk_iam
 
 LONGEST_STOP = 120
 """Seconds that a task on Fargate gets to stop, at most (ContainerDefinition's ``stopTimeout`` in Amazon ECS's API)."""
-Mistake = tuple[tuple[str, ...], str]
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
 
 

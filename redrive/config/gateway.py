@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from redrive.config.sections import Name, Section, StandbyConfig, TopicName, numbers
+from redrive.config.sections import Mistake, Name, Section, StandbyConfig, TopicName, numbers
 
-Mistake = tuple[tuple[str, ...], str]
 CLOSING = 30.0
 """Seconds for what is left of a stop once all is answered, and its producer is flushed and closed."""
 STORING = 2.0

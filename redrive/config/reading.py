@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from redrive.config import aws, gateway, sections
+from redrive.config import aws, gateway, jobs, sections
+from redrive.config.sections import Mistake
 from redrive.config.toml_lines import key_lines
 from redrive.errors import ConfigError
 
@@ -20,7 +21,6 @@ FILE = "redrive.toml"
 PREFIX = "REDRIVE_"
 
 S = TypeVar("S", bound=BaseSettings)
-Mistake = tuple[tuple[str, ...], str]  # path of the setting, reason
 
 
 def find_file(path: str | Path | None = None) -> Path:
@@ -131,13 +131,13 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "standby": sections.StandbyConfig,
     "registry": sections.RegistryConfig,
     "ledger": sections.LedgerConfig,
-    "corrections": sections.CorrectionsConfig,
-    "backfills": sections.BackfillsConfig,
-    "jobs": sections.JobsConfig,
-    "rebalancing": sections.RebalancingConfig,
-    "scaling": sections.ScalingConfig,
+    "corrections": jobs.CorrectionsConfig,
+    "backfills": jobs.BackfillsConfig,
+    "jobs": jobs.JobsConfig,
+    "rebalancing": jobs.RebalancingConfig,
+    "scaling": jobs.ScalingConfig,
     "gateway": gateway.GatewayConfig,
-    "notifications": sections.NotificationsConfig,
+    "notifications": jobs.NotificationsConfig,
     "aws": aws.AwsConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,
