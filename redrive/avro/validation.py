@@ -27,6 +27,11 @@ def fits(check: Check, value: Any) -> bool:
     return True
 
 
+def definition(schema: Schema, named: dict[str, Schema]) -> Schema:
+    """Return the type itself for the name of one."""
+    return named.get(schema, schema) if isinstance(schema, str) else schema
+
+
 def branch_order(branches: list[Schema]) -> list[Schema]:
     """Return a union's branches in the order in which a value is tried on them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from redrive.config import aws, gateway, jobs, sections
-from redrive.config.sections import Mistake
+from redrive.config.mistakes import Mistake, names
 from redrive.config.toml_lines import key_lines
 from redrive.errors import ConfigError
 
@@ -64,11 +64,6 @@ def read(settings: type[S], file: Path) -> tuple[S | None, list[ConfigError]]:
     places = _Places(shown, key_lines(text))
     mistakes.sort(key=lambda mistake: (places.line(mistake[0]), mistake))
     return made, [ConfigError(".".join(path), reason, places.of(path)) for path, reason in mistakes]
-
-
-def names(known: Iterable[str]) -> str:
-    """List names for a message."""
-    return ", ".join(sorted(known)) or "none"
 
 
 class _Places:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -54,24 +53,6 @@ def _with_number(command: list[str]) -> list[str]:
     if not any("{brokers}" in word for word in command):
         raise ValueError("must have {brokers} in it: how many there are to be in all; so asking twice adds no more")
     return command
-
-
-Mistake = tuple[tuple[str, ...], str]
-"""Path of a setting, and what is wrong with it."""
-
-
-def numbers(section: type[BaseModel], given: Mapping[str, Any], *settings: str) -> list[float]:
-    """Give settings of a section as numbers; one that is not given, or is none, by its default.
-
-    ``given`` may come from the environment, where all is text.
-    """
-    found = []
-    for setting in settings:
-        try:
-            found.append(float(given[setting]))
-        except (KeyError, TypeError, ValueError):  # of the last two, pydantic says so
-            found.append(float(section.model_fields[setting].default))
-    return found
 
 
 # Lower case, because the names of environment variables are matched without regard to case.

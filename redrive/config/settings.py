@@ -19,7 +19,8 @@ from redrive.config.jobs import (
     RebalancingConfig,
     ScalingConfig,
 )
-from redrive.config.reading import PREFIX, find_file, names, read
+from redrive.config.mistakes import names
+from redrive.config.reading import PREFIX, find_file, read
 from redrive.config.sections import (
     ClusterConfig,
     DomainConfig,
