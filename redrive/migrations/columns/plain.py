@@ -75,7 +75,11 @@ class Plain:
 
 
 def only(branches: list[Schema]) -> Schema:
-    """Return the type of what is null or of one type."""
+    """Return the type of what is null or of one type.
+
+    Raises:
+        UncoveredError: it may be of several types.
+    """
     if len(branches) != 2 or "null" not in branches:
         raise UncoveredError
     return branches[1 - branches.index("null")]
