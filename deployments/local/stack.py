@@ -326,7 +326,7 @@ class Stack:
             known = [broker.number for broker in brokers(state.ports)]
             more = 1 if until is None else until - len(known)
             new = [Broker("", max(known) + each).node for each in range(1, more + 1)]
-            state.ports |= ports.choose(state.choice, new, state.clusters)
+            state.ports |= ports.choose(state.choice, new, self.folder, state.clusters)
             self._file.save(state)
         return new
 
@@ -348,7 +348,7 @@ class Stack:
         platform = [] if self._only_prefect else [*nodes, "dynamodb", "registry"]
         names = [*platform, *(["prefect"] if self._prefect else [])]
         cluster_id = before.cluster_id or new_cluster_id()
-        chosen = ports.choose(self._choice, names, before.clusters)
+        chosen = ports.choose(self._choice, names, self.folder, before.clusters)
         return State(self._choice, ports=chosen, cluster_id=cluster_id, secure=self._secure, clusters=before.clusters)
 
     def _known(self, nodes: Iterable[str], state: State) -> None:

@@ -42,7 +42,7 @@ def ensure_archive(class_path: str, cache: Path) -> Path | None:
 def _make(class_path: str, archive: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".warm-", dir=archive.parent) as scratch:
         home, made = Path(scratch), Path(scratch) / "made.aot"
-        port, controller = ports.choose("free", ["kafka-1"])["kafka-1"]
+        port, controller = ports.choose("free", ["kafka-1"], home)["kafka-1"]
         config = kafka.write_configuration(home, 1, port, {1: controller})
         plain = ["-cp", class_path]
         with (home / "format.txt").open("wb") as log:

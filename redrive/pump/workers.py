@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from loky.backend import get_context
-from loky.process_executor import ProcessPoolExecutor
+from loky.process_executor import ProcessPoolExecutor, ShutdownExecutorError
 
-from redrive.errors import StoppedError, UnavailableError
+from redrive.errors import RedriveError, StoppedError, UnavailableError
 from redrive.pump.collecting import collect_seldom
 
 T = TypeVar("T")
@@ -28,6 +28,8 @@ T = TypeVar("T")
 Work = Callable[[bytes, bytes], bytes]
 """A function of a module: ``work(spec, batch)``. ``spec`` says how, and is the same for all batches of a kind: what is
 made from it is worth keeping (`functools.lru_cache`)."""
+
+_GIVEN_UP = "what it works for has ended"
 
 _WATCH = 1.0
 _AHEAD = 1
@@ -78,6 +80,7 @@ class Workers:
 
         Raises:
             UnavailableError: a process died; what was not yielded can be asked for again.
+            StoppedError: the processes were given up meanwhile.
             RedriveError: what the work itself raises.
         """
         if not self.processes:
@@ -97,8 +100,8 @@ class Workers:
                     yield _first(under_way)
             while under_way:
                 yield _first(under_way)
-        except BrokenProcessPool as error:
-            raise self._broken(executor, error) from error
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
+            raise self._ended(executor, error) from error
         finally:
             for _, future in under_way:
                 future.cancel()
@@ -112,6 +115,7 @@ class Workers:
 
         Raises:
             UnavailableError: the process died; it can be called again.
+            StoppedError: the processes were given up meanwhile.
             Exception: what the function itself raises.
         """
         if not self.processes:
@@ -120,21 +124,24 @@ class Workers:
         try:
             result: T = executor.submit(function, *arguments).result()
             return result
-        except BrokenProcessPool as error:
-            raise self._broken(executor, error) from error
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
+            raise self._ended(executor, error) from error
 
     def _running(self) -> ProcessPoolExecutor:
         with self._starting:
             if self._closed:
-                raise StoppedError("what it works for has ended")
+                raise StoppedError(_GIVEN_UP)
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
                     self.processes, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
                 )
             return self._executor
 
-    def _broken(self, executor: ProcessPoolExecutor | None, error: BrokenProcessPool) -> UnavailableError:
+    def _ended(self, executor: ProcessPoolExecutor | None, error: Exception) -> RedriveError:
+        """Say why processes are gone: `__exit__` has given them up, or one has died."""
         with self._starting:
+            if self._closed:
+                return StoppedError(_GIVEN_UP)
             if self._executor is executor:  # else another thread was here before, and new ones are at work
                 self._executor = None
         return UnavailableError(

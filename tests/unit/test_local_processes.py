@@ -110,21 +110,44 @@ def test_a_taken_port_is_said_with_its_holder() -> None:
             ports.require_free("registry", port)
 
 
-def test_default_ports_are_the_well_known_ones() -> None:
-    assert ports.choose("default", ["kafka-1", "kafka-4", "registry"]) == {
+def test_default_ports_are_the_well_known_ones(tmp_path: Path) -> None:
+    assert ports.choose("default", ["kafka-1", "kafka-4", "registry"], tmp_path) == {
         "kafka-1": [29092, 29191],
         "kafka-4": [29095],
         "registry": [28081],
     }
 
 
-def test_each_cluster_has_ports_of_its_own() -> None:
+def test_each_cluster_has_ports_of_its_own(tmp_path: Path) -> None:
     nodes = [*first_nodes(CLUSTERS), "kafka-4", "dynamodb"]
     for choice in ("default", "free"):
-        chosen = ports.choose(choice, nodes, CLUSTERS)
+        chosen = ports.choose(choice, nodes, tmp_path, CLUSTERS)
         all_of_them = [port for both in chosen.values() for port in both]
         assert len(set(all_of_them)) == len(all_of_them) == 2 * 5 + 2, chosen
-    assert ports.choose("default", nodes, CLUSTERS)["kafka-menu-1"] == [29292, 29391]
+    assert ports.choose("default", nodes, tmp_path, CLUSTERS)["kafka-menu-1"] == [29292, 29391]
+
+
+def test_no_stack_is_given_a_port_that_another_one_has_chosen_until_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its broker may be dead for now, and nobody listen there."""
+    monkeypatch.setattr(ports, "CLAIMS", tmp_path / "claims")
+    monkeypatch.setattr(ports, "FREE", range(20000, 20020))
+    one, other = tmp_path / "one", tmp_path / "other"
+    brokers = [f"kafka-{number}" for number in range(10, 17)]
+    chosen = ports.choose("free", brokers, one)
+    one.mkdir()
+    StateFile(one).save(State("free", ports=chosen))
+    taken = {port for both in chosen.values() for port in both}
+
+    def next_one() -> set[int]:
+        return {port for both in ports.choose("free", brokers, other).values() for port in both}
+
+    assert not next_one() & taken
+    monkeypatch.setattr(ports, "_YOUNG", 0.0)
+    assert not next_one() & taken
+    (one / "stack.json").unlink()
+    assert {port for _ in range(100) for port in next_one()} & taken
 
 
 def test_brokers_are_told_by_the_names_of_their_nodes() -> None:
@@ -165,8 +188,8 @@ def test_a_stack_written_before_there_were_several_clusters_has_the_cluster_loca
         Stack.attach(tmp_path, ["orders", "menu"])
 
 
-def test_free_ports_differ() -> None:
-    chosen = ports.choose("free", ["kafka-1", "kafka-2", "kafka-3", "dynamodb", "registry", "prefect"])
+def test_free_ports_differ(tmp_path: Path) -> None:
+    chosen = ports.choose("free", ["kafka-1", "kafka-2", "kafka-3", "dynamodb", "registry", "prefect"], tmp_path)
     all_of_them = [port for both in chosen.values() for port in both]
     assert len(set(all_of_them)) == len(all_of_them) == 9
 

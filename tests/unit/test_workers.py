@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,31 @@ def test_who_calls_when_the_processes_were_given_up_starts_no_others():
         pass
     with pytest.raises(StoppedError):
         workers.call(process_of, "a partition")
+
+
+def go_on_for_ever(spec: bytes, _batch: bytes) -> bytes:
+    note(spec, b"")
+    while True:
+        time.sleep(1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda workers, spec: workers.call(go_on_for_ever, spec, b""),
+        lambda workers, spec: list(workers.map(go_on_for_ever, spec, [b"a batch"], same)),
+    ],
+    ids=["call", "map"],
+)
+def test_what_is_under_way_or_waits_when_the_processes_are_given_up_is_stopped(
+    tmp_path: Path, ask: Callable[[Workers, bytes], object]
+):
+    with ThreadPoolExecutor(2) as threads:
+        with Workers(1) as workers:
+            asked = [threads.submit(ask, workers, bytes(tmp_path)) for _ in range(2)]
+            deadline = time.monotonic() + 120
+            while not list(tmp_path.iterdir()):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        for each in asked:
+            assert isinstance(each.exception(120), StoppedError)
