@@ -25,8 +25,8 @@ def accept(
     """Accept that a dead-letter topic was made anew, or has lost its end: triage reads it again, from there on.
 
     Triage leaves such partitions alone, since letters stand there where the ledger has others. The letters that were
-    there are given up, for good, but for parked ones, which have a copy. The new ones have ids such as
-    dlq.flights@2/0/17.
+    there are given up, for good, but for parked ones, which have a copy. A rejected letter that still stands is open
+    again if the one that it was to live on as is gone unread. The new ones have ids such as dlq.flights@2/0/17.
     """
     from redrive.deadletters.accepting import Accept
 
@@ -54,12 +54,13 @@ def accept(
             question = f"Accept that, and give up {found.lost:,} letters that are gone with what was there?"
             typer.confirm(question, abort=True, err=True)
         done = found.carry_out(person(), reason)
-    line = f"Accepted; {done.letters:,} letters given up, by operation {done.operation}. Next: redrive run dlq-triage"
-    _end(line, done.operation, done.letters, json)
+    reopened = f", {done.reopened:,} rejected ones open again" if done.reopened else ""
+    line = f"Accepted; {done.letters:,} letters given up{reopened}, by operation {done.operation}."
+    _end(f"{line} Next: redrive run dlq-triage", done.operation, done.letters, json, done.reopened)
 
 
-def _end(line: str, operation: str | None, letters: int, json: bool) -> None:
+def _end(line: str, operation: str | None, letters: int, json: bool, reopened: int = 0) -> None:
     if json:
-        show_json({"operation": operation, "discarded": letters})
+        show_json({"operation": operation, "discarded": letters, "reopened": reopened})
     else:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

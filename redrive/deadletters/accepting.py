@@ -7,9 +7,9 @@ a person has said that what was there is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Self
 
 from redrive.config import Config
@@ -52,10 +52,13 @@ class Accepted:
     Attributes:
         operation: its id in the ledger.
         letters: how many were given up, since they are gone.
+        reopened: how many that had been rejected are open again, since the letters that they were to live on as are
+            gone, and no triage had read them.
     """
 
     operation: str
     letters: int
+    reopened: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,8 @@ class Accept:
             UnavailableError: the cluster or the ledger does not answer.
         """
         anew = tuple(_anew(config.cluster(cluster).client_config(), ledger, cluster, topic))
-        lost = sum(1 for _ in _lost(ledger, cluster, topic, anew))
+        bereft = _bereft(ledger, cluster, anew)
+        lost = sum(1 for _ in _lost(ledger, cluster, topic, anew, bereft))
         return cls(config, ledger, cluster, topic, anew, lost)
 
     def carry_out(self, who: str, why: str) -> Accepted:
@@ -119,17 +123,23 @@ class Accept:
             still_open = _selection(self.cluster, self.topic).model_copy(update={"fates": list(OPEN)})
             batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
             settle_earlier(self.config, ledger, batch.units, operation, record=True)
+            # A rejected letter has no other one any more that it lives on as: it is open again, if it still stands.
+            reopened = [Fate(letter, "held", MADE_ANEW) for letter in _bereft(ledger, self.cluster, self.anew)]
+            for at in range(0, len(reopened), PAGE):
+                ledger.letters.record_fates(operation, reopened[at : at + PAGE])
             lost = _lost(ledger, self.cluster, self.topic, self.anew)
             given_up = 0
             while page := [Fate(letter, "discarded", MADE_ANEW) for letter in islice(lost, PAGE)]:
                 given_up += ledger.letters.record_fates(operation, page)
+            reopens = ledger.letters.fates_by(operation.id).get("held", 0)
             # Last: from here on the partitions look as they should.
             begins = {
                 (self.cluster, next_topic(each.known_as), each.partition): Reach(None, each.begin) for each in self.anew
             }
             ledger.letters.record(operation, [], begins)
-            operation.finish("done", "counted", {"letters": given_up, "partitions": len(self.anew)})
-            return Accepted(operation.id, given_up)
+            counts = {"letters": given_up, "reopened": reopens, "partitions": len(self.anew)}
+            operation.finish("done", "counted", counts)
+            return Accepted(operation.id, given_up, reopens)
 
 
 def _anew(client: ClientConfig, ledger: Ledger, cluster: str, topic: str) -> Iterator[Anew]:
@@ -177,12 +187,23 @@ def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, parts: Sequ
     return letters[first - 1][0] + 1 if first else there.start
 
 
-def _lost(ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew]) -> Iterator[LetterId]:
+def _bereft(ledger: Ledger, cluster: str, anew: Sequence[Anew]) -> list[LetterId]:
+    """Give the rejected letters whose successors are gone, and were never read."""
+    positions = ledger.letters.positions(cluster)
+    names = [(cluster, each.known_as, each.partition) for each in anew]
+    unread = ledger.letters.unread_successors({name: positions[name] for name in names})
+    return [fate.letter for fate in unread]
+
+
+def _lost(
+    ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew], further: Iterable[LetterId] = ()
+) -> Iterator[LetterId]:
     begins = {each.partition: each.begin for each in anew}
     still_to_see_to = _selection(cluster, topic).model_copy(update={"fates": [*OPEN, "doubtful"]})
-    for place in without_copy(ledger.letters.places(still_to_see_to), ledger.letters):
-        if place.offset >= begins.get(place.partition, place.offset + 1):
-            yield place.id
+    still = (place.id for place in ledger.letters.places(still_to_see_to))
+    for letter in without_copy(chain(still, further), ledger.letters):
+        if letter.offset >= begins.get(letter.partition, letter.offset + 1):
+            yield letter
 
 
 def _selection(cluster: str, topic: str) -> Selection:

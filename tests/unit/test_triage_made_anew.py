@@ -243,6 +243,47 @@ def test_a_letter_that_has_a_copy_is_not_given_up_whatever_became_of_it_after_th
     }
 
 
+def rejected(offset: int, successor: int, topic: str = "dlq.x") -> Fate:
+    return Fate(LetterId("local", topic, 0, offset), "rejected", "invalid-value", (), "dlq.x", 0, successor)
+
+
+def test_a_rejected_letter_is_open_again_if_the_one_that_it_lives_on_as_is_gone_unread(
+    ledger: Ledger, losing: Losing
+) -> None:
+    triaged(losing(first=7), ledger)
+    # What 1 and 5 became was never read; what 0 became is the letter 6, which is given up for itself.
+    ledger.letters.record_fates(begin(ledger), [rejected(0, 6), rejected(1, 7), rejected(5, 8)])
+    found = accept(losing(first=4), ledger)
+    assert (found.anew[0].begin, found.lost) == (4, 3)
+    done = found.carry_out("anna", "unclean election")
+    assert done.letters == 3
+    assert fates(ledger) == {
+        "local:dlq.x/0/0": "rejected",
+        "local:dlq.x/0/1": "held",
+        **{f"local:dlq.x/0/{at}": "none" for at in (2, 3)},
+        **{f"local:dlq.x/0/{at}": "discarded" for at in (4, 5, 6)},
+    }
+    assert done.reopened == 1
+    assert ledger.verify_chain() == []
+
+
+def test_a_letter_of_an_earlier_generation_is_not_taken_for_one_that_was_gone_unread(
+    ledger: Ledger, losing: Losing
+) -> None:
+    """What it lived on as was read as that generation's, and stood where this one has not been read yet."""
+    triaged(losing(first=8), ledger)
+    ledger.letters.record_fates(begin(ledger), [rejected(0, 7)])
+    left = losing(first=1, second=3)
+    accept(left, ledger).carry_out("anna", "unclean election")
+    assert triaged(left, ledger).new == 3
+    ledger.letters.record_fates(begin(ledger), [rejected(2, 4, "dlq.x@2")])
+    found = accept(losing(first=1, second=2), ledger)
+    assert [(each.known_as, each.begin, found.lost) for each in found.anew] == [("dlq.x@2", 3, 1)]
+    assert found.carry_out("anna", "unclean election, again").reopened == 1
+    assert fates(ledger)["local:dlq.x/0/0"] == "rejected"
+    assert fates(ledger)["local:dlq.x@2/0/2"] == "held"
+
+
 def test_triage_does_not_count_a_letter_as_lost_that_has_a_copy(
     ledger: Ledger, losing: Losing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from confluent_kafka import Message
 
@@ -36,6 +36,9 @@ ONLY_CORRECTED = "only-corrected"
 _ATTEMPT, _ENCODING, _TIMESTAMP = "redrive-attempt", "redrive-encoding", "redrive-timestamp"
 _SPARSE = 20_000
 """Records between two copies from which on it is cheaper to start reading anew."""
+
+
+AnyPlace = TypeVar("AnyPlace", Place, LetterId)
 
 
 class Copy(NamedTuple):
@@ -86,16 +89,16 @@ def note_copies(batch: Batch, letters: Letters, *, by_hand: bool = False) -> Non
                 unit.only_corrected.add(offset)
 
 
-def without_copy(places: Iterable[Place], letters: Letters) -> Iterator[Place]:
+def without_copy(places: Iterable[AnyPlace], letters: Letters) -> Iterator[AnyPlace]:
     """Leave out letters that have a copy, whatever became of them after that: they are not lost with their topic.
 
     Args:
-        places: in the order of `Letters.places`.
+        places: the letters, with their clusters.
         letters: the ledger's.
     """
     copied: dict[tuple[str, str, int], set[int]] = {}
     for place in places:
-        partition = place.cluster, place.topic, place.partition
+        partition = place.cluster or "", place.topic, place.partition
         if partition not in copied:
             parked = letters.parked(partition)
             copied[partition] = {fate.letter.offset for fate in parked if Copy.of([fate])}
