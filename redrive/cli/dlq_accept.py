@@ -25,8 +25,9 @@ def accept(
     """Accept that a dead-letter topic was made anew, or has lost its end: triage reads it again, from there on.
 
     Triage leaves such partitions alone, since letters stand there where the ledger has others. The letters that were
-    there are given up, for good, but for parked ones, which have a copy. A rejected letter that still stands is open
-    again if the one that it was to live on as is gone unread. The new ones have ids such as dlq.flights@2/0/17.
+    there are given up, for good, but for those that were parked and whose copies are there. A rejected letter that
+    still stands is open again if the one that it was to live on as is gone unread. The new ones have ids such as
+    dlq.flights@2/0/17.
     """
     from redrive.deadletters.accepting import Accept
 

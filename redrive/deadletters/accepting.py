@@ -13,8 +13,8 @@ from itertools import chain, islice
 from typing import Self
 
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, settle_earlier, without_copy
-from redrive.deadletters.fate import OPEN, Fate
+from redrive.deadletters.correction import Batch, settle_earlier, without_readable_copy
+from redrive.deadletters.fate import OPEN, WAITING, Fate
 from redrive.deadletters.generations import ACCEPT, Generation, generations
 from redrive.deadletters.letter_id import LetterId, kafka_topic, next_topic
 from redrive.deadletters.reading import read_record, still_is
@@ -69,7 +69,7 @@ class Accept:
         topic: its name in Kafka.
         anew: the partitions; none: there is nothing to accept.
         lost: letters that are gone with what was there before, and that somebody would still have to see to. Those
-            that have ever been parked are not among them: they have a copy.
+            that have ever been parked are not among them while their copies are there.
     """
 
     config: Config
@@ -88,9 +88,10 @@ class Accept:
             UnknownTopicError: there is no such topic.
             UnavailableError: the cluster or the ledger does not answer.
         """
-        anew = tuple(_anew(config.cluster(cluster).client_config(), ledger, cluster, topic))
+        client = config.cluster(cluster).client_config()
+        anew = tuple(_anew(client, ledger, cluster, topic))
         bereft = _bereft(ledger, cluster, anew)
-        lost = sum(1 for _ in _lost(ledger, cluster, topic, anew, bereft))
+        lost = sum(1 for _ in _lost(client, ledger, (cluster, topic), anew, bereft))
         return cls(config, ledger, cluster, topic, anew, lost)
 
     def carry_out(self, who: str, why: str) -> Accepted:
@@ -127,7 +128,7 @@ class Accept:
             reopened = [Fate(letter, "held", MADE_ANEW) for letter in _bereft(ledger, self.cluster, self.anew)]
             for at in range(0, len(reopened), PAGE):
                 ledger.letters.record_fates(operation, reopened[at : at + PAGE])
-            lost = _lost(ledger, self.cluster, self.topic, self.anew)
+            lost = _lost(client, ledger, (self.cluster, self.topic), self.anew)
             given_up = 0
             while page := [Fate(letter, "discarded", MADE_ANEW) for letter in islice(lost, PAGE)]:
                 given_up += ledger.letters.record_fates(operation, page)
@@ -196,14 +197,13 @@ def _bereft(ledger: Ledger, cluster: str, anew: Sequence[Anew]) -> list[LetterId
 
 
 def _lost(
-    ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew], further: Iterable[LetterId] = ()
+    client: ClientConfig, ledger: Ledger, of: tuple[str, str], anew: Sequence[Anew], further: Iterable[LetterId] = ()
 ) -> Iterator[LetterId]:
     begins = {each.partition: each.begin for each in anew}
-    still_to_see_to = _selection(cluster, topic).model_copy(update={"fates": [*OPEN, "doubtful"]})
-    still = (place.id for place in ledger.letters.places(still_to_see_to))
-    for letter in without_copy(chain(still, further), ledger.letters):
-        if letter.offset >= begins.get(letter.partition, letter.offset + 1):
-            yield letter
+    still_to_see_to = _selection(*of).model_copy(update={"fates": [*OPEN, *WAITING]})
+    letters = chain((place.id for place in ledger.letters.places(still_to_see_to)), further)
+    gone = (letter for letter in letters if letter.offset >= begins.get(letter.partition, letter.offset + 1))
+    return without_readable_copy(client, gone, ledger.letters)
 
 
 def _selection(cluster: str, topic: str) -> Selection:
