@@ -42,6 +42,12 @@ class Context:
     several: Set[str] = frozenset()
 
     @property
+    def protected(self) -> list[str]:
+        """The topics that letters go to, and those that their producers have left."""
+        writers = {topic: target for topic, target in self.targets.items() if isinstance(target, Writer)}
+        return sorted({*writers, *map(goes_to, writers.values())})
+
+    @property
     def left(self) -> dict[str, str]:
         """Main topics whose producers were switched, and that no letter goes to → the topic that theirs go to."""
         to = {topic: goes_to(target) for topic, target in self.targets.items() if isinstance(target, Writer)}
