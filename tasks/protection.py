@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
-from redrive.pump.protections import ConsumerLag
+from redrive.pump.protections import ConsumerLag, LeftTopic
 from tasks.plan import TopicName
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class PatientLag:
 
 
 def _lags(
-    config: Config, protect: Protect, topics: Sequence[TopicName], left: Mapping[TopicName, str] | None = None
+    config: Config, protect: Protect, topics: Sequence[TopicName], left: Mapping[TopicName, LeftTopic] | None = None
 ) -> list[ConsumerLag]:
     """Make what asks how far the group is behind, on each cluster of the topics."""
     return [
@@ -104,7 +104,7 @@ def protections(
     *,
     patience: float,
     give_up: Callable[[str], None],
-    left: Mapping[TopicName, str] | None = None,
+    left: Mapping[TopicName, LeftTopic] | None = None,
 ) -> list[PatientLag]:
     """Make what watches the group, on each cluster that is published to.
 
