@@ -92,7 +92,7 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     )
     work = Correcting(config, run, terms, rules, correction.selection)
     batch = gather(run, work, correction, known)
-    see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
+    see_that_group_is_known(config, correction.protect, corrected_topics(work.touched, batch))
     contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
     if correction.mode == "run" and enter_corrected(work, contexts):
         batch = find_doubles(work, select_letters(work))
@@ -153,7 +153,7 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     began = time.monotonic()
     with (
         workers_for(work.config, batch.letters) as workers,
-        governed(work.config, correction, work.touched, contexts) as governor,
+        governed(work.config, correction, contexts) as governor,
         Live(run, board, governor, correction.rate, Words("partition", "done", "letter")) as live,
     ):
         at_work = CorrectingUnits(work, contexts, governor, board, workers, patience=correction.patience)
@@ -183,15 +183,14 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     return finish(run, ending)
 
 
-def corrected_topics(config: Config, touched: Sequence[ClusterTopic]) -> list[ClusterTopic]:
-    """Give the topics that letters go to; dead-letter topics may stand in the settings no longer."""
-    return [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
+def corrected_topics(touched: Sequence[ClusterTopic], batch: Batch) -> list[ClusterTopic]:
+    """Give the topics that letters may go to; the settings need not have the one that producers were switched to."""
+    stand = {(unit.cluster, unit.kafka_topic) for unit in batch.units}
+    return [each for each in touched if each not in stand]
 
 
-def governed(
-    config: Config, correction: Correction, touched: Sequence[ClusterTopic], contexts: Mapping[str, Context]
-) -> Governor:
+def governed(config: Config, correction: Correction, contexts: Mapping[str, Context]) -> Governor:
     """Make what decides the pace."""
-    topics = corrected_topics(config, touched)
+    topics = [(cluster, topic) for cluster, context in sorted(contexts.items()) for topic in context.protected]
     left = {(cluster, topic): to for cluster, context in contexts.items() for topic, to in context.left.items()}
     return governor_for(config, correction.rate, correction.protect, topics, patience=correction.patience, left=left)

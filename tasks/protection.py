@@ -13,7 +13,7 @@ from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.pump.governor import Governor
-from redrive.pump.protections import ConsumerLag
+from redrive.pump.protections import ConsumerLag, LeftTopic
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,10 @@ class PatientLag:
 
 
 def _lags(
-    config: Config, protect: Protect, topics: Sequence[ClusterTopic], left: Mapping[ClusterTopic, str] | None = None
+    config: Config,
+    protect: Protect,
+    topics: Sequence[ClusterTopic],
+    left: Mapping[ClusterTopic, LeftTopic] | None = None,
 ) -> list[ConsumerLag]:
     """Make what asks how far the group is behind, on each cluster of the topics."""
     return [
@@ -105,7 +108,7 @@ def governor_for(
     topics: Sequence[ClusterTopic],
     *,
     patience: float,
-    left: Mapping[ClusterTopic, str] | None = None,
+    left: Mapping[ClusterTopic, LeftTopic] | None = None,
 ) -> Governor:
     """Make what decides a run's pace, and watches the group on each cluster that is published to.
 
