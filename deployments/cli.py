@@ -9,6 +9,7 @@ from deployments.approve import approve
 from deployments.automations import automations
 from deployments.deploy import deploy
 from deployments.local.cli import app as local
+from deployments.pace import pace
 from deployments.up import up
 from redrive.cli import app, exit_code
 from redrive.errors import RedriveError
@@ -16,7 +17,7 @@ from redrive.errors import RedriveError
 app.add_typer(local, name="local")
 app.add_typer(run.app, name="run")
 app.command()(approve)
-app.command()(run.pace)
+app.command()(pace)
 app.command()(automations)
 app.command()(deploy)
 app.command()(up)

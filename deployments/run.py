@@ -1,27 +1,29 @@
-"""``redrive run`` and ``redrive pace``: the jobs, from the command line."""
+"""``redrive run``: the jobs, from the command line."""
 
 from __future__ import annotations
 
-import sys
-import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.text import Text
 
+from deployments.telling import Teller
 from redrive.cli.output import Json, note, out, show_json
 from redrive.cli.selecting import selecting
 from redrive.deadletters.selection import Selection
 from redrive.errors import ConfigError
 from redrive.person import person
 
-if TYPE_CHECKING:
-    from deployments.follow import Moment
-
 app = typer.Typer(help="Start a job as a Prefect flow run, and follow it.", no_args_is_help=True)
 
-# Of jobs that move partitions.
+# Options of several jobs, with one meaning.
+Follow = Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")]
+Rate = Annotated[float | None, typer.Option(min=0.001, help="Events a second at most; else full speed.")]
+Partitions = Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")]
+Verify = Annotated[Literal["full", "counts"], typer.Option(help="What to read back at the end.")]
+
+# Of those that move partitions.
 Throttle = Annotated[
     str, typer.Option(metavar="MB|auto", help="Of moves, MB a second for each broker; 0: none; auto: as limits allow.")
 ]
@@ -49,9 +51,9 @@ def standby_replay(  # noqa: PLR0917 (each is an option)
     mode: Annotated[Literal["plan", "run"], typer.Option(help="Only show what would be done, or do it.")] = "run",
     topic: Annotated[list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Only topics of this cluster.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most; else full speed.")] = None,
+    rate: Rate = None,
     lanes: Annotated[int, typer.Option(min=1, max=64, help="Lanes at the same time.")] = 4,
-    verify: Annotated[Literal["full", "counts"], typer.Option(help="What to read back at the end.")] = "full",
+    verify: Verify = "full",
     follow: Annotated[bool, typer.Option(help="Wait for the verdict.")] = True,
     json: Json = False,
 ) -> None:
@@ -103,10 +105,10 @@ def dlq_correction(  # noqa: PLR0917 (each is an option)
         typer.Option(help="If a newer event of a letter's key has passed: leave it open, publish it, or give it up."),
     ] = "hold",
     rate: Annotated[float | None, typer.Option(min=0.001, help="Letters a second at most; else full speed.")] = None,
-    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")] = 4,
+    partitions: Partitions = 4,
     samples: Annotated[int, typer.Option(min=0, max=50, help="Letters to show before and after, a rule.")] = 3,
-    verify: Annotated[Literal["full", "counts"], typer.Option(help="What to read back at the end.")] = "full",
-    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    verify: Verify = "full",
+    follow: Follow = True,
     json: Json = False,
 ) -> None:
     """Put dead letters right by rules, and publish them again; all open ones, or those that are selected.
@@ -149,7 +151,7 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
         float, typer.Option(min=1, max=86_400, help="Seconds to wait while nothing moves, before it stops.")
     ] = 600,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="Take all back if it comes to no good end.")] = False,
-    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    follow: Follow = True,
     json: Json = False,
 ) -> None:
     """Move partitions to where they should be, while the cluster is in use.
@@ -201,8 +203,8 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     follow_minutes: Annotated[
         float, typer.Option("--follow-for", min=0, metavar="MINUTES", help="Copy what comes, for so long.")
     ] = 0.0,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second at most; else full speed.")] = None,
-    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")] = 4,
+    rate: Rate = None,
+    partitions: Partitions = 4,
     most_parked: Annotated[int, typer.Option(min=0, help="At more events that can't be migrated, stop.")] = 0,
     verify: Annotated[Literal["full", "sample", "new"], typer.Option(help="What to compare at the end.")] = "full",
     protect: Annotated[
@@ -212,7 +214,7 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     patience: Annotated[
         float, typer.Option(min=0, max=86_400, help="Seconds to keep trying while a system does not answer.")
     ] = 120.0,
-    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    follow: Follow = True,
     json: Json = False,
 ) -> None:
     """Bring all events of a topic to another schema, into another topic, and its consumers with them.
@@ -250,7 +252,7 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
     throttle: Throttle = "50",
     max_latency: MaxLatency = None,
     watch: Watch = None,
-    follow: Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")] = True,
+    follow: Follow = True,
     json: Json = False,
 ) -> None:
     """Add brokers if CPU of a cluster stays high, and have partitions moved to them.
@@ -263,46 +265,6 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
         "cool_down": cool_down, "patience": patience, **_sparing(throttle, max_latency, watch),
     }  # fmt: skip
     _run("broker-scaling", {"scale": given}, follow=follow, json=json)
-
-
-def pace(  # noqa: PLR0917 (each is an option)
-    job: Annotated[
-        Literal["standby-replay", "dlq-correction", "partition-rebalance", "schema-backfill"],
-        typer.Argument(help="The job whose runs to steer."),
-    ],
-    rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Events a second at most; of moves, MB a second for each broker.")
-    ] = None,
-    full_speed: Annotated[bool, typer.Option("--full-speed", help="Take the limit away.")] = False,
-    pause: Annotated[bool, typer.Option("--pause", help="Hold everything.")] = False,
-    go_on: Annotated[bool, typer.Option("--go-on", help="Go on after a pause, at the pace from before.")] = False,
-    run: Annotated[str | None, typer.Option("--run", help="Only this run, by its id; else all that work now.")] = None,
-) -> None:
-    """Change the pace of runs that are under way; they follow within about two seconds.
-
-    It holds for these runs only: the next run begins with the pace that it is started with.
-    """
-    from deployments.follow import connected
-    from tasks.pace import Pace, running, set_pace, variable_name
-
-    if sum((rate is not None, full_speed, pause, go_on)) != 1:
-        raise ConfigError("pace", "give one of --rate, --full-speed, --pause and --go-on")
-    if full_speed and job == "partition-rebalance":
-        raise ConfigError("pace", "a throttle is not taken off while partitions move; give a high --rate instead")
-    with connected() as client:
-        names = running(client, job)
-        if run is not None:
-            names = [name for name in names if name == variable_name(job, run)]
-        if not names:
-            raise ConfigError("pace", f"no run of {job}{f' with the id {run}' if run else ''} is at work now")
-        for name in names:
-            variable = client.read_variable_by_name(name)
-            now = Pace.model_validate(variable.value) if variable else Pace()
-            limit = rate if rate is not None else (None if full_speed else now.rate)
-            new = Pace(rate=limit, paused=pause)
-            took = set_pace(client, name, new)
-            unit = "MB/s per broker" if job == "partition-rebalance" else "events/s"
-            out.print(f"{name.rpartition('_')[2]}: {new.told(unit) if took else 'has ended'}")
 
 
 def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> None:
@@ -319,7 +281,7 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
             return
         note(f"{job} {run.id}\n{url}")
         try:
-            end = following.follow(client, run.id, _Teller(str(run.id), url))
+            end = following.follow(client, run.id, Teller(str(run.id), url))
         except KeyboardInterrupt:
             note(f"\nThe run goes on without you. To end it: prefect flow-run cancel {run.id}")
             raise typer.Exit(130) from None
@@ -351,40 +313,6 @@ def _watched(given: str) -> dict[str, Any]:
     if not group or not lag.isdecimal():
         raise ConfigError("watch", f"{given!r} is not GROUP:LAG, such as billing:100000")
     return {"group": group, "max_lag": int(lag)}
-
-
-class _Teller:
-    """Prints what is new: on a terminal a line that changes, elsewhere a line now and then."""
-
-    def __init__(self, run_id: str, url: str) -> None:
-        self._approve = f"redrive approve {run_id} --reason WHY" + (f", or {url}" if url else "")
-        self._word = ""
-        self._line = ""
-        self._at = float("-inf")
-        self._open = False
-
-    def __call__(self, moment: Moment) -> None:
-        word = f"waits for approval: {self._approve}" if moment.asks else (moment.state.name or "").lower()
-        if word != self._word:
-            self._word = word
-            self._end_line()
-            note(word)
-        if not moment.line or moment.line == self._line:
-            return
-        self._line = moment.line
-        line = f"{moment.progress or 0:5.1f} %  {moment.line}"
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[2K{line}")
-            sys.stderr.flush()
-            self._open = True
-        elif time.monotonic() - self._at >= 2:
-            self._at = time.monotonic()
-            note(line)
-
-    def _end_line(self) -> None:
-        if self._open:
-            note("")
-            self._open = False
 
 
 def _value(text: str) -> Any:

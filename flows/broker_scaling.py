@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
-from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
 from redrive.errors import ConfigError, FleetError, GoalError, HeldError, StalePlanError, UnavailableError
@@ -18,7 +17,7 @@ from redrive.fleets.decision import Decision, Terms, decide, decide_on_high
 from redrive.fleets.growth import Growth
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
-from tasks.moves_limits import LargestProduceLatency, MovesThrottle, StrainLimits, WatchedGroups
+from tasks.moves_limits import StrainLimits
 from tasks.operations import operation
 from tasks.scaling import (
     FLEET,
@@ -39,84 +38,10 @@ from tasks.scaling import (
     wait_for_brokers,
     who_asks,
 )
+from tasks.scaling_form import Scale
 from tasks.scaling_report import Ending, approval_text, cut_off, emit_high, finish, finish_early, report_plan
 
 JOB = "broker-scaling"
-
-
-class Scale(BaseModel):
-    """When a cluster gets more brokers, and how many."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mode: Annotated[
-        Literal["plan", "run"],
-        Field(
-            title="Mode",
-            description="plan: measure the load and show what would be done; changes nothing. run: do it, after "
-            "approval if the settings ask for that.",
-        ),
-    ] = "plan"
-    cluster: Annotated[
-        str | None,
-        Field(
-            title="Cluster",
-            description="By its name in the settings. None: each that has a fleet there; if several have, each gets a "
-            "run of its own.",
-        ),
-    ] = None
-    threshold: Annotated[
-        float,
-        Field(
-            title="CPU that is high (percent)",
-            gt=0,
-            le=100,
-            description="Of all brokers together. Amazon advises to stay below 60 on MSK, so that one broker can fail.",
-        ),
-    ] = 60.0
-    window: Annotated[
-        float,
-        Field(
-            title="For how long (seconds)",
-            ge=1,
-            le=86_400,
-            description="The load has to be high all this time. MSK keeps the load of each minute; elsewhere the run "
-            "measures it for so long.",
-        ),
-    ] = 600.0
-    step: Annotated[
-        int,
-        Field(
-            title="Brokers to add",
-            ge=1,
-            le=60,
-            description="At a time. On MSK it becomes a multiple of the availability zones.",
-        ),
-    ] = 1
-    most: Annotated[
-        int, Field(title="Most brokers", ge=1, le=1_000, description="There are never more than this, in all.")
-    ] = 12
-    cool_down: Annotated[
-        float,
-        Field(
-            title="Cool-down (seconds)",
-            ge=0,
-            le=2_592_000,
-            description="After a scaling there is none for so long: its effect is to be seen first.",
-        ),
-    ] = 3_600.0
-    patience: Annotated[
-        float,
-        Field(
-            title="Patience (seconds)",
-            ge=1,
-            le=86_400,
-            description="How long it waits for brokers that were asked for. MSK takes up to an hour or more.",
-        ),
-    ] = 7_200.0
-    throttle: MovesThrottle = 50.0
-    max_produce_latency: LargestProduceLatency = None
-    watched_groups: WatchedGroups = []
 
 
 def _run_name() -> str:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed, Failed
-from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
 from tasks.health import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
+from tasks.health_form import Look
 from tasks.health_report import headline
 from tasks.unread import tell_unread
 
 JOB = "cluster-health"
-
-
-class Look(BaseModel):
-    """Which clusters to look at."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    clusters: Annotated[
-        list[str], Field(title="Clusters", description="By their names in the settings. Empty: all of them.")
-    ] = []
 
 
 def _run_name() -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms
-from redrive.deadletters.selection import Selection
 from redrive.errors import HeldError, StalePlanError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.rules import RuleSet
@@ -35,108 +34,14 @@ from tasks.correction import (
     settle_earlier,
     workers_for,
 )
+from tasks.correction_form import Correction
 from tasks.correction_plan import approval_text, headline, report_plan
-from tasks.correction_report import UNIT, Ending, cancelled, finish, finish_early
+from tasks.correction_report import Ending, cancelled, finish, finish_early
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.plan import TopicName
-from tasks.protection import Protect, protections, see_that_group_is_known
-
-
-class Correction(BaseModel):
-    """Which dead letters to correct, and how."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mode: Annotated[
-        Literal["plan", "run"],
-        Field(
-            title="Mode",
-            description="plan: show what would become of each letter; changes nothing. run: do it, after approval if "
-            "the settings ask for that.",
-        ),
-    ] = "plan"
-    rules: Annotated[
-        str | None,
-        Field(
-            title="Rule file",
-            description="Path of the rule file, relative to the settings' folder. None: events are published again as "
-            "they are, such as after a consumer was mended.",
-        ),
-    ] = None
-    order: Annotated[
-        Literal["hold", "publish", "skip"],
-        Field(
-            title="If a newer event of the key has passed",
-            description="hold: leave the letter open. publish: publish it all the same. skip: give it up, for good.",
-        ),
-    ] = "hold"
-    selection: Annotated[
-        Selection,
-        Field(title="Letters", description="Which letters, of those that triage has entered. Empty: all open ones."),
-    ] = Selection()
-    rate: Annotated[
-        float | None,
-        Field(
-            title="Rate (letters per second)",
-            gt=0,
-            allow_inf_nan=False,
-            description="At most so many, over all partitions. None: full speed. It can be changed while the run "
-            "works, by its pace variable or by `redrive pace dlq-correction`.",
-        ),
-    ] = None
-    partitions: Annotated[
-        int,
-        Field(
-            title="Partitions at the same time",
-            ge=1,
-            le=64,
-            description="1 to 64; one thread and one Kafka producer each.",
-        ),
-    ] = 4
-    samples: Annotated[
-        int,
-        Field(
-            title="Samples for each rule",
-            ge=0,
-            le=50,
-            description="How many letters the plan shows before and after, but for fields that the settings mask.",
-        ),
-    ] = 3
-    verify: Annotated[
-        Literal["full", "counts"],
-        Field(
-            title="Verify",
-            description="What is read back from Kafka at the end. full: each event once, in order, with its key, "
-            "value, headers and time. counts: each event once and in order.",
-        ),
-    ] = "full"
-    protect: Annotated[
-        Protect | None,
-        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
-    ] = None
-    patience: Annotated[
-        float,
-        Field(
-            title="Patience (seconds)",
-            ge=0,
-            le=86_400,
-            description="How long a partition keeps trying while a system does not answer. Then the run ends as "
-            "paused, nothing is lost, and a new run goes on with the letters that are left.",
-        ),
-    ] = 120.0
-
-    @field_validator("selection")
-    @classmethod
-    def _open(cls, selection: Selection) -> Selection:
-        if selection.takes_ended:
-            raise ValueError(
-                "fates: letters that are published, discarded, or rejected, which live on as other letters, would be "
-                "published twice; name other fates"
-            )
-        return selection
+from tasks.protection import governor_for, see_that_group_is_known
 
 
 def _run_name() -> str:
@@ -187,7 +92,7 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     )
     work = Correcting(config, run, terms, rules, correction.selection)
     batch = gather(run, work, correction, known)
-    see_that_group_is_known(config, correction.protect, corrected_topics(config, work.touched))
+    see_that_group_is_known(config, correction.protect, corrected_topics(work.touched, batch))
     contexts = {cluster: look_at_main_topics(work, batch, cluster) for cluster in batch.clusters}
     if correction.mode == "run" and enter_corrected(work, contexts):
         batch = find_doubles(work, select_letters(work))
@@ -248,7 +153,7 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     began = time.monotonic()
     with (
         workers_for(work.config, batch.letters) as workers,
-        governed(work.config, correction, work.touched, contexts) as governor,
+        governed(work.config, correction, contexts) as governor,
         Live(run, board, governor, correction.rate, Words("partition", "done", "letter")) as live,
     ):
         at_work = CorrectingUnits(work, contexts, governor, board, workers, patience=correction.patience)
@@ -270,7 +175,7 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
         fates=run.ledger.letters.fates_by(run.id),
         unverified=unverified,
         seconds=seconds,
-        started_pace=Pace(rate=correction.rate).told(UNIT),
+        started_pace=Pace(rate=correction.rate).told(Ending.UNIT),
         changes=live.pace.changes,
         speeds=board.speeds(),
     )
@@ -278,21 +183,14 @@ def carry_out(  # noqa: PLR0917 (what the steps before it have found)
     return finish(run, ending)
 
 
-def corrected_topics(config: Config, touched: Sequence[TopicName]) -> list[TopicName]:
-    """Give the topics that letters go to; dead-letter topics may stand in the settings no longer."""
-    return [each for each in touched if each[1] in config.topics and not config.topic(each[1]).dead_letters]
+def corrected_topics(touched: Sequence[ClusterTopic], batch: Batch) -> list[ClusterTopic]:
+    """Give the topics that letters may go to; the settings need not have the one that producers were switched to."""
+    stand = {(unit.cluster, unit.kafka_topic) for unit in batch.units}
+    return [each for each in touched if each not in stand]
 
 
-def governed(
-    config: Config, correction: Correction, touched: Sequence[TopicName], contexts: Mapping[str, Context]
-) -> Governor:
+def governed(config: Config, correction: Correction, contexts: Mapping[str, Context]) -> Governor:
     """Make what decides the pace."""
-
-    def give_up(reason: str) -> None:
-        governor.stop(reason)
-
-    topics = corrected_topics(config, touched)
+    topics = [(cluster, topic) for cluster, context in sorted(contexts.items()) for topic in context.protected]
     left = {(cluster, topic): to for cluster, context in contexts.items() for topic, to in context.left.items()}
-    watch = protections(config, correction.protect, topics, patience=correction.patience, give_up=give_up, left=left)
-    governor = Governor(correction.rate, watch)
-    return governor
+    return governor_for(config, correction.rate, correction.protect, topics, patience=correction.patience, left=left)

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
-from pydantic import BaseModel, ConfigDict, Field
 
 from redrive.config import Config
 from tasks.operations import operation
 from tasks.triage import Reading, dead_letter_topics, look, triage_topics
+from tasks.triage_form import Triage
 from tasks.triage_report import finish_triage
 
 JOB = "dlq-triage"
-
-
-class Triage(BaseModel):
-    """Which dead letters to look at."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mode: Annotated[
-        Literal["plan", "run"],
-        Field(
-            title="Mode",
-            description="run: enter new letters in the ledger. plan: only say how many there are, and what the ledger "
-            "has. Neither changes anything in Kafka.",
-        ),
-    ] = "run"
-    topics: Annotated[
-        list[str],
-        Field(
-            title="Dead-letter topics",
-            description="Topics to read. Empty: all that the settings have, whichever system writes to them.",
-        ),
-    ] = []
-    cluster: Annotated[
-        str | None,
-        Field(title="Cluster", description="Only topics of this cluster, by its name in the settings. None: all."),
-    ] = None
 
 
 def _run_name() -> str:

@@ -24,7 +24,6 @@ from redrive.errors import (
 from redrive.migrations.ends import Ends
 from redrive.migrations.plan import Plan
 from redrive.migrations.unit import JOB
-from redrive.pump.governor import Governor
 from redrive.pump.workers import Workers
 from tasks.approval import RefusedByPersonError, approve, bind
 from tasks.backfill import Backfilling, compare_schemas, look_at_topics, make_ready, try_migration, try_way_back
@@ -44,7 +43,7 @@ from tasks.live import Live, Words
 from tasks.moving_groups import look_at_groups, look_at_places, move
 from tasks.operations import operation
 from tasks.pace import Pace
-from tasks.protection import Protect, protections, see_that_group_is_known
+from tasks.protection import Protect, governor_for, see_that_group_is_known
 from tasks.switching import is_switched, look_at_alias, switch_producers, was_cut_off
 
 IN_PLACE = "in place of {}"
@@ -217,8 +216,9 @@ def at_work(  # noqa: PLR0917 (a part of a run: what is shared, what is asked, w
     """Make what partitions are copied by, at a pace that can be changed, before everybody's eyes."""
     began = time.monotonic()
     way, word = (Renewing, "migrated") if backfill.goal == "in_place" else (Copying, "copied")
+    topics = [(work.cluster, work.source)]
     with (
-        governed(work, backfill, rate, protect) as governor,
+        governor_for(work.config, rate, protect, topics, patience=backfill.patience) as governor,
         Live(work.run, board, governor, rate, Words("partition", word)) as live,
     ):
         ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
@@ -309,15 +309,3 @@ def take_back(work: Backfilling, backfill: Backfill) -> State[Any]:
         approve(run, digest, revert_text(work.groups, work.source, digest), four_eyes=settings.four_eyes)
     moves = move(work, work.target, work.source)
     return finish_moved(run, moves, *ways, groups=work.groups, mode="run")
-
-
-def governed(work: Backfilling, backfill: Backfill, rate: float | None, protect: Protect | None) -> Governor:
-    """Make what decides the pace."""
-
-    def give_up(reason: str) -> None:
-        governor.stop(reason)
-
-    topics = [(work.cluster, work.source)]
-    watch = protections(work.config, protect, topics, patience=backfill.patience, give_up=give_up)
-    governor = Governor(rate, watch)
-    return governor

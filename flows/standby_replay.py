@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.config import Config
 from redrive.errors import HeldError
-from redrive.pump.governor import Governor
 from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
@@ -33,84 +31,13 @@ from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation
 from tasks.pace import Pace
-from tasks.plan import JOB, Plan, TopicName, make_plan
-from tasks.plan_report import headline, report_plan
-from tasks.protection import Protect, protections, see_that_group_is_known
-from tasks.report import Ending, cancelled, finish, finish_early
+from tasks.protection import governor_for, see_that_group_is_known
+from tasks.replay_form import Replay
+from tasks.replay_plan import JOB, Plan, make_plan
+from tasks.replay_plan_report import headline, report_plan
+from tasks.replay_report import Ending, cancelled, finish, finish_early
 from tasks.survey import check_schemas, look_at_retention, survey
 from tasks.verify import verify_lanes
-
-
-class Replay(BaseModel):
-    """What to replay, and how."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mode: Annotated[
-        Literal["plan", "run"],
-        Field(title="Mode", description="plan: only show what would be done; changes nothing. run: do it."),
-    ] = "plan"
-    topics: Annotated[
-        list[str],
-        Field(title="Topics", description="Topics to replay. Empty: all that have a backlog."),
-    ] = []
-    cluster: Annotated[
-        str | None,
-        Field(title="Cluster", description="Only topics of this cluster, by its name in the settings. None: all."),
-    ] = None
-    rate: Annotated[
-        float | None,
-        Field(
-            title="Rate (events per second)",
-            gt=0,
-            allow_inf_nan=False,
-            description="At most so many, over all lanes. None: full speed. It can be changed while the run "
-            "works, by its pace variable or by `redrive pace standby-replay`.",
-        ),
-    ] = None
-    lanes: Annotated[
-        int,
-        Field(
-            title="Lanes at the same time", ge=1, le=64, description="1 to 64; one thread and one Kafka producer each."
-        ),
-    ] = 4
-    verify: Annotated[
-        Literal["full", "counts"],
-        Field(
-            title="Verify",
-            description="What is read back from Kafka at the end. full: each event once, in order, with its key, "
-            "value, headers and time. counts: each event once and in order.",
-        ),
-    ] = "full"
-    protect: Annotated[
-        Protect | None,
-        Field(title="Protect consumers", description="Hold while a consumer group is too far behind. None: don't."),
-    ] = None
-    settle: Annotated[
-        float,
-        Field(
-            title="Settle (seconds)",
-            ge=0,
-            le=600,
-            description="How long events that may be in Kafka already are left alone, once the cluster is well again, "
-            "before they are looked for there: a broker that was only paused may still write them.",
-        ),
-    ] = 5.0
-    patience: Annotated[
-        float,
-        Field(
-            title="Patience (seconds)",
-            ge=0,
-            le=86_400,
-            description="How long a lane keeps trying while its cluster or the standby store does not answer. Then the "
-            "run ends as paused, nothing is lost, and the next run goes on.",
-        ),
-    ] = 120.0
-
-    @field_validator("cluster", mode="before")
-    @classmethod
-    def _no_cluster(cls, value: Any) -> Any:
-        return None if value == "" else value  # an event that names none
 
 
 def _run_name() -> str:
@@ -192,7 +119,7 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[E
     board = Board({waiting.lane: waiting.events for waiting in backlog})
     began = time.monotonic()
     with (
-        governed(config, replay, topics) as governor,
+        governor_for(config, replay.rate, replay.protect, topics, patience=replay.patience) as governor,
         Live(run, board, governor, replay.rate, Words("lane", "open again")) as live,
     ):
         work = Draining(
@@ -225,14 +152,3 @@ def carry_out(run: Run, config: Config, replay: Replay, plan: Plan, left: list[E
     )
     log.info("%s: %s", ending.word, ending.headline)
     return finish(run, ending)
-
-
-def governed(config: Config, replay: Replay, topics: list[TopicName]) -> Governor:
-    """Make what decides the pace."""
-
-    def give_up(reason: str) -> None:
-        governor.stop(reason)
-
-    watch = protections(config, replay.protect, topics, patience=replay.patience, give_up=give_up)
-    governor = Governor(replay.rate, watch)
-    return governor

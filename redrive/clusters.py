@@ -26,7 +26,11 @@ from confluent_kafka.admin import (
 from redrive.config import Cluster
 from redrive.errors import RefusedByClusterError, UnavailableError
 
+ClusterTopic = tuple[str, str]
+"""A topic: its cluster's name in the settings, and its own."""
+
 _REQUEST_TIMEOUT = 15.0  # seconds
+_UNTIL_WRITABLE = 30.0  # seconds
 _logger = logging.getLogger(__name__)
 _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 _UNAVAILABLE = {
@@ -125,9 +129,13 @@ class ClusterAdmin:
             for future in self._admin.create_acls(list(acls), request_timeout=_REQUEST_TIMEOUT).values():
                 future.result()
 
-    def wait_until_writable(self, name: str, partitions: int, timeout: float = 30.0) -> None:
-        """Return when the topic is known with that many partitions, each of which has a leader."""
-        deadline = time.monotonic() + timeout
+    def wait_until_writable(self, name: str, partitions: int) -> None:
+        """Return when the topic is known with that many partitions, each of which has a leader.
+
+        Raises:
+            UnavailableError: that is not so within 30 seconds, or the cluster does not answer.
+        """
+        deadline = time.monotonic() + _UNTIL_WRITABLE
         while True:
             with self._translated(f"looking at topic {name}"):
                 topic = self._admin.list_topics(name, timeout=_REQUEST_TIMEOUT).topics[name]
@@ -135,7 +143,7 @@ class ClusterAdmin:
             if ready >= partitions:
                 return
             if time.monotonic() > deadline:
-                reason = f"topic {name}: {ready} of {partitions} partitions have a leader after {timeout:g} s"
+                reason = f"topic {name}: {ready} of {partitions} partitions have a leader after {_UNTIL_WRITABLE:g} s"
                 raise UnavailableError(self._named, reason)
             time.sleep(0.1)
 

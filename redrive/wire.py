@@ -42,12 +42,3 @@ def schema_id_of(data: bytes) -> int:
     if data[0] != MAGIC:
         raise WireFormatError(f"the first byte is {data[0]}, not the magic byte {MAGIC}; was it written unframed?")
     return int.from_bytes(data[1:HEADER_SIZE], "big")
-
-
-def unframe(data: bytes) -> tuple[int, memoryview]:
-    """Split framed bytes into the schema id and a view of the Avro body.
-
-    Raises:
-        WireFormatError: shorter than a frame, or the wrong magic byte.
-    """
-    return schema_id_of(data), memoryview(data)[HEADER_SIZE:]

@@ -215,8 +215,7 @@ class Ending(Judged[End]):
             "unverified": self.unverified,
             "storing": self.storing,
             "seconds": round(self.seconds, 3),
-            "pace": self.started_pace,
-            "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
+            **self.pace_evidence(),
             "reasons": dict(self.reasons),
             "schemas": {str(schema_id): events for schema_id, events in self.schemas.ids.items()},
             "groups": [

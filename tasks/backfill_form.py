@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from redrive.migrations.unit import JOB
 from tasks.protection import Protect
+from tasks.pump_form import rate_field
 
 SWITCHES = {"switch_producers", "switch_back"}
 """Goals that take producers from one of the topics to the other."""
@@ -91,16 +93,7 @@ class Backfill(BaseModel):
             "when it begins.",
         ),
     ] = 0.0
-    rate: Annotated[
-        float | None,
-        Field(
-            title="Rate (events per second)",
-            gt=0,
-            allow_inf_nan=False,
-            description="At most so many, over all partitions. None: full speed. It can be changed while the run "
-            "works, by its pace variable or by `redrive pace schema-backfill`.",
-        ),
-    ] = None
+    rate: Annotated[float | None, rate_field("events", "partitions", JOB)] = None
     partitions: Annotated[
         int,
         Field(

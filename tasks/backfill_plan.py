@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prefect.client.orchestration import get_client
-
 from redrive.migrations.groups import Group
 from redrive.migrations.migrator import REASONS
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
 from redrive.migrations.trial import Trial
 from redrive.migrations.unit import JOB
-from tasks import artifacts
-from tasks.ending import plan_key
+from tasks.ending import plan_key, show_plan
 from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.words import cell, count, duration, number, size, table
@@ -48,16 +45,7 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
         "tried": str(trial.events),
         "tried_rejected": str(sum(trial.rejected.values())),
     }
-    with get_client(sync_client=True) as client:
-        artifacts.create(
-            client,
-            run.flow_run,
-            key=plan_key(run.job),
-            kind="markdown",
-            data=plan_text(plan, digest, mode=mode, rate=rate),
-            description=headline(plan),
-            facts=facts,
-        )
+    show_plan(run, plan_text(plan, digest, mode=mode, rate=rate), headline(plan), facts)
 
 
 def headline(plan: Plan) -> str:

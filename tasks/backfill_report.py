@@ -21,9 +21,8 @@ from tasks.copying import End
 from tasks.ending import close
 from tasks.operations import Run
 from tasks.pictures import curve
+from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, table
-
-MOST_ROWS = 100
 
 
 def finish(run: Run, ending: Ending) -> State[Any]:
@@ -111,10 +110,7 @@ def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     counts = ending.counts
     copied = f"{count(counts['copied'], 'event')} {ending.done}"
-    words = ending.headline.removeprefix(f"{copied}, ").removeprefix(f"{copied}; ")
-    parts = [f"## {ending.word.capitalize()}: {copied}", cell(words[:1].upper() + words[1:]) + "."]
-    if ending.findings:
-        parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
+    parts = opening(ending.word, ending.headline, ending.findings, about=copied)
     facts = [
         ["events of the source, in this run", number(counts["events"])],
         [ending.done, number(counts["copied"])],
@@ -122,12 +118,10 @@ def report_text(run: Run, ending: Ending) -> str:
         ["left out", number(counts["left_out"])],
         *([[GONE_BEFORE, number(counts["gone"])]] if counts["gone"] else []),
         ["compared, with what earlier runs have copied", f"{number(counts['compared'])} ({_HOW[ending.how]})"],
-        ["time to copy", duration(ending.seconds) + _pace_of(counts["events"], ending.seconds)],
+        ["time to copy", duration(ending.seconds) + per_second(counts["events"], ending.seconds, ending.UNIT)],
         ["time to compare", duration(ending.compare_seconds)],
-        ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
-        ["started by", run.who],
-        *([["approved by", cell(ending.approved)]] if ending.approved else []),
-        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+        ["pace", ending.pace],
+        *run_facts(run, ending.approved),
     ]
     parts.append(table(["", ""], facts, left=2))
     if expired := sum(each.expired for each in ending.checked):
@@ -157,9 +151,7 @@ def report_text(run: Run, ending: Ending) -> str:
     rows_of_units = [_row(end) for end in ending.ends[:MOST_ROWS]]
     head = ["partition", "end", "copied up to", "events", "copied", "parked", "left out", "gone"]
     parts.append(table(head, rows_of_units, left=2))
-    parts += [f"- **{end.unit}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
-    if len(ending.ends) > MOST_ROWS:
-        parts.append(f"… and {len(ending.ends) - MOST_ROWS} more partitions, which the totals include.")
+    parts += why_not_done([(end.unit, end.reason) for end in ending.ends], "partitions")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -212,10 +204,6 @@ def _moves_table(moved: Sequence[GroupMove]) -> str:
 def _groups_table(groups: Sequence[Group]) -> str:
     rows = [[group.name, "consuming" if group.active else "stopped"] for group in groups[:MOST_ROWS]]
     return table(["consumer group", "now"], rows, left=2)
-
-
-def _pace_of(events: int, seconds: float) -> str:
-    return f" ({number(events / seconds)} events/s)" if events and seconds else ""
 
 
 def _row(end: End) -> list[object]:

@@ -9,6 +9,7 @@ from functools import partial
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.deadletters.answering import away
 from redrive.deadletters.correction import (
@@ -43,7 +44,6 @@ from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
-from tasks.plan import TopicName
 from tasks.retrying import BRIEFLY, PATIENTLY
 from tasks.side_by_side import MANY, Hidden, UnitEnd, Work, unit_end, work_at
 from tasks.step_progress import StepProgress
@@ -62,7 +62,7 @@ class Correcting:
 
     def __init__(self, config: Config, run: Run, terms: Terms, rules: RuleSet | None, selection: Selection) -> None:
         self.config, self.run, self.terms, self.rules, self.selection = config, run, terms, rules, selection
-        self.touched: list[TopicName] = []
+        self.touched: list[ClusterTopic] = []
         self.saved: dict[str, bytes] = {}
         self.earlier: dict[str, Proof] = {}
         self.away: set[str] = set()
@@ -143,7 +143,7 @@ def find_doubles(work: Correcting, batch: Batch, settled: frozenset[LetterId] = 
     description="Finds out which topics the letters go to, and stand in: nobody else may touch them meanwhile.",
     **PATIENTLY,
 )
-def look_up_topics(work: Correcting, batch: Batch) -> list[TopicName]:
+def look_up_topics(work: Correcting, batch: Batch) -> list[ClusterTopic]:
     """Give the topics that a correction touches; see `redrive.deadletters.correction.topics_of`.
 
     Raises:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from prefect.client.orchestration import get_client
-
 from redrive.deadletters.correction import JOB, Plan, diverted, doubles, order_guard, source
 from redrive.deadletters.judging import judge, targets
-from tasks import artifacts
-from tasks.ending import plan_key
+from tasks.ending import plan_key, show_plan
 from tasks.operations import Run
 from tasks.pictures import bars
 from tasks.words import count, duration, number, table
@@ -41,16 +38,7 @@ def report_plan(run: Run, plan: Plan, digest: str, *, mode: str, rate: float | N
         "planned_deletions": str(plan.deletions),
         **{f"planned_{outcome}": str(plan.counts[outcome]) for outcome in OUTCOMES},
     }
-    with get_client(sync_client=True) as client:
-        artifacts.create(
-            client,
-            run.flow_run,
-            key=plan_key(run.job),
-            kind="markdown",
-            data=plan_text(plan, digest, mode=mode, rate=rate),
-            description=headline(plan),
-            facts=facts,
-        )
+    show_plan(run, plan_text(plan, digest, mode=mode, rate=rate), headline(plan), facts)
 
 
 def headline(plan: Plan) -> str:

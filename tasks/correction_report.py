@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -22,11 +22,9 @@ from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import bars, curve
+from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, table
 
-MOST_ROWS = 100
-UNIT = "letters/s"
-"""Of a correction's pace."""
 FATES = ("published", "held", "skipped", "rejected", "parked", "left")
 """What a letter of the batch can come to; all but ``left`` are fates in the ledger."""
 
@@ -48,6 +46,8 @@ class Ending(Judged[End]):
         changes: what was set in mid-run.
         speeds: seconds → letters a second.
     """
+
+    UNIT: ClassVar[str] = "letters/s"
 
     plan: Plan
     approved: str
@@ -147,8 +147,7 @@ class Ending(Judged[End]):
             "findings": self.findings,
             "unverified": self.unverified,
             "seconds": round(self.seconds, 3),
-            "pace": self.started_pace,
-            "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
+            **self.pace_evidence(),
             "reasons": dict(self.reasons),
             "rules": dict(self.plan.rules),
             "fates": dict(self.fates),
@@ -193,10 +192,7 @@ def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     counts = ending.counts
     published = f"{count(counts['published'], 'letter')} published again"
-    words = ending.headline.removeprefix(f"{published}, ")
-    parts = [f"## {ending.word.capitalize()}: {published}", cell(words[:1].upper() + words[1:]) + "."]
-    if ending.findings:
-        parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
+    parts = opening(ending.word, ending.headline, ending.findings, about=published)
     parts.append(
         bars(
             "What became of the letters",
@@ -209,13 +205,11 @@ def report_text(run: Run, ending: Ending) -> str:
         ["written to Kafka", f"{number(ending.written)}, with those that went back or were parked"],
         ["found again in Kafka", verified],
         ["entered in the ledger", number(sum(ending.fates.values()))],
-        ["time to correct", duration(ending.seconds) + _pace_of(ending.read, ending.seconds)],
+        ["time to correct", duration(ending.seconds) + per_second(ending.read, ending.seconds, ending.UNIT)],
         ["time to verify", duration(sum(proof.seconds for proof in ending.proofs.values()))],
-        ["pace", ", then ".join([ending.started_pace, *(change.pace.told(UNIT) for change in ending.changes)])],
+        ["pace", ending.pace],
         *([["no answer from", cell(", ".join(ending.plan.no_answer))]] if ending.plan.no_answer else []),
-        ["started by", run.who],
-        *([["approved by", cell(ending.approved)]] if ending.approved else []),
-        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+        *run_facts(run, ending.approved),
     ]
     parts.append(table(["", ""], facts, left=2))
     parts += [
@@ -229,18 +223,12 @@ def report_text(run: Run, ending: Ending) -> str:
     parts.append(curve("Letters a second, over the whole run", ending.speeds, "letters/s"))
     rows_of_units = [_row(end) for end in ending.ends[:MOST_ROWS]]
     parts.append(table(["partition", "cluster", "end", "letters", "published", "others"], rows_of_units, left=3))
-    parts += [f"- **{end.unit}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
-    if len(ending.ends) > MOST_ROWS:
-        parts.append(f"… and {len(ending.ends) - MOST_ROWS} more partitions, which the totals include.")
+    parts += why_not_done([(end.unit, end.reason) for end in ending.ends], "partitions")
     return "\n\n".join(part for part in parts if part)
 
 
 def _meaning(reason: str) -> str:
     return REASONS.get(reason.rpartition(": ")[2], "a newer event of its key is on the main topic")
-
-
-def _pace_of(letters: int, seconds: float) -> str:
-    return f" ({number(letters / seconds)} letters/s)" if letters and seconds else ""
 
 
 def _row(end: End) -> list[object]:

@@ -17,6 +17,7 @@ import msgspec
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import UnavailableError, UnknownTopicError
 from redrive.ledger import Ledger, OperationRow
@@ -27,8 +28,7 @@ from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Mode, Proof
 from redrive.standby.lanes import Lane
 from tasks.operations import Run
-from tasks.plan import JOB as REPLAY
-from tasks.plan import TopicName
+from tasks.replay_plan import JOB as REPLAY
 from tasks.retrying import PATIENTLY
 from tasks.verify import prove_topic
 
@@ -58,7 +58,7 @@ class Earlier:
 
     operation: str
     began: datetime
-    topics: tuple[TopicName, ...]
+    topics: tuple[ClusterTopic, ...]
     lanes: Mapping[Lane, tuple[int, ...]] = field(default_factory=dict)
     evidence: dict[str, Units] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Earlier:
         every = (units for units in self.evidence.values())
         return sum(e.count for units in every for topics in units.values() for e in topics.values())
 
-    def is_of(self, topics: Iterable[TopicName]) -> bool:
+    def is_of(self, topics: Iterable[ClusterTopic]) -> bool:
         """Tell whether it worked on none but these topics."""
         return set(self.topics) <= set(topics)
 
@@ -92,7 +92,7 @@ def unproved(run: Run) -> list[Earlier]:
     return without_verdict(rows, {each.operation_id: (each.body["cluster"], each.body["topic"]) for each in entries})
 
 
-def without_verdict(rows: Iterable[OperationRow], switched: Mapping[str, TopicName]) -> list[Earlier]:
+def without_verdict(rows: Iterable[OperationRow], switched: Mapping[str, ClusterTopic]) -> list[Earlier]:
     """Find the operations that have not proved what they did, nor has another done it for them.
 
     Args:
@@ -132,9 +132,9 @@ def _unproved(row: OperationRow) -> dict[Lane, tuple[int, ...]]:
     return {lane: tuple(each["epochs"]) for lane, each in planned.items() if not opened.get(lane)}
 
 
-def unproved_topics(rows: Iterable[OperationRow]) -> set[TopicName]:
+def unproved_topics(rows: Iterable[OperationRow]) -> set[ClusterTopic]:
     """Return the topics whose last proof has failed: what is left of their events in the store is evidence."""
-    latest: dict[TopicName, bool] = {}
+    latest: dict[ClusterTopic, bool] = {}
     for row in rows:
         for cluster, topic in (row.evidence or {}).get("not_proved", ()):
             latest.setdefault((cluster, topic), True)
@@ -297,7 +297,7 @@ def verify_all_earlier(
     return proved
 
 
-def still_owed(known: Iterable[Earlier], proved: Iterable[tuple[Earlier, Sequence[Proof]]]) -> set[TopicName]:
+def still_owed(known: Iterable[Earlier], proved: Iterable[tuple[Earlier, Sequence[Proof]]]) -> set[ClusterTopic]:
     """Return the topics of runs that are not proved by now: what the store still has of them is evidence."""
     good = {run.operation for run, proofs in proved if all(proof.verdict != "failed" for proof in proofs)}
     return {topic for run in known if run.operation not in good for topic in run.topics}

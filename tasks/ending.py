@@ -1,4 +1,4 @@
-"""How a run ends: in one word and one line; as a tag, a report, an event, and the message of its last state."""
+"""What a run shows: its plan, and how it ends, in one word and one line, as a tag, a report, an event and a message."""
 
 from __future__ import annotations
 
@@ -49,6 +49,21 @@ def plan_key(job: str) -> str:
 def report_key(job: str) -> str:
     """Give the key of the artifacts that are reports of a job's runs."""
     return job + REPORT
+
+
+def show_plan(run: Run, text: str, words: str, facts: dict[str, str]) -> None:
+    """Show the plan of a run.
+
+    Args:
+        run: the run.
+        text: the plan, as Markdown.
+        words: the same in one line.
+        facts: for programs that follow the run.
+    """
+    with get_client(sync_client=True) as client:
+        artifacts.create(
+            client, run.flow_run, key=plan_key(run.job), kind="markdown", data=text, description=words, facts=facts
+        )
 
 
 def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = "") -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from redrive.ledger import Status, Verdict
 from redrive.pump.proof import Proof
 from tasks.ending import Word
+from tasks.pace import Change
 
 
 class End(Protocol):
@@ -28,12 +29,19 @@ class Judged(Generic[E]):
     Attributes:
         ends: how each unit has ended.
         unverified: why there was no read-back, if there was none.
+        started_pace: the pace that the run began with.
+        changes: what was set in mid-run.
     """
 
     __slots__ = ()
 
+    UNIT: ClassVar[str] = "events/s"
+    """Of the run's pace."""
+
     ends: Sequence[E]
     unverified: str
+    started_pace: str
+    changes: Sequence[Change]
 
     @property
     def all_proofs(self) -> list[Proof]:
@@ -44,6 +52,16 @@ class Judged(Generic[E]):
     def findings(self) -> list[str]:
         """What is wrong, from the evidence."""
         raise NotImplementedError
+
+    @property
+    def pace(self) -> str:
+        """The pace in words, from the first to the last."""
+        return ", then ".join([self.started_pace, *(change.pace.told(self.UNIT) for change in self.changes)])
+
+    def pace_evidence(self) -> dict[str, Any]:
+        """Give the run's pace, for the ledger."""
+        changes = [{"at": change.at, **change.pace.model_dump()} for change in self.changes]
+        return {"pace": self.started_pace, "pace_changes": changes}
 
     @property
     def unfinished(self) -> list[E]:

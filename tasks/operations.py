@@ -19,12 +19,12 @@ from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.runtime import flow_run as runtime
 from prefect.states import Crashed
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import FencedError, HeldError
 from redrive.ledger import Ledger, OperationRow, Status, Verdict
 from redrive.person import person
 from tasks.pace import forget
-from tasks.plan import TopicName
 
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
@@ -97,7 +97,7 @@ class Run:
         """Add an entry about this run to the journal."""
         self.operation.note(kind, body)
 
-    def claim(self, topics: Sequence[TopicName], *, all_or_none: bool) -> tuple[list[TopicName], list[str]]:
+    def claim(self, topics: Sequence[ClusterTopic], *, all_or_none: bool) -> tuple[list[ClusterTopic], list[str]]:
         """Hold topics, so that no other job touches them while this one runs.
 
         What a dead run held is taken over, and its flow run, which nobody else ends, is ended.
@@ -252,7 +252,7 @@ def operation(
             yield run
 
 
-def _resource(topic: TopicName) -> str:
+def _resource(topic: ClusterTopic) -> str:
     return "/".join(topic)
 
 

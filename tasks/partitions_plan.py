@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect.client.orchestration import get_client
-
 from redrive.partitions.cautions import losing
 from redrive.partitions.layout import Move, reassignment_json
 from redrive.partitions.planner import Plan
 from redrive.partitions.rebalancing import JOB
-from tasks import artifacts
-from tasks.ending import plan_key
+from tasks.ending import plan_key, show_plan
 from tasks.moves_limits import StrainLimits
 from tasks.moves_pace import UNIT
 from tasks.operations import Run
@@ -40,16 +37,7 @@ def headline(moves: list[Move]) -> str:
 def report_plan(run: Run, plan: Plan | None, decided: Decided, terms: Terms, *, mode: str) -> None:
     """Show the plan of a run; without one, the moves that an earlier run has left."""
     facts = {"plan_digest": decided.digest, "moves": str(len(decided.left)), "bytes": str(decided.bytes)}
-    with get_client(sync_client=True) as client:
-        artifacts.create(
-            client,
-            run.flow_run,
-            key=plan_key(run.job),
-            kind="markdown",
-            data=plan_text(plan, decided, terms, mode=mode, run_id=run.id),
-            description=headline(decided.left),
-            facts=facts,
-        )
+    show_plan(run, plan_text(plan, decided, terms, mode=mode, run_id=run.id), headline(decided.left), facts)
 
 
 def plan_text(plan: Plan | None, decided: Decided, terms: Terms, *, mode: str, run_id: str) -> str:

@@ -20,6 +20,7 @@ from tasks.operations import Run
 from tasks.partitions import Decided, Moved
 from tasks.partitions_plan import headline
 from tasks.pictures import curve
+from tasks.report_parts import opening, run_facts
 from tasks.words import cell, count, duration, number, size, table
 
 MOST_ROWS = 50
@@ -229,9 +230,7 @@ def _evidence(moved: Moved | None) -> dict[str, Any]:
 def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     result = ending.moved.back or ending.moved.result
-    words = ending.headline
-    parts = [f"## {ending.word.capitalize()}", cell(words[:1].upper() + words[1:]) + "."]
-    parts += [f"- {cell(finding)}" for finding in ending.findings[:MOST_ROWS]]
+    parts = opening(ending.word, ending.headline, ending.findings)
     facts = [
         *([step, number(moves)] for step, moves in result.counts.items()),
         ["bytes copied", size(ending.counts["bytes"])],
@@ -244,9 +243,7 @@ def report_text(run: Run, ending: Ending) -> str:
         ),
         ["settings", "as before" if not result.owed else "; ".join(result.owed)],
         *([["owed still by runs before", "; ".join(result.owed_before)]] if result.owed_before else []),
-        ["started by", run.who],
-        *([["approved by", cell(ending.approved)]] if ending.approved else []),
-        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+        *run_facts(run, ending.approved),
     ]
     parts.append(table(["", ""], facts, left=2))
     parts += [f"> Left as somebody else has set it: {cell(setting)}" for setting in result.respected[:MOST_ROWS]]

@@ -9,10 +9,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
-from redrive.pump.protections import ConsumerLag
-from tasks.plan import TopicName
+from redrive.pump.governor import Governor
+from redrive.pump.protections import ConsumerLag, LeftTopic
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,10 @@ class PatientLag:
 
 
 def _lags(
-    config: Config, protect: Protect, topics: Sequence[TopicName], left: Mapping[TopicName, str] | None = None
+    config: Config,
+    protect: Protect,
+    topics: Sequence[ClusterTopic],
+    left: Mapping[ClusterTopic, LeftTopic] | None = None,
 ) -> list[ConsumerLag]:
     """Make what asks how far the group is behind, on each cluster of the topics."""
     return [
@@ -75,7 +79,7 @@ def _lags(
     ]
 
 
-def see_that_group_is_known(config: Config, protect: Protect | None, topics: Sequence[TopicName]) -> None:
+def see_that_group_is_known(config: Config, protect: Protect | None, topics: Sequence[ClusterTopic]) -> None:
     """Refuse to protect a group that has never read any of the topics: a mistyped name would protect nothing.
 
     Raises:
@@ -97,25 +101,29 @@ def see_that_group_is_known(config: Config, protect: Protect | None, topics: Seq
     )
 
 
-def protections(
+def governor_for(
     config: Config,
+    rate: float | None,
     protect: Protect | None,
-    topics: Sequence[TopicName],
+    topics: Sequence[ClusterTopic],
     *,
     patience: float,
-    give_up: Callable[[str], None],
-    left: Mapping[TopicName, str] | None = None,
-) -> list[PatientLag]:
-    """Make what watches the group, on each cluster that is published to.
+    left: Mapping[ClusterTopic, LeftTopic] | None = None,
+) -> Governor:
+    """Make what decides a run's pace, and watches the group on each cluster that is published to.
 
     Args:
         config: the platform.
+        rate: at most so many a second; None: full speed.
         protect: the group; None: there is none to watch.
         topics: the topics to count.
-        patience: seconds that a cluster may not say how far behind the group is.
-        give_up: hears of it if that takes longer.
+        patience: seconds that a cluster may not say how far behind the group is; then the run is stopped.
         left: of the topics, those that events no longer go to → where they go.
     """
-    if protect is None:
-        return []
-    return [PatientLag(lag, patience, give_up) for lag in _lags(config, protect, topics, left)]
+
+    def give_up(reason: str) -> None:
+        governor.stop(reason)
+
+    lags = [] if protect is None else _lags(config, protect, topics, left)
+    governor = Governor(rate, [PatientLag(lag, patience, give_up) for lag in lags])
+    return governor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
@@ -13,11 +12,11 @@ from redrive.errors import RedriveError
 from redrive.fleets.decision import Decision, Terms
 from redrive.fleets.growth import Growth
 from redrive.ledger import Status, Verdict
-from tasks import artifacts
-from tasks.ending import Word, close, plan_key
+from tasks.ending import Word, close, plan_key, show_plan
 from tasks.operations import MOVING, ROLLING_BACK, Run
 from tasks.partitions_plan import throttle_facts
 from tasks.pictures import bars, curve
+from tasks.report_parts import opening, run_facts
 from tasks.scaling import Moves, Scaling
 from tasks.words import cell, count, number, table
 
@@ -52,16 +51,8 @@ def emit_high(work: Scaling, decision: Decision) -> None:
 def report_plan(work: Scaling, decision: Decision, terms: Terms, digest: str, *, mode: str) -> None:
     """Show the load, and what was decided."""
     facts = {"answer": decision.answer, "brokers": str(len(work.up)), "target": str(decision.target)}
-    with get_client(sync_client=True) as client:
-        artifacts.create(
-            client,
-            work.run.flow_run,
-            key=plan_key(work.run.job),
-            kind="markdown",
-            data=plan_text(work, decision, terms, digest, mode=mode),
-            description=decision.why,
-            facts=facts | ({"plan_digest": digest} if digest else {}),
-        )
+    facts |= {"plan_digest": digest} if digest else {}
+    show_plan(work.run, plan_text(work, decision, terms, digest, mode=mode), decision.why, facts)
 
 
 def plan_text(work: Scaling, decision: Decision, terms: Terms, digest: str, *, mode: str) -> str:
@@ -191,7 +182,7 @@ def cut_off(run: Run, word: Literal["paused", "failed"], error: RedriveError | s
 
 def report_text(ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
-    words, run, growth = ending.headline, ending.work.run, ending.growth
+    run, growth = ending.work.run, ending.growth
     rows = [
         [str(id_), each.rack or "–", number(each.replicas), number(each.leaders)] for id_, each in ending.held.items()
     ]
@@ -200,14 +191,11 @@ def report_text(ending: Ending) -> str:
         ["brokers before", ", ".join(map(str, growth.before))],
         ["brokers that there were to be", number(growth.target)],
         ["moves of partitions", f"{where}: {cell(ending.moves.message)}"],
-        ["started by", run.who],
-        *([["approved by", cell(ending.approved)]] if ending.approved else []),
-        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+        *run_facts(run, ending.approved),
     ]
     return "\n\n".join(
         [
-            f"## {ending.word.capitalize()}",
-            cell(words[:1].upper() + words[1:]) + ".",
+            *opening(ending.word, ending.headline),
             table(["new broker", "rack", "replicas", "leaders"], rows, left=2),
             table(["", ""], facts, left=2),
         ]

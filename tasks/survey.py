@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prefect import get_run_logger, task
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError, UnknownTopicError
 from redrive.pump.limits import limits_of
@@ -13,7 +14,6 @@ from redrive.standby.drain import open_store
 from redrive.standby.schema_ids import SchemaIds, sample_schema_ids
 from redrive.standby.survey import LaneBacklog
 from redrive.standby.survey import survey as survey_cluster
-from tasks.plan import TopicName
 from tasks.retrying import BRIEFLY
 
 
@@ -48,9 +48,9 @@ def survey(config: Config, clusters: Sequence[str], topics: Sequence[str]) -> li
     description="Asks clusters how long they keep the events of topics: what waits may be older.",
     **BRIEFLY,
 )
-def look_at_retention(config: Config, topics: Sequence[TopicName]) -> dict[TopicName, int]:
+def look_at_retention(config: Config, topics: Sequence[ClusterTopic]) -> dict[ClusterTopic, int]:
     """Say how long topics keep their events by their times, in milliseconds; what is not known is left out."""
-    found: dict[TopicName, int] = {}
+    found: dict[ClusterTopic, int] = {}
     away: set[str] = set()
     for cluster, topic in topics:
         if cluster in away:

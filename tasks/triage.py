@@ -179,7 +179,7 @@ def look(reading: Reading, topics: Sequence[Topic]) -> Overview:
         trend = reading.letters.trend(every, by)
     keeps = _keeps(reading, topics)
     known = {partition[:2] for partition in keeps}
-    # Letters that are or were parked are read from their copies in the parking topic, which are kept for ever.
+    # Letters that are or were parked are read from whole copies in the parking topic, which are kept for ever.
     at_risk = of_topics.model_copy(update={"fates": [*OPEN, "doubtful"]})
     without = without_copy(reading.letters.places(at_risk), reading.letters)
     letters = (place._replace(topic=kafka_topic(place.topic)) for place in without)

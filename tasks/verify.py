@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from prefect import task
 
+from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.envelope import Identity
 from redrive.errors import UnavailableError
@@ -18,7 +19,6 @@ from redrive.standby.drain import LaneResult, open_store
 from redrive.standby.lanes import Lane
 from redrive.standby.superseded import find_lost
 from tasks.drain import LaneEnd
-from tasks.plan import TopicName
 from tasks.retrying import PATIENTLY
 
 
@@ -102,7 +102,7 @@ def verify_lanes(
     mode: Mode,
     away: dict[str, str],
     on_proved: Callable[[Sequence[Lane]], None] = lambda lanes: None,
-) -> dict[TopicName, Proof]:
+) -> dict[ClusterTopic, Proof]:
     """Prove every topic, one after the other; each is read once, for all of its lanes.
 
     Topics of a cluster that does not answer are left out; the others are proved all the same.
@@ -115,15 +115,15 @@ def verify_lanes(
         away: cluster → why it can't be asked now; added to.
         on_proved: called with the lanes of a topic of which nothing is wrong.
     """
-    results: dict[TopicName, list[LaneResult]] = defaultdict(list)
-    oldest: dict[TopicName, list[int]] = defaultdict(list)
+    results: dict[ClusterTopic, list[LaneResult]] = defaultdict(list)
+    oldest: dict[ClusterTopic, list[int]] = defaultdict(list)
     for end in ends:
         name = (end.backlog.lane.cluster, end.backlog.lane.topic)
         if end.result is not None:
             results[name].append(end.result)
             if end.backlog.oldest is not None:
                 oldest[name].append(end.backlog.oldest)
-    proofs: dict[TopicName, Proof] = {}
+    proofs: dict[ClusterTopic, Proof] = {}
     for (cluster, topic), of_topic in sorted(results.items()):
         if cluster in away:
             continue

@@ -14,20 +14,19 @@ _UNIQUE = 40  # at least as many characters as the last part of a cluster's ARN 
 Document = dict[str, Any]
 
 
-def parts(document: Document, tokens: Sequence[str] = (), most: int = MOST) -> list[Document]:
+def parts(document: Document, tokens: Sequence[str] = ()) -> list[Document]:
     """Share a policy's statements out, in their order; one that does not fit is divided by its resources.
 
     Args:
         document: the policy.
         tokens: texts in it that stand for others of up to 40 characters.
-        most: characters of a part.
     """
 
     def fits(statements: Sequence[Document]) -> bool:
         text = json.dumps({**document, "Statement": statements}, separators=(",", ":"))
         for token in tokens:
             text = text.replace(token, "x" * _UNIQUE)
-        return len(text) <= most
+        return len(text) <= MOST
 
     def room(beside: Sequence[Document], statement: Document, resources: Sequence[str]) -> int:
         """Say for how many of the resources there is room."""

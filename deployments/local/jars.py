@@ -44,7 +44,7 @@ class Jar:
         return f"{self.group} {self.sha256} {self.size} {self.path}"
 
 
-def parse(text: str, where: str = LOCK_FILE.name) -> list[Jar]:
+def parse(text: str) -> list[Jar]:
     """The jars that a lock file's text names.
 
     Raises:
@@ -63,7 +63,7 @@ def parse(text: str, where: str = LOCK_FILE.name) -> list[Jar]:
         raise ConfigError(
             "jars.lock",
             f"not 'group sha256 bytes path': {line!r}; write it anew with `python -m deployments.local.lock`",
-            f"{where}:{number}",
+            f"{LOCK_FILE.name}:{number}",
         )
     return jars
 

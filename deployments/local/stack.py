@@ -24,8 +24,10 @@ from deployments.local.view import Endpoints, NodeStatus
 from redrive.errors import ConfigError
 
 START_TIMEOUT = 120.0
-# How long a node may take to stop in good order.
+"""Seconds that a node may take until it serves."""
+
 STOP_PATIENCE = 15.0
+"""Seconds that a node may take to stop in good order."""
 
 
 def _silent(_: str) -> None:
@@ -285,19 +287,16 @@ class Stack:
             if (now := before[id_]) is not None and (then := after[id_]) is not None
         }
 
-    def wait_ready(
-        self, nodes: Iterable[str], timeout: float = START_TIMEOUT, report: Callable[[str], None] = _silent
-    ) -> None:
+    def wait_ready(self, nodes: Iterable[str], report: Callable[[str], None] = _silent) -> None:
         """Wait until nodes serve.
 
         Args:
             nodes: which ones.
-            timeout: seconds.
             report: called with a line when a node serves.
 
         Raises:
             NodeDiedError: one of them ended.
-            NotReadyError: one of them does not serve in time.
+            NotReadyError: one of them does not serve within `START_TIMEOUT`.
         """
         state = self._state()
         started = time.monotonic()
@@ -313,8 +312,8 @@ class Stack:
                 if not reason:
                     waiting.remove(node)
                     report(f"{node} serves on port {state.ports[node][0]} after {seconds:.1f} s")
-                elif seconds > timeout:
-                    raise NotReadyError(node, timeout, reason, log, process.tail(log))
+                elif seconds > START_TIMEOUT:
+                    raise NotReadyError(node, START_TIMEOUT, reason, log, process.tail(log))
             if waiting:
                 time.sleep(0.2)
 

@@ -18,27 +18,6 @@ Schema = Any
 """A schema as fastavro parses it: a string, a dict, or a list for a union."""
 
 
-def compile_validator(schema: Schema) -> Check:
-    """Compile a schema into a function that returns None for a value that fits and raises `Misfit` otherwise.
-
-    Args:
-        schema: as parsed by fastavro, with defaults in native form (see `redrive.avro.schema.parse`).
-
-    Raises:
-        ValueError: the schema uses something that is not Avro.
-    """
-    named = schema.get("__named_schemas", {}) if isinstance(schema, dict) else {}
-    check = Compiler(named).check(schema)
-
-    def validate(value: Any) -> None:
-        try:
-            check(value)
-        except RecursionError:
-            raise Misfit("is nested too deeply") from None
-
-    return validate
-
-
 def fits(check: Check, value: Any) -> bool:
     """Say whether ``value`` passes ``check``."""
     try:
@@ -46,6 +25,11 @@ def fits(check: Check, value: Any) -> bool:
     except Misfit:
         return False
     return True
+
+
+def definition(schema: Schema, named: dict[str, Schema]) -> Schema:
+    """Return the type itself for the name of one."""
+    return named.get(schema, schema) if isinstance(schema, str) else schema
 
 
 def branch_order(branches: list[Schema]) -> list[Schema]:
@@ -79,7 +63,11 @@ class Compiler:
         self._checks: dict[str, Check] = {}  # of named types; a recursive type finds itself here
 
     def check(self, schema: Schema) -> Check:  # noqa: PLR0911 - one for each kind of type
-        """Make the check of ``schema``; see `compile_validator` for the errors."""
+        """Make the check of ``schema``, whose defaults are in native form (see `redrive.avro.schema.parse`).
+
+        Raises:
+            ValueError: the schema uses something that is not Avro.
+        """
         if isinstance(schema, list):
             return self._union(schema)
         if isinstance(schema, str):

@@ -26,7 +26,8 @@ def accept(
     """Accept that a dead-letter topic was made anew, or has lost its end: triage reads it again, from there on.
 
     Triage leaves such partitions alone, since letters stand there where the ledger has others. The letters that were
-    there are given up, for good, but for parked ones, which have a copy. The new ones have ids such as
+    there are given up, for good, but for those that were parked and whose copies are there. A rejected letter that
+    still stands is open again if the one that it was to live on as is gone unread. The new ones have ids such as
     dlq.flights@2/0/17.
     """
     from redrive.deadletters.accepting import Accept
@@ -43,7 +44,13 @@ def accept(
     with open_ledger() as ledger:
         found = Accept.look(config, ledger, cluster or settings.cluster, topic)
         if not found.anew:
-            show_end(f"{topic} is what triage has read: there is nothing to accept.", None, 0, json=json)
+            show_end(
+                f"{topic} is what triage has read: there is nothing to accept.",
+                None,
+                0,
+                json=json,
+                more={"reopened": 0},
+            )
             return
         if not json:
             rows = ((each.partition, each.known_as, each.begin) for each in found.anew)
@@ -52,5 +59,7 @@ def accept(
             )
         ask(f"Accept that, and give up {found.lost:,} letters that are gone with what was there?", yes=yes)
         done = found.carry_out(person(), reason)
-    line = f"Accepted; {done.letters:,} letters given up, by operation {done.operation}. Next: redrive run dlq-triage"
-    show_end(line, done.operation, done.letters, json=json)
+    reopened = f", {done.reopened:,} rejected ones open again" if done.reopened else ""
+    line = f"Accepted; {done.letters:,} letters given up{reopened}, by operation {done.operation}."
+    line += " Next: redrive run dlq-triage"
+    show_end(line, done.operation, done.letters, json=json, more={"reopened": done.reopened})

@@ -8,19 +8,21 @@ empty one counts as not set. A secret is never in either: the settings say where
 
 from redrive.config.aws import AwsConfig, MskConfig
 from redrive.config.gateway import GatewayConfig, PartnerConfig, TokensConfig
-from redrive.config.sections import (
+from redrive.config.jobs import (
     BackfillsConfig,
-    ClusterConfig,
-    CommandFleetConfig,
     CorrectionsConfig,
-    DomainConfig,
     JobsConfig,
-    LedgerConfig,
-    MskFleetConfig,
     NotificationsConfig,
     RebalancingConfig,
-    RegistryConfig,
     ScalingConfig,
+)
+from redrive.config.sections import (
+    ClusterConfig,
+    CommandFleetConfig,
+    DomainConfig,
+    LedgerConfig,
+    MskFleetConfig,
+    RegistryConfig,
     Secret,
     StandbyConfig,
     TopicConfig,

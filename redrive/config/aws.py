@@ -8,12 +8,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from redrive.config.gateway import CLOSING, GatewayConfig
-from redrive.config.sections import Name, Section, StandbyConfig, numbers
+from redrive.config.mistakes import Mistake, numbers, table
+from redrive.config.sections import Name, Section, StandbyConfig
 from redrive.security import msk_iam
 
 LONGEST_STOP = 120
 """Seconds that a task on Fargate gets to stop, at most (ContainerDefinition's ``stopTimeout`` in Amazon ECS's API)."""
-Mistake = tuple[tuple[str, ...], str]
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
 
 
@@ -69,9 +69,9 @@ def misfits(given: Mapping[str, Any]) -> Iterator[Mistake]:
     aws = given.get("aws")
     if not isinstance(aws, dict):
         return
-    clusters = _table(given, "clusters")
-    yield from _of_zones(aws, _table(given, "standby"))
-    for name, made in _table(aws, "clusters").items():
+    clusters = table(given, "clusters")
+    yield from _of_zones(aws, table(given, "standby"))
+    for name, made in table(aws, "clusters").items():
         if name not in clusters:
             there = ", ".join(sorted(clusters)) or "none"
             yield ("aws", "clusters", name), f"there is no cluster {name!r}; there are {there}"
@@ -80,12 +80,12 @@ def misfits(given: Mapping[str, Any]) -> Iterator[Mistake]:
     for name, cluster in clusters.items():
         if isinstance(cluster, dict):
             yield from _not_on_msk(name, cluster)
-    yield from _killed_while_stopping(_table(given, "gateway"))
+    yield from _killed_while_stopping(table(given, "gateway"))
     if "gateway" in given and "certificate" not in aws:
         yield ("aws",), "certificate is missing: the gateway is reached by TLS only"
-    if "endpoint" in _table(given, "standby"):
+    if "endpoint" in table(given, "standby"):
         yield ("standby", "endpoint"), "means nothing with [aws], whose table is in AWS itself; leave it out"
-    if "file" in _table(_table(given, "ledger"), "password"):
+    if "file" in table(table(given, "ledger"), "password"):
         reason = "with [aws] the ledger's password comes from Secrets Manager by the environment; leave it out"
         yield ("ledger", "password"), reason
 
@@ -128,8 +128,3 @@ def _not_on_msk(name: str, cluster: dict[str, Any]) -> Iterator[Mistake]:
         yield (*at, "fleet"), "with [aws] it is Amazon MSK that adds brokers; leave the fleet out, or write its ARN"
     if "_" in name:
         yield at, "has an underscore, which Amazon MSK takes in no name; write a dash"
-
-
-def _table(given: Mapping[str, Any], key: str) -> dict[str, Any]:
-    table = given.get(key)
-    return table if isinstance(table, dict) else {}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from redrive.config.sections import Name, Section, StandbyConfig, TopicName, numbers
+from redrive.config.mistakes import Mistake, names, numbers, table
+from redrive.config.sections import Name, Section, StandbyConfig, TopicName
 
-Mistake = tuple[tuple[str, ...], str]
 CLOSING = 30.0
 """Seconds for what is left of a stop once all is answered, and its producer is flushed and closed."""
 STORING = 2.0
@@ -146,24 +146,24 @@ def misfits(given: Mapping[str, Any], folder: Path) -> Iterator[Mistake]:
     gateway = given.get("gateway")
     if not isinstance(gateway, dict):
         return
-    topics, types = _table(given, "topics"), _table(gateway, "types")
+    topics, types = table(given, "topics"), table(gateway, "types")
     name = gateway.get("name", GatewayConfig.model_fields["name"].default)
     if isinstance(name, str) and f"dlq.{name}" not in topics:
         reason = f"there is no topic dlq.{name}, which takes what Kafka refuses of its events; add it"
         yield ("gateway",) + (("name",) if "name" in gateway else ()), reason
-    yield from _too_impatient(gateway, _table(given, "standby"))
+    yield from _too_impatient(gateway, table(given, "standby"))
     for kind, topic in types.items():
         if not isinstance(topic, str):
             continue  # pydantic says so
         if topic not in topics:
-            yield ("gateway", "types", kind), f"there is no topic {topic!r}; there are {_names(topics)}"
+            yield ("gateway", "types", kind), f"there is no topic {topic!r}; there are {names(topics)}"
         elif isinstance(topics[topic], dict) and "schema" not in topics[topic]:
             yield ("gateway", "types", kind), f"topic {topic!r} has no schema, so nothing could be checked"
     tokens = gateway.get("tokens")
     jwks = tokens.get("jwks") if isinstance(tokens, dict) else None
     if isinstance(jwks, str) and "://" not in jwks and not (folder / jwks).is_file():
         yield ("gateway", "tokens", "jwks"), f"there is no file {folder / jwks}"
-    yield from _of_partners(_table(gateway, "partners"), types, has_tokens=tokens is not None)
+    yield from _of_partners(table(gateway, "partners"), types, has_tokens=tokens is not None)
 
 
 def _of_partners(partners: dict[str, Any], types: dict[str, Any], *, has_tokens: bool) -> Iterator[Mistake]:
@@ -174,7 +174,7 @@ def _of_partners(partners: dict[str, Any], types: dict[str, Any], *, has_tokens:
         at = ("gateway", "partners", name)
         for kind in _texts(partner, "types"):
             if kind not in types:
-                yield (*at, "types"), f"there is no event type {kind!r}; there are {_names(types)}"
+                yield (*at, "types"), f"there is no event type {kind!r}; there are {names(types)}"
         if not has_tokens and partner.get("clients"):
             yield (*at, "clients"), "means nothing without [gateway.tokens], which says whose tokens are good"
         if not partner.get("clients") and not partner.get("keys"):
@@ -197,15 +197,6 @@ def _too_impatient(gateway: dict[str, Any], standby: dict[str, Any]) -> Iterator
         yield ("gateway",) + (("answer_within",) if "answer_within" in gateway else ()), reason
 
 
-def _table(given: Mapping[str, Any], key: str) -> dict[str, Any]:
-    table = given.get(key)
-    return table if isinstance(table, dict) else {}
-
-
 def _texts(partner: dict[str, Any], key: str) -> list[str]:
     listed = partner.get(key)
     return [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
-
-
-def _names(known: Iterable[str]) -> str:
-    return ", ".join(sorted(known)) or "none"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from redrive.config import aws, gateway, sections
+from redrive.config import aws, gateway, jobs, sections
+from redrive.config.mistakes import Mistake, names
 from redrive.config.toml_lines import key_lines
 from redrive.errors import ConfigError
 
@@ -20,7 +21,6 @@ FILE = "redrive.toml"
 PREFIX = "REDRIVE_"
 
 S = TypeVar("S", bound=BaseSettings)
-Mistake = tuple[tuple[str, ...], str]  # path of the setting, reason
 
 
 def find_file(path: str | Path | None = None) -> Path:
@@ -64,11 +64,6 @@ def read(settings: type[S], file: Path) -> tuple[S | None, list[ConfigError]]:
     places = _Places(shown, key_lines(text))
     mistakes.sort(key=lambda mistake: (places.line(mistake[0]), mistake))
     return made, [ConfigError(".".join(path), reason, places.of(path)) for path, reason in mistakes]
-
-
-def names(known: Iterable[str]) -> str:
-    """List names for a message."""
-    return ", ".join(sorted(known)) or "none"
 
 
 class _Places:
@@ -131,13 +126,13 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "standby": sections.StandbyConfig,
     "registry": sections.RegistryConfig,
     "ledger": sections.LedgerConfig,
-    "corrections": sections.CorrectionsConfig,
-    "backfills": sections.BackfillsConfig,
-    "jobs": sections.JobsConfig,
-    "rebalancing": sections.RebalancingConfig,
-    "scaling": sections.ScalingConfig,
+    "corrections": jobs.CorrectionsConfig,
+    "backfills": jobs.BackfillsConfig,
+    "jobs": jobs.JobsConfig,
+    "rebalancing": jobs.RebalancingConfig,
+    "scaling": jobs.ScalingConfig,
     "gateway": gateway.GatewayConfig,
-    "notifications": sections.NotificationsConfig,
+    "notifications": jobs.NotificationsConfig,
     "aws": aws.AwsConfig,
     "clusters": sections.ClusterConfig,
     "domains": sections.DomainConfig,

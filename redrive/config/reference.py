@@ -12,19 +12,21 @@ from pydantic_core import PydanticUndefined
 
 from redrive.config.aws import AwsConfig, MskConfig
 from redrive.config.gateway import GatewayConfig, PartnerConfig, TokensConfig
-from redrive.config.sections import (
+from redrive.config.jobs import (
     BackfillsConfig,
-    ClusterConfig,
-    CommandFleetConfig,
     CorrectionsConfig,
-    DomainConfig,
     JobsConfig,
-    LedgerConfig,
-    MskFleetConfig,
     NotificationsConfig,
     RebalancingConfig,
-    RegistryConfig,
     ScalingConfig,
+)
+from redrive.config.sections import (
+    ClusterConfig,
+    CommandFleetConfig,
+    DomainConfig,
+    LedgerConfig,
+    MskFleetConfig,
+    RegistryConfig,
     StandbyConfig,
     TopicConfig,
 )

@@ -11,19 +11,22 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from redrive.config.aws import AwsConfig
 from redrive.config.gateway import GatewayConfig
-from redrive.config.reading import PREFIX, find_file, names, read
-from redrive.config.sections import (
+from redrive.config.jobs import (
     BackfillsConfig,
-    ClusterConfig,
     CorrectionsConfig,
-    DomainConfig,
     JobsConfig,
-    LedgerConfig,
-    Name,
     NotificationsConfig,
     RebalancingConfig,
-    RegistryConfig,
     ScalingConfig,
+)
+from redrive.config.mistakes import names
+from redrive.config.reading import PREFIX, find_file, read
+from redrive.config.sections import (
+    ClusterConfig,
+    DomainConfig,
+    LedgerConfig,
+    Name,
+    RegistryConfig,
     StandbyConfig,
     TopicConfig,
     TopicName,

@@ -7,14 +7,15 @@ a person has said that what was there is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, settle_earlier, without_copy
+from redrive.deadletters.correction import Batch, settle_earlier, without_readable_copy
 from redrive.deadletters.discarding import give_up
-from redrive.deadletters.fate import OPEN
+from redrive.deadletters.fate import OPEN, WAITING, Fate
 from redrive.deadletters.generations import ACCEPT, Generation, generations
 from redrive.deadletters.letter_id import LetterId, kafka_topic, next_topic
 from redrive.deadletters.reading import read_record, still_is
@@ -24,6 +25,7 @@ from redrive.errors import StalePlanError
 from redrive.ledger import Ledger
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_writes import Reach
+from redrive.ledger.letters import PAGE
 from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
 
 MADE_ANEW = "made-anew"
@@ -51,10 +53,13 @@ class Accepted:
     Attributes:
         operation: its id in the ledger.
         letters: how many were given up, since they are gone.
+        reopened: how many that had been rejected are open again, since the letters that they were to live on as are
+            gone, and no triage had read them.
     """
 
     operation: str
     letters: int
+    reopened: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Accept:
         topic: its name in Kafka.
         anew: the partitions; none: there is nothing to accept.
         lost: letters that are gone with what was there before, and that somebody would still have to see to. Those
-            that have ever been parked are not among them: they have a copy.
+            that have ever been parked are not among them while their copies are there.
     """
 
     config: Config
@@ -84,8 +89,10 @@ class Accept:
             UnknownTopicError: there is no such topic.
             UnavailableError: the cluster or the ledger does not answer.
         """
-        anew = tuple(_anew(config.cluster(cluster).client_config(), ledger, cluster, topic))
-        lost = sum(1 for _ in _lost(ledger, cluster, topic, anew))
+        client = config.cluster(cluster).client_config()
+        anew = tuple(_anew(client, ledger, cluster, topic))
+        bereft = _bereft(ledger, cluster, anew)
+        lost = sum(1 for _ in _lost(client, ledger, (cluster, topic), anew, bereft))
         return cls(config, ledger, cluster, topic, anew, lost)
 
     def carry_out(self, who: str, why: str) -> Accepted:
@@ -118,14 +125,21 @@ class Accept:
             still_open = _selection(self.cluster, self.topic).model_copy(update={"fates": list(OPEN)})
             batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
             settle_earlier(self.config, ledger, batch.units, operation, record=True)
-            given_up = give_up(ledger, operation, _lost(ledger, self.cluster, self.topic, self.anew), MADE_ANEW)
+            # A rejected letter has no other one any more that it lives on as: it is open again, if it still stands.
+            reopened = [Fate(letter, "held", MADE_ANEW) for letter in _bereft(ledger, self.cluster, self.anew)]
+            for at in range(0, len(reopened), PAGE):
+                ledger.letters.record_fates(operation, reopened[at : at + PAGE])
+            lost = _lost(client, ledger, (self.cluster, self.topic), self.anew)
+            given_up = give_up(ledger, operation, lost, MADE_ANEW)
+            reopens = ledger.letters.fates_by(operation.id).get("held", 0)
             # Last: from here on the partitions look as they should.
             begins = {
                 (self.cluster, next_topic(each.known_as), each.partition): Reach(None, each.begin) for each in self.anew
             }
             ledger.letters.record(operation, [], begins)
-            operation.finish("done", "counted", {"letters": given_up, "partitions": len(self.anew)})
-            return Accepted(operation.id, given_up)
+            counts = {"letters": given_up, "reopened": reopens, "partitions": len(self.anew)}
+            operation.finish("done", "counted", counts)
+            return Accepted(operation.id, given_up, reopens)
 
 
 def _anew(client: ClientConfig, ledger: Ledger, cluster: str, topic: str) -> Iterator[Anew]:
@@ -173,12 +187,22 @@ def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, parts: Sequ
     return letters[first - 1][0] + 1 if first else there.start
 
 
-def _lost(ledger: Ledger, cluster: str, topic: str, anew: Sequence[Anew]) -> Iterator[LetterId]:
+def _bereft(ledger: Ledger, cluster: str, anew: Sequence[Anew]) -> list[LetterId]:
+    """Give the rejected letters whose successors are gone, and were never read."""
+    positions = ledger.letters.positions(cluster)
+    names = [(cluster, each.known_as, each.partition) for each in anew]
+    unread = ledger.letters.unread_successors({name: positions[name] for name in names})
+    return [fate.letter for fate in unread]
+
+
+def _lost(
+    client: ClientConfig, ledger: Ledger, of: tuple[str, str], anew: Sequence[Anew], further: Iterable[LetterId] = ()
+) -> Iterator[LetterId]:
     begins = {each.partition: each.begin for each in anew}
-    still_to_see_to = _selection(cluster, topic).model_copy(update={"fates": [*OPEN, "doubtful"]})
-    for place in without_copy(ledger.letters.places(still_to_see_to), ledger.letters):
-        if place.offset >= begins.get(place.partition, place.offset + 1):
-            yield place.id
+    still_to_see_to = _selection(*of).model_copy(update={"fates": [*OPEN, *WAITING]})
+    letters = chain((place.id for place in ledger.letters.places(still_to_see_to)), further)
+    gone = (letter for letter in letters if letter.offset >= begins.get(letter.partition, letter.offset + 1))
+    return without_readable_copy(client, gone, ledger.letters)
 
 
 def _selection(cluster: str, topic: str) -> Selection:

@@ -54,7 +54,6 @@ class HandingOver:
         cluster: its name.
         begin: called in the thread with each request; may wait.
         give_up: called instead, in any thread, with one that is not begun, and what its sender is told.
-        clock: seconds, only rising.
     """
 
     def __init__(
@@ -62,9 +61,8 @@ class HandingOver:
         cluster: str,
         begin: Callable[[Request], None],
         give_up: Callable[[Request, Problem], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._begin, self._give_up, self._clock = begin, give_up, clock
+        self._begin, self._give_up = begin, give_up
         self._queue: SimpleQueue[tuple[Request, float] | None] = SimpleQueue()
         # How many bytes ever came in and were taken out: each is counted by one thread only, so without a lock.
         self._in = self._out = 0
@@ -82,7 +80,7 @@ class HandingOver:
             self._give_up(request, crowded())
         else:
             self._in += request.size
-            self._queue.put((request, self._clock()))
+            self._queue.put((request, time.monotonic()))
 
     def end(self) -> None:
         """Give up all that is not begun; what is begun goes on."""
@@ -107,7 +105,7 @@ class HandingOver:
             self._out += request.size
             if self._ended:
                 self._give_up(request, _stopping())
-            elif self._clock() - since > PATIENCE:
+            elif time.monotonic() - since > PATIENCE:
                 self._give_up(request, crowded())
             else:
                 request.context.run(self._begin, request)

@@ -59,7 +59,7 @@ def _usable(jwk: Mapping[str, Any]) -> IssuerKey | None:
 
 
 def from_url(url: str, client: httpx2.AsyncClient) -> Fetch:
-    """Return what fetches a key set by HTTP."""
+    """Return what fetches a key set by HTTP; it raises httpx2's errors, and ValueError for too large an answer."""
 
     async def fetch() -> bytes:
         async with client.stream("GET", url, timeout=_TIMEOUT, headers={"Accept": "application/json"}) as answer:

@@ -14,7 +14,7 @@ from redrive.deadletters.fate import WAITING, Fate
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnknownLetterError
-from redrive.ledger import letter_queries, letter_twins, letter_writes
+from redrive.ledger import letter_queries, letter_successors, letter_twins, letter_writes
 from redrive.ledger.database import Database
 from redrive.ledger.letter_queries import Group, KnownLetter, Story
 from redrive.ledger.letter_tables import triage_positions
@@ -237,6 +237,16 @@ class Letters:
         """Give the fates by which letters of a partition have been parked, oldest first, whatever came after them."""
         with self._database.reading() as session:
             return letter_queries.parked(session, partition)
+
+    def unread_successors(self, positions: Mapping[Partition, int]) -> list[Fate]:
+        """Give the last fates of rejected letters that live on as letters which no triage has read.
+
+        Args:
+            positions: the partitions in which those others stand, by their last names, as `positions` gives them. All
+                that is found is held in memory.
+        """
+        with self._database.reading() as session:
+            return letter_successors.unread_successors(session, positions)
 
     def known(self, letters: Iterable[LetterId]) -> set[LetterId]:
         """Give those of some letters that the ledger has; each names its cluster."""

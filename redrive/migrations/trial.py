@@ -117,9 +117,7 @@ def _chunks(client_config: ClientConfig, standings: Sequence[Standing], sample: 
                 yield Chunk(events_of(messages, unit), b"")
 
 
-def try_back(
-    client_config: ClientConfig, standings: Sequence[Standing], migration: Migration, *, most: int = MOST_BACK
-) -> Back:
+def try_back(client_config: ClientConfig, standings: Sequence[Standing], migration: Migration) -> Back:
     """Take some events up and down again, to tell what the way back would lose.
 
     Raises:
@@ -129,7 +127,7 @@ def try_back(
     registry = SchemaRegistry(migration.registry)
     try:
         trip = RoundTrip(migration.recipe, registry.schema)
-        for chunk in _chunks(client_config, standings, most // max(1, len(standings))):
+        for chunk in _chunks(client_config, standings, MOST_BACK // max(1, len(standings))):
             for event in chunk.events:
                 returned = trip.round_trip(event)
                 back.events += 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import AvroSchema
-from redrive.avro.validation import Compiler, Schema, branch_name, branch_order, fits
+from redrive.avro.validation import Compiler, Schema, branch_name, branch_order, definition, fits
 
 Walk = Callable[[Any], Any]
 
@@ -34,7 +34,7 @@ def parts(schema: AvroSchema) -> Iterator[Schema]:
     seen: set[str] = set()
     waiting = [schema.inner]
     while waiting:
-        part = _definition(waiting.pop(), schema.named)
+        part = definition(waiting.pop(), schema.named)
         if isinstance(part, dict) and part.get("name") is not None:
             if part["name"] in seen:
                 continue
@@ -59,17 +59,13 @@ def _inside(part: Schema) -> list[Schema]:
     return inner + [part[name] for name in ("items", "values") if name in part]
 
 
-def _definition(schema: Schema, named: dict[str, Schema]) -> Schema:
-    return named.get(schema, schema) if isinstance(schema, str) else schema
-
-
 def _alike(branches: list[Schema], named: dict[str, Schema]) -> bool:
     looks = [_look(branch, named) for branch in branches]
     return any(look not in _NUMBERS and looks.count(look) > 1 for look in looks)
 
 
 def _look(branch: Schema, named: dict[str, Schema]) -> str:
-    branch = _definition(branch, named)
+    branch = definition(branch, named)
     logical = branch.get("logicalType") if isinstance(branch, dict) else None
     if isinstance(logical, str):
         # As a text without its unit: a time of day in one unit looks like one in another.
@@ -90,7 +86,7 @@ def compile_named(schema: AvroSchema) -> Walk:
         unnamed: list[tuple[str, Callable[[Any], None]]] = []
         marked: dict[type, list[str]] = {dict: [], str: [], bytes: []}
         for branch in branch_order(branches):
-            kind = base(_definition(branch, schema.named))
+            kind = base(definition(branch, schema.named))
             if kind in _NAMED:
                 marked[_DECODED[kind]].append(branch_name(branch))
             else:
@@ -153,7 +149,7 @@ class _Walker:
         self._records: dict[str, Walk] = {}
 
     def walk(self, schema: Schema) -> Walk:
-        schema = _definition(schema, self._named)
+        schema = definition(schema, self._named)
         if isinstance(schema, list):
             return self._union(schema, [self.walk(branch) for branch in schema])
         if isinstance(schema, dict):

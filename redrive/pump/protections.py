@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -24,6 +25,22 @@ _TIMEOUT = 10.0
 _log = logging.getLogger("redrive.kafka")
 
 
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class LeftTopic(NamedTuple):
+    """Where events of a topic go whose producers have left it.
+
+    Attributes:
+        to: the topic.
+        places: partition → where the topic that was left ends for consumers, and where they go on in the other one.
+    """
+
+    to: str
+    places: Mapping[int, tuple[int, int]]
+
+
 class ConsumerLag:
     """Holds while a consumer group is too far behind on the topics that are published to."""
 
@@ -33,7 +50,7 @@ class ConsumerLag:
         group: str,
         topics: Sequence[str] | None,
         limit: int,
-        left: Mapping[str, str] | None = None,
+        left: Mapping[str, LeftTopic] | None = None,
     ) -> None:
         """Watch a group.
 
@@ -42,7 +59,7 @@ class ConsumerLag:
             group: the consumer group.
             topics: the topics to count; None: all that it has committed for.
             limit: hold while more events than this wait for the group, over all partitions it has committed for.
-            left: of the topics, those that events no longer go to → where they go; see `counted`.
+            left: of the topics, those that events no longer go to → where they go; see `still_to_go`.
         """
         self._client = client_config
         self._admin = admin_client(client_config)
@@ -73,8 +90,10 @@ class ConsumerLag:
             committed = self._committed()
             if not committed:
                 return 0
-            ends = ask_leaders(self._reader, [TopicPartition(*place, LATEST) for place in committed], _TIMEOUT)
-            return sum(max(0, end - committed[place]) for place, end in ends.items())
+            going_over = still_to_go(committed, self._left)
+            others = [TopicPartition(*place, LATEST) for place in committed if place not in going_over]
+            ends = ask_leaders(self._reader, others, _TIMEOUT) if others else {}
+            return sum(going_over.values()) + sum(max(0, end - committed[place]) for place, end in ends.items())
         except KafkaException as error:
             self._reader = offset_reader(self._client, committed=True)  # one that asks anew who leads
             raise UnavailableError(self._cluster, f"lag of {self._group}: {error.args[0].str()}") from error
@@ -111,22 +130,29 @@ class ConsumerLag:
         committed = {(tp.topic, tp.partition): tp.offset for tp in future.result().topic_partitions if tp.offset >= 0}
         if self._topics is None:
             return committed
-        topics = counted(self._topics, self._left, {topic for topic, _ in committed})
-        return {place: offset for place, offset in committed.items() if place[0] in topics}
+        return {place: offset for place, offset in committed.items() if place[0] in self._topics}
 
 
-def counted(topics: Iterable[str], left: Mapping[str, str], read: Set[str]) -> set[str]:
-    """Say which topics' lag counts.
+def still_to_go(committed: Mapping[Place, int], left: Mapping[str, LeftTopic]) -> dict[Place, int]:
+    """Say of a group that goes over how many events wait for it in each partition of the topics that it leaves.
 
-    A group that has gone over to where events go stays for ever where it was on the topic that it has left, and lag
-    there rises while a backfill fills it. One that has not gone over reads that topic still.
+    It goes over partition by partition, and stays for ever where it was in the topic that it has left, where lag rises
+    while a backfill fills that. So of a partition that it is over with nothing counts, and of the others what stands
+    before the place where it goes over. Of a group that has read nothing of the other topic nothing is said: it may
+    not follow, so its lag is that of any topic.
 
     Args:
-        topics: all that may count.
-        left: of those, the ones that events no longer go to → where they go.
-        read: the topics that the group has committed for.
+        committed: where the group stands.
+        left: the topics that events no longer go to.
     """
-    return {topic for topic in topics if left.get(topic) not in read}
+    read = {topic for topic, _ in committed}
+    found: dict[Place, int] = {}
+    for (topic, partition), at in committed.items():
+        if (gone := left.get(topic)) and gone.to in read:
+            end, begin = gone.places.get(partition, (0, 0))
+            is_over = committed.get((gone.to, partition), -1) >= begin
+            found[topic, partition] = 0 if is_over else max(0, end - at)
+    return found
 
 
 class UnderReplicated:

@@ -140,7 +140,12 @@ class Topics:
         return dict(self._known)
 
     def lanes(self, topic: str, wanted: int) -> int:
-        """Return the number of lanes of ``topic``; a topic that has none yet gets ``wanted``."""
+        """Return the number of lanes of ``topic``; a topic that has none yet gets ``wanted``.
+
+        Raises:
+            ConfigError: none are wanted.
+            UnavailableError: the store does not answer.
+        """
         if wanted < 1:
             raise ConfigError(f"topics.{topic}.lanes", f"is {wanted}; it must be at least 1")
         token = new_token(topic)

@@ -42,15 +42,15 @@ class SchemaIds:
         return sum(self.ids.values()) + self.without
 
 
-def sample_schema_ids(config: Config, store: Store, backlog: Sequence[LaneBacklog], limit: int = SAMPLE) -> SchemaIds:
-    """Look at the first events of every stream, at most about ``limit`` in all; ask the registry for each id.
+def sample_schema_ids(config: Config, store: Store, backlog: Sequence[LaneBacklog]) -> SchemaIds:
+    """Look at the first events of every stream, at most about `SAMPLE` in all; ask the registry for each id.
 
     A registry that does not answer is no error: a replay does not need it.
 
     Raises:
         UnavailableError: the store does not answer.
     """
-    share = max(1, limit // max(1, sum(lane.streams for lane in backlog)))
+    share = max(1, SAMPLE // max(1, sum(lane.streams for lane in backlog)))
     ids, without = count_schema_ids(store, backlog, share)
     try:
         unknown = unknown_ids(config, ids)

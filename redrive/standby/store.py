@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 MAX_ITEM_BYTES = 400 * 1024
 """DynamoDB's limit for one item, names of attributes included."""
 
+TIMEOUT = 2.0
+"""Seconds to wait for one answer; a call is tried three times within about three times that."""
+
+CONNECTIONS = 32
+"""How many calls may be under way at once."""
+
 
 class Slot(msgspec.Struct, frozen=True):
     """What one slot of a log holds.
@@ -111,16 +117,12 @@ class DynamoStore:
         table: its name; `create` makes it.
         region: AWS region.
         endpoint: URL of DynamoDB Local or a VPC endpoint; None for AWS itself.
-        timeout: seconds to wait for one answer; a call is tried three times within about three times that.
-        connections: how many calls may be under way at once.
 
     Raises:
         ConfigError: AWS's own settings, such as its profile or half a pair of keys, are of no use.
     """
 
-    def __init__(
-        self, table: str, region: str, endpoint: str | None = None, *, timeout: float = 2.0, connections: int = 32
-    ) -> None:
+    def __init__(self, table: str, region: str, endpoint: str | None = None) -> None:
         self.table = table
         self._where = f"standby table {table} ({endpoint or 'DynamoDB ' + region})"
         # It asks nobody who they are, but the client signs requests, and would look for an account to sign them with.
@@ -133,10 +135,10 @@ class DynamoStore:
                 aws_access_key_id=anybody,
                 aws_secret_access_key=anybody,
                 config=BotoConfig(
-                    connect_timeout=timeout,
-                    read_timeout=timeout,
+                    connect_timeout=TIMEOUT,
+                    read_timeout=TIMEOUT,
                     retries={"mode": "standard", "total_max_attempts": 3},
-                    max_pool_connections=connections,
+                    max_pool_connections=CONNECTIONS,
                     tcp_keepalive=True,
                 ),
             )

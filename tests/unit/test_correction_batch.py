@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import tasks.correction
-from flows.dlq_correction import Correction, governed
+from flows.dlq_correction import corrected_topics
 from redrive.config import Config
 from redrive.deadletters.correction import Plan, Terms, make_plan
 from redrive.deadletters.correction.batch import SPARSE, Batch, Unit, rounds
@@ -178,9 +178,10 @@ def config(tmp_path: Path) -> Config:
     return Config.load(tmp_path / "redrive.toml")
 
 
-def test_a_dead_letter_topic_that_the_settings_no_longer_have_stops_no_run(config: Config) -> None:
-    with governed(config, Correction(mode="run"), [("one", "dlq.of.a.consumer.that.is.gone")], {}) as governor:
-        governor.check()
+def test_a_group_is_looked_for_where_letters_go_whatever_the_settings_have() -> None:
+    batch = Batch([subject(1, topic="dlq.of.a.consumer.that.is.gone")])
+    touched = [("one", topic) for topic in ("dlq.of.a.consumer.that.is.gone", "orders", "orders.v2")]
+    assert corrected_topics(touched, batch) == touched[1:]
 
 
 def test_letters_on_a_cluster_that_is_away_are_left_and_the_plan_says_so() -> None:
@@ -204,8 +205,17 @@ def test_what_others_do_with_letters_of_a_cluster_that_was_away_leaves_the_appro
     gone, away, far = subject(0, cluster="gone"), subject(1, cluster="away"), subject(2, cluster="far")
     approved = plan(gone, away, subject(3, cluster="away"), far)
     assert approved.canonical()["no_answer"] == ["away", "far"]
-    assert (approved.canonical()["letters"], approved.canonical()["outcomes"]) == (1, {"leave": 1})
+    assert (approved.canonical()["letters"], approved.canonical()["outcomes"]) == (0, {})
     assert (approved.letters, approved.counts["leave"]) == (4, 4)
     for later in (plan(gone, away, far), plan(gone, far), plan(gone)):
         assert later.canonical() == approved.canonical()
-    assert plan(away).canonical() != approved.canonical()
+
+
+def test_letters_of_a_cluster_that_the_settings_do_not_have_may_be_discarded_while_a_plan_waits_for_approval() -> None:
+    def plan(*letters: Subject) -> Plan:
+        return make_plan(Terms("", "hold", 5, {}, 1), Batch(letters, clusters=["one"]), {})
+
+    approved = plan(subject(0, cluster="gone"), subject(1, cluster="gone"))
+    assert (approved.letters, approved.unreachable()) == (2, {NO_CLUSTER: 2})
+    for later in (plan(subject(0, cluster="gone")), plan()):
+        assert later.canonical() == approved.canonical()

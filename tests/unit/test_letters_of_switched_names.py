@@ -43,7 +43,7 @@ from redrive.errors import InvalidEventError, StalePlanError, UnknownTopicError
 from redrive.events import Event
 from redrive.migrations.unit import Unit as Way
 from redrive.murmur2 import partition_of
-from redrive.pump.protections import counted
+from redrive.pump.protections import LeftTopic, still_to_go
 from redrive.pump.workers import Workers
 from redrive.rules import load_rules
 from redrive.schemas import SchemaRegistry
@@ -209,6 +209,16 @@ def test_letters_of_the_new_topic_stay_open_once_producers_and_consumers_have_go
         assert goes_to(cast(Writer, targets["unknown"])) == "unknown"
 
 
+def test_letters_of_the_new_topic_go_there_if_the_switch_was_taken_back_before_consumers_followed(
+    known: Callable[..., Targets],
+) -> None:
+    """Whoever reads it was moved there by hand, and reads it still."""
+    back = Alias("unknown", "orders", "unknown", 3, 7, "{}", unmoved=True)
+    assert goes_to(cast(Writer, known(back)["orders"])) == "orders"
+    again = msgspec.structs.replace(back, places={0: (4, 4)})  # consumers had been there, and gone back, before
+    assert known(again)["orders"] == MOVED_BACK
+
+
 def test_letters_of_a_topic_stay_open_once_producers_have_gone_on_from_there_to_a_third_one(
     known: Callable[..., Targets],
 ) -> None:
@@ -351,14 +361,31 @@ def test_the_plan_says_where_they_go_and_holds_for_that_alias_only(monkeypatch: 
     assert other.content == plan.content
 
 
+LEFT = {"moved": LeftTopic("moved.v2", {0: (100, 90), 1: (200, 180)})}
+
+
 def test_a_protected_group_that_has_gone_over_is_not_held_for_by_what_it_will_never_read() -> None:
     """A `feed_back` fills the topic that was left: the group's lag there only rises."""
-    topics, left = ("moved", "moved.v2", "orders"), {"moved": "moved.v2"}
-    assert counted(topics, left, {"moved", "moved.v2", "orders"}) == {"moved.v2", "orders"}
-    assert counted(topics, left, {"moved", "orders"}) == {"moved", "moved.v2", "orders"}, "it has not gone over"
+    over = {("moved", 0): 100, ("moved", 1): 200, ("moved.v2", 0): 90, ("moved.v2", 1): 182}
+    assert still_to_go(over, LEFT) == {("moved", 0): 0, ("moved", 1): 0}
+    moved_by_hand = over | {("moved", 0): 40}
+    assert still_to_go(moved_by_hand, LEFT) == {("moved", 0): 0, ("moved", 1): 0}
+    never_over = {("moved", 0): 100, ("orders", 0): 7}
+    assert still_to_go(never_over, LEFT) == {}, "it may not follow, so its lag is that of any topic"
+
+
+def test_a_protected_group_that_goes_over_is_held_for_by_what_it_has_still_to_read() -> None:
+    """It goes over partition by partition; in the other topic it may have been before, too."""
+    on_its_way = {("moved", 0): 100, ("moved", 1): 20, ("moved.v2", 0): 95}
+    assert still_to_go(on_its_way, LEFT) == {("moved", 0): 0, ("moved", 1): 180}
+    for_the_second_time = on_its_way | {("moved.v2", 1): 150}
+    assert still_to_go(for_the_second_time, LEFT) == {("moved", 0): 0, ("moved", 1): 180}
+
+
+def test_letters_of_one_name_may_go_to_the_topic_that_those_of_another_have_left() -> None:
     first = moved(Alias("first", "moved", "moved", 5, 7, json.dumps(OLD)))
     of = Context({}, {"moved": moved(), "first": first}, cast(Any, None), OrderGuard({}))
-    assert of.left == {"first": "moved"}, "letters of the one go to the topic that those of the other have left"
+    assert of.left == {"first": LeftTopic("moved", {})}
 
 
 def test_a_run_says_to_its_protection_which_topics_were_left(
@@ -378,10 +405,10 @@ def test_a_run_says_to_its_protection_which_topics_were_left(
     targets: Targets = {"moved": moved(), "orders": Writer("orders", 7, 1, SCHEMAS[7]), "unknown": ODD_ALIAS}
     of = Context({}, targets, Judge(None, targets, REGISTRY.reader(), attempts=3), OrderGuard({}))
     correction = Correction(mode="run", protect=Protect(group="billing", max_lag=5))
-    touched = [("one", topic) for topic in ("dlq.shop", "moved", "orders")]
-    with governed(config, correction, touched, {"one": of}) as governor:
+    assert "moved.v2" not in config.topics, "the group is protected there all the same"
+    with governed(config, correction, {"one": of}) as governor:
         governor.check()
-    assert asked == [("billing", ["moved", "orders"], 5, {"moved": "moved.v2"})]
+    assert asked == [("billing", ["moved", "moved.v2", "orders"], 5, {"moved": LeftTopic("moved.v2", ALIAS.places)})]
 
 
 def test_who_edits_a_letter_by_hand_hears_at_once_that_it_could_not_be_taken_there() -> None:

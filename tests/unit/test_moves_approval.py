@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import pytest
 
 from flows.partition_rebalance import needs_approval
-from redrive.config.sections import RebalancingConfig
+from redrive.config import RebalancingConfig
 from redrive.partitions.layout import Move
 from redrive.partitions.picture import BrokerPicture, Picture
 from redrive.partitions.planner import Goal

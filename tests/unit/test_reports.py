@@ -19,9 +19,9 @@ from tasks.board import Board
 from tasks.drain import LaneEnd
 from tasks.operations import Run
 from tasks.pictures import bars, curve
-from tasks.plan import make_plan
-from tasks.plan_report import headline, plan_text, schemas_line
-from tasks.report import Ending, report_text
+from tasks.replay_plan import make_plan
+from tasks.replay_plan_report import headline, plan_text, schemas_line
+from tasks.replay_report import Ending, report_text
 from tasks.side_by_side import Stop
 from tasks.words import cell, duration, size, table
 

@@ -11,7 +11,7 @@ import pytest
 
 from flows import broker_scaling as flow
 from flows.broker_scaling import Scale, set_about
-from redrive.config.sections import RebalancingConfig
+from redrive.config import RebalancingConfig
 from redrive.errors import FleetError, GoalError, UnavailableError
 from redrive.fleets.growth import Growth
 from tasks import scaling

@@ -52,7 +52,9 @@ class Course:
         return ending
 
     def run(self) -> None:
-        work: Any = SimpleNamespace(run=None, standings=[], client={}, source="orders", migration=None)
+        work: Any = SimpleNamespace(
+            config=None, run=None, cluster="main", standings=[], client={}, source="orders", migration=None
+        )
         given = flow.Backfill(source="orders", target="orders.v2", goal="switch_producers")
         nothing: Any = None
         flow.carry_out(work, given, nothing, "")
@@ -67,7 +69,7 @@ def course(monkeypatch: pytest.MonkeyPatch) -> Course:
         "switch_producers": (SWITCHED, []),
     }  # fmt: skip
     shared: dict[str, Any] = {
-        "governed": nullcontext(SimpleNamespace(rate=None)), "get_run_logger": logging.getLogger("test"),
+        "governor_for": nullcontext(SimpleNamespace(rate=None)), "get_run_logger": logging.getLogger("test"),
         "Copying": SimpleNamespace(governor=SimpleNamespace(rate=None)),
         "Live": nullcontext(SimpleNamespace(pace=SimpleNamespace(changes=[]))),
         "replace": SimpleNamespace(

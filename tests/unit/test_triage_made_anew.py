@@ -11,6 +11,7 @@ import pytest
 import tasks.triage
 from redrive.config import Config
 from redrive.deadletters.accepting import Accept
+from redrive.deadletters.correction.settling import REFUSED
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.retention import Keeps
@@ -19,6 +20,7 @@ from redrive.deadletters.triage import Triaged, triage
 from redrive.deadletters.unread import unread_letters
 from redrive.ledger import Ledger
 from redrive.pump import readback
+from redrive.pump.names import PARKING_TOPIC, SOURCE_HEADER
 from tasks.triage import look
 from tests.ledger.letters import begin
 from tests.unit.mock_kafka import PARTITIONS, MockKafka
@@ -80,6 +82,12 @@ def test_is_known_by_its_letters_even_if_it_has_grown_beyond_where_the_old_one_w
         new.close()
 
 
+def park(kafka: MockKafka, *offsets: int) -> None:
+    """Write the copies of these letters of the partition 0."""
+    for offset in offsets:
+        kafka.produce(PARKING_TOPIC, b"k", b"v", (SOURCE_HEADER.encode(), b"dlq/local/dlq.x/0/letters/%d/0" % offset))
+
+
 def config(kafka: MockKafka) -> Config:
     return Config.model_validate(
         {
@@ -109,6 +117,7 @@ def test_once_accepted_its_letters_have_ids_of_their_own_and_are_read_like_any(
         parked = Fate(LetterId("local", "dlq.x", 0, 1), "parked", "attempts", (), "redrive.parked", 0, 0)
         ledger.letters.record_fates(begin(ledger), [parked])
         write(new, 2, size=20)
+        park(new, 1)
         assert triaged(new, ledger).made_anew == (0,)
 
         found = accept(new, ledger)
@@ -233,7 +242,9 @@ def test_a_letter_that_has_a_copy_is_not_given_up_whatever_became_of_it_after_th
     ledger.letters.record_fates(begin(ledger), parked)
     later = [Fate(letters[0], "held"), Fate(letters[1], "doubtful"), Fate(letters[2], "held")]
     ledger.letters.record_fates(begin(ledger), later)
-    found = accept(losing(second=2), ledger)
+    left = losing(second=2)
+    park(left, 0, 1)
+    found = accept(left, ledger)
     assert found.lost == 3
     assert found.carry_out("anna", "the topic was made again").letters == 3
     assert fates(ledger) == {
@@ -243,14 +254,75 @@ def test_a_letter_that_has_a_copy_is_not_given_up_whatever_became_of_it_after_th
     }
 
 
-def test_triage_does_not_count_a_letter_as_lost_that_has_a_copy(
+def test_letters_whose_copies_are_gone_as_well_are_given_up_with_the_others(ledger: Ledger, losing: Losing) -> None:
+    """As of a cluster that was built again, whose parking topic has other letters by now."""
+    triaged(losing(first=5), ledger)
+    letters = [LetterId("local", "dlq.x", 0, at) for at in range(4)]
+    parked = [Fate(letter, "parked", "attempts", (), "redrive.parked", 0, letter.offset) for letter in letters]
+    ledger.letters.record_fates(begin(ledger), parked)
+    ledger.letters.record_fates(begin(ledger), [Fate(letters[0], "held"), Fate(letters[1], "doubtful")])
+    left = losing(second=2)
+    park(left, 17, 1, 18)
+    found = accept(left, ledger)
+    assert found.lost == 4
+    assert found.carry_out("anna", "the cluster was built again").letters == 4
+    assert fates(ledger) == {f"local:dlq.x/0/{at}": "doubtful" if at == 1 else "discarded" for at in range(5)}
+
+
+def rejected(offset: int, successor: int, topic: str = "dlq.x") -> Fate:
+    return Fate(LetterId("local", topic, 0, offset), "rejected", "invalid-value", (), "dlq.x", 0, successor)
+
+
+def test_a_rejected_letter_is_open_again_if_the_one_that_it_lives_on_as_is_gone_unread(
+    ledger: Ledger, losing: Losing
+) -> None:
+    triaged(losing(first=7), ledger)
+    # What 1 and 5 became was never read; what 0 became is the letter 6, which is given up for itself.
+    ledger.letters.record_fates(begin(ledger), [rejected(0, 6), rejected(1, 7), rejected(5, 8)])
+    found = accept(losing(first=4), ledger)
+    assert (found.anew[0].begin, found.lost) == (4, 3)
+    done = found.carry_out("anna", "unclean election")
+    assert done.letters == 3
+    assert fates(ledger) == {
+        "local:dlq.x/0/0": "rejected",
+        "local:dlq.x/0/1": "held",
+        **{f"local:dlq.x/0/{at}": "none" for at in (2, 3)},
+        **{f"local:dlq.x/0/{at}": "discarded" for at in (4, 5, 6)},
+    }
+    assert done.reopened == 1
+    assert ledger.verify_chain() == []
+
+
+def test_a_letter_of_an_earlier_generation_is_not_taken_for_one_that_was_gone_unread(
+    ledger: Ledger, losing: Losing
+) -> None:
+    """What it lived on as was read as that generation's, and stood where this one has not been read yet."""
+    triaged(losing(first=8), ledger)
+    ledger.letters.record_fates(begin(ledger), [rejected(0, 7)])
+    left = losing(first=1, second=3)
+    accept(left, ledger).carry_out("anna", "unclean election")
+    assert triaged(left, ledger).new == 3
+    ledger.letters.record_fates(begin(ledger), [rejected(2, 4, "dlq.x@2")])
+    found = accept(losing(first=1, second=2), ledger)
+    assert [(each.known_as, each.begin, found.lost) for each in found.anew] == [("dlq.x@2", 3, 1)]
+    assert found.carry_out("anna", "unclean election, again").reopened == 1
+    assert fates(ledger)["local:dlq.x/0/0"] == "rejected"
+    assert fates(ledger)["local:dlq.x@2/0/2"] == "held"
+
+
+def test_triage_does_not_count_a_letter_as_lost_that_has_a_whole_copy(
     ledger: Ledger, losing: Losing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kafka = losing(first=5)
     triaged(kafka, ledger)
-    letter = LetterId("local", "dlq.x", 0, 1)
-    ledger.letters.record_fates(begin(ledger), [Fate(letter, "parked", "attempts", (), "redrive.parked", 0, 0)])
-    ledger.letters.record_fates(begin(ledger), [Fate(letter, "held")])
+    letters = [LetterId("local", "dlq.x", 0, at) for at in range(2)]
+    # Of the first one there is only what Kafka has refused, which no correction takes.
+    parked = [
+        Fate(letter, "parked", reason, (), "redrive.parked", 0, letter.offset)
+        for letter, reason in zip(letters, (REFUSED, "attempts"), strict=True)
+    ]
+    ledger.letters.record_fates(begin(ledger), parked)
+    ledger.letters.record_fates(begin(ledger), [Fate(letter, "held") for letter in letters])
     monkeypatch.setattr(tasks.triage, "_keeps", lambda *_: {("local", "dlq.x", 0): Keeps(2, -1)})
     settings = config(kafka)
     reading = SimpleNamespace(config=settings, letters=ledger.letters)

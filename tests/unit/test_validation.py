@@ -16,7 +16,6 @@ import pytest
 from redrive.avro.codec import Decoder, Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import parse
-from redrive.avro.validation import compile_validator
 from redrive.errors import IncompatibleSchemaError, SchemaError, WireFormatError
 
 
@@ -349,10 +348,3 @@ def test_of_two_records_the_one_that_fits_is_written() -> None:
     }
     two = {"type": "record", "name": "Two", "fields": [{"name": "x", "type": "int"}]}
     assert round_trip([one, two], {"x": 1}) == {"x": 1}
-
-
-def test_the_validator_works_alone_on_a_schema_of_fastavros() -> None:
-    check = compile_validator(parse(json.dumps(ORDER)).inner)
-    assert check(GOOD) is None
-    with pytest.raises(Misfit):
-        check(GOOD | {"id": 1.5})

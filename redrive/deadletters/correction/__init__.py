@@ -10,7 +10,7 @@
 
 from redrive.deadletters.correction.batch import Batch, Unit, rounds
 from redrive.deadletters.correction.context import Context, find_context, topics_of, twins_of
-from redrive.deadletters.correction.copies import note_copies, without_copy
+from redrive.deadletters.correction.copies import note_copies, without_copy, without_readable_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
 from redrive.deadletters.correction.doubles import mark_doubles
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
@@ -48,4 +48,5 @@ __all__ = [
     "topics_of",
     "twins_of",
     "without_copy",
+    "without_readable_copy",
 ]

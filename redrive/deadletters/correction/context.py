@@ -14,10 +14,11 @@ from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
 from redrive.deadletters.judging.finding import called_alike, find_targets, moved
 from redrive.deadletters.judging.judge import Judge, Rules
-from redrive.deadletters.judging.targets import Targets, goes_to
+from redrive.deadletters.judging.targets import MovedWriter, Targets, goes_to
 from redrive.ledger.letter_twins import Twin
 from redrive.ledger.letters import Letters
 from redrive.pump.limits import Limits, limits_of
+from redrive.pump.protections import LeftTopic
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
 from redrive.standby.drain import open_store
@@ -44,10 +45,20 @@ class Context:
     several: Set[str] = frozenset()
 
     @property
-    def left(self) -> dict[str, str]:
-        """Main topics whose producers were switched, and that no letter goes to → the topic that theirs go to."""
-        to = {topic: goes_to(target) for topic, target in self.targets.items() if isinstance(target, Writer)}
-        return {topic: where for topic, where in to.items() if topic not in to.values()}
+    def protected(self) -> list[str]:
+        """The topics that letters go to, and those that their producers have left."""
+        writers = {topic: target for topic, target in self.targets.items() if isinstance(target, Writer)}
+        return sorted({*writers, *map(goes_to, writers.values())})
+
+    @property
+    def left(self) -> dict[str, LeftTopic]:
+        """Main topics whose producers were switched, and that no letter goes to → where theirs go."""
+        to = {goes_to(target) for target in self.targets.values() if isinstance(target, Writer)}
+        return {
+            topic: LeftTopic(target.alias.current, target.alias.places)
+            for topic, target in self.targets.items()
+            if isinstance(target, MovedWriter) and topic not in to
+        }
 
 
 def find_context(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Message
@@ -34,6 +35,7 @@ ONLY_CORRECTED = "only-corrected"
 """The reason of letters that are left since all that is there of them is an event that Kafka has refused."""
 
 _ATTEMPT, _ENCODING, _TIMESTAMP = "redrive-attempt", "redrive-encoding", "redrive-timestamp"
+_AT_ONCE = 500  # copies in memory
 _SPARSE = 20_000
 """Records between two copies from which on it is cheaper to start reading anew."""
 
@@ -87,7 +89,7 @@ def note_copies(batch: Batch, letters: Letters, *, by_hand: bool = False) -> Non
 
 
 def without_copy(places: Iterable[Place], letters: Letters) -> Iterator[Place]:
-    """Leave out letters that have a copy, whatever became of them after that: they are not lost with their topic.
+    """Leave out letters that have a whole copy, whatever became of them after that: a correction still takes them.
 
     Args:
         places: in the order of `Letters.places`.
@@ -98,9 +100,42 @@ def without_copy(places: Iterable[Place], letters: Letters) -> Iterator[Place]:
         partition = place.cluster, place.topic, place.partition
         if partition not in copied:
             parked = letters.parked(partition)
-            copied[partition] = {fate.letter.offset for fate in parked if Copy.of([fate])}
+            copied[partition] = {fate.letter.offset for fate in parked if (copy := Copy.of([fate])) and copy.is_whole}
         if place.offset not in copied[partition]:
             yield place
+
+
+def without_readable_copy(
+    client_config: ClientConfig, gone: Iterable[LetterId], letters: Letters
+) -> Iterator[LetterId]:
+    """Leave out letters whose copies can be read, also those that have only what Kafka has refused.
+
+    Args:
+        client_config: the cluster.
+        gone: letters that their topic no longer has, with their cluster.
+        letters: the ledger's.
+
+    Raises:
+        UnavailableError: the cluster or the ledger does not answer.
+    """
+    rest, known = iter(gone), dict[tuple[str, str, int], dict[int, Copy]]()
+    while some := list(islice(rest, _AT_ONCE)):
+        copies: dict[LetterId, tuple[Copy, int]] = {}
+        for letter in some:
+            partition = letter.cluster or "", letter.topic, letter.partition
+            if partition not in known:
+                known[partition] = _copies(letters.parked(partition))
+            if copy := known[partition].get(letter.offset):
+                copies[letter] = copy, 0
+        found = read_copies(client_config, copies) if copies else {}
+        yield from (letter for letter in some if letter not in found)
+
+
+def _copies(parked: Iterable[Fate]) -> dict[int, Copy]:
+    by_letter: defaultdict[int, list[Fate]] = defaultdict(list)
+    for fate in parked:
+        by_letter[fate.letter.offset].append(fate)
+    return {offset: copy for offset, fates in by_letter.items() if (copy := Copy.of(fates))}
 
 
 def find_letter(client_config: ClientConfig, story: Story) -> tuple[Record | None, Copy | None]:

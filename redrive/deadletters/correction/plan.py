@@ -165,16 +165,17 @@ class Plan:
         What the order guard finds is no part of it: newer events may come, and lanes open, at any time. The guard looks
         again when the plan is carried out, and can only take letters away from what was approved.
 
-        Neither are letters on clusters that do not answer, but which clusters these are: nothing is done with them, and
-        nobody holds their topics, so that others may correct or discard them as soon as their cluster is back.
+        Neither are letters that can't be read, on clusters that do not answer or that the settings do not have, but
+        which of the settings' clusters do not answer: nothing is done with these letters, and nobody holds their
+        topics, so that others may discard them, or correct them as soon as their cluster is back.
         """
         elsewhere = {
             cluster: {name: [each.topic, each.schema_id, each.generation] for name, each in sorted(names.items())}
             for cluster, names in sorted(self.elsewhere.items())
             if names
         }
-        away = self.reasons["leave", NO_ANSWER]
-        outcomes = self.counts - Counter(leave=away)
+        unreachable = sum(self.unreachable().values())
+        outcomes = self.counts - Counter(leave=unreachable)
         return {
             "job": JOB,
             "rules": self.terms.rules,
@@ -182,7 +183,7 @@ class Plan:
             "attempts": self.terms.attempts,
             "selection": self.terms.selection,
             "upto": self.terms.upto,
-            "letters": self.letters - away,
+            "letters": self.letters - unreachable,
             "outcomes": dict(sorted(outcomes.items())),
             "targets": self.targets,
             **({"elsewhere": elsewhere} if elsewhere else {}),

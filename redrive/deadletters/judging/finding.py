@@ -112,11 +112,16 @@ def moved_back(aliases: Aliases, topic: str) -> Alias | None:
     """Give the alias whose producers have been at a topic and are there no longer; None: there is no such one.
 
     They are back at their own, and may have gone on to a third one. Consumers go with them, and what comes to that
-    topic from then on is not brought along. Unless producers of another name are there now.
+    topic from then on is not brought along. Unless producers of another name are there now; or the switch was taken
+    back before consumers followed it: whoever reads that topic was moved there by hand, and reads it still.
     """
     if any(each.current == topic for each in aliases.good.values()):
         return None
-    return next((each for each in aliases.good.values() if topic == each.target or topic in each.past), None)
+    return next((each for each in aliases.good.values() if topic in each.past or _has_been_left(each, topic)), None)
+
+
+def _has_been_left(alias: Alias, topic: str) -> bool:
+    return topic == alias.target and bool(alias.places or not alias.unmoved)
 
 
 def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:

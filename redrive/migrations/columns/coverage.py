@@ -9,14 +9,13 @@ from typing import Any
 import fastavro
 
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
-from redrive.avro.validation import Compiler, Schema, fits
+from redrive.avro.validation import Compiler, Schema, definition, fits
 from redrive.migrations.columns.plain import (
     LOGICAL,
     PRIMITIVES,
     Plain,
     Range,
     UncoveredError,
-    definition,
     logical,
     only,
 )

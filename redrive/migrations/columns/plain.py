@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redrive.avro.logical_types import DATE_RANGE, instant_range, time_range
-from redrive.avro.validation import Schema
+from redrive.avro.validation import Schema, definition
 from redrive.migrations.unions import base
 
 Range = tuple[int, int]
@@ -74,13 +74,12 @@ class Plain:
             yield {"name": f"f{number}", "type": self._of(field["type"])}
 
 
-def definition(schema: Schema, named: dict[str, Schema]) -> Schema:
-    """Return the type itself for the name of one."""
-    return named.get(schema, schema) if isinstance(schema, str) else schema
-
-
 def only(branches: list[Schema]) -> Schema:
-    """Return the type of what is null or of one type."""
+    """Return the type of what is null or of one type.
+
+    Raises:
+        UncoveredError: it may be of several types.
+    """
     if len(branches) != 2 or "null" not in branches:
         raise UncoveredError
     return branches[1 - branches.index("null")]

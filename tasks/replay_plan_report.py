@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from prefect.client.orchestration import get_client
-
-from tasks import artifacts
-from tasks.ending import plan_key
+from tasks.ending import show_plan
 from tasks.operations import Run
 from tasks.pictures import bars
-from tasks.plan import Plan
+from tasks.replay_plan import Plan
 from tasks.words import cell, count, duration, moment, number, size, table
 
 MOST_ROWS = 100
@@ -16,17 +13,7 @@ MOST_ROWS = 100
 
 def report_plan(run: Run, plan: Plan, digest: str, mode: str) -> None:
     """Show the plan of a run."""
-    with get_client(sync_client=True) as client:
-        text = plan_text(plan, digest, mode)
-        artifacts.create(
-            client,
-            run.flow_run,
-            key=plan_key(run.job),
-            kind="markdown",
-            data=text,
-            description=headline(plan),
-            facts=_facts(plan, digest),
-        )
+    show_plan(run, plan_text(plan, digest, mode), headline(plan), _facts(plan, digest))
 
 
 def _facts(plan: Plan, digest: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from redrive.clusters import ClusterTopic
 from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.drain import LaneEnd
@@ -19,11 +20,10 @@ from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
 from tasks.pictures import curve
-from tasks.plan import Plan, TopicName
-from tasks.plan_report import headline
+from tasks.replay_plan import Plan
+from tasks.replay_plan_report import headline
+from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, size, table
-
-MOST_ROWS = 100
 
 _TELLING = 1_000  # fewer events say nothing about speed
 
@@ -45,7 +45,7 @@ class Ending(Judged[LaneEnd]):
     """
 
     ends: Sequence[LaneEnd]
-    proofs: Mapping[TopicName, Proof]
+    proofs: Mapping[ClusterTopic, Proof]
     earlier: Sequence[tuple[Earlier, list[Proof]]]
     unverified: str
     drain_seconds: float
@@ -88,7 +88,7 @@ class Ending(Judged[LaneEnd]):
         return found + [f"{end.backlog.lane}: {end.reason}" for end in self.ends if end.how == "failed"]
 
     @property
-    def not_proved(self) -> list[TopicName]:
+    def not_proved(self) -> list[ClusterTopic]:
         """Topics whose read-back has found something wrong, of this run or of an earlier one."""
         failed = {topic for topic, proof in self.proofs.items() if proof.verdict == "failed"}
         failed |= {
@@ -142,8 +142,7 @@ class Ending(Judged[LaneEnd]):
             "unverified": self.unverified,
             "drain_seconds": round(self.drain_seconds, 3),
             "events_per_second": round(self.speed, 1) if self.speed else None,
-            "pace": self.started_pace,
-            "pace_changes": [{"at": change.at, **change.pace.model_dump()} for change in self.changes],
+            **self.pace_evidence(),
             "left_out": list(self.left_out),
             "earlier": {run.operation: _found(proofs) for run, proofs in self.earlier},
             "not_proved": self.not_proved,
@@ -195,10 +194,8 @@ def report_text(run: Run, ending: Ending) -> str:
     """Write the report as Markdown: the verdict first."""
     counts = ending.counts
     back = f"{count(counts['published'], 'event')} back in Kafka"
-    words = ending.headline.removeprefix(f"{back}, ")
-    parts = [f"## {ending.word.capitalize()}: {back}", cell(words[:1].upper() + words[1:]) + "."]
-    if ending.findings:
-        parts.append("\n".join(f"- {cell(finding)}" for finding in ending.findings[:50]))
+    speed = per_second(counts["read"], ending.drain_seconds, ending.UNIT)
+    parts = opening(ending.word, ending.headline, ending.findings, about=back)
     facts = [
         ["read from the standby store", number(counts["read"])],
         ["published", f"{number(counts['published'])} ({size(counts['bytes'])})"],
@@ -209,11 +206,10 @@ def report_text(run: Run, ending: Ending) -> str:
         *([["of these, sent again by their senders", repeated]] if (repeated := _repeated(ending)) else []),
         *([["found of earlier runs", _of_earlier(ending)]] if any(run.events for run, _ in ending.earlier) else []),
         ["lanes open again", f"{counts['opened']} of {counts['lanes']}"],
-        ["time to drain", duration(ending.drain_seconds) + _pace_of(counts["read"], ending.drain_seconds)],
+        ["time to drain", duration(ending.drain_seconds) + speed],
         ["time to verify", duration(sum(proof.seconds for proof in ending.all_proofs))],
-        ["pace", ", then ".join([ending.started_pace, *(str(change.pace) for change in ending.changes)])],
-        ["started by", run.who],
-        ["operation", f"`{run.id}`" + (f" ([flow run]({run.url}))" if run.url else "")],
+        ["pace", ending.pace],
+        *run_facts(run),
     ]
     parts.append(table(["", ""], facts, left=2))
     parts += [f"> {cell(words)}" for words in ending.left_out]
@@ -225,9 +221,7 @@ def report_text(run: Run, ending: Ending) -> str:
             table(["topic", "cluster", "verdict", "found", "records read", "seconds"], _proofs(ending), left=3)
         )
     parts.append(table(["lane", "end", "read", "published", "skipped", "parked", "epochs"], _lanes(ending), left=2))
-    parts += [f"- **{end.backlog.lane}**: {cell(end.reason)}" for end in ending.ends[:MOST_ROWS] if end.reason]
-    if len(ending.ends) > MOST_ROWS:
-        parts.append(f"… and {len(ending.ends) - MOST_ROWS} more lanes, which the totals include.")
+    parts += why_not_done([(end.backlog.lane, end.reason) for end in ending.ends], "lanes")
     return "\n\n".join(parts)
 
 
@@ -272,10 +266,6 @@ def _of_earlier(ending: Ending) -> str:
         for run, proofs in ending.earlier
         if run.events
     )
-
-
-def _pace_of(read: int, seconds: float) -> str:
-    return f" ({number(read / seconds)} events/s)" if read and seconds else ""
 
 
 def _proofs(ending: Ending) -> list[list[object]]:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from redrive.clusters import ClusterTopic
 from redrive.ledger import OperationRow
 from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from redrive.standby.survey import LaneBacklog
 
 JOB = "standby-replay"
-
-TopicName = tuple[str, str]
-"""Cluster and topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Plan:
     speed: float | None
     schemas: SchemaIds
     surveyed_at: int
-    expiring: Mapping[TopicName, int] = field(default_factory=dict)
+    expiring: Mapping[ClusterTopic, int] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -68,7 +66,7 @@ class Plan:
         return min((lane.oldest for lane in self.lanes if lane.oldest is not None), default=None)
 
     @property
-    def topics(self) -> list[TopicName]:
+    def topics(self) -> list[ClusterTopic]:
         """Cluster and name of each topic that has something to replay."""
         return sorted({(backlog.lane.cluster, backlog.lane.topic) for backlog in self.lanes})
 
@@ -84,11 +82,11 @@ class Plan:
         return [*(backlog.lane for backlog in self.lanes), *self.open]
 
     @property
-    def surveyed(self) -> set[TopicName]:
+    def surveyed(self) -> set[ClusterTopic]:
         """Cluster and name of each topic that was surveyed."""
         return {(lane.cluster, lane.topic) for lane in self.all_lanes}
 
-    def of_topics(self, topics: Iterable[TopicName]) -> list[LaneBacklog]:
+    def of_topics(self, topics: Iterable[ClusterTopic]) -> list[LaneBacklog]:
         """Give the lanes of some topics."""
         wanted = set(topics)
         return [backlog for backlog in self.lanes if (backlog.lane.cluster, backlog.lane.topic) in wanted]
@@ -124,7 +122,7 @@ def make_plan(
     rate: float | None,
     earlier: Iterable[OperationRow],
     now: int,
-    retention: Mapping[TopicName, int] = MappingProxyType({}),
+    retention: Mapping[ClusterTopic, int] = MappingProxyType({}),
 ) -> Plan:
     """Make the plan.
 
