@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from redrive.errors import RedriveError
-from redrive.standby.lanes import DIVERT, OPEN, Lane
-from redrive.standby.store import Slot
+from redrive.standby.lanes import DIVERT, OPEN, Lane, LaneLog
+from redrive.standby.store import Slot, Store
 from redrive.standby.streams import Position
 
 MARKS = 50
@@ -116,21 +116,27 @@ def go_on(
     return None
 
 
-def see_that_table_is_not_behind(lane: Lane, cursor: Cursor, ends: Callable[[str], int]) -> None:
+def see_that_table_is_not_behind(store: Store, log: LaneLog, cursor: Cursor) -> None:
     """Refuse to go on in the midst of an epoch of which the table holds less than was published.
 
     Args:
-        lane: which lane.
+        store: the standby table.
+        log: the lane's.
         cursor: where the epoch is to go on.
-        ends: tells the last slot of a producer's stream of this epoch; 0 if it has none.
 
     Raises:
         TableBehindError: so it is.
+        UnavailableError: the store does not answer.
     """
+    if not cursor.streams:
+        return
+    there = log.producers(cursor.epoch)
     for producer, position in cursor.streams.items():
-        if position.slot > (end := ends(producer)):
+        last = store.last(log.lane.stream(cursor.epoch, producer)) if producer in there else None
+        end = last[0] if last else 0
+        if position.slot + bool(position.taken) > end:
             behind = f"the stream of {producer} was published up to slot {position.slot}, and ends at {end}"
-            raise TableBehindError(lane, cursor.epoch, behind)
+            raise TableBehindError(log.lane, cursor.epoch, behind)
 
 
 def _mark(diverts: list[Slot]) -> str:
@@ -141,7 +147,8 @@ def _with_marks(cursor: Cursor, unfinished: dict[int, list[Slot]]) -> Cursor:
     """Add marks to a cursor of an older Redrive, by numbers and names: it is another table's if those are not there."""
     if cursor.marks or not cursor.epoch:
         return cursor
-    if cursor.streams.keys() <= {divert.producer for divert in unfinished.get(cursor.epoch, [])}:
-        known = [_mark(diverts) for epoch, diverts in unfinished.items() if epoch <= cursor.epoch]
+    diverts = unfinished.get(cursor.epoch)
+    if diverts and cursor.streams.keys() <= {divert.producer for divert in diverts}:
+        known = [_mark(of) for epoch, of in unfinished.items() if epoch <= cursor.epoch]
         return Cursor(cursor.epoch, cursor.streams, known)
     return Cursor()

@@ -136,7 +136,7 @@ class LaneReplay:
         epoch = None if where is None else where.epoch
         if epoch != self._epoch:
             if where is not None:
-                see_that_table_is_not_behind(self.lane, where, partial(self._end, where.epoch))
+                see_that_table_is_not_behind(self._store, self._log, where)
             self._epoch, self._rounds = epoch, 0
             self._present.clear()
             self._checked.clear()
@@ -179,13 +179,6 @@ class LaneReplay:
 
     def _go_on(self, cursor: bytes | None) -> Cursor | None:
         return go_on(self.lane, self._log.entries(), decode(cursor), self._is_published)
-
-    def _end(self, epoch: int, producer: str) -> int:
-        """Return the last slot of a stream; 0 if the lane's log or the table does not have it."""
-        if producer not in self._log.producers(epoch):
-            return 0
-        end = self._store.last(self.lane.stream(epoch, producer))
-        return 0 if end is None else end[0]
 
     def _is_published(self, cursor: Cursor) -> bool:
         streams = cursor.streams
