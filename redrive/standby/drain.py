@@ -92,6 +92,8 @@ def drain(
         StoppedError: the governor was stopped; the cursor is clean.
         FencedError: another run has taken this lane over.
         GapError: the table lacks events that were never replayed.
+        TableBehindError: the table was restored to an earlier moment, and it can't be told what is published.
+        NotOpenError: nothing is left to replay, and the lane is not open.
         UnavailableError: Kafka or DynamoDB does not answer; call again later.
     """
     client = config.cluster(lane.cluster).client_config()
@@ -160,6 +162,8 @@ def _replay(lane: Lane, replay: LaneReplay, pump: Pump, cursor: bytes | None) ->
         outcome = pump.run(cursor)
         cursor = outcome.cursor
         if epoch is None:
+            if not replay.is_open():  # somebody has diverted it just now
+                continue
             return LaneResult(lane, outcome, tuple(epochs), frozenset(replay.doubtful))
         if replay.open(Checkpoint.decode(cursor).source):
             epochs.append(epoch)

@@ -17,6 +17,7 @@ from redrive.envelope import Identity
 from redrive.events import Event
 from redrive.pump.model import Chunk
 from redrive.standby.batches import Stored
+from redrive.standby.cursor import Cursor, decode, go_on, see_that_table_is_not_behind
 from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog
 from redrive.standby.log import SEAL, seal
 from redrive.standby.lookup import Doubtful, identity_of
@@ -36,18 +37,6 @@ QUICK = 3.0
 
 Later = Callable[[Callable[[], None]], object]
 """Calls something, now or later, here or elsewhere."""
-
-
-class Cursor(msgspec.Struct, array_like=True):
-    """How far a lane is published; it travels inside the pump's transactions.
-
-    Attributes:
-        epoch: the epoch that is being replayed.
-        streams: producer → position in its stream of this epoch.
-    """
-
-    epoch: int = 0
-    streams: dict[str, Position] = {}
 
 
 class LaneReplay:
@@ -126,42 +115,39 @@ class LaneReplay:
 
         Args:
             cursor: the last committed one.
+
+        Raises:
+            TableBehindError: the table was restored to an earlier moment, and it can't be told what is published.
+            NotOpenError: nothing is left to replay, and the lane is not open.
         """
-        committed = _decode(cursor)
-        opened, started = 0, []
-        for _, slot in self._log.entries():
-            if slot.kind == OPEN:
-                opened = slot.epoch
-            elif slot.kind == DIVERT and slot.epoch not in started:
-                started.append(slot.epoch)
-        for epoch in started:
-            if epoch <= opened or epoch < committed.epoch:
-                continue
-            if epoch == committed.epoch and epoch != max(started) and self._is_published(committed):
-                continue
-            return epoch
-        return None
+        where = self._go_on(cursor)
+        return None if where is None else where.epoch
+
+    def is_open(self) -> bool:
+        """Tell whether producers use Kafka now."""
+        return self._log.state().is_main
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         """Yield one round of the next epoch from ``cursor`` on: the last one, if the lane can be, or is, sealed.
 
         If there is no next epoch, tidy up.
         """
-        self._cursor = _decode(cursor)
-        epoch = self.next_epoch(cursor)
+        where = self._go_on(cursor)
+        epoch = None if where is None else where.epoch
         if epoch != self._epoch:
+            if where is not None:
+                see_that_table_is_not_behind(self._store, self._log, where)
             self._epoch, self._rounds = epoch, 0
             self._present.clear()
             self._checked.clear()
-        if epoch is None:
+        if where is None:
             self._later(partial(tidy, self._store, self.lane, self._check))
             return
-        if epoch != self._cursor.epoch:
-            self._cursor = Cursor(epoch)
+        self._cursor = where
         now = self._clock.monotonic()
         state = self._log.state()
         quick = self._rounds > 0 and now - self._round_began <= self._quick
-        if quick or self._rounds >= ROUNDS or state.epoch > epoch or state.kind == SEAL:
+        if quick or self._rounds >= ROUNDS or state.epoch > where.epoch or state.kind == SEAL:
             self._ready()  # else producers would wait for it, with their lane sealed
             self._seal()
             yield from self._round(horizon=None)
@@ -179,15 +165,20 @@ class LaneReplay:
         Args:
             cursor: the last committed one; nothing is done unless it stands at the seal of every stream.
         """
-        committed = _decode(cursor)
         state = self._log.state()
-        if state.kind != SEAL or state.epoch != committed.epoch or not self._is_published(committed):
+        if state.kind != SEAL:
+            return False
+        where = self._go_on(cursor)
+        if where is None or state.epoch != where.epoch or not self._is_published(where):
             return False
         self._ready()
-        if not self._log.extend(state, OPEN, committed.epoch, self._owner, self._target):
+        if not self._log.extend(state, OPEN, where.epoch, self._owner, self._target):
             return False
         self._gate.bump()
         return True
+
+    def _go_on(self, cursor: bytes | None) -> Cursor | None:
+        return go_on(self.lane, self._log.entries(), decode(cursor), self._is_published)
 
     def _is_published(self, cursor: Cursor) -> bool:
         streams = cursor.streams
@@ -284,7 +275,3 @@ class LaneReplay:
             self._check()
             self._clock.sleep(min(left, 1.0))
             left -= 1.0
-
-
-def _decode(cursor: bytes | None) -> Cursor:
-    return msgspec.msgpack.decode(cursor, type=Cursor) if cursor else Cursor()

@@ -15,8 +15,9 @@ from redrive.dispatch.lanes import LaneQueue, Lanes
 from redrive.events import Event
 from redrive.pump.model import Chunk
 from redrive.receipts import Receipt
+from redrive.standby.cursor import decode
 from redrive.standby.lanes import OPEN, Gate, Lane, LaneLog, LaneState
-from redrive.standby.replay import LaneReplay, _decode
+from redrive.standby.replay import LaneReplay
 from redrive.standby.store import Store
 from redrive.standby.tidying import tidy, untidied
 from redrive.standby.writer import LaneWriter
@@ -169,7 +170,7 @@ def delete_first(patch: Patch) -> None:
 
     def eager(self: LaneReplay, cursor: bytes | None) -> Iterator[Chunk]:
         for chunk in chunks(self, cursor):
-            read = _decode(chunk.cursor)
+            read = decode(chunk.cursor)
             for producer, position in read.streams.items():
                 self._store.delete(self.lane.stream(read.epoch, producer), range(1, position.slot))
             yield chunk
@@ -198,7 +199,7 @@ def open_before_next(patch: Patch) -> None:
     """Opening a lane does not mind that somebody has started the next epoch."""
 
     def open_(self: LaneReplay, cursor: bytes | None) -> bool:
-        committed = _decode(cursor)
+        committed = decode(cursor)
         if not self._is_published(committed):
             return False
         while not self._log.extend(self._log.state(), OPEN, committed.epoch, self._owner):

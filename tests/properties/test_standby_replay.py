@@ -9,9 +9,10 @@ import msgspec
 
 from redrive.envelope import Identity
 from redrive.standby.batches import Stored, pack
+from redrive.standby.cursor import Cursor
 from redrive.standby.lanes import DIVERT, OPEN, SEAL, Lane, LaneLog
 from redrive.standby.lookup import Doubtful
-from redrive.standby.replay import Cursor, LaneReplay
+from redrive.standby.replay import LaneReplay
 from redrive.standby.store import Slot
 from redrive.standby.streams import Position
 from tests.explorer.actors import Play
