@@ -57,7 +57,8 @@ class Roles(Construct):
     def _make(self, role: str, documents: Sequence[Document]) -> list[iam.IManagedPolicy]:
         made = []
         for number, document in enumerate(documents, start=1):
-            name = role if len(documents) == 1 else f"{role}-{number}"
+            # The first part is named as the whole one was: what the other stacks have of it stays when a policy grows.
+            name = role if number == 1 else f"{role}-{number}"
             policy = iam.CfnManagedPolicy(
                 self,
                 name,
