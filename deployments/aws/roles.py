@@ -64,7 +64,9 @@ class Roles(Construct):
                 name,
                 policy_document=document,
                 managed_policy_name=f"{self._name}-{name}",
-                description=f"Redrive: {ROLES[role].does}",
+                # Never changed: another description is another policy to CloudFormation, which can't make that under
+                # the same name. What the role does may be put in better words.
+                description=f"Redrive: {role}",
             )
             made.append(iam.ManagedPolicy.from_managed_policy_arn(self, f"{name}-policy", policy.ref))
         return made
