@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from deployments.aws.run_worker import HEALTH_CHECK, HEALTH_PORT
@@ -47,9 +46,7 @@ time.sleep(600)
 """
 SUPERVISOR = f"""
 import sys
-from deployments import worker_process
 from deployments.aws import run_worker
-worker_process.PAUSE = 0.1
 run_worker.worker_command = lambda *options: [sys.executable, "-c", {WORKER!r}]
 run_worker.main()
 """
@@ -108,19 +105,6 @@ def test_told_to_end_it_has_runs_end_well_before_the_worker_ends(container: Cont
         "the worker has seen the end of its run",
         "the worker is told to end",
     ]
-
-
-def test_a_worker_that_ends_by_itself_is_started_again_and_its_run_goes_on(container: Container) -> None:
-    (worker,) = psutil.Process(container.first.pid).children()
-    (run,) = worker.children()
-    worker.kill()
-    container.wait_for(lambda lines: lines.count("a run is under way") == 2)
-    assert run.is_running()
-    container.first.send_signal(signal.SIGTERM)
-    assert container.first.wait(120) == 0
-    printed = container.all_lines()
-    assert printed.count("a run has ended well") == 2, "that of the worker before ends well, too"
-    assert [line for line in printed if "was ended by SIGKILL; the next one starts in 0.1 s" in line]
 
 
 def test_ecs_gives_it_the_time_that_it_takes_and_replaces_a_worker_that_hangs(platform: Platform) -> None:
