@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -73,9 +73,7 @@ def start_worker(
     say = report or (lambda _: None)
     say("starting the worker")
     create_pool(url)
-    owner = Identity.of(os.getpid())
-    module = [sys.executable, "-m", "deployments.worker", str(owner.pid), str(owner.created)]
-    worker = Worker(Launch(module, environment), log)
+    worker = Worker(Launch(worker_command(), environment), log)
     try:
         say("deploying the jobs")
         deploy(environment, log)
@@ -84,6 +82,12 @@ def start_worker(
         worker.kill()
         raise
     return worker
+
+
+def worker_command(*options: str) -> list[str]:
+    """Give the command of a worker that ends with this process; ``options`` are of `prefect worker start`."""
+    owner = Identity.of(os.getpid())
+    return [sys.executable, "-m", "deployments.worker", str(owner.pid), str(owner.created), *options]
 
 
 def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -162,8 +166,8 @@ def _wait_online(url: str, worker: Worker) -> None:
             time.sleep(0.3)
 
 
-def main(owner: Identity) -> None:
-    """Be a worker, until its owner ends."""
+def main(owner: Identity, options: Sequence[str]) -> None:
+    """Be a worker, until its owner ends; the options are of `prefect worker start`."""
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
     # A shell that starts a program in the background has it ignore this signal, and Prefect ends a worker by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -172,7 +176,7 @@ def main(owner: Identity) -> None:
     name = f"redrive-{os.getpid()}"
     # Without --limit: a worker that has one dies when a run is resumed whose process has not quite ended
     # (PrefectHQ/prefect#16806), as happens to whoever approves a plan at once.
-    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name, *options]
     app()
 
 
@@ -185,4 +189,4 @@ def _end_with(owner: Identity) -> None:
 
 
 if __name__ == "__main__":
-    main(Identity(int(sys.argv[1]), float(sys.argv[2])))
+    main(Identity(int(sys.argv[1]), float(sys.argv[2])), sys.argv[3:])

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,6 +61,21 @@ class Worker:
         elif now >= self._again_at:
             self._start()
 
+    def end_runs(self) -> None:
+        """End the runs under way as if they were cancelled, and those that are started meanwhile.
+
+        To be called before `stop` where runs must have time to end: a worker that is told to end kills its runs.
+        Only runs are told, as when they are cancelled; what they have started is theirs to end.
+        """
+        deadline = time.monotonic() + STOP_PATIENCE
+        told: set[psutil.Process] = set()
+        while (left := self._runs()) and time.monotonic() < deadline:
+            runs = {each for each, parent in left.items() if parent not in {one.pid for one in left}}
+            for each in runs - told:
+                send(each, signal.SIGTERM)
+            told |= runs
+            psutil.wait_procs(list(left), timeout=0.2)
+
     def stop(self) -> None:
         """End the worker, and the runs it has under way: as if they were cancelled."""
         _end(self._family())
@@ -68,6 +84,15 @@ class Worker:
         """End the worker and its runs by SIGKILL, all at once."""
         for each in self._family():
             send(each, signal.SIGKILL)
+
+    def _runs(self) -> dict[psutil.Process, int]:
+        """Give the runs, and what they have started, each with its parent."""
+        found = {}
+        for each in self._family():
+            with suppress(psutil.NoSuchProcess):
+                if each.pid != self.identity.pid and each.status() != psutil.STATUS_ZOMBIE:
+                    found[each] = each.ppid()
+        return found
 
     def _family(self) -> list[psutil.Process]:
         """Give the worker and its runs, also those that those before it have left; these are of their sessions."""

@@ -53,7 +53,10 @@ class Alarms(Construct):
         """Tell when a metric is below a threshold in each minute of so many."""
         self._tell(self._alarm(about, metric, least, _BELOW, minutes=minutes, means=means))
 
-    def away(self, about: str, healthy: cloudwatch.IMetric, *, minutes: int, means: str, scope: Construct) -> None:
+    def away(
+        self, about: str, healthy: cloudwatch.IMetric,
+        *, minutes: int, means: str, scope: Construct | None = None,
+    ) -> None:  # fmt: skip
         """Tell when for so many minutes nobody was healthy; when there is nobody at all, there is no datapoint."""
         missing = cloudwatch.TreatMissingData.BREACHING
         self._tell(self._alarm(about, healthy, 1, _BELOW, minutes=minutes, means=means, scope=scope, missing=missing))

@@ -63,7 +63,7 @@ def watch_table(alarms: Alarms, table: dynamodb.Table) -> None:
 
 
 def watch_database(alarms: Alarms, database: Database) -> None:
-    """Watch a database: space, CPU."""
+    """Watch a database: that it is there, space, CPU."""
     instance = {"DBInstanceIdentifier": database.instance.instance_identifier}
     alarms.below(
         f"{database.name}-database-space",
@@ -73,6 +73,12 @@ def watch_database(alarms: Alarms, database: Database) -> None:
     alarms.above(
         f"{database.name}-database-cpu", metric("AWS/RDS", "CPUUtilization", instance, "Average"), 80, minutes=15,
         means=f"The CPU of the {database.name} database is over 80 %.",
+    )  # fmt: skip
+    # It tells how many are connected while it runs, be it none.
+    alarms.away(
+        f"{database.name}-database-away",
+        metric("AWS/RDS", "DatabaseConnections", instance, "SampleCount"), minutes=5,
+        means=f"The {database.name} database is away.",
     )  # fmt: skip
 
 

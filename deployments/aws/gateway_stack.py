@@ -95,6 +95,6 @@ class GatewayStack(Stack):
                 means="Partners get answers of 5xx, and send their events again: look into the gateway's log.",
             )  # fmt: skip
         data.alarms.away(
-            "gateway-unready", targets.metrics.healthy_host_count(), minutes=2, scope=self,
+            "gateway-unready", targets.metrics.healthy_host_count(period=Duration.minutes(1)), minutes=2, scope=self,
             means="No gateway is ready: partners can't publish.",
         )  # fmt: skip

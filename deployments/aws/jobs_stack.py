@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
@@ -19,7 +19,19 @@ from deployments.aws.prefect import serve_prefect
 from deployments.aws.program import Program
 from deployments.aws.registry import serve_registry
 from deployments.aws.roles import jobs
+from deployments.aws.run_worker import HEALTH_CHECK
 from redrive.config import AwsConfig
+
+# Answers when Prefect's worker has asked for runs within the last minute. While Prefect is away the worker is started
+# again and again, and each time counts as well for a minute: only one that hangs is unhealthy ten times in a row. Its
+# task is then ended, and another one started.
+_POLLS = ecs.HealthCheck(
+    command=["CMD", "python", "-c", HEALTH_CHECK],
+    interval=Duration.seconds(60),
+    timeout=Duration.seconds(20),
+    retries=10,
+    start_period=Duration.seconds(120),
+)
 
 
 class JobsStack(Stack):
@@ -36,7 +48,7 @@ class JobsStack(Stack):
         self.inside = Inside(self, "Inside", data.vpc, data.doors.inside)
         serve_registry(self, data, self.cluster, self.inside)
         server = serve_prefect(self, data, self.cluster, self.inside)
-        # A worker that finds no server ends, and three such ends would take the first deployment back.
+        # It would wait for the server by itself, but its log would begin with complaints.
         self._run_jobs(data).node.add_dependency(server)
         self._set_up(aws, data)
         for name in data.clusters:
@@ -46,10 +58,11 @@ class JobsStack(Stack):
     def _run_jobs(self, data: DataStack) -> ecs.FargateService:
         ledger, secrets = environment.ledger(data)
         worker = Program(
-            self, "Worker", image(), ["prefect", "worker", "start", "--pool", "redrive", "--type", "process"],
-            key=data.key, environment=self._found(data) | ledger | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
+            self, "Worker", image(), ["python", "-m", "deployments.aws.run_worker"],
+            key=data.key, environment=self._found(data) | ledger,
             secrets=secrets, policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
-            stop_seconds=120,  # a run that is stopped ends its transaction and leaves a clean cursor
+            stop_seconds=120,  # all that ECS gives; runs and worker have 40 s each, and are killed then
+            health=_POLLS,
         )  # fmt: skip
         service = worker.serve(self.cluster, data.doors.worker)
         # No load balancer asks it anything. Fargate tells its CPU each minute: without a task there are no samples

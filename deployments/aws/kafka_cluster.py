@@ -37,13 +37,9 @@ class KafkaCluster(Construct):
         log = logs.LogGroup(
             self, "Log", encryption_key=key, retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.RETAIN
         )
-        settings = msk.CfnConfiguration(
-            self,
-            "Settings",
-            name=msk_name,
-            kafka_versions_list=[KAFKA_VERSION],
-            server_properties=server_properties(brokers),
-        )
+        # For whichever version of Kafka: with a list, another version would be another configuration, which
+        # CloudFormation can't make under the same name.
+        settings = msk.CfnConfiguration(self, "Settings", name=msk_name, server_properties=server_properties(brokers))
         cluster = msk.CfnCluster(
             self,
             "Cluster",

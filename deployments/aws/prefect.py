@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from aws_cdk import Duration
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_elasticloadbalancingv2 as elb
 from constructs import Construct
 
 from deployments.aws.data_stack import DataStack
@@ -27,8 +29,15 @@ def serve_prefect(scope: Construct, data: DataStack, cluster: ecs.ICluster, insi
     service = program.serve(cluster, data.doors.prefect, one_at_a_time=True)
     targets = inside.lead("Prefect", PREFECT_PORT, service, "/api/health")
     data.alarms.away(
-        "prefect-away", targets.metrics.healthy_host_count(), minutes=5, scope=scope,
+        "prefect-away", targets.metrics.healthy_host_count(period=Duration.minutes(1)), minutes=5, scope=scope,
         means="Prefect's server does not answer: no job starts, no cluster is looked at, no replay begins.",
+    )  # fmt: skip
+    # Its health says nothing of its database; were it asked about that, it would be ended when that is busy.
+    data.alarms.above(
+        "prefect-5xx",
+        targets.metrics.http_code_target(elb.HttpCodeTarget.TARGET_5XX_COUNT, period=Duration.minutes(1)),
+        0, minutes=5, scope=scope,
+        means="Prefect's server answers with 5xx, as when its database is away: no job starts, no replay begins.",
     )  # fmt: skip
     return service
 

@@ -22,7 +22,7 @@ class Program(Construct):
         self, scope: Construct, id: str, image: ecs.ContainerImage, command: Sequence[str] | None,
         *, key: kms.Key, environment: Mapping[str, str], secrets: Mapping[str, ecs.Secret] | None = None,
         policies: Sequence[iam.IManagedPolicy] = (), family: str | None = None, port: int | None = None,
-        cpu: int = 512, memory_mib: int = 1024, stop_seconds: int = 30,
+        cpu: int = 512, memory_mib: int = 1024, stop_seconds: int = 30, health: ecs.HealthCheck | None = None,
     ) -> None:  # fmt: skip
         super().__init__(scope, id)
         self._asked = port is not None
@@ -52,6 +52,9 @@ class Program(Construct):
             logging=ecs.LogDrivers.aws_logs(stream_prefix=id.lower(), log_group=log),
             port_mappings=[ecs.PortMapping(container_port=port)] if port else None,
             stop_timeout=Duration.seconds(stop_seconds),
+            health_check=health,
+            # Its first process hands signals on, and clears away what has ended and lost its parent.
+            linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
         )
 
     def serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aws_cdk import Duration
 from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
@@ -27,7 +28,7 @@ def serve_registry(scope: Construct, data: DataStack, cluster: ecs.ICluster, ins
     service = program.serve(cluster, data.doors.registry, count=2)
     targets = inside.lead("Registry", REGISTRY_PORT, service, HEALTH)
     data.alarms.away(
-        "registry-away", targets.metrics.healthy_host_count(), minutes=3, scope=scope,
+        "registry-away", targets.metrics.healthy_host_count(period=Duration.minutes(1)), minutes=3, scope=scope,
         means="The schema registry does not answer. What has its schemas goes on; nothing new can start.",
     )  # fmt: skip
 

@@ -57,13 +57,16 @@ class Roles(Construct):
     def _make(self, role: str, documents: Sequence[Document]) -> list[iam.IManagedPolicy]:
         made = []
         for number, document in enumerate(documents, start=1):
-            name = role if len(documents) == 1 else f"{role}-{number}"
+            # The first part is named as the whole one was: what the other stacks have of it stays when a policy grows.
+            name = role if number == 1 else f"{role}-{number}"
             policy = iam.CfnManagedPolicy(
                 self,
                 name,
                 policy_document=document,
                 managed_policy_name=f"{self._name}-{name}",
-                description=f"Redrive: {ROLES[role].does}",
+                # Never changed: another description is another policy to CloudFormation, which can't make that under
+                # the same name. What the role does may be put in better words.
+                description=f"Redrive: {role}",
             )
             made.append(iam.ManagedPolicy.from_managed_policy_arn(self, f"{name}-policy", policy.ref))
         return made

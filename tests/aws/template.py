@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,15 @@ class Platform:
         """Give their properties."""
         return [resource["Properties"] for resource in self.resources(kind, stack).values()]
 
+    def exports(self, stack: str) -> set[str]:
+        """Give the names under which a stack has values for others."""
+        outputs = self.stacks[stack].get("Outputs", {}).values()
+        return {output["Export"]["Name"] for output in outputs if "Export" in output}
+
+    def imports(self, stack: str) -> set[str]:
+        """Give the names of the values that a stack takes from others."""
+        return set(_imports(self.stacks[stack]))
+
     def containers(self) -> dict[str, dict[str, Any]]:
         """Give the containers by what they are, such as ``Worker``."""
         return {
@@ -69,6 +78,18 @@ class Platform:
         container = self.containers()[program]
         plain = {each["Name"]: each["Value"] for each in container.get("Environment", [])}
         return plain | {each["Name"]: each["ValueFrom"] for each in container.get("Secrets", [])}
+
+
+def _imports(given: Any) -> Iterator[str]:
+    match given:
+        case {"Fn::ImportValue": name}:
+            yield name
+        case dict():
+            for each in given.values():
+                yield from _imports(each)
+        case list():
+            for each in given:
+                yield from _imports(each)
 
 
 class _Resolving:

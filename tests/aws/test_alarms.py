@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,7 +22,8 @@ WATCHED = {
     "kafka-menu-eu-cpu", "kafka-menu-eu-disk", "kafka-menu-eu-offline", "kafka-menu-eu-under-replicated",
     "standby-throttled",
     "ledger-database-space", "ledger-database-cpu", "registry-database-space", "registry-database-cpu",
-    "prefect-database-space", "prefect-database-cpu", "registry-away", "prefect-away", "worker-away",
+    "prefect-database-space", "prefect-database-cpu", "registry-away", "prefect-away", "prefect-5xx", "worker-away",
+    "ledger-database-away", "registry-database-away", "prefect-database-away",
     "gateway-5xx", "gateway-unreached", "gateway-unready",
 }  # fmt: skip
 
@@ -40,6 +42,14 @@ def test_this_is_watched_and_people_hear_of_it_and_of_its_end(platform: Platform
     assert platform.properties("AWS::SNS::Subscription")[0]["Endpoint"] == "oncall@example.com"
 
 
+def test_all_of_them_look_minute_by_minute(platform: Platform) -> None:
+    for name, one in alarms(platform).items():
+        periods = (
+            {one["Period"]} if "Period" in one else set(re.findall(r"'(?:Min)?Period': (\d+)", str(one["Metrics"])))
+        )
+        assert {int(period) for period in periods} == {60}, name
+
+
 def test_alarms_may_come_through_the_topic(platform: Platform) -> None:
     (policy,) = platform.properties("AWS::SNS::TopicPolicy")
     allowed = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
@@ -54,8 +64,29 @@ def test_brokers_that_are_added_later_are_watched_too(platform: Platform) -> Non
 
 def test_nobody_at_all_is_an_alarm_where_somebody_has_to_be(platform: Platform) -> None:
     found = alarms(platform)
-    for name in ("registry-away", "prefect-away", "worker-away", "gateway-unready"):
+    databases = [f"{name}-database-away" for name in ("ledger", "registry", "prefect")]
+    for name in ("registry-away", "prefect-away", "worker-away", "gateway-unready", *databases):
         assert found[name]["TreatMissingData"] == "breaching"
+
+
+def test_a_database_that_is_away_is_seen_by_its_missing_samples(platform: Platform) -> None:
+    found = alarms(platform)
+    seen = set()
+    for name in ("ledger", "registry", "prefect"):
+        one = found[f"{name}-database-away"]
+        assert (one["MetricName"], one["Statistic"], one["Threshold"]) == ("DatabaseConnections", "SampleCount", 1)
+        assert one["ComparisonOperator"] == "LessThanThreshold"
+        seen.add(one["Dimensions"][0]["Value"])
+    assert seen == platform.resources("AWS::RDS::DBInstance").keys()
+
+
+def test_a_server_of_prefect_that_answers_without_its_database_is_seen_by_its_errors(platform: Platform) -> None:
+    one = alarms(platform)["prefect-5xx"]
+    groups = {item["Name"]: item["Value"] for item in one["Dimensions"]}
+    assert one["MetricName"] == "HTTPCode_Target_5XX_Count"
+    assert "PrefectTargets" in groups["TargetGroup"]
+    assert (one["Statistic"], one["ComparisonOperator"], one["Threshold"]) == ("Sum", "GreaterThanThreshold", 0)
+    assert (one["Period"], one["EvaluationPeriods"]) == (60, 5)
 
 
 def test_that_no_worker_runs_is_seen_by_the_missing_samples_of_its_service(platform: Platform) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import prefect
 import pytest
 
 from deployments.aws.image import check_image
 from deployments.aws.registry import VERSION
-from deployments.aws.set_up import COMMANDS
 from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.security.iam import cluster_arn
@@ -159,32 +162,69 @@ def test_there_are_never_two_servers_of_prefect_and_the_worker_waits_for_the_fir
     assert [name for name in services["Worker"]["DependsOn"] if name.startswith("PrefectService")]
 
 
-def test_the_setting_up_does_what_the_readme_says_a_person_does(platform: Platform) -> None:
-    script = "\n".join(COMMANDS)
-    docs = (Path(__file__).parents[2] / "docs/workers.md").read_text()
-    for command in ("prefect work-pool create redrive --type process", "redrive deploy"):
-        assert command in script
-        assert command in docs
+class _Api(BaseHTTPRequestHandler):
+    """Prefect's API, as far as work pools go: there is one already."""
+
+    got: ClassVar[list[tuple[str, str, Any]]] = []
+
+    def do_GET(self) -> None:
+        if self.path == "/api/admin/version":
+            self._answer(200, json.dumps(prefect.__version__))
+        else:  # a token against CSRF: there are none
+            self._answer(404, "{}")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.got.append((self.command, self.path, json.loads(body)))
+        self._answer(409, "{}")
+
+    def do_PATCH(self) -> None:
+        self.got.append((self.command, self.path, None))
+        self._answer(204, "")
+
+    def _answer(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
 
 
-def test_the_setting_up_hands_on_the_address_of_a_cluster_with_a_dash_and_ends_with_what_fails(
-    platform: Platform, tmp_path: Path
-) -> None:
+def set_up(platform: Platform, folder: Path, api: str) -> subprocess.CompletedProcess[str]:
+    """Run the task's command, with a `redrive` that says how it was called and which variables it has."""
     variables = {name: value for name, value in platform.environment("SetUp").items() if "MENU-EU" in name}
     assert "REDRIVE_CLUSTERS__MENU-EU__BOOTSTRAP" in variables
-    for name, code in (("redrive", 0), ("prefect", 3)):
-        program = f"#!{sys.executable}\nimport os, sys\nprint(sys.argv, sorted(os.environ))\nsys.exit({code})\n"
-        (tmp_path / name).write_text(program)
-        (tmp_path / name).chmod(0o755)
+    (folder / "redrive").write_text(f"#!{sys.executable}\nimport os, sys\nprint(sys.argv[1:], sorted(os.environ))\n")
+    (folder / "redrive").chmod(0o755)
     (python, *arguments) = platform.containers()["SetUp"]["Command"]
     assert python == "python"
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    run = subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **variables, "PATH": path}, capture_output=True, text=True
-    )
-    assert run.returncode == 3, run.stderr
-    assert "prefect work-pool create redrive --type process --overwrite failed (3)" in run.stderr
+    environment = {**os.environ, **variables, "PATH": f"{folder}:{os.environ['PATH']}", "PREFECT_API_URL": api}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+
+
+def test_the_setting_up_makes_topics_and_jobs_and_leaves_a_work_pool_alone_that_is_there(
+    platform: Platform, tmp_path: Path
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = set_up(platform, tmp_path, f"http://127.0.0.1:{server.server_port}/api")
+        server.shutdown()
+    assert run.returncode == 0, run.stderr
     first, second = (line for line in run.stdout.splitlines() if not line.startswith("$"))
-    assert "'topics', 'apply'" in first
+    assert "['topics', 'apply']" in first
+    assert "['deploy']" in second
     for line in (first, second):
-        assert all(repr(name) in line for name in variables)
+        assert "'REDRIVE_CLUSTERS__MENU-EU__BOOTSTRAP'" in line
+    ((method, path, pool),) = _Api.got
+    assert (method, path) == ("POST", "/api/work_pools/"), "a PATCH would undo a pause"
+    assert (pool["name"], pool["type"]) == ("redrive", "process")
+
+
+def test_the_setting_up_ends_with_what_fails(platform: Platform, tmp_path: Path) -> None:
+    run = set_up(platform, tmp_path, "http://127.0.0.1:1/api")
+    assert run.returncode == 3, run.stderr
+    assert "redrive: the work pool failed (3); what comes after it was not done" in run.stderr
+    assert "'deploy'" not in run.stdout
