@@ -175,10 +175,11 @@ def _notifying(block: UUID, silence: timedelta, quiet: timedelta) -> Iterator[Au
     )
     yield tell(
         "a run waits for approval",
-        "A person is to read a plan and approve or refuse it.",
+        "A person is to read a plan and approve or refuse it; or somebody has paused the run.",
         at_once(runs, "prefect.flow-run.Suspended", related=ours),
-        "{{ flow.name }} waits for approval",
-        "{{ flow.name }} {{ flow_run.name }}: read its plan, then Resume or `redrive approve`\n{{ flow_run|ui_url }}",
+        "{{ flow.name }} waits for approval, or was paused",
+        "{{ flow.name }} {{ flow_run.name }}: read its plan, then Resume or `redrive approve`; was it paused: Resume"
+        "\n{{ flow_run|ui_url }}",
     )
     yield tell(
         "a cluster is unavailable",

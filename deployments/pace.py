@@ -28,7 +28,9 @@ def pace(  # noqa: PLR0917 (each is an option)
     It holds for these runs only: the next run begins with the pace that it is started with.
     """
     from deployments.follow import connected
-    from tasks.pace import Pace, running, set_pace, variable_name
+    from tasks.approval import is_asking
+    from tasks.pace import Pace, paused, running, set_pace, variable_name
+    from tasks.paused import PAUSED, RESUME
 
     if sum((rate is not None, full_speed, pause, go_on)) != 1:
         raise ConfigError("pace", "give one of --rate, --full-speed, --pause and --go-on")
@@ -39,7 +41,11 @@ def pace(  # noqa: PLR0917 (each is an option)
         if run is not None:
             names = [name for name in names if name == variable_name(job, run)]
         if not names:
-            raise ConfigError("pace", f"no run of {job}{f' with the id {run}' if run else ''} is at work now")
+            none = f"no run of {job}{f' with the id {run}' if run else ''} is at work now"
+            ids = [str(each.id) for each in paused(client, job) if not is_asking(each) and run in (None, str(each.id))]
+            if ids:
+                none = f"{none}; {', '.join(ids)} was {PAUSED}, and stops or has stopped. {RESUME}"
+            raise ConfigError("pace", none)
         for name in names:
             variable = client.read_variable_by_name(name)
             now = Pace.model_validate(variable.value) if variable else Pace()

@@ -21,6 +21,7 @@ from tasks.ending import close
 from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
+from tasks.paused import stopped_by_hand
 from tasks.pictures import bars, curve
 from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, table
@@ -180,12 +181,14 @@ def finish_early(run: Run, word: Literal["planned", "nothing to correct"], plan:
 
 
 def cancelled(run: Run, board: Board) -> None:
-    """End a run that was cancelled, at once: Prefect does not wait for long."""
+    """End a run that was cancelled, or paused in Prefect's UI, at once: Prefect does not wait for long."""
     totals = board.totals()
     counts = {"letters": totals.read, "published": totals.published}
     words = f"{number(totals.read)} of {count(totals.total, 'letter')} done; a new run goes on with what is left"
-    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled"})
-    close(run, "cancelled", words, counts, f"## Cancelled\n\n{words}")
+    stopped = stopped_by_hand()
+    words += stopped.way_on
+    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason})
+    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{words}")
 
 
 def report_text(run: Run, ending: Ending) -> str:

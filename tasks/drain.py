@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
@@ -21,8 +20,6 @@ from redrive.standby.tidying import tidy
 from tasks.board import Board
 from tasks.retrying import BRIEFLY
 from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,7 @@ class Draining(Work):
         self.before = before  # called with each lane before it is drained
         self.well: dict[str, float] = {}
         self.tidying = ThreadPoolExecutor(1, "tidying")
+        self._log = get_run_logger()  # here, where the run is known: a thread of its own does not know it
 
     def tidy(self, lanes: Iterable[Lane]) -> None:
         """Tidy up the table beside everything else, one lane after the other; what fails is left to the next run."""
@@ -71,7 +69,7 @@ class Draining(Work):
             try:
                 tidy(self.store, lane, self.governor.check)
             except Exception as error:  # nobody waits for it, so nobody else would say so
-                log.warning("the standby table is not tidied up: %s", error)
+                self._log.warning("the standby table is not tidied up: %s", error)
 
         for lane in lanes:
             self.tidying.submit(try_it, lane)

@@ -59,7 +59,11 @@ class Found:
 
 def look_at_clusters(config: Config, clusters: list[str]) -> Found:
     """Look at clusters and judge them; what does not answer in time is part of what is found."""
-    return Found([judge(facts) for facts in look(config, clusters)])
+    found = Found([judge(facts) for facts in look(config, clusters)])
+    for health in found.healths:
+        for called, traceback in health.tracebacks.items():  # the library's own log stays on the worker
+            get_run_logger().error("%s: of %s nothing is known:\n%s", health.facts.cluster, called, traceback)
+    return found
 
 
 def tell_changes(config: Config, found: Found) -> str:

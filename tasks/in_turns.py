@@ -15,6 +15,7 @@ from redrive.migrations.survey import Standing
 from redrive.migrations.unit import Unit
 from redrive.pump.readback import end_offsets
 from tasks.copying import Copying, End, copy_partitions
+from tasks.paused import stopped_by_hand
 
 BETWEEN_TURNS = 10.0
 """Seconds between two turns of a run that may follow for days: a turn is a task run for each partition."""
@@ -50,7 +51,7 @@ def copy_in_turns(
         try:
             wait()
         except BaseException:  # a cancel, which arrives in this thread
-            copying.governor.stop("cancelled")
+            copying.governor.stop(stopped_by_hand().reason)
             on_cancel()
             raise
 

@@ -18,6 +18,7 @@ from tasks import artifacts
 from tasks.board import Board, Totals, UnitView
 from tasks.operations import Run
 from tasks.pace import Pace, PaceControl
+from tasks.paused import PAUSED, was_paused
 from tasks.pictures import curve
 from tasks.words import count, duration, number, table
 
@@ -100,6 +101,8 @@ class Live:
     def _tick(self, client: SyncPrefectClient, percent: float | None) -> None:
         if self._run.lost.is_set():
             self._governor.stop("another run has taken over what this one held")
+        elif was_paused():
+            self._governor.stop(PAUSED)
         self._board.sample()
         totals = self._board.totals()
         try:

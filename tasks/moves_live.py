@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -17,6 +18,7 @@ from tasks.live import LIVE, PROGRESS
 from tasks.moves_pace import UNIT, MovesPace
 from tasks.operations import Run
 from tasks.pace import PaceControl
+from tasks.paused import was_paused
 from tasks.pictures import curve
 from tasks.words import cell, count, duration, number, size, table
 
@@ -29,19 +31,21 @@ class MovesLive:
     Args:
         run, steer: of these moves.
         latency: says how long producers wait now, in words; empty if that is not known.
+        stop: set when somebody has paused the run in Prefect's UI.
 
     Attributes:
         pace: the variable by which the run is steered.
         speeds: seconds → bytes copied a second.
     """
 
-    def __init__(self, run: Run, steer: MovesPace, latency: Callable[[], str]) -> None:
+    def __init__(self, run: Run, steer: MovesPace, latency: Callable[[], str], stop: threading.Event) -> None:
         log = get_run_logger()
         self.pace = PaceControl(
             run.job, run.flow_run, steer, steer.rate, lambda pace: log.info("pace: %s", pace.told(UNIT))
         )
         self.speeds: list[tuple[float, float]] = [(0.0, 0.0)]
         self._run, self._steer, self._latency, self._log = run, steer, latency, log
+        self._stop = stop
         self._began = time.monotonic()
         self._told = self._measured = float("-inf")
         self._copied = 0
@@ -75,6 +79,8 @@ class MovesLive:
         if now - self._told < EVERY and progress.steps.get(Step.DONE, 0) < progress.moves:
             return
         self._told = now
+        if was_paused():
+            self._stop.set()
         if now - self._measured >= EVERY:
             if self._measured > 0:
                 speed = max(0, progress.copied - self._copied) / (now - self._measured)

@@ -15,7 +15,7 @@ from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.exceptions import ObjectNotFound, Pause, TerminationSignal
 from prefect.runtime import flow_run as runtime
 from prefect.states import Crashed
 
@@ -25,6 +25,7 @@ from redrive.errors import FencedError, HeldError
 from redrive.ledger import Ledger, OperationRow, Status, Verdict
 from redrive.person import person
 from tasks.pace import forget
+from tasks.paused import PAUSED, RESUME
 
 MOVING = "moving"
 """The journal's word for: from here on, partitions may have moved."""
@@ -192,12 +193,23 @@ class Run:
             except HeldError as error:
                 self.finish("refused", evidence={"reason": str(error)})
                 raise
+            except Pause:
+                self._finish_paused()
+                raise
             except (TerminationSignal, KeyboardInterrupt):
                 self.finish("cancelled", evidence={"reason": "cancelled"})
                 raise
             except Exception as error:
                 self.finish("failed", evidence={"reason": str(error)})
                 raise
+
+    def _finish_paused(self) -> None:
+        if self._ended:  # a step has said so itself; or the run asks for approval
+            return
+        self.finish("paused", evidence={"reason": PAUSED})
+        get_run_logger().warning("%s: %s", PAUSED, RESUME)
+        with get_client(sync_client=True) as client:
+            self.tag(client, "paused", instead_of=("paused",))
 
     def _bury_the_dead(self) -> None:
         for row in self.earlier():

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -153,12 +153,20 @@ class PaceControl:
 
 def running(client: SyncPrefectClient, job: str) -> list[str]:
     """Give the names of the variables of the runs of a job that are under way."""
-    runs = client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=[job])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))),
-    )
-    names = [variable_name(job, str(run.id)) for run in runs]
+    names = [variable_name(job, str(run.id)) for run in _runs(client, job, StateType.RUNNING)]
     return [name for name in names if client.read_variable_by_name(name) is not None]
+
+
+def paused(client: SyncPrefectClient, job: str) -> list[FlowRun]:
+    """Give the runs of a job that Prefect has as paused: also those that wait for approval."""
+    return _runs(client, job, StateType.PAUSED)
+
+
+def _runs(client: SyncPrefectClient, job: str, state: StateType) -> list[FlowRun]:
+    return client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[job])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))),
+    )
 
 
 def set_pace(client: SyncPrefectClient, name: str, pace: Pace) -> bool:

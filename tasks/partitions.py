@@ -230,7 +230,8 @@ def hold_on(work: Moving, kept: dict[str, Any], *, begun: bool) -> None:
 
 
 def move_partitions(work: Moving, moves: list[Move], terms: Terms, on_cancel: Callable[[], None]) -> Moved:
-    """Move, and take back if that is asked for and needed. A cancel, which arrives in this thread, stops it.
+    """Move, and take back if that is asked for and needed. A cancel, which arrives in this thread, stops it; so
+    does a pause in Prefect's UI.
 
     Args:
         work, moves, terms: what is to be done.
@@ -280,7 +281,7 @@ def _carry_out(work: Moving, moves: Moves, terms: Terms, stop: Stop) -> Moved:
     steer = MovesPace(run.ledger, work.cluster, run.id, asked, follows=auto)
     with (
         Strains(cluster, work.picture, terms.strain) as strains,
-        MovesLive(run, steer, strains.now) as live,
+        MovesLive(run, steer, strains.now, stop.event) as live,
         PartitionWriter(cluster) as writer,
     ):
 

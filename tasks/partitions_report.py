@@ -19,6 +19,7 @@ from tasks.ending import Word, close
 from tasks.operations import Run
 from tasks.partitions import Decided, Moved
 from tasks.partitions_plan import headline
+from tasks.paused import stopped_by_hand
 from tasks.pictures import curve
 from tasks.report_parts import opening, run_facts
 from tasks.words import cell, count, duration, number, size, table
@@ -178,12 +179,20 @@ def cut_off(run: Run, decided: Decided, error: RedriveError, moved: Moved | None
 
 
 def cancelled(run: Run, decided: Decided, moved: Moved | None) -> None:
-    """End a run that was cancelled; ``moved``: what has come of the moves, None if that is not known in time."""
+    """End a run that was cancelled, or paused in Prefect's UI.
+
+    Args:
+        run: the run.
+        decided: what was to be moved.
+        moved: what has come of the moves; None if that is not known in time.
+    """
     seen = None if moved is None or _goes_back(run, moved) else moved
     words = f"{_after_cancel(seen)}; what was done stays. {_way_on(run, decided)}"
     counts = _counts(decided, moved)
-    run.finish("cancelled", counts=counts, evidence={"reason": "cancelled", **_evidence(moved)})
-    close(run, "cancelled", words, counts, f"## Cancelled\n\n{cell(words)}")
+    stopped = stopped_by_hand()
+    words += stopped.way_on
+    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason, **_evidence(moved)})
+    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{cell(words)}")
 
 
 def _goes_back(run: Run, moved: Moved) -> bool:

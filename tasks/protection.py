@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
+from prefect import get_run_logger
 from pydantic import BaseModel, Field
 
 from redrive.clusters import ClusterTopic
@@ -14,8 +14,6 @@ from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.pump.protections import ConsumerLag, LeftTopic
-
-log = logging.getLogger(__name__)
 
 
 class Protect(BaseModel):
@@ -91,7 +89,7 @@ def see_that_group_is_known(config: Config, protect: Protect | None, topics: Seq
         if any(lag.knows() for lag in _lags(config, protect, topics)):
             return
     except UnavailableError as error:
-        log.warning("whether consumer group %s is there is not known: %s", protect.group, error)
+        get_run_logger().warning("whether consumer group %s is there is not known: %s", protect.group, error)
         return
     names = ", ".join(sorted({topic for _, topic in topics}))
     raise ConfigError(

@@ -16,6 +16,7 @@ from prefect.tasks import Task
 from redrive.errors import FencedError, StoppedError, UnavailableError
 from redrive.pump.governor import Governor
 from tasks.board import Board
+from tasks.paused import stopped_by_hand
 
 STOP_PATIENCE = 20.0
 """Seconds that units get to leave a clean cursor after a cancel; Prefect kills the process after 30."""
@@ -114,7 +115,7 @@ def work_at(
 ) -> dict[Any, Any]:
     """Run a task for each unit, so many at a time; give what each has returned, or raised.
 
-    A cancel, which arrives in this thread, stops all units at a clean cursor.
+    A cancel, or Prefect's word that the run was paused, arrives in this thread: all units stop at a clean cursor.
 
     Args:
         work: what they share.
@@ -132,7 +133,7 @@ def work_at(
                 futures.append(runner.submit(for_unit, parameters))
             return {unit: future.result(raise_on_failure=False) for unit, future in zip(units, futures, strict=True)}
         except BaseException:
-            work.governor.stop("cancelled")
+            work.governor.stop(stopped_by_hand().reason)
             threads = [future.wrapped_future for future in futures]
             for thread in threads:
                 thread.cancel()  # those that have not begun

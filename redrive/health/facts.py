@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from traceback import format_exception
 from typing import Any, Literal
 
 from redrive.ledger.runs import Hold, LastRun
@@ -27,10 +28,18 @@ class Unknown:
     Attributes:
         reason: in words.
         why: of which kind it is.
+        traceback: where a mistake of ours has come up; empty for the other kinds.
     """
 
     reason: str
     why: Why = "no-answer"
+    traceback: str = field(default="", compare=False, repr=False)
+
+
+def fault(error: Exception) -> Unknown:
+    """Say that something is not known by a mistake of ours, which has raised this."""
+    text = "".join(format_exception(error))
+    return Unknown(f"{type(error).__name__}: {error}", "fault", text)
 
 
 @dataclass(frozen=True, slots=True)

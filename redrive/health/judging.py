@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redrive.health.facts import Facts, Standby, Unknown
+from redrive.health.facts import Facts, Standby, Unknown, fault
 from redrive.health.reasons.books import of_books
 from redrive.health.reasons.cluster import of_disks, of_state
 from redrive.health.reasons.reason import Reason, Verdict
@@ -37,6 +37,14 @@ class Health:
         return self.reasons[0].verdict if self.reasons else "well"
 
     @property
+    def tracebacks(self) -> dict[str, str]:
+        """What is not known by a mistake of ours, by what it is called, and where that has come up."""
+        parts = {called: getattr(self.facts, name) for name, called in _CALLED.items()}
+        return {
+            called: part.traceback for called, part in parts.items() if isinstance(part, Unknown) and part.traceback
+        }
+
+    @property
     def is_certain(self) -> bool:
         """Whether it is known if events can be published; else what the last look found stands."""
         state = self.facts.state
@@ -59,7 +67,7 @@ def judge(facts: Facts) -> Health:
             reasons += list(judged(facts))
         except Exception as error:  # a mistake of ours; it must not hide the rest, of this cluster and of the others
             log.exception("%s: %s can't be judged", facts.cluster, _CALLED[part])
-            unknown: dict[str, Any] = {part: Unknown(f"{type(error).__name__}: {error}", "fault")}
+            unknown: dict[str, Any] = {part: fault(error)}
             facts = replace(facts, **unknown)
     reasons += [*of_odd_aliases(facts), *_faults(facts)]
     # A sort keeps the order of equals: within a verdict, reasons are in the order of the facts.

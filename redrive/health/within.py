@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from redrive.errors import ConfigError, RefusedByClusterError, UnavailableError
-from redrive.health.facts import Unknown
+from redrive.health.facts import Unknown, fault
 from redrive.standby.survey import OutOfTimeError
 
 T = TypeVar("T")
@@ -42,4 +42,4 @@ class Asked(Generic[T]):
             self._answer = Unknown(str(error), "not-asked")
         except Exception as error:  # a mistake of ours; it must not hide the rest, of this cluster and of the others
             log.exception("a look at a cluster has met what it did not foresee")
-            self._answer = Unknown(f"{type(error).__name__}: {error}", "fault")
+            self._answer = fault(error)

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,9 +14,9 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Suspended
 from typer.testing import CliRunner
 
 from deployments.cli import app
@@ -28,7 +28,8 @@ from flows.standby_replay import Replay, standby_replay
 from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, OperationRow
 from tasks.live import PROGRESS
-from tasks.pace import variable_name
+from tasks.pace import Pace, running, set_pace, variable_name
+from tasks.paused import PAUSED
 from tests.stack.backlog import Backlogs, by_key, word
 
 pytestmark = pytest.mark.timeout(400)
@@ -39,7 +40,7 @@ SLOWLY = 100  # events a second
 
 @pytest.fixture(scope="module")
 def platform(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Backlogs:
-    return Backlogs(stack, tmp_path_factory.mktemp("platform"), "recovered", "cancelled", "killed")
+    return Backlogs(stack, tmp_path_factory.mktemp("platform"), "recovered", "cancelled", "paused", "killed")
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +201,51 @@ def test_a_cancelled_run_leaves_a_clean_cursor_and_the_next_one_goes_on(
     assert platform.are_open(topic)
 
 
+def test_a_run_that_was_paused_in_the_ui_stops_at_a_clean_cursor_and_resume_goes_on(
+    prefect: SyncPrefectClient, platform: Backlogs
+) -> None:
+    topic = platform.topics[2]
+    ids = platform.fill(topic, 4_000)
+    run_id = start_slowly(prefect, topic)
+    # As the UI does, but for longer.
+    until = datetime.now(UTC) + timedelta(hours=1)
+    prefect.set_flow_run_state(run_id, Suspended(pause_expiration_time=until), force=True)
+
+    def ended() -> OperationRow | None:
+        row = operation(platform, run_id)
+        return row if row.status != "running" else None
+
+    paused = wait_for(ended, 120, "end of the operation")
+
+    assert (paused.status, paused.verdict) == ("paused", None)
+    assert (paused.evidence or {})["reason"] == PAUSED
+    assert 0 < (paused.counts or {})["published"] < 4_000
+    with Ledger.open(platform.config.ledger_url()) as ledger:
+        assert ledger.held() == {}
+    wait_for(lambda: "paused" in prefect.read_flow_run(run_id).tags or None, 60, "last word")
+    said = CliRunner().invoke(app, ["pace", "standby-replay", "--pause"])
+    assert f"no run of standby-replay is at work now; {run_id} was {PAUSED}" in str(said.exception)
+    own = variable_name("standby-replay", str(run_id))
+    wait_for(lambda: True if prefect.read_variable_by_name(own) is None else None, 60, "end of its pace")
+
+    assert prefect.resume_flow_run(run_id).status == SetStateStatus.ACCEPT
+    [name] = wait_for(lambda: running(prefect, "standby-replay") or None, 120, "pace of the run that goes on")
+    set_pace(prefect, name, Pace())  # full speed
+
+    end = end_of(prefect, run_id)
+
+    assert end.state is not None
+    assert word(end.state) == "proved", end.state.message
+    assert platform.ids_by_key(topic) == by_key(ids)
+    assert platform.are_open(topic)
+    # It is an operation of its own, which has proved what the first one had published, too.
+    assert operation(platform, run_id).status == "paused"
+
+
 def test_after_kill_9_of_the_worker_the_next_run_takes_over(
     prefect: SyncPrefectClient, platform: Backlogs, worker: Worker
 ) -> None:
-    topic = platform.topics[2]
+    topic = platform.topics[3]
     ids = platform.fill(topic, 4_000)
     run_id = start_slowly(prefect, topic)
     worker.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -35,13 +36,20 @@ def execution() -> SimpleNamespace:
 
 
 @pytest.fixture
-def live(execution: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> MovesLive:
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def live(execution: SimpleNamespace, stop: threading.Event, monkeypatch: pytest.MonkeyPatch) -> MovesLive:
     """At 10 MB a second of the 50 that were asked for; there is no server to send it to."""
     monkeypatch.setattr(moves_live, "get_run_logger", lambda: logging.getLogger("moves"))
     monkeypatch.setattr(moves_live, "get_client", lambda **_: None)
     steer = MovesPace(cast(Any, None), "east", "1", 50)
     steer.steer(cast(Any, execution))
-    return MovesLive(cast(Any, SimpleNamespace(job="partition-rebalance", id="1", flow_run="1")), steer, lambda: "")
+    return MovesLive(
+        cast(Any, SimpleNamespace(job="partition-rebalance", id="1", flow_run="1")), steer, lambda: "", stop
+    )
 
 
 def test_the_live_page_says_what_slows_moves_down_and_to_which_rate(live: MovesLive) -> None:
@@ -78,3 +86,14 @@ def test_the_log_says_when_a_throttle_comes_down_and_when_it_is_as_before_and_no
         f"throttle comes down to 10 of 50 MB/s per broker, as limits allow: {BEHIND}",
         "throttle is at 50 MB/s per broker again",
     ]
+
+
+def test_moves_of_a_run_that_was_paused_in_prefect_s_ui_are_stopped(
+    live: MovesLive, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves_live, "EVERY", 0.0)
+    live.report(progress())
+    assert not stop.is_set()
+    monkeypatch.setattr(moves_live, "was_paused", lambda: True)
+    live.report(progress())
+    assert stop.is_set()

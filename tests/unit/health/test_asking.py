@@ -63,6 +63,7 @@ def test_a_fault_of_ours_hides_one_part_of_one_cluster_and_leaves_its_traceback(
     with caplog.at_level(logging.ERROR):
         odd, other = look(settings(tmp_path, 1, 1), ["c0", "c1"], limit=1.0)
     assert isinstance(odd.stayed, Unknown)
+    assert "Traceback" in odd.stayed.traceback
     assert other.stayed == ()
     (reason,) = (reason for reason in judge(odd).reasons if reason.code.startswith("fault"))
     assert "ValidationError" in reason.what
