@@ -20,7 +20,7 @@ import tasks.paused
 from redrive.errors import StoppedError
 from redrive.ledger import Ledger
 from redrive.pump.governor import Governor
-from tasks import backfill_report, correction_report, live, operations, partitions_report, report
+from tasks import backfill_report, correction_report, live, operations, partitions_report, replay_report
 from tasks.approval import WAITS
 from tasks.board import Board
 from tasks.live import Live, Words
@@ -89,7 +89,7 @@ def test_the_thread_that_reports_stops_the_work(pause: threading.Event, monkeypa
         governor.check()
 
 
-@pytest.mark.parametrize("job", [report, correction_report, backfill_report, partitions_report])
+@pytest.mark.parametrize("job", [replay_report, correction_report, backfill_report, partitions_report])
 @pytest.mark.parametrize(("paused", "word"), [(True, "paused"), (False, "cancelled")])
 def test_the_report_says_paused_and_how_to_go_on(  # noqa: PLR0917
     job: ModuleType, paused: bool, word: str, pause: threading.Event, ledger: Ledger, run: Run,
