@@ -63,6 +63,11 @@ class Alias(msgspec.Struct, frozen=True):
         return self.name if self.current == self.target else self.target
 
     @property
+    def has_been_followed(self) -> bool:
+        """Whether consumers have ever gone to ``target`` by it, as far as is known."""
+        return bool(self.places) or not self.unmoved
+
+    @property
     def followed(self) -> Alias:
         """What consumers go by: this one, or the one before it as long as the places of this one are not known."""
         if self.places or not self.earlier:

@@ -78,7 +78,8 @@ def alias_forth(
 
 
 def _past(before: Alias, target: str) -> tuple[str, ...]:
-    return tuple(sorted({*before.past, before.target} - {target}))
+    left = {*before.past, before.target} if before.has_been_followed else {*before.past}
+    return tuple(sorted(left - {target}))
 
 
 def alias_back(

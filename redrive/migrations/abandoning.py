@@ -87,7 +87,7 @@ def _see_that_nobody_is_there(config: Config, client: ClientConfig, source: str,
         _see_that_lanes_never_led_there(config, source, target)
     elif alias.current == target:
         raise SwitchedError(source, target)
-    elif alias.target == target and (alias.places or not alias.unmoved):
+    elif alias.target == target and alias.has_been_followed:
         raise SwitchedBackError(source, target)
     for group in Groups(client).on(target):
         if group.active:

@@ -69,6 +69,14 @@ def test_it_remembers_each_topic_that_its_name_has_left_for_another_one(name: Na
     assert (again.current, again.past) == ("orders.v2", ("orders.v3",))
 
 
+def test_a_topic_that_consumers_have_not_followed_to_is_none_that_its_name_has_left(name: Name) -> None:
+    """The switch was cut off and taken back: whoever reads that topic was moved there by hand, and reads it still."""
+    name.forth("orders.v2")
+    back = msgspec.structs.replace(name.back("orders.v2"), unmoved=True, places={})
+    name.known["orders"] = back
+    assert name.forth("orders.v3").past == ()
+
+
 def test_one_that_was_written_before_it_could_remember_is_read_as_it_was() -> None:
     before = b'{"name":"orders","target":"v2","current":"v2","generation":1,"schema_id":1,"schema":"{}"}'
     assert msgspec.json.decode(before, type=Alias).past == ()

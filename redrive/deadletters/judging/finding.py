@@ -121,7 +121,7 @@ def moved_back(aliases: Aliases, topic: str) -> Alias | None:
 
 
 def _has_been_left(alias: Alias, topic: str) -> bool:
-    return topic == alias.target and bool(alias.places or not alias.unmoved)
+    return topic == alias.target and alias.has_been_followed
 
 
 def see_that_names_stand(client_config: ClientConfig, targets: Targets) -> None:
