@@ -318,7 +318,7 @@ def test_discarded_letters_are_counted_first_and_in_no_later_batch(practice: Pra
     )
     assert notes == [{"by": operation.who, "reason": "the customer has left"}]
     code, said = practice.dlq("discard", "--reason", "invalid-value", "--why", "again", "--yes", "--json")
-    assert (code, json.loads(said)) == (0, {"operation": None, "discarded": 0})
+    assert (code, json.loads(said)) == (0, {"operation": None, "discarded": 0, "left": {}})
 
 
 def test_a_letter_that_was_published_and_not_entered_is_not_discarded(

@@ -194,7 +194,8 @@ def test_a_taken_port_stops_the_start_and_nothing_runs(
     own_stack: Stack, monkeypatch: pytest.MonkeyPatch, stack: Stack
 ) -> None:
     taken = {node.node: node.port for node in stack.status()}["registry"]
-    chosen = ports.choose("free", ["kafka-1", "kafka-2", "kafka-3", "dynamodb"]) | {"registry": [taken]}
+    nodes = ["kafka-1", "kafka-2", "kafka-3", "dynamodb"]
+    chosen = ports.choose("free", nodes, own_stack.folder) | {"registry": [taken]}
     monkeypatch.setattr(ports, "choose", lambda *_: chosen)
     with pytest.raises(PortTakenError, match=rf"registry needs port {taken}"):
         own_stack.up()
