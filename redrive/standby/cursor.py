@@ -17,7 +17,8 @@ from redrive.standby.store import Slot, Store
 from redrive.standby.streams import Position
 
 MARKS = 50
-"""Epochs whose marks a cursor keeps: all that a lane has within the month that a table can be restored from."""
+"""Epochs whose marks a cursor keeps: all that a lane has within the month that a table can be restored from. More only
+if more are not left behind yet."""
 
 
 class TableBehindError(RedriveError):
@@ -105,7 +106,7 @@ def go_on(
     marks = {epoch: _mark(diverts) for epoch, diverts in unfinished.items()}
     for epoch, mark in marks.items():
         if mark not in cursor.marks:
-            return Cursor(epoch, {}, [*cursor.marks, mark][-MARKS:])
+            return Cursor(epoch, {}, [*_kept(cursor.marks, set(marks.values())), mark])
         if mark == cursor.marks[-1]:
             if epoch == max(marks) or not is_published(cursor):
                 return cursor
@@ -137,6 +138,14 @@ def see_that_table_is_not_behind(store: Store, log: LaneLog, cursor: Cursor) -> 
         if position.slot + bool(position.taken) > end:
             behind = f"the stream of {producer} was published up to slot {position.slot}, and ends at {end}"
             raise TableBehindError(log.lane, cursor.epoch, behind)
+
+
+def _kept(marks: list[str], unfinished: set[str]) -> list[str]:
+    """Leave out the oldest marks, but none of an epoch that is not left behind: it would be replayed once more."""
+    spare = max(0, MARKS - 1 - sum(mark in unfinished for mark in marks))
+    others = [mark for mark in marks if mark not in unfinished]
+    dropped = set(others[: max(0, len(others) - spare)])
+    return [mark for mark in marks if mark not in dropped]
 
 
 def _mark(diverts: list[Slot]) -> str:

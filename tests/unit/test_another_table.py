@@ -13,7 +13,7 @@ import pytest
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.pump import Pump
 from redrive.standby.batches import Stored
-from redrive.standby.cursor import MARKS, Cursor, NotOpenError, TableBehindError, decode
+from redrive.standby.cursor import MARKS, Cursor, NotOpenError, TableBehindError, decode, go_on
 from redrive.standby.drain import LaneResult, _replay
 from redrive.standby.lanes import DIVERT, Lane, LaneLog
 from redrive.standby.log import SEAL
@@ -283,3 +283,16 @@ def test_a_lane_that_is_diverted_while_its_replay_ends_is_replayed_again(
     monkeypatch.setattr(LaneReplay, "is_open", divert_first)
     assert world.replay().epochs == (1, 2)
     world.assert_each_once()
+
+
+def test_no_epoch_is_replayed_twice_however_many_are_not_left_behind_yet() -> None:
+    """As of a cluster that comes and goes before the lane can be opened."""
+    entries = [(i, Slot(DIVERT, f"shop/{i}", epoch=i, producer="shop")) for i in range(1, 2 * MARKS)]
+    cursor: Cursor | None = Cursor(marks=[f"earlier-{i}" for i in range(MARKS)])
+    replayed = []
+    for _ in entries:
+        assert cursor is not None
+        cursor = go_on(LANE, entries, cursor, lambda _: True)
+        assert cursor is not None
+        replayed.append(cursor.epoch)
+    assert replayed == [i for i, _ in entries]
