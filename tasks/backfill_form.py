@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from redrive.migrations.unit import JOB
 from tasks.protection import Protect
-from tasks.pump_form import rate_field
+from tasks.pump_form import patience_field, rate_field
 
 SWITCHES = {"switch_producers", "switch_back"}
 """Goals that take producers from one of the topics to the other."""
@@ -130,16 +130,7 @@ class Backfill(BaseModel):
             "for revert, which copies nothing. None: don't.",
         ),
     ] = None
-    patience: Annotated[
-        float,
-        Field(
-            title="Patience (seconds)",
-            ge=0,
-            le=86_400,
-            description="How long a partition keeps trying while a system does not answer. Then the run ends as "
-            "paused, nothing is lost, and a new run goes on.",
-        ),
-    ] = 120.0
+    patience: Annotated[float, patience_field("a partition", "a system", "a new run goes on")] = 120.0
 
     @model_validator(mode="after")
     def _all_compared(self) -> Self:

@@ -18,9 +18,8 @@ from tasks.backfill_plan import headline, keys_table, moves_preview
 from tasks.board import Board
 from tasks.comparing import SAMPLE_OF
 from tasks.copying import End
-from tasks.ending import close
+from tasks.ending import close, end_stopped
 from tasks.operations import Run
-from tasks.paused import stopped_by_hand
 from tasks.pictures import curve
 from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, table
@@ -91,7 +90,7 @@ def still_storing(source: str, target: str, goal: str, rules: str | None) -> str
 
 
 def cancelled(run: Run, board: Board, storing: str = "") -> None:
-    """End a run that was cancelled, or paused in Prefect's UI, at once: Prefect does not wait for long.
+    """End a run that somebody has stopped: see `end_stopped`.
 
     Args:
         run: the run.
@@ -103,10 +102,7 @@ def cancelled(run: Run, board: Board, storing: str = "") -> None:
     words = f"{number(totals.read)} of {count(totals.total, 'event')} done; a new run goes on with what is left"
     if storing:
         words = f"{storing}. {words}"
-    stopped = stopped_by_hand()
-    words += stopped.way_on
-    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason, "storing": storing})
-    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{words}")
+    end_stopped(run, words, counts, storing=storing)
 
 
 def report_text(run: Run, ending: Ending) -> str:

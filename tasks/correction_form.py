@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from redrive.deadletters.correction import JOB
 from redrive.deadletters.selection import Selection
-from tasks.pump_form import ProtectConsumers, Verify, rate_field
+from tasks.pump_form import ProtectConsumers, Verify, patience_field, rate_field
 
 
 class Correction(BaseModel):
@@ -65,14 +65,7 @@ class Correction(BaseModel):
     verify: Verify = "full"
     protect: ProtectConsumers = None
     patience: Annotated[
-        float,
-        Field(
-            title="Patience (seconds)",
-            ge=0,
-            le=86_400,
-            description="How long a partition keeps trying while a system does not answer. Then the run ends as "
-            "paused, nothing is lost, and a new run goes on with the letters that are left.",
-        ),
+        float, patience_field("a partition", "a system", "a new run goes on with the letters that are left")
     ] = 120.0
 
     @field_validator("selection")

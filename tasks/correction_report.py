@@ -17,11 +17,10 @@ from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.correction import End
 from tasks.correction_plan import REASONS, headline
-from tasks.ending import close
+from tasks.ending import close, end_stopped
 from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
-from tasks.paused import stopped_by_hand
 from tasks.pictures import bars, curve
 from tasks.report_parts import MOST_ROWS, opening, per_second, run_facts, why_not_done
 from tasks.words import cell, count, duration, number, table
@@ -181,14 +180,11 @@ def finish_early(run: Run, word: Literal["planned", "nothing to correct"], plan:
 
 
 def cancelled(run: Run, board: Board) -> None:
-    """End a run that was cancelled, or paused in Prefect's UI, at once: Prefect does not wait for long."""
+    """End a run that somebody has stopped: see `end_stopped`."""
     totals = board.totals()
     counts = {"letters": totals.read, "published": totals.published}
     words = f"{number(totals.read)} of {count(totals.total, 'letter')} done; a new run goes on with what is left"
-    stopped = stopped_by_hand()
-    words += stopped.way_on
-    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason})
-    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{words}")
+    end_stopped(run, words, counts)
 
 
 def report_text(run: Run, ending: Ending) -> str:

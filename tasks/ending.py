@@ -13,6 +13,7 @@ from prefect.states import Cancelled, Failed
 
 from tasks import artifacts
 from tasks.operations import Run
+from tasks.paused import stopped_by_hand
 from tasks.words import cell
 
 Word = Literal[
@@ -92,6 +93,21 @@ def close(run: Run, word: Word, words: str, counts: dict[str, int], text: str = 
         payload={**facts, "message": words},
     )
     return f"{word}: {words}"
+
+
+def end_stopped(run: Run, words: str, counts: dict[str, int], **evidence: Any) -> None:
+    """End a run that was cancelled, or paused in Prefect's UI, at once: Prefect does not wait for long.
+
+    Args:
+        run: the run.
+        words: how far it has come, and how to go on.
+        counts: of what it has done.
+        evidence: goes into the ledger, beside the reason.
+    """
+    stopped = stopped_by_hand()
+    words += stopped.way_on
+    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason, **evidence})
+    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{cell(words)}")
 
 
 def refused(run: Run, reason: str) -> State[object]:

@@ -15,11 +15,10 @@ from redrive.partitions.outcome import SOMEBODY_ELSE, Result
 from redrive.partitions.progress import Step
 from redrive.partitions.removal import Drained
 from redrive.partitions.survey import key_of
-from tasks.ending import Word, close
+from tasks.ending import Word, close, end_stopped
 from tasks.operations import Run
 from tasks.partitions import Decided, Moved
 from tasks.partitions_plan import headline
-from tasks.paused import stopped_by_hand
 from tasks.pictures import curve
 from tasks.report_parts import opening, run_facts
 from tasks.words import cell, count, duration, number, size, table
@@ -179,7 +178,7 @@ def cut_off(run: Run, decided: Decided, error: RedriveError, moved: Moved | None
 
 
 def cancelled(run: Run, decided: Decided, moved: Moved | None) -> None:
-    """End a run that was cancelled, or paused in Prefect's UI.
+    """End a run that somebody has stopped: see `end_stopped`.
 
     Args:
         run: the run.
@@ -188,11 +187,7 @@ def cancelled(run: Run, decided: Decided, moved: Moved | None) -> None:
     """
     seen = None if moved is None or _goes_back(run, moved) else moved
     words = f"{_after_cancel(seen)}; what was done stays. {_way_on(run, decided)}"
-    counts = _counts(decided, moved)
-    stopped = stopped_by_hand()
-    words += stopped.way_on
-    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason, **_evidence(moved)})
-    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{cell(words)}")
+    end_stopped(run, words, _counts(decided, moved), **_evidence(moved))
 
 
 def _goes_back(run: Run, moved: Moved) -> bool:

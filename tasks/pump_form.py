@@ -23,6 +23,23 @@ ProtectConsumers = Annotated[
 ]
 
 
+def patience_field(unit: str, system: str, next_run: str) -> Any:
+    """Describe the field of how long a system may not answer.
+
+    Args:
+        unit: what is worked at side by side, such as ``a lane``.
+        system: what may be away.
+        next_run: what goes on then, such as ``the next run goes on``.
+    """
+    return Field(
+        title="Patience (seconds)",
+        ge=0,
+        le=86_400,
+        description=f"How long {unit} keeps trying while {system} does not answer. Then the run ends as paused, "
+        f"nothing is lost, and {next_run}.",
+    )
+
+
 def rate_field(things: str, over: str, job: str) -> Any:
     """Describe the field of the largest rate; None is full speed.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.pump_form import ProtectConsumers, Verify, rate_field
+from tasks.pump_form import ProtectConsumers, Verify, patience_field, rate_field
 from tasks.replay_plan import JOB
 
 
@@ -46,16 +46,9 @@ class Replay(BaseModel):
             "before they are looked for there: a broker that was only paused may still write them.",
         ),
     ] = 5.0
-    patience: Annotated[
-        float,
-        Field(
-            title="Patience (seconds)",
-            ge=0,
-            le=86_400,
-            description="How long a lane keeps trying while its cluster or the standby store does not answer. Then the "
-            "run ends as paused, nothing is lost, and the next run goes on.",
-        ),
-    ] = 120.0
+    patience: Annotated[float, patience_field("a lane", "its cluster or the standby store", "the next run goes on")] = (
+        120.0
+    )
 
     @field_validator("cluster", mode="before")
     @classmethod

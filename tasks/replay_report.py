@@ -15,11 +15,10 @@ from redrive.pump.proof import Proof
 from tasks.board import Board
 from tasks.drain import LaneEnd
 from tasks.earlier import Earlier
-from tasks.ending import close, held_up
+from tasks.ending import close, end_stopped, held_up
 from tasks.judged import Judged
 from tasks.operations import Run
 from tasks.pace import Change
-from tasks.paused import stopped_by_hand
 from tasks.pictures import curve
 from tasks.replay_plan import Plan
 from tasks.replay_plan_report import headline
@@ -183,14 +182,11 @@ def finish_early(run: Run, word: Literal["planned", "nothing to replay"], plan: 
 
 
 def cancelled(run: Run, board: Board) -> None:
-    """End a run that was cancelled, or paused in Prefect's UI, at once: Prefect does not wait for long."""
+    """End a run that somebody has stopped: see `end_stopped`."""
     totals = board.totals()
     counts = {"read": totals.read, "published": totals.published, "skipped": totals.skipped, "parked": totals.parked}
     words = f"{number(totals.read)} of {count(totals.total, 'event')} done; the next run goes on from there"
-    stopped = stopped_by_hand()
-    words += stopped.way_on
-    run.finish(stopped.word, counts=counts, evidence={"reason": stopped.reason})
-    close(run, stopped.word, words, counts, f"## {stopped.word.capitalize()}\n\n{words}")
+    end_stopped(run, words, counts)
 
 
 def report_text(run: Run, ending: Ending) -> str:

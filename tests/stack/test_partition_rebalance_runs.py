@@ -8,18 +8,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.states import Suspended
 
 from deployments.local.stack import Stack
 from flows.partition_rebalance import partition_rebalance
 from tasks.approval import Approval, is_asking, send_answer
 from tasks.ending import plan_key
 from tasks.pace import Pace, set_pace, variable_name
+from tasks.paused import PAUSED
 from tests.stack.backlog import word
 from tests.stack.yard import MB, Yard, opened
 
@@ -126,6 +130,32 @@ def test_a_run_that_is_cancelled_keeps_what_is_done_and_can_be_taken_back_to_the
     state = yard.run("roll_back")
     assert word(state) == "proved", state.message
     assert yard.replicas() == [[3, 1], [3, 1]]
+
+
+def test_a_run_that_was_paused_in_the_ui_takes_back_what_is_under_way_and_resume_moves_the_rest(yard: Yard) -> None:
+    yard.create([[3, 1], [3, 1]], sizes=[0, 4 * MB])
+    run = Running(yard, throttle=SLOW, moves_per_broker=1)
+    until(lambda: yard.moving() and 3 not in yard.replicas()[0])
+    with get_client(sync_client=True) as client:
+        # As the UI does, but for longer.
+        expires = datetime.now(UTC) + timedelta(hours=1)
+        client.set_flow_run_state(run.id, Suspended(pause_expiration_time=expires), force=True)
+        run.ended()
+        operation = yard.operation()
+        assert (operation.id, operation.status) == (str(run.id), "paused")
+        evidence = operation.evidence or {}
+        assert (evidence["reason"], evidence["ongoing"], evidence["owed"]) == (PAUSED, [], [])
+        assert not yard.moving()
+        assert yard.rates() == set()
+        assert client.resume_flow_run(run.id).status == SetStateStatus.ACCEPT
+        run.start()
+        until(lambda: bool(set_pace(client, variable_name(JOB, str(run.id)), Pace(rate=100.0))))
+        run.ended()
+        state = client.read_flow_run(run.id).state
+        assert state is not None
+        assert yard.did(state) == "proved", state.message
+    assert all(3 not in replicas for replicas in yard.replicas())
+    assert yard.rates() == set()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import tasks.paused
 from redrive.errors import StoppedError
 from redrive.ledger import Ledger
 from redrive.pump.governor import Governor
-from tasks import backfill_report, correction_report, live, operations, partitions_report, replay_report
+from tasks import backfill_report, correction_report, ending, live, operations, partitions_report, replay_report
 from tasks.approval import WAITS
 from tasks.board import Board
 from tasks.live import Live, Words
@@ -96,7 +96,7 @@ def test_the_report_says_paused_and_how_to_go_on(  # noqa: PLR0917
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     told: list[tuple[str, str]] = []
-    monkeypatch.setattr(job, "close", lambda _run, word, words, *_: told.append((word, words)))
+    monkeypatch.setattr(ending, "close", lambda _run, word, words, *_: told.append((word, words)))
     if paused:
         pause.set()
     what = (Decided([], [], "", []), None) if job is partitions_report else (Board({}),)
