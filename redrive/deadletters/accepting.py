@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Self
 
 from redrive.config import Config
-from redrive.deadletters.correction import Batch, settle_earlier, without_readable_copy
+from redrive.deadletters.correction import Batch, origin_of, settle_earlier, without_readable_copy
 from redrive.deadletters.discarding import give_up
 from redrive.deadletters.fate import OPEN, WAITING, Fate
 from redrive.deadletters.generations import ACCEPT, Generation, generations
@@ -26,6 +26,7 @@ from redrive.ledger import Ledger
 from redrive.ledger.acting import acting
 from redrive.ledger.letter_writes import Reach
 from redrive.ledger.letters import PAGE
+from redrive.pump.names import SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, start_offsets
 
 MADE_ANEW = "made-anew"
@@ -91,7 +92,7 @@ class Accept:
         """
         client = config.cluster(cluster).client_config()
         anew = tuple(_anew(client, ledger, cluster, topic))
-        bereft = _bereft(ledger, cluster, anew)
+        bereft = _bereft(client, ledger, cluster, anew)
         lost = sum(1 for _ in _lost(client, ledger, (cluster, topic), anew, bereft))
         return cls(config, ledger, cluster, topic, anew, lost)
 
@@ -126,7 +127,7 @@ class Accept:
             batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
             settle_earlier(self.config, ledger, batch.units, operation, record=True)
             # A rejected letter has no other one any more that it lives on as: it is open again, if it still stands.
-            reopened = [Fate(letter, "held", MADE_ANEW) for letter in _bereft(ledger, self.cluster, self.anew)]
+            reopened = [Fate(letter, "held", MADE_ANEW) for letter in _bereft(client, ledger, self.cluster, self.anew)]
             for at in range(0, len(reopened), PAGE):
                 ledger.letters.record_fates(operation, reopened[at : at + PAGE])
             lost = _lost(client, ledger, (self.cluster, self.topic), self.anew)
@@ -187,12 +188,24 @@ def _first_other(client: ClientConfig, ledger: Ledger, of: LetterId, parts: Sequ
     return letters[first - 1][0] + 1 if first else there.start
 
 
-def _bereft(ledger: Ledger, cluster: str, anew: Sequence[Anew]) -> list[LetterId]:
-    """Give the rejected letters whose successors are gone, and were never read."""
+def _bereft(client: ClientConfig, ledger: Ledger, cluster: str, anew: Sequence[Anew]) -> list[LetterId]:
+    """Give the rejected letters whose successors are gone, and were never read.
+
+    One that was rejected after the loss has its successor in what was written since then: that is still to be read.
+    """
     positions = ledger.letters.positions(cluster)
     names = [(cluster, each.known_as, each.partition) for each in anew]
     unread = ledger.letters.unread_successors({name: positions[name] for name in names})
-    return [fate.letter for fate in unread]
+    return [fate.letter for fate in unread if not _lives_on(client, fate)]
+
+
+def _lives_on(client: ClientConfig, fate: Fate) -> bool:
+    """Look whether what a rejected letter has become stands where it was written."""
+    if fate.topic is None or fate.partition is None or fate.offset is None:
+        return False
+    successor = LetterId(fate.letter.cluster, fate.topic, fate.partition, fate.offset)
+    record = read_record(client, successor)
+    return record is not None and dict(record.headers or ()).get(SOURCE_HEADER) == origin_of(fate.letter)
 
 
 def _lost(

@@ -293,6 +293,19 @@ def test_a_rejected_letter_is_open_again_if_the_one_that_it_lives_on_as_is_gone_
     assert ledger.verify_chain() == []
 
 
+def test_a_letter_that_was_rejected_after_the_loss_is_left_to_the_one_that_it_lives_on_as(
+    ledger: Ledger, losing: Losing
+) -> None:
+    triaged(losing(first=5), ledger)
+    left = losing(first=2, second=4)
+    left.produce("dlq.x", b"k", b"v", (SOURCE_HEADER.encode(), b"dlq/local/dlq.x/0/letters/1/0"))
+    ledger.letters.record_fates(begin(ledger), [rejected(0, 5), rejected(1, 6)])
+    done = accept(left, ledger).carry_out("anna", "unclean election")
+    assert done.reopened == 1, "of the other one, something else stands there"
+    assert (fates(ledger)["local:dlq.x/0/0"], fates(ledger)["local:dlq.x/0/1"]) == ("held", "rejected")
+    assert triaged(left, ledger).new == 5
+
+
 def test_a_letter_of_an_earlier_generation_is_not_taken_for_one_that_was_gone_unread(
     ledger: Ledger, losing: Losing
 ) -> None:

@@ -8,7 +8,7 @@
                                    one unit   read back, proved, entered in the ledger
 """
 
-from redrive.deadletters.correction.batch import Batch, Unit, rounds
+from redrive.deadletters.correction.batch import Batch, Unit, origin_of, rounds
 from redrive.deadletters.correction.context import Context, find_context, topics_of, twins_of
 from redrive.deadletters.correction.copies import note_copies, without_copy, without_readable_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
@@ -42,6 +42,7 @@ __all__ = [
     "make_plan",
     "mark_doubles",
     "note_copies",
+    "origin_of",
     "rounds",
     "settle",
     "settle_earlier",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from redrive.deadletters.letter_id import generation, kafka_topic
+from redrive.deadletters.letter_id import LetterId, generation, kafka_topic
 from redrive.ledger.letter_queries import Subject
 
 if TYPE_CHECKING:
@@ -190,3 +190,8 @@ def rounds(units: Iterable[Unit]) -> list[list[Unit]]:
 def unit_name(cluster: str, topic: str, partition: int) -> str:
     """Name the unit of a partition of a dead-letter topic, for the pump."""
     return f"dlq/{cluster}/{topic}/{partition}"
+
+
+def origin_of(letter: LetterId) -> bytes:
+    """Give what a correction puts into `SOURCE_HEADER` of whatever it has made of a letter."""
+    return f"{unit_name(letter.cluster or '', letter.topic, letter.partition)}/{STREAM}/{letter.offset}/0".encode()

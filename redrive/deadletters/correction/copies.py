@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Message
 
-from redrive.deadletters.correction.batch import STREAM, Batch, unit_name
+from redrive.deadletters.correction.batch import Batch, origin_of
 from redrive.deadletters.correction.settling import REFUSED
 from redrive.deadletters.dialects import Record
 from redrive.deadletters.fate import Fate
@@ -197,8 +197,7 @@ def _restored(letter: LetterId, written: int, message: Message) -> Record | None
     """Give the letter that a copy is of, without what parking it has added; None if it is of another one."""
     headers = headers_of(message)
     cluster = letter.cluster or ""
-    origin = f"{unit_name(cluster, letter.topic, letter.partition)}/{STREAM}/{letter.offset}/0"
-    if dict(headers).get(SOURCE_HEADER) != origin.encode():
+    if dict(headers).get(SOURCE_HEADER) != origin_of(letter):
         return None
     why: dict[str, bytes | None] = {}
     others: Headers = []
