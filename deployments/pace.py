@@ -10,6 +10,10 @@ from redrive.cli.output import out
 from redrive.errors import ConfigError
 
 
+UNITS = {"partition-rebalance": "MB/s per broker", "dlq-correction": "letters/s"}
+"""Job → what its pace counts; of the others, events/s."""
+
+
 def pace(  # noqa: PLR0917 (each is an option)
     job: Annotated[
         Literal["standby-replay", "dlq-correction", "partition-rebalance", "schema-backfill"],
@@ -52,5 +56,5 @@ def pace(  # noqa: PLR0917 (each is an option)
             limit = rate if rate is not None else (None if full_speed else now.rate)
             new = Pace(rate=limit, paused=pause)
             took = set_pace(client, name, new)
-            unit = "MB/s per broker" if job == "partition-rebalance" else "events/s"
-            out.print(f"{name.rpartition('_')[2]}: {new.told(unit) if took else 'has ended'}")
+            told = new.told(UNITS.get(job, "events/s")) if took else "has ended"
+            out.print(f"{name.rpartition('_')[2]}: {told}")
