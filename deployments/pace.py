@@ -9,7 +9,6 @@ import typer
 from redrive.cli.output import out
 from redrive.errors import ConfigError
 
-
 UNITS = {"partition-rebalance": "MB/s per broker", "dlq-correction": "letters/s"}
 """Job → what its pace counts; of the others, events/s."""
 
