@@ -110,6 +110,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return said[-1]
 
     monkeypatch.setattr(partitions_report, "close", close)
+    monkeypatch.setattr("tasks.ending.close", close)
     return said
 
 

@@ -149,14 +149,14 @@ def test_an_event_that_was_given_up_is_a_failed_span(exported: Exported) -> None
 
 def test_a_call_of_a_handler_is_a_span_that_tells_of_an_error_but_its_type(exported: Exported) -> None:
     with pytest.raises(ValueError, match="card"), telemetry.handling("billing", "orders"):
-        raise ValueError("card 4711")
+        raise ValueError("card of Doe")
     (span,) = exported.spans()
     assert (span.name, span.attributes["redrive.group"], span.status.description) == (
         "redrive.handle",
         "billing",
         "ValueError",
     )
-    assert "4711" not in span.to_json()
+    assert "Doe" not in span.to_json()
 
 
 def ask(app: Any, path: str = "/v1/events/order.created") -> list[int]:
@@ -194,13 +194,13 @@ def test_a_request_that_ends_in_an_unexpected_error_is_a_failed_span_without_the
     exported: Exported,
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        raise ValueError("card 4711")
+        raise ValueError("card of Doe")
 
     assert ask(app) == [500]
     (span,) = exported.spans()
     assert span.attributes["http.response.status_code"] == 500
     assert span.status.status_code.name == "ERROR"
-    assert "4711" not in span.to_json()
+    assert "Doe" not in span.to_json()
 
 
 def test_what_is_begun_in_a_cluster_s_thread_belongs_to_its_request(exported: Exported) -> None:
