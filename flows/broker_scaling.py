@@ -16,10 +16,9 @@ from redrive.errors import ConfigError, FleetError, GoalError, HeldError, StaleP
 from redrive.fleets.decision import Decision, Terms, decide, decide_on_high
 from redrive.fleets.growth import Growth
 from tasks.approval import RefusedByPersonError, approve
-from tasks.ending import refused
-from tasks.moves_limits import StrainLimits
-from tasks.operations import operation
-from tasks.scaling import (
+from tasks.broker_scaling.form import Scale
+from tasks.broker_scaling.report import Ending, approval_text, cut_off, emit_high, finish, finish_early, report_plan
+from tasks.broker_scaling.steps import (
     FLEET,
     STARTED,
     MovesTerms,
@@ -38,8 +37,9 @@ from tasks.scaling import (
     wait_for_brokers,
     who_asks,
 )
-from tasks.scaling_form import Scale
-from tasks.scaling_report import Ending, approval_text, cut_off, emit_high, finish, finish_early, report_plan
+from tasks.ending import refused
+from tasks.operations import operation
+from tasks.partition_rebalance.limits import StrainLimits
 
 JOB = "broker-scaling"
 

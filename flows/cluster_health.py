@@ -10,10 +10,10 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import Completed, Failed
 
 from redrive.config import Config
-from tasks.health import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
-from tasks.health_form import Look
-from tasks.health_report import headline
-from tasks.unread import tell_unread
+from tasks.cluster_health.form import Look
+from tasks.cluster_health.report import headline
+from tasks.cluster_health.steps import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
+from tasks.cluster_health.unread import tell_unread
 
 JOB = "cluster-health"
 

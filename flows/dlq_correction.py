@@ -18,7 +18,10 @@ from redrive.pump.governor import Governor
 from redrive.rules import RuleSet
 from tasks.approval import RefusedByPersonError, approve, bind
 from tasks.board import Board
-from tasks.correction import (
+from tasks.dlq_correction.form import Correction
+from tasks.dlq_correction.plan import approval_text, headline, report_plan
+from tasks.dlq_correction.report import Ending, cancelled, finish, finish_early
+from tasks.dlq_correction.steps import (
     Correcting,
     CorrectingUnits,
     ask_clusters,
@@ -34,9 +37,6 @@ from tasks.correction import (
     settle_earlier,
     workers_for,
 )
-from tasks.correction_form import Correction
-from tasks.correction_plan import approval_text, headline, report_plan
-from tasks.correction_report import Ending, cancelled, finish, finish_early
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import Run, operation

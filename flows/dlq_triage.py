@@ -9,10 +9,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as runtime
 
 from redrive.config import Config
+from tasks.dlq_triage.form import Triage
+from tasks.dlq_triage.report import finish_triage
+from tasks.dlq_triage.steps import Reading, dead_letter_topics, look, triage_topics
 from tasks.operations import operation
-from tasks.triage import Reading, dead_letter_topics, look, triage_topics
-from tasks.triage_form import Triage
-from tasks.triage_report import finish_triage
 
 JOB = "dlq-triage"
 

@@ -27,10 +27,13 @@ from redrive.partitions.settling import SETTINGS
 from redrive.partitions.waves import Limits
 from tasks.approval import RefusedByPersonError, approve
 from tasks.ending import refused
-from tasks.moves_limits import StrainLimits
-from tasks.moves_pace import MB
 from tasks.operations import Run, operation
-from tasks.partitions import (
+from tasks.partition_rebalance.form import Rebalance
+from tasks.partition_rebalance.limits import StrainLimits
+from tasks.partition_rebalance.pace import MB
+from tasks.partition_rebalance.plan import approval_text, headline, report_plan
+from tasks.partition_rebalance.report import Ending, cancelled, cut_off, finish, finish_early
+from tasks.partition_rebalance.steps import (
     Decided,
     Moving,
     Terms,
@@ -44,10 +47,7 @@ from tasks.partitions import (
     restore_settings,
     without_others,
 )
-from tasks.partitions_form import Rebalance
-from tasks.partitions_plan import approval_text, headline, report_plan
-from tasks.partitions_report import Ending, cancelled, cut_off, finish, finish_early
-from tasks.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
+from tasks.partition_rebalance.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
 
 
 def _run_name() -> str:

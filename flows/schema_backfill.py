@@ -26,25 +26,32 @@ from redrive.migrations.plan import Plan
 from redrive.migrations.unit import JOB
 from redrive.pump.workers import Workers
 from tasks.approval import RefusedByPersonError, approve, bind
-from tasks.backfill import Backfilling, compare_schemas, look_at_topics, make_ready, try_migration, try_way_back
-from tasks.backfill_ending import Ending
-from tasks.backfill_form import SWITCHES, Backfill
-from tasks.backfill_plan import approval_text, headline, report_plan, revert_text
-from tasks.backfill_report import cancelled, finish, finish_early, finish_moved, still_storing
-from tasks.backfilled import Done
 from tasks.board import Board
-from tasks.catching_up import catch_up_and_hold
-from tasks.comparing import compare_topics, count_partitions, count_schemas, look_how_far
-from tasks.copying import Copying, End, copy_partitions
 from tasks.ending import refused
-from tasks.in_place import Renewing, check_partitions, count_keys, renew_partitions
-from tasks.in_turns import follow_in_turns
 from tasks.live import Live, Words
-from tasks.moving_groups import look_at_groups, look_at_places, move
 from tasks.operations import operation
 from tasks.pace import Pace
 from tasks.protection import Protect, governor_for, see_that_group_is_known
-from tasks.switching import is_switched, look_at_alias, switch_producers, was_cut_off
+from tasks.schema_backfill.catching_up import catch_up_and_hold
+from tasks.schema_backfill.comparing import compare_topics, count_partitions, count_schemas, look_how_far
+from tasks.schema_backfill.copying import Copying, End, copy_partitions
+from tasks.schema_backfill.ending import Ending
+from tasks.schema_backfill.form import SWITCHES, Backfill
+from tasks.schema_backfill.in_place import Renewing, check_partitions, count_keys, renew_partitions
+from tasks.schema_backfill.in_turns import follow_in_turns
+from tasks.schema_backfill.moving_groups import look_at_groups, look_at_places, move
+from tasks.schema_backfill.plan import approval_text, headline, report_plan, revert_text
+from tasks.schema_backfill.report import cancelled, finish, finish_early, finish_moved, still_storing
+from tasks.schema_backfill.so_far import Done
+from tasks.schema_backfill.steps import (
+    Backfilling,
+    compare_schemas,
+    look_at_topics,
+    make_ready,
+    try_migration,
+    try_way_back,
+)
+from tasks.schema_backfill.switching import is_switched, look_at_alias, switch_producers, was_cut_off
 
 IN_PLACE = "in place of {}"
 """What is held while a topic is migrated in place. Not the topic: a replay need not wait for that."""
@@ -112,7 +119,7 @@ def hold_topics(work: Backfilling, backfill: Backfill) -> None:
     if backfill.goal == "in_place":
         held = [IN_PLACE.format(backfill.source)]
     elif backfill.goal in SWITCHES:
-        # The source itself is held once producers are about to leave it: see `tasks.catching_up`.
+        # The source itself is held once producers are about to leave it: see `tasks.schema_backfill.catching_up`.
         held = [backfill.target, BACK.format(backfill.source)]
     elif backfill.goal == "feed_back":
         # For days, maybe. Replays by that name must not wait so long, and need not once they publish to the target;

@@ -16,8 +16,13 @@ from redrive.errors import HeldError
 from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from tasks.board import Board
-from tasks.drain import Draining, drain_lanes, tidy_up
-from tasks.earlier import (
+from tasks.ending import refused
+from tasks.live import Live, Words
+from tasks.operations import Run, operation
+from tasks.pace import Pace
+from tasks.protection import governor_for, see_that_group_is_known
+from tasks.standby_replay.drain import Draining, drain_lanes, tidy_up
+from tasks.standby_replay.earlier import (
     Earlier,
     keep_evidence,
     keep_in_time,
@@ -27,17 +32,12 @@ from tasks.earlier import (
     verify_all_earlier,
     worked,
 )
-from tasks.ending import refused
-from tasks.live import Live, Words
-from tasks.operations import Run, operation
-from tasks.pace import Pace
-from tasks.protection import governor_for, see_that_group_is_known
-from tasks.replay_form import Replay
-from tasks.replay_plan import JOB, Plan, make_plan
-from tasks.replay_plan_report import headline, report_plan
-from tasks.replay_report import Ending, cancelled, finish, finish_early
-from tasks.survey import check_schemas, look_at_retention, survey
-from tasks.verify import verify_lanes
+from tasks.standby_replay.form import Replay
+from tasks.standby_replay.plan import JOB, Plan, make_plan
+from tasks.standby_replay.plan_report import headline, report_plan
+from tasks.standby_replay.report import Ending, cancelled, finish, finish_early
+from tasks.standby_replay.survey import check_schemas, look_at_retention, survey
+from tasks.standby_replay.verify import verify_lanes
 
 
 def _run_name() -> str:

@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 import flows.dlq_correction as flow
 import redrive.ledger.letters
 import redrive.pump.sink
-import tasks.correction
-import tasks.triage
+import tasks.dlq_correction.steps
+import tasks.dlq_triage.steps
 from flows.dlq_correction import Correction
 from redrive.config import Config
 from redrive.deadletters.correction import Batch, Context, Plan, settling
@@ -35,8 +35,8 @@ from redrive.pump.governor import Governor
 from redrive.pump.pump import Pump
 from redrive.pump.workers import Workers
 from tasks.board import Board
-from tasks.correction import Correcting, CorrectingUnits, End, correct_partition
-from tasks.correction_report import Ending
+from tasks.dlq_correction.report import Ending
+from tasks.dlq_correction.steps import Correcting, CorrectingUnits, End, correct_partition
 from tasks.operations import Run
 from tasks.side_by_side import Hidden, how_stopped
 from tests.faults.fuses import Fuse, fused_sink, fused_transactions
@@ -173,8 +173,8 @@ def _fit(fuse: Fuse) -> None:
     )
     for name in steps:
         setattr(flow, name, fuse.wrap(name, _patient(getattr(flow, name).fn)))
-    settle: Any = tasks.correction.settle_cluster
-    tasks.correction.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))
+    settle: Any = tasks.dlq_correction.steps.settle_cluster
+    tasks.dlq_correction.steps.settle_cluster = fuse.wrap("settle_cluster", _patient(settle.fn))
 
 
 def _fused(fuse: Fuse, record: Callable[..., int]) -> Callable[..., int]:
@@ -223,7 +223,7 @@ def triage_letters(life: Life) -> None:
     journal = Journal(life.folder / f"{life.name}.journal")
     fuse = Fuse(life.fuse, lambda point: journal.write("crash", point))
     reading_module: Any = sys.modules["redrive.deadletters.reading"]
-    triaging: Any = tasks.triage
+    triaging: Any = tasks.dlq_triage.steps
     reading_module.scan = partial(reading_module.scan, batch=PIECE)
     triaging.triage = partial(triaging.triage, page=PIECE)
     Letters.record = fuse.wrap("record", Letters.record)  # type: ignore[method-assign]
@@ -234,9 +234,11 @@ def triage_letters(life: Life) -> None:
         with disable_run_logger(), _patient(Ledger.open)(config.ledger_url()) as ledger:
             run = _Run(ledger, life.operation, fuse, job="dlq-triage")
             run.begin("run", "one", ["one"], {})
-            reading = tasks.triage.Reading(config, run, record=True)
-            topics = tasks.triage.dead_letter_topics(config, [], None)
-            new = sum(tasks.triage.triage_topic.fn(topic.name, topic.cluster, reading).new for topic in topics)
+            reading = tasks.dlq_triage.steps.Reading(config, run, record=True)
+            topics = tasks.dlq_triage.steps.dead_letter_topics(config, [], None)
+            new = sum(
+                tasks.dlq_triage.steps.triage_topic.fn(topic.name, topic.cluster, reading).new for topic in topics
+            )
             run.finish("done")
         journal.write("ended", "triaged", {"new": new}, [])
     except Exception as error:
@@ -259,7 +261,7 @@ class _Correction:
             _patient(run.begin)("run", "one", ["one"], {})
             with run.operation.keep_alive(self._life.heartbeat):
                 try:
-                    rules = tasks.correction.read_rules(self._config, self._correction.rules)
+                    rules = tasks.dlq_correction.steps.read_rules(self._config, self._correction.rules)
                     flow.correct_letters(self._config, run, self._correction, rules)
                 except (HeldError, StalePlanError) as error:
                     self._journal.write("refused", type(error).__name__, repr(str(error)))
@@ -309,7 +311,7 @@ class _Correction:
             return list(pool.map(one, batch.units))
 
     def _end(self, work: Correcting, plan: Plan, ends: list[End]) -> Ending:
-        proofs = tasks.correction.settle_all(work, ends, mode="full")
+        proofs = tasks.dlq_correction.steps.settle_all(work, ends, mode="full")
         fates = _patient(work.run.ledger.letters.fates_by)(work.run.id)
         return Ending(
             plan=plan,

@@ -11,7 +11,6 @@ import pytest
 from prefect.logging import disable_run_logger
 
 import flows.dlq_correction as flow
-import tasks.correction as steps
 from redrive.aliases.alias import Alias, Aliases
 from redrive.deadletters.correction import Batch, OrderGuard, Terms, context, earlier
 from redrive.deadletters.correction.batch import Wanted
@@ -21,6 +20,7 @@ from redrive.errors import StalePlanError
 from redrive.ledger import Ledger, Operation
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence
+from tasks.dlq_correction import steps
 from tests.ledger.letters import fate, fill, sighting
 
 HELD = ["local/dlq.flights", "local/flights"]

@@ -34,7 +34,7 @@ from redrive.health.changes import RECOVERED, UNAVAILABLE, UNWELL
 from redrive.health.facts import Facts, Unknown
 from redrive.health.judging import judge
 from redrive.ledger import Ledger
-from tasks.health import Found, tell_changes
+from tasks.cluster_health.steps import Found, tell_changes
 
 RECOVERY = "standby-replay-when-a-cluster-has-recovered"
 SCALING = "broker-scaling-by-itself"

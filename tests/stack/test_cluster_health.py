@@ -36,7 +36,7 @@ from redrive.standby.lanes import Lane, Topics
 from redrive.standby.store import Slot
 from redrive.standby.survey import survey
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
-from tasks.health import artifact_key
+from tasks.cluster_health.steps import artifact_key
 from tests.stack.backlog import Backlogs
 from tests.stack.platform import Platform
 

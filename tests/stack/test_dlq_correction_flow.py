@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-import tasks.correction
+import tasks.dlq_correction.steps
 import tasks.step_progress
 from deployments.local.stack import Stack
 from flows.dlq_correction import Correction, dlq_correction
@@ -206,7 +206,7 @@ def test_a_process_that_judges_and_dies_costs_a_retry_and_no_letter(
     spared = tmp_path / "spared"
     spared.write_text(str(os.getpid()))  # which judges the plan
     monkeypatch.setenv("SPARED_BY_DIE_ONCE", str(spared))
-    monkeypatch.setattr(tasks.correction, "MANY_LETTERS", 1)
+    monkeypatch.setattr(tasks.dlq_correction.steps, "MANY_LETTERS", 1)
     monkeypatch.setattr(source, "_PIECE", 10)
     clinic.settings('approval = "none"\n[jobs]\nprocesses = 2')
     rules = tmp_path / "rules.yaml"

@@ -12,7 +12,7 @@ from confluent_kafka import Message, Producer
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-import tasks.switching
+import tasks.schema_backfill.switching
 from deployments.local.stack import Stack
 from flows.schema_backfill import Backfill, schema_backfill
 from redrive import EventProducer
@@ -233,7 +233,7 @@ def test_what_a_switch_has_brought_that_was_killed_before_its_proof_is_proved_by
     house.publish(["a"])
     with Publishing(house, producers=1, pause=0.1) as publishing:
         with monkeypatch.context() as patch:
-            patch.setattr(tasks.switching, "prove_what_was_brought", die)
+            patch.setattr(tasks.schema_backfill.switching, "prove_what_was_brought", die)
             state = run(house, goal="switch_producers")
         assert "may be STORING what they publish" in (state.message or "")
         killed = house.operation()

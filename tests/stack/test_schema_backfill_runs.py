@@ -20,7 +20,7 @@ from redrive.config import Config
 from redrive.ledger import Ledger, OperationRow, holds
 from redrive.migrations.abandoning import abandon
 from redrive.migrations.survey import copied_so_far
-from tasks.earlier import SWITCHING
+from tasks.standby_replay.earlier import SWITCHING
 from tests.faults.backfill_flow import Job, main
 from tests.faults.processes import start
 from tests.stack.backlog import word

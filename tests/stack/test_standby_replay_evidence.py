@@ -17,8 +17,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect.states import AwaitingRetry
 
 import flows.standby_replay
-import tasks.earlier
-import tasks.verify
+import tasks.standby_replay.earlier
+import tasks.standby_replay.verify
 from deployments.local.stack import Stack
 from flows.standby_replay import Replay, standby_replay
 from redrive.errors import UnavailableError
@@ -100,7 +100,7 @@ def test_the_evidence_of_a_killed_run_outlives_the_next_one_that_is_killed(
     replay_until_all_is_published(monkeypatch)
     ids += platform.fill(orders, 200)
     answers = iter([not away])
-    read = tasks.earlier.read_cursor
+    read = tasks.standby_replay.earlier.read_cursor
 
     def read_later(*given: Any, **options: Any) -> bytes | None:
         """The cluster may be away when the next run begins, and back when it comes to the lane."""
@@ -108,7 +108,7 @@ def test_the_evidence_of_a_killed_run_outlives_the_next_one_that_is_killed(
             raise UnavailableError("Kafka", "no answer")
         return read(*given, **options)
 
-    monkeypatch.setattr(tasks.earlier, "read_cursor", read_later)
+    monkeypatch.setattr(tasks.standby_replay.earlier, "read_cursor", read_later)
     # Of this topic alone: it can't prove the first run, but takes the place of its checkpoints.
     replay_until_all_is_published(monkeypatch, topics=[orders])
 
@@ -141,7 +141,7 @@ def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topi
     orders, refunds = platform.topics
     platform.fill(orders, 100)
     platform.fill(refunds, 100)
-    prove = tasks.verify.prove
+    prove = tasks.standby_replay.verify.prove
 
     def prove_wrongly(client: Any, units: Any, **options: Any) -> Proof:
         proof = prove(client, units, **options)
@@ -149,7 +149,7 @@ def test_what_was_not_proved_stays_in_the_store_until_a_later_replay_of_its_topi
         return replace(proof, verdict="failed", findings=["1 events are missing"]) if wrong else proof
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.verify, "prove", prove_wrongly)
+        patch.setattr(tasks.standby_replay.verify, "prove", prove_wrongly)
         state = replay()
         assert word(state) == "failed"
     assert word(replay()) == "nothing to replay"
@@ -184,7 +184,7 @@ def test_what_was_found_wrong_is_told_though_another_topic_can_not_be_read_back_
     orders, refunds = platform.topics
     platform.fill(orders, 100)
     platform.fill(refunds, 200)
-    prove = tasks.verify.prove
+    prove = tasks.standby_replay.verify.prove
 
     def prove_wrongly(client: Any, units: Any, **options: Any) -> Proof:
         if any(refunds in topics for topics in units.values()):
@@ -192,8 +192,8 @@ def test_what_was_found_wrong_is_told_though_another_topic_can_not_be_read_back_
         return replace(prove(client, units, **options), verdict="failed", findings=["1 events are missing"])
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.verify, "prove", prove_wrongly)
-        patch.setattr(tasks.verify.verify_topic, "retries", 0)
+        patch.setattr(tasks.standby_replay.verify, "prove", prove_wrongly)
+        patch.setattr(tasks.standby_replay.verify.verify_topic, "retries", 0)
         state = replay()
     assert word(state) == "failed"
     assert "1 events are missing" in str(state.message)
@@ -222,7 +222,7 @@ def test_a_compacted_topic_may_lack_what_has_a_later_event_of_its_key_and_nothin
     resource = ConfigResource(ResourceType.TOPIC, orders, incremental_configs=[policy])
     admin.incremental_alter_configs([resource])[resource].result()
     platform.fill(orders, 600)
-    prove = tasks.verify.prove
+    prove = tasks.standby_replay.verify.prove
 
     def prove_later(*given: Any, **options: Any) -> Proof:
         cut = [TopicPartition(orders, p, int(end * share)) for p, end in enumerate(end_offsets(client, orders))]
@@ -230,10 +230,10 @@ def test_a_compacted_topic_may_lack_what_has_a_later_event_of_its_key_and_nothin
             done.result()
         return prove(*given, **options)
 
-    monkeypatch.setattr(tasks.verify, "prove", prove_later)
+    monkeypatch.setattr(tasks.standby_replay.verify, "prove", prove_later)
     if killed:
         with monkeypatch.context() as patch:
-            patch.setattr(tasks.verify, "prove", prove)
+            patch.setattr(tasks.standby_replay.verify, "prove", prove)
             replay_until_all_is_published(patch)
     state = replay()
     assert state.is_completed() is (verdict == "counted")

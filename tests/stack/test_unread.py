@@ -18,8 +18,8 @@ from redrive.deadletters.unread import unread_letters
 from redrive.health.facts import Books
 from redrive.health.judging import judge
 from redrive.ledger import Ledger
-from tasks import unread
-from tasks.unread import UNREAD, tell_unread
+from tasks.cluster_health import unread
+from tasks.cluster_health.unread import UNREAD, tell_unread
 from tests.stack.clinic import Clinic
 from tests.unit.health.test_health import AWAY, GOOD, NOW, run
 

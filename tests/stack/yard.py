@@ -26,7 +26,7 @@ from redrive.ledger import Ledger, OperationRow
 from redrive.partitions.state import Resource
 from redrive.partitions.throttle_settings import RATES
 from redrive.partitions.writer import PartitionWriter
-from tasks.partitions_report import NOT_EMPTY, NOT_WITHOUT_VOTE
+from tasks.partition_rebalance.report import NOT_EMPTY, NOT_WITHOUT_VOTE
 from tests.stack.backlog import word
 from tests.stack.environment import forget_settings
 

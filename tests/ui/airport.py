@@ -22,7 +22,7 @@ from redrive.config import Config
 from redrive.producer import EventProducer
 from redrive.topics import apply_topics
 from tasks.approval import Approval, is_asking, send_answer
-from tasks.health import artifact_key
+from tasks.cluster_health.steps import artifact_key
 from tasks.live import LIVE, PROGRESS
 
 PATIENCE = 240.0

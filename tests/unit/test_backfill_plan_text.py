@@ -10,7 +10,7 @@ import pytest
 
 from redrive.migrations.moving import GroupMove
 from redrive.migrations.trial import Trial
-from tasks.backfill_plan import _trial, _way_back, approval_text, moves_preview
+from tasks.schema_backfill.plan import _trial, _way_back, approval_text, moves_preview
 
 
 def plan(trial: Trial, policy: str = "delete", rules: str = "", goal: str = "copy") -> Any:

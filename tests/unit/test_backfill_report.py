@@ -15,8 +15,8 @@ from redrive.migrations.source import GONE
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
 from redrive.pump.pump import Outcome
-from tasks.backfill_ending import Ending
-from tasks.backfill_report import still_storing
+from tasks.schema_backfill.ending import Ending
+from tasks.schema_backfill.report import still_storing
 from tasks.side_by_side import UnitEnd
 
 

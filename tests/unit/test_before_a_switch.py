@@ -13,8 +13,8 @@ from redrive.migrations.copying import UnitResult
 from redrive.migrations.survey import Standing
 from redrive.migrations.unit import Unit
 from redrive.pump.governor import Governor
-from tasks import catching_up, in_turns
-from tasks.catching_up import catch_up, catch_up_and_hold
+from tasks.schema_backfill import catching_up, in_turns
+from tasks.schema_backfill.catching_up import catch_up, catch_up_and_hold
 from tasks.side_by_side import UnitEnd
 
 UNIT = Unit("one", "orders", "orders.v2", 0)

@@ -16,7 +16,7 @@ from redrive.pump.pump import Progress
 from redrive.pump.workers import Workers
 from tasks import board as boards
 from tasks.board import Board
-from tasks.copying import Copying
+from tasks.schema_backfill.copying import Copying
 
 
 class Clock:

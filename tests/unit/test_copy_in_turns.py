@@ -17,9 +17,9 @@ from redrive.migrations.unit import Unit
 from redrive.pump.governor import Governor
 from redrive.pump.pump import Progress
 from redrive.pump.workers import Workers
-from tasks import in_turns
 from tasks.board import Board
-from tasks.copying import Copying
+from tasks.schema_backfill import in_turns
+from tasks.schema_backfill.copying import Copying
 from tasks.side_by_side import UnitEnd
 
 NO_RULES = pickle.dumps((SimpleNamespace(rules=""),))

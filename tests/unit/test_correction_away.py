@@ -10,11 +10,11 @@ import pytest
 from prefect.logging import disable_run_logger
 
 import flows.dlq_correction as flow
-import tasks.correction as steps
 from redrive.deadletters import answering
 from redrive.deadletters.correction import Batch, Terms
 from redrive.deadletters.selection import Selection
 from redrive.ledger.letter_queries import Subject
+from tasks.dlq_correction import steps
 
 CLUSTERS = ("east", "west")
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import tasks.correction
+import tasks.dlq_correction.steps
 from flows.dlq_correction import corrected_topics
 from redrive.config import Config
 from redrive.deadletters.correction import Plan, Terms, make_plan
@@ -19,7 +19,7 @@ from redrive.deadletters.judging.targets import NO_ANSWER, NO_CLUSTER
 from redrive.errors import StalePlanError, UnavailableError
 from redrive.ledger.letter_queries import Subject
 from tasks.board import Board
-from tasks.correction import correct_partitions
+from tasks.dlq_correction.steps import correct_partitions
 
 
 def subject(offset: int, **more: object) -> Subject:
@@ -68,7 +68,7 @@ def test_newer_letters_of_a_partition_are_corrected_when_all_older_ones_are_done
         at_work.append([str(unit) for unit in units])
         return {unit: error if str(unit) == failing else SimpleNamespace(unit=unit) for unit in units}
 
-    monkeypatch.setattr(tasks.correction, "work_at", work_at)
+    monkeypatch.setattr(tasks.dlq_correction.steps, "work_at", work_at)
     work = SimpleNamespace(board=Board(dict.fromkeys(batch.units, 1)))
 
     def ends() -> dict[str, tuple[str, str]]:

@@ -16,9 +16,9 @@ from redrive.pump.evidence import Evidence
 from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.proof import Proof
 from redrive.pump.pump import Outcome
-from tasks.correction import End
-from tasks.correction_plan import approval_text, headline, plan_text
-from tasks.correction_report import Ending, report_text
+from tasks.dlq_correction.plan import approval_text, headline, plan_text
+from tasks.dlq_correction.report import Ending, report_text
+from tasks.dlq_correction.steps import End
 from tasks.operations import Run
 
 RUN = cast(Run, SimpleNamespace(who="anna", id="op-1", url="http://prefect/op-1"))

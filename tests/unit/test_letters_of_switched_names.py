@@ -51,7 +51,7 @@ from redrive.standby.lanes import DIVERT, OPEN, Gate, Lane, LaneLog, Topics
 from redrive.standby.log import SEAL
 from redrive.standby.store import Store
 from tasks import protection
-from tasks.correction_plan import approval_text, plan_text
+from tasks.dlq_correction.plan import approval_text, plan_text
 from tasks.protection import Protect
 from tests.unit.test_correction_batch import config, subject  # noqa: F401 (a fixture)
 from tests.unit.test_diverted_lanes import Table

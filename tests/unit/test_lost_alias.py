@@ -23,8 +23,8 @@ from redrive.migrations.migration import Migration
 from redrive.migrations.migrator import Recipe
 from redrive.standby.lanes import OPEN, Lane, LaneLog, Topics
 from redrive.standby.store import Store
-from tasks.kept_aliases import keep_alias, kept_alias
 from tasks.operations import Run
+from tasks.schema_backfill.kept_aliases import keep_alias, kept_alias
 from tests.unit.test_diverted_lanes import Table
 from tests.unit.test_way_back import SETTINGS
 

@@ -10,7 +10,7 @@ import pytest
 from redrive.errors import PartitionsChangedError
 from redrive.migrations import ends as ends_of_copies
 from redrive.migrations.ends import Ends
-from tasks import comparing
+from tasks.schema_backfill import comparing
 from tests.unit.topics_in_memory import SOURCE, TARGET, Log, Topics, copy_of
 
 

@@ -15,7 +15,7 @@ from redrive.partitions.picture import BrokerPicture, Picture
 from redrive.partitions.planner import Goal
 from redrive.partitions.rebalancing import plan_of
 from redrive.partitions.state import PartitionState
-from tasks.partitions import Decided, Moving
+from tasks.partition_rebalance.steps import Decided, Moving
 
 GB = 1_000_000_000
 SMALL, LARGE = Move("orders", 0, (1, 2), (3, 2), 10), Move("orders", 0, (1, 2), (3, 2), 2 * GB)

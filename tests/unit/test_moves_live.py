@@ -12,9 +12,9 @@ import pytest
 
 from redrive.partitions.outcome import Progress
 from redrive.partitions.progress import Step
-from tasks import moves_live
-from tasks.moves_live import MovesLive, moves_line
-from tasks.moves_pace import MovesPace
+from tasks.partition_rebalance import live as moves_live
+from tasks.partition_rebalance.live import MovesLive, moves_line
+from tasks.partition_rebalance.pace import MovesPace
 
 BEHIND = "consumer group billing is 9 events behind (limit 5)"
 

@@ -10,8 +10,8 @@ import pytest
 from redrive.errors import ThrottleTooLowError, UnavailableError
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.holds import TTL
-from tasks.moves_pace import MovesPace
 from tasks.pace import PaceControl
+from tasks.partition_rebalance.pace import MovesPace
 
 
 class Rates:

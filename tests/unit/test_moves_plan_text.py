@@ -6,8 +6,8 @@ import pytest
 
 from redrive.partitions.layout import Move, reassignment_json
 from redrive.partitions.waves import Limits
-from tasks.partitions import Decided, Terms
-from tasks.partitions_plan import MOST_AS_JSON, plan_text
+from tasks.partition_rebalance.plan import MOST_AS_JSON, plan_text
+from tasks.partition_rebalance.steps import Decided, Terms
 
 TERMS = Terms(50.0, Limits(), roll_back=False)
 

@@ -16,10 +16,10 @@ from redrive.partitions.progress import Step
 from redrive.partitions.removal import Drained, Removal
 from redrive.partitions.state import Key
 from redrive.partitions.waves import Limits
-from tasks import partitions_report
 from tasks.operations import Run
-from tasks.partitions import Decided, Moved, Terms
-from tasks.partitions_report import NOT_EMPTY, NOT_TOGETHER, NOT_WITHOUT_VOTE, Ending, cancelled, cut_off
+from tasks.partition_rebalance import report as partitions_report
+from tasks.partition_rebalance.report import NOT_EMPTY, NOT_TOGETHER, NOT_WITHOUT_VOTE, Ending, cancelled, cut_off
+from tasks.partition_rebalance.steps import Decided, Moved, Terms
 
 MB = 1_000_000
 MOVES = [Move("orders", number, (1, 2), (3, 2), 10 * MB) for number in range(3)]

@@ -20,13 +20,17 @@ import tasks.paused
 from redrive.errors import StoppedError
 from redrive.ledger import Ledger
 from redrive.pump.governor import Governor
-from tasks import backfill_report, correction_report, ending, live, operations, partitions_report, replay_report
+from tasks import ending, live, operations
 from tasks.approval import WAITS
 from tasks.board import Board
+from tasks.dlq_correction import report as correction_report
 from tasks.live import Live, Words
 from tasks.operations import Run
-from tasks.partitions import Decided
+from tasks.partition_rebalance import report as partitions_report
+from tasks.partition_rebalance.steps import Decided
 from tasks.paused import PAUSED, was_paused
+from tasks.schema_backfill import report as backfill_report
+from tasks.standby_replay import report as replay_report
 
 
 @pytest.fixture

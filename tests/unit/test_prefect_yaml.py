@@ -27,7 +27,7 @@ from flows.partition_rebalance import Rebalance
 from flows.schema_backfill import Backfill
 from flows.standby_replay import Replay
 from redrive.health.changes import BACKLOG, RECOVERED
-from tasks.unread import UNREAD
+from tasks.cluster_health.unread import UNREAD
 
 ROOT = Path(__file__).parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())

@@ -9,8 +9,8 @@ import pytest
 from redrive.config import Config
 from redrive.errors import ConfigError
 from redrive.security.scoping import scopes
-from tasks.survey import survey
-from tasks.triage import dead_letter_topics
+from tasks.dlq_triage.steps import dead_letter_topics
+from tasks.standby_replay.survey import survey
 
 SETTINGS = """\
 [registry]

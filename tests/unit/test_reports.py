@@ -16,13 +16,13 @@ from redrive.standby.lanes import Lane
 from redrive.standby.schema_ids import SchemaIds
 from redrive.standby.survey import LaneBacklog
 from tasks.board import Board
-from tasks.drain import LaneEnd
 from tasks.operations import Run
 from tasks.pictures import bars, curve
-from tasks.replay_plan import make_plan
-from tasks.replay_plan_report import headline, plan_text, schemas_line
-from tasks.replay_report import Ending, report_text
 from tasks.side_by_side import Stop
+from tasks.standby_replay.drain import LaneEnd
+from tasks.standby_replay.plan import make_plan
+from tasks.standby_replay.plan_report import headline, plan_text, schemas_line
+from tasks.standby_replay.report import Ending, report_text
 from tasks.words import cell, duration, size, table
 
 NOW = 1_800_000_000_000

@@ -20,7 +20,7 @@ from flows.schema_backfill import Backfill
 from redrive.cli import exit_code
 from redrive.deadletters.selection import Selection
 from redrive.errors import RedriveError
-from tasks.moves_limits import WatchedGroup
+from tasks.partition_rebalance.limits import WatchedGroup
 from tasks.protection import Protect
 
 

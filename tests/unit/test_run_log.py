@@ -12,10 +12,12 @@ from redrive.errors import UnavailableError
 from redrive.health.facts import fault
 from redrive.pump.governor import Governor
 from redrive.standby.lanes import Lane
-from tasks import drain, health, protection
+from tasks import protection
 from tasks.board import Board
-from tasks.drain import Draining
+from tasks.cluster_health import steps as health
 from tasks.protection import Protect, see_that_group_is_known
+from tasks.standby_replay import drain
+from tasks.standby_replay.drain import Draining
 from tests.unit.health.test_health import GOOD
 
 

@@ -14,11 +14,11 @@ from flows.broker_scaling import Scale, set_about
 from redrive.config import RebalancingConfig
 from redrive.errors import FleetError, GoalError, UnavailableError
 from redrive.fleets.growth import Growth
-from tasks import scaling
-from tasks.moves_limits import StrainLimits
+from tasks.broker_scaling import steps as scaling
+from tasks.broker_scaling.steps import MovesTerms
 from tasks.operations import NOBODY, WHO_LABEL
-from tasks.partitions_plan import throttle_facts
-from tasks.scaling import MovesTerms
+from tasks.partition_rebalance.limits import StrainLimits
+from tasks.partition_rebalance.plan import throttle_facts
 
 
 def refuses(_: object) -> None:

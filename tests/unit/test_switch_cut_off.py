@@ -26,7 +26,7 @@ from redrive.migrations.copying import UnitResult
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
 from redrive.pump.pump import Outcome
-from tasks.backfill_ending import Ending
+from tasks.schema_backfill.ending import Ending
 from tasks.side_by_side import UnitEnd
 
 SWITCHED = Switched(Alias("orders", "orders.v2", "orders.v2", 1, 1, "{}"), 2, 40, 1.0, "")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import tasks.triage
+import tasks.dlq_triage.steps
 from redrive.config import Config
 from redrive.deadletters.accepting import Accept
 from redrive.deadletters.correction.settling import REFUSED
@@ -21,7 +21,7 @@ from redrive.deadletters.unread import unread_letters
 from redrive.ledger import Ledger
 from redrive.pump import readback
 from redrive.pump.names import PARKING_TOPIC, SOURCE_HEADER
-from tasks.triage import look
+from tasks.dlq_triage.steps import look
 from tests.ledger.letters import begin
 from tests.unit.mock_kafka import PARTITIONS, MockKafka
 
@@ -336,7 +336,7 @@ def test_triage_does_not_count_a_letter_as_lost_that_has_a_whole_copy(
     ]
     ledger.letters.record_fates(begin(ledger), parked)
     ledger.letters.record_fates(begin(ledger), [Fate(letter, "held") for letter in letters])
-    monkeypatch.setattr(tasks.triage, "_keeps", lambda *_: {("local", "dlq.x", 0): Keeps(2, -1)})
+    monkeypatch.setattr(tasks.dlq_triage.steps, "_keeps", lambda *_: {("local", "dlq.x", 0): Keeps(2, -1)})
     settings = config(kafka)
     reading = SimpleNamespace(config=settings, letters=ledger.letters)
     seen = look.fn(reading, [settings.topic("dlq.x")])  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from typing import Any
 from redrive.deadletters.retention import Loss
 from redrive.ledger import Ledger
 from redrive.ledger.letter_queries import Group
-from tasks.triage import Overview, look
-from tasks.triage_report import report_text
+from tasks.dlq_triage.report import report_text
+from tasks.dlq_triage.steps import Overview, look
 from tests.ledger.letters import fill, sighting
 
 NOW = datetime(2026, 11, 27, 12, 30, tzinfo=UTC)

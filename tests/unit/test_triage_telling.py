@@ -17,10 +17,11 @@ from sqlalchemy.engine import make_url
 
 from redrive.ledger import Ledger, OperationRow
 from redrive.ledger.letter_writes import Reach
-from tasks import triage_report, triage_telling
+from tasks.dlq_triage import report as triage_report
+from tasks.dlq_triage import telling as triage_telling
+from tasks.dlq_triage.report import finish_triage
+from tasks.dlq_triage.steps import Overview
 from tasks.operations import Run
-from tasks.triage import Overview
-from tasks.triage_report import finish_triage
 from tests.ledger.letters import sighting
 
 NOTHING = Overview([], [], [], datetime.now(UTC))

@@ -15,8 +15,8 @@ from redrive.partitions.layout import Move, Partition
 from redrive.partitions.rebalancing import left_to_do, moves_of, way_back
 from redrive.partitions.state import Key, Ongoing, PartitionState
 from tasks.operations import MOVING, ROLLING_BACK, UNDER_MIN_ISR, Run
-from tasks.partitions import Moving, hold_on, without_others
-from tasks.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
+from tasks.partition_rebalance.steps import Moving, hold_on, without_others
+from tasks.partition_rebalance.unfinished import of_which_run, require_last, under_min_isr_before, unfinished
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from redrive.ledger import Ledger, Operation
 from redrive.pump.evidence import Evidence
 from redrive.pump.proof import Proof
 from redrive.standby.lanes import Lane
-from tasks import switching
-from tasks.earlier import SWITCHING, Earlier, unproved
-from tasks.switching import prove_what_was_brought
+from tasks.schema_backfill import switching
+from tasks.schema_backfill.switching import prove_what_was_brought
+from tasks.standby_replay.earlier import SWITCHING, Earlier, unproved
 
 ORDERS = ("one", "orders")
 LANES = [Lane(*ORDERS, number) for number in range(2)]

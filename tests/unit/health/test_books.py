@@ -14,7 +14,7 @@ from redrive.deadletters.letter_id import LetterId
 from redrive.health.judging import judge
 from redrive.health.looking import read_books
 from redrive.ledger import Ledger
-from tasks.health_report import report_text
+from tasks.cluster_health.report import report_text
 from tests.ledger.letters import begin, fill, sighting
 from tests.unit.health.test_health import GOOD
 from tests.unit.one_cluster import one_cluster

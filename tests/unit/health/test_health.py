@@ -15,8 +15,8 @@ from redrive.health.judging import Health, judge
 from redrive.ledger import Look
 from redrive.ledger.runs import Hold, LastRun
 from redrive.partitions.state import BrokerState, LogDirs
-from tasks.health import artifact_key
-from tasks.health_report import headline, report_text
+from tasks.cluster_health.report import headline, report_text
+from tasks.cluster_health.steps import artifact_key
 
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
 GB = 10**9

@@ -19,8 +19,8 @@ from redrive.errors import ConfigError, UnavailableError
 from redrive.health.changes import RECOVERED, UNAVAILABLE
 from redrive.health.judging import judge
 from redrive.ledger import Ledger, Look
-from tasks import health
-from tasks.health import Found, tell_changes
+from tasks.cluster_health import steps as health
+from tasks.cluster_health.steps import Found, tell_changes
 from tests.unit.health.test_health import AWAY, GOOD
 
 NOW = datetime.now(UTC)

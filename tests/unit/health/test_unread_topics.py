@@ -17,8 +17,9 @@ from redrive.deadletters.triage import Triaged
 from redrive.health.facts import Books
 from redrive.health.judging import judge
 from redrive.ledger import Ledger
-from tasks import triage_report, unread
-from tasks.triage import Failure, Overview
+from tasks.cluster_health import unread
+from tasks.dlq_triage import report as triage_report
+from tasks.dlq_triage.steps import Failure, Overview
 from tests.ledger.letters import begin
 from tests.unit.health.test_health import GOOD, NOW, run
 from tests.unit.one_cluster import one_cluster

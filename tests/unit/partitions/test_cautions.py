@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redrive.partitions.cautions import cautions, of_health
 from redrive.partitions.layout import Move
-from tasks.partitions_plan import headline
+from tasks.partition_rebalance.plan import headline
 
 
 def test_replicas_that_are_taken_away_are_told_and_where_too_few_are_left() -> None:

@@ -24,9 +24,9 @@ from redrive.fleets import CommandFleet, Sample
 from redrive.fleets.growth import KIND, Growth
 from redrive.ledger import Ledger
 from redrive.partitions.state import BrokerState, LogDirs, PartitionState
-from tasks import scaling
+from tasks.broker_scaling import steps as scaling
+from tasks.broker_scaling.steps import Moves, MovesTerms, Scaling
 from tasks.operations import WHO_LABEL
-from tasks.scaling import Moves, MovesTerms, Scaling
 
 CLUSTER = "yard"
 SETTINGS = """\

@@ -13,9 +13,9 @@ import pytest
 from flows import broker_scaling as flow
 from redrive.config import Config
 from redrive.errors import ConfigError
-from tasks import scaling
+from tasks.broker_scaling import steps as scaling
+from tasks.broker_scaling.steps import scaled_clusters
 from tasks.operations import WHO_LABEL
-from tasks.scaling import scaled_clusters
 
 HEAD = """\
 [registry]

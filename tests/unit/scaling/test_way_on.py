@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from redrive.fleets.growth import Growth
+from tasks.broker_scaling.report import Ending
+from tasks.broker_scaling.steps import Moves, Scaling
 from tasks.operations import MOVING, ROLLING_BACK
-from tasks.scaling import Moves, Scaling
-from tasks.scaling_report import Ending
 from tests.unit.scaling.on_paper import CLUSTER, Paper
 
 RUN = f"redrive run partition-rebalance --cluster {CLUSTER} --mode run --goal"

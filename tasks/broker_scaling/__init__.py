@@ -1,0 +1,1 @@
+"""The steps of scaling a fleet of brokers."""
