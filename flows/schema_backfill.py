@@ -30,7 +30,6 @@ from tasks.board import Board
 from tasks.ending import refused
 from tasks.live import Live, Words
 from tasks.operations import operation
-from tasks.pace import Pace
 from tasks.protection import Protect, governor_for, see_that_group_is_known
 from tasks.schema_backfill.catching_up import catch_up_and_hold
 from tasks.schema_backfill.comparing import compare_topics, count_partitions, count_schemas, look_how_far
@@ -177,8 +176,7 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
     protect = None if cut_off else backfill.protect
     with at_work(work, backfill, board, done, backfill.rate, protect) as copying:
         done.ends = bring(copying, backfill, on_cancel=lambda: cancelled(run, board, done.storing))
-    unverified = ""
-    try:
+    with told_at_the_end(done):
         if not cut_off:
             compare(work, backfill, done)
         if backfill.goal == "cut_over" and all(end.how == "done" for end in done.ends):
@@ -189,31 +187,22 @@ def carry_out(work: Backfilling, backfill: Backfill, plan: Plan, approved: str) 
             switch_over(work, backfill, board, done, copying.governor.rate, protect)
         if cut_off and done.switched:
             compare(work, backfill, done)  # all: nothing was before
+    ending = Ending.of(plan, done, approved, how=backfill.verify, rate=backfill.rate, speeds=board.speeds())
+    get_run_logger().info("%s: %s", ending.word, ending.headline)
+    return finish(run, ending)
+
+
+@contextmanager
+def told_at_the_end(done: Done) -> Iterator[None]:
+    """Keep for the report what fails after the copy: what was copied stays, and a new run goes on."""
+    try:
+        yield
     except Exception as error:  # whatever it is: who publishes has to hear that it may be stored
         if not isinstance(error, RedriveError):
             if not done.storing:
                 raise
             get_run_logger().exception("the switch was not ended")
-        unverified = str(error) or type(error).__name__
-    ending = Ending(
-        plan=plan,
-        approved=approved,
-        ends=done.ends,
-        checked=done.checked,
-        how=backfill.verify,
-        schemas=done.schemas,
-        moved=done.moved,
-        switched=done.switched,
-        storing=done.storing,
-        unverified=unverified or (done.switched.unverified if done.switched else ""),
-        seconds=done.copy_seconds,
-        compare_seconds=done.compare_seconds,
-        started_pace=str(Pace(rate=backfill.rate)),
-        changes=done.changes,
-        speeds=board.speeds(),
-    )
-    get_run_logger().info("%s: %s", ending.word, ending.headline)
-    return finish(run, ending)
+        done.unverified = str(error) or type(error).__name__
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from redrive.aliases.switching import Switched, way_back
 from redrive.migrations.census import Count
@@ -15,9 +15,10 @@ from redrive.migrations.source import GONE
 from redrive.migrations.verifying import Checked
 from redrive.pump.proof import Proof, Verdict
 from tasks.judged import Judged
-from tasks.pace import Change
+from tasks.pace import Change, Pace
 from tasks.schema_backfill.comparing import How
 from tasks.schema_backfill.copying import End
+from tasks.schema_backfill.so_far import Done
 from tasks.words import count, duration, number
 
 GONE_BEFORE = "deleted from the source before they were copied"
@@ -68,6 +69,36 @@ class Ending(Judged[End]):
     storing: str = ""
     counts: dict[str, int] = field(init=False)
     reasons: Counter[str] = field(init=False)
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        done: Done,
+        approved: str,
+        *,
+        how: How,
+        rate: float | None,
+        speeds: Sequence[tuple[float, float]],
+    ) -> Self:
+        """Make it of what a run has come to; `rate` is what it began with, in events a second."""
+        return cls(
+            plan=plan,
+            approved=approved,
+            ends=done.ends,
+            checked=done.checked,
+            how=how,
+            schemas=done.schemas,
+            moved=done.moved,
+            switched=done.switched,
+            storing=done.storing,
+            unverified=done.unverified or (done.switched.unverified if done.switched else ""),
+            seconds=done.copy_seconds,
+            compare_seconds=done.compare_seconds,
+            started_pace=str(Pace(rate=rate)),
+            changes=done.changes,
+            speeds=speeds,
+        )
 
     def __post_init__(self) -> None:
         reasons: Counter[str] = Counter()

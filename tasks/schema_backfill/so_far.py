@@ -25,6 +25,7 @@ class Done:
         moved: what became of consumer groups.
         switched: what became of producers.
         storing: that producers may store what they publish; empty: they don't.
+        unverified: why what comes after the copy could not be done; empty: it could.
         changes: what was set in mid-run.
         copy_seconds: how long copying took, up to where producers were taken over.
         compare_seconds: how long comparing took.
@@ -33,6 +34,7 @@ class Done:
     ends: list[End] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     storing: str = ""
+    unverified: str = ""
     checked: list[Checked] = field(default_factory=list)
     schemas: Count = field(default_factory=Count)
     moved: list[GroupMove] = field(default_factory=list)
