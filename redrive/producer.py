@@ -55,7 +55,7 @@ from redrive.events import Event, Headers
 from redrive.pump.names import JOB_HEADERS
 from redrive.receipts import Progress, Receipt
 from redrive.schemas import SchemaRegistry
-from redrive.standby.store import DynamoStore
+from redrive.standby.dynamo import DynamoStore
 from redrive.standby.writer import SystemClock
 
 log = logging.getLogger(__name__)

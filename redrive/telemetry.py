@@ -93,7 +93,7 @@ def transaction(unit: str, events: int) -> Iterator[None]:
     """
     job, cluster = (*unit.split("/", 2), "")[:2]
     about = {"redrive.job": job, "redrive.cluster": cluster}
-    told = {**about, "redrive.unit": unit, "messaging.batch.message_count": events}
+    told: dict[str, str | int] = {**about, "redrive.unit": unit, "messaging.batch.message_count": events}
     with _span("redrive.pump.transaction", SpanKind.INTERNAL, told):
         began = time.monotonic()
         yield
