@@ -40,15 +40,15 @@ from typing import Any
 
 from redrive import envelope, telemetry
 from redrive.avro.schema import AvroSchema
-from redrive.carried import carried_headers, carried_key, size_of
 from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
-from redrive.dispatch.outlets import Outlets
 from redrive.dispatch.settings import see_that_others_count_on
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
+from redrive.producing.carried import carried_headers, carried_key, size_of
+from redrive.producing.outlets import Outlets
 from redrive.receipts import Progress, Receipt
 from redrive.schemas import SchemaRegistry
 

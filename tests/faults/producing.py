@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redrive.config import Config
-from redrive.dispatch import DispatchSettings, outlets
+from redrive.dispatch import DispatchSettings
 from redrive.errors import BackPressureError, RedriveError, UnavailableError
 from redrive.producer import EventProducer
+from redrive.producing import outlets
 from redrive.receipts import Receipt
 from redrive.standby.writer import SystemClock
 from tests.faults.fuses import Fuse, fused_main_path, fused_store

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from redrive.carried import carried_headers
 from redrive.dispatch import Dispatcher, DispatchSettings
 from redrive.dispatch.destination import Destinations
 from redrive.dispatch.inflight import InFlight
 from redrive.dispatch.standby import LINGER
 from redrive.errors import BackPressureError, PublishError, UnavailableError
 from redrive.events import Event
+from redrive.producing.carried import carried_headers
 from redrive.receipts import Progress, Receipt
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane, LaneLog
