@@ -21,8 +21,9 @@ from redrive.errors import ConfigError, UnavailableError
 from redrive.health.judging import Condition
 from redrive.health.waiting import tallies
 from redrive.ledger import Ledger, Look
-from redrive.ledger.models import Status, Verdict
+from redrive.ledger.models import Status
 from redrive.ledger.runs import LastRun
+from redrive.verdict import Verdict
 
 log = logging.getLogger(__name__)
 

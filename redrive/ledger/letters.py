@@ -159,9 +159,7 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.last_entry(session)
 
-    def subjects(
-        self, selection: Selection, *, upto: int, also_of: str, page: int = PAGE
-    ) -> Iterator[letter_queries.Subject]:
+    def subjects(self, selection: Selection, *, upto: int, also_of: str) -> Iterator[letter_queries.Subject]:
         """Give what a correction has to know of each letter of its batch; in the order of `places`, page by page.
 
         Args:
@@ -169,14 +167,13 @@ class Letters:
             upto: only those that were recorded by this entry of the journal, or before; see `last_entry`.
             also_of: an operation: the letters that it has itself given a fate to belong to the batch, too, if they meet
                 all of the selection but ``fates``. So an operation that goes on has the batch that it began with.
-            page: letters of one query.
         """
         after: Place | None = None
         while True:
             with self._database.reading() as session:
-                found = letter_queries.subjects(session, selection, after, page, upto=upto, also_of=also_of)
+                found = letter_queries.subjects(session, selection, after, PAGE, upto=upto, also_of=also_of)
             yield from (subject for subject, _ in found)
-            if len(found) < page:
+            if len(found) < PAGE:
                 return
             after = found[-1][1]
 
