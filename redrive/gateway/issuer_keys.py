@@ -4,7 +4,7 @@ A key is trusted if the issuer has told it within the last five minutes, so one 
 keys are renewed in the background from the fourth minute on, and a token that comes after the fifth waits for that. An
 unknown key id has them renewed at once, since issuers change their keys, but at most every ten seconds, whoever invents
 key ids: and one that can't be asked for now, or not within two seconds, is not known. So nobody who invents key ids
-gets more than a refusal: no failure of the gateway's, which partners and alarms would take for one, and no wait.
+gets more than a refusal: no failure of the gateway's, which alarms and partners would take for one, and no long wait.
 
 While the issuer can't be reached, the last good keys stay good for an hour, and once that is known, no token waits for
 it. After the hour none is taken until it is back: tokens seldom live longer, and an issuer that is away gives out none.
