@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from redrive.config import Config
 from redrive.standby.batches import BATCH_EVENTS, Stored
 from redrive.standby.drain import open_store
+from redrive.standby.dynamo import DynamoStore
 from redrive.standby.lanes import Gate, Lane, Topics
-from redrive.standby.store import DynamoStore
 from redrive.standby.writer import LaneWriter, SystemClock
 
 LANES = 6

@@ -18,11 +18,12 @@ from prometheus_client.registry import Collector
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
-from redrive.health.judging import Verdict as Health
+from redrive.health.judging import Condition
 from redrive.health.waiting import tallies
 from redrive.ledger import Ledger, Look
-from redrive.ledger.models import Status, Verdict
+from redrive.ledger.models import Status
 from redrive.ledger.runs import LastRun
+from redrive.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def _of_looks(looks: Iterable[Look]) -> Iterator[Metric]:
     size = _gauge("standby_bytes", "Packed size of these.", "cluster")
     oldest = _time("standby_oldest", "When the oldest of these was accepted", "cluster")
     for look in looks:
-        _one_of(health, [look.cluster], get_args(Health), look.verdict)
+        _one_of(health, [look.cluster], get_args(Condition), look.verdict)
         looked.add_metric([look.cluster], look.at.timestamp())
         since.add_metric([look.cluster], look.since.timestamp())
         for group, number in look.lags.items():

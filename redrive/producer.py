@@ -33,39 +33,26 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any
 
 from redrive import envelope, telemetry
-from redrive.aliases import Destinations
 from redrive.avro.schema import AvroSchema
 from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
-from redrive.dispatch.mainpath import KafkaMainPath
-from redrive.dispatch.rights import WriteRights
+from redrive.dispatch.settings import see_that_others_count_on
 from redrive.errors import ConfigError, InvalidEventError, PublishError
 from redrive.events import Event, Headers
-from redrive.pump.names import JOB_HEADERS
+from redrive.producing.carried import carried_headers, carried_key, size_of
+from redrive.producing.outlets import Outlets
 from redrive.receipts import Progress, Receipt
 from redrive.schemas import SchemaRegistry
-from redrive.standby.store import DynamoStore
-from redrive.standby.writer import SystemClock
 
 log = logging.getLogger(__name__)
-
-STORE_THREADS = 8
-"""Batches that are stored at once."""
-WATCH_THREADS = 2
-"""Looks at the gate and at Kafka at once, for each cluster; apart from those others, which may all wait for a table."""
-MAX_EVENT_BYTES = 1_000_000
-"""The largest event if its topic sets no ``max.message.bytes`` (Kafka's own default, with room for its framing)."""
 
 
 class EventProducer:
@@ -103,35 +90,21 @@ class EventProducer:
         self._id_prefix = f"{uuid.uuid4()}-"
         self._numbers = itertools.count(1)
         self._config = config
-        self._settings = settings or DispatchSettings(
+        settings = settings or DispatchSettings(
             gate_refresh=config.standby.gate_refresh, divert_after=config.standby.divert_after
         )
-        _see_that_others_count_on(self._settings, config)
+        see_that_others_count_on(settings, config)
         self._dead_letters = f"dlq.{name}"
         config.topic(self._dead_letters)
         if topics is None:
             topics = [topic for topic, given in config.topics.items() if given.schema_file]
-        registry = SchemaRegistry(config.registry_client_config())
-        self._writers: dict[str, Writer] = {topic: registry.writer(config.topic(topic).name) for topic in topics}
-        self._registry = registry
-        self._limits: dict[str, int] = {}
-        self._keyed: set[str] = set()
-        self._changed = threading.Condition()
-        self._clock = SystemClock()
-        self._store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
-        self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix=f"{name}-standby")
-        self._watches: list[ThreadPoolExecutor] = []
-        self._dispatchers: dict[str, Dispatcher] = {}
-        self._of_topic: dict[str, Dispatcher] = {}
-        self._rights: dict[str, WriteRights] = {}
-        self._rights_of_topic: dict[str, WriteRights] = {}
-        self._threads: list[threading.Thread] = []
-        self._starting = threading.Lock()
-        self._closing = threading.Event()
-        for topic in [*self._writers, self._dead_letters]:
-            self._dispatcher(topic)
-        for rights in self._rights.values():
-            rights.learn(topic for topic, of in self._rights_of_topic.items() if of is rights)
+        self._registry = SchemaRegistry(config.registry_client_config())
+        self._writers: dict[str, Writer] = {topic: self._registry.writer(config.topic(topic).name) for topic in topics}
+        self._outlets = Outlets(
+            name, self.instance, config, settings,
+            schema=self._registry.schema, known=self._schemas_of, on_refused=self._refused,
+        )  # fmt: skip
+        self._outlets.open([*self._writers, self._dead_letters])
         self._uncount = telemetry.producers.add(name, lambda: self.counts)
         self._is_traced = telemetry.is_tracing()
 
@@ -177,7 +150,7 @@ class EventProducer:
             InvalidEventError: its id, key or headers are nothing that Kafka could carry, or it is too large even for
                 a dead letter; or it does not fit, and ``refuse`` is set; nothing was accepted.
         """
-        if self._closing.is_set():
+        if self._outlets.are_closed:
             raise PublishError(event_id or "", topic, f"the producer {self.name} is closed")
         writer = self._writers.get(topic) or self._writer(topic)
         # Unique as the instance is, and counted on: a random id for each event would take an eighth of its time.
@@ -185,11 +158,11 @@ class EventProducer:
         if type(identity) is not str and isinstance(identity, str):
             identity = str.__str__(identity)
         if key is not None and type(key) is not bytes:
-            key = _key(topic, key)
+            key = carried_key(topic, key)
         now = time.time_ns() // 1_000_000
         own = envelope.headers(identity, source=self.name, type=topic, time_ms=now)
         if headers:
-            own += _checked(topic, headers)
+            own += carried_headers(topic, headers)
         try:
             body = None if value is None else writer.encode(value)
         except InvalidEventError as error:
@@ -213,24 +186,20 @@ class EventProducer:
                 str(error),
             )
         event = Event(identity, topic, key, body, own, now)
-        closed = self._rights_of_topic[topic].why_not(topic)
-        if closed and not self._of_topic[topic].leads_elsewhere(event):
+        dispatcher, rights, limit, is_compacted = self._outlets[topic]
+        closed = rights.why_not(topic)
+        if closed and not dispatcher.leads_elsewhere(event):
             return self._dead_letter_event(event, closed, "refused")
-        limit = self._limits[topic]
-        if key is None and topic in self._keyed:
+        if key is None and is_compacted:
             if refuse:
                 raise InvalidEventError(topic, "key", "is missing, and the topic is compacted by key")
             return self._dead_letter_event(event, f"has no key, and {topic} is compacted", "refused")
         about = len(body or b"") + len(key or b"") + 65_536
-        if (headers or about > limit) and (size := _size(event)) > limit:
+        if (headers or about > limit) and (size := size_of(event)) > limit:
             if refuse:
                 raise InvalidEventError(topic, "", f"is {size:,} bytes with its headers, and may be {limit:,}")
             return self._dead_letter_event(event, f"is {size:,} bytes; {topic} takes {limit:,}", "too-large")
-        receipt = Receipt(event, self._changed)
-        self._of_topic[topic].submit(receipt)
-        if self._is_traced:
-            telemetry.published(receipt, self.name)
-        return receipt
+        return self._submit(dispatcher, Receipt(event, self._outlets.changed))
 
     def schema(self, topic: str) -> AvroSchema:
         """Return the schema that values for a topic must fit; raises as `publish` does for a topic."""
@@ -242,20 +211,20 @@ class EventProducer:
         Args:
             timeout: seconds; None waits until each event has been given up by itself.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self.unacknowledged <= 0, timeout)
+        with self._outlets.changed:
+            self._outlets.changed.wait_for(lambda: self.unacknowledged <= 0, timeout)
         return self.unacknowledged
 
     @property
     def unacknowledged(self) -> int:
         """Return how many events wait for an acknowledgement."""
-        return sum(dispatcher.unacknowledged for dispatcher in self._dispatchers.values())
+        return sum(dispatcher.unacknowledged for dispatcher in self._outlets.dispatchers)
 
     @property
     def counts(self) -> dict[str, int]:
         """Return how many events took which path: ``main``, ``standby``, ``dead_letter``, and how many ``failed``."""
         totals = {"main": 0, "standby": 0, "dead_letter": 0, "failed": 0}
-        for dispatcher in self._dispatchers.values():
+        for dispatcher in self._outlets.dispatchers:
             for path, count in dispatcher.counts.items():
                 totals[path] += count
         return totals
@@ -263,27 +232,20 @@ class EventProducer:
     @property
     def why_waiting(self) -> str:
         """Return, cluster by cluster, what keeps events from being acknowledged."""
-        waiting = [(name, d) for name, d in self._dispatchers.items() if d.unacknowledged]
-        return "; ".join(f"{name}: {dispatcher.why_waiting}" for name, dispatcher in waiting)
+        return "; ".join(
+            f"{each.cluster}: {each.why_waiting}" for each in self._outlets.dispatchers if each.unacknowledged
+        )
 
     def close(self, timeout: float | None = None) -> None:
         """Flush, then let go of everything; what is not acknowledged within ``timeout`` fails."""
         self.flush(timeout)
-        self._closing.set()
-        for thread in self._threads:
-            thread.join(10)
-        for dispatcher in self._dispatchers.values():
-            dispatcher.abandon(f"the producer {self.name} was closed before it was acknowledged")
-        for pool in (self._pool, *self._watches):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._outlets.close()
         self._uncount()
 
     def __enter__(self) -> EventProducer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -291,79 +253,27 @@ class EventProducer:
     def _writer(self, topic: str) -> Writer:
         if self._config.topic(topic).schema is None:
             raise ConfigError(f"topics.{topic}.schema", f"is not set; {topic} takes no events from {self.name} without")
-        self._dispatcher(topic)
-        self._rights_of_topic[topic].learn([topic])
+        self._outlets.open([topic])
         return self._writers.setdefault(topic, self._registry.writer(topic))
-
-    def _dispatcher(self, topic: str) -> Dispatcher:
-        """Find or start what sends to the cluster of a topic."""
-        given = self._config.topic(topic)
-        self._limits[topic] = int(given.config.get("max.message.bytes", MAX_EVENT_BYTES))
-        if "compact" in given.config.get("cleanup.policy", ""):
-            self._keyed.add(topic)
-        with self._starting:
-            dispatcher = self._dispatchers.get(given.cluster)
-            if dispatcher is None:
-                limits = [
-                    int(each.config.get("max.message.bytes", MAX_EVENT_BYTES))
-                    for each in self._config.topics_of(given.cluster)
-                ]
-                client = self._config.cluster(given.cluster).client_config()
-                watch = ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix=f"{self.name}-{given.cluster}-watch")
-                self._watches.append(watch)
-                rights = self._rights[given.cluster] = WriteRights(client, watch.submit)
-                destinations = Destinations(
-                    client, given.cluster, self._registry.schema, self._schemas_of, watch, rights=rights
-                )
-                dispatcher = self._dispatchers[given.cluster] = Dispatcher(
-                    given.cluster,
-                    KafkaMainPath(
-                        client, max_event_bytes=max(limits), max_batch_bytes=min(limits), on_forbidden=rights.ask_again
-                    ),
-                    self._store,
-                    producer=self.instance,
-                    lanes=lambda name: self._config.topic(name).lanes,
-                    run=self._pool.submit,
-                    look=watch.submit,
-                    clock=self._clock,
-                    changed=self._changed,
-                    settings=self._settings,
-                    on_refused=self._refused,
-                    destinations=destinations,
-                )
-                thread = threading.Thread(
-                    target=self._work, args=(dispatcher,), name=f"{self.name}-{given.cluster}", daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
-        self._rights_of_topic[topic] = self._rights[given.cluster]
-        self._of_topic[topic] = dispatcher
-        return dispatcher
 
     def _schemas_of(self, topic: str) -> dict[int, AvroSchema]:
         """Return the schema that events of a topic are encoded with here, by its id."""
         writer = self._writers.get(topic)
         return {} if writer is None else {writer.schema_id: writer.schema}
 
-    def _work(self, dispatcher: Dispatcher) -> None:
-        while not self._closing.is_set():
-            try:
-                dispatcher.tick(0.02)
-            except Exception:
-                log.exception("the producer %s goes on after an unexpected error", self.name)
-                self._closing.wait(0.5)
-
-    def _dead_letter(self, letter: Event, refusal: str) -> Receipt:
-        limit = self._limits[self._dead_letters]
-        if (size := _size(letter)) > limit:
-            raise InvalidEventError(letter.topic, "", f"is {size:,} bytes as a dead letter; its topic takes {limit:,}")
-        if closed := self._rights_of_topic[self._dead_letters].why_not(self._dead_letters):
-            raise PublishError(letter.id, letter.topic, f"{refusal}; nor can it become a dead letter: {closed}")
-        receipt = Receipt(letter, self._changed, "dead_letter", refusal)
-        self._of_topic[self._dead_letters].submit(receipt)
+    def _submit(self, dispatcher: Dispatcher, receipt: Receipt) -> Receipt:
+        dispatcher.submit(receipt)
         if self._is_traced:
             telemetry.published(receipt, self.name)
         return receipt
+
+    def _dead_letter(self, letter: Event, refusal: str) -> Receipt:
+        dispatcher, rights, limit, _ = self._outlets[self._dead_letters]
+        if (size := size_of(letter)) > limit:
+            raise InvalidEventError(letter.topic, "", f"is {size:,} bytes as a dead letter; its topic takes {limit:,}")
+        if closed := rights.why_not(self._dead_letters):
+            raise PublishError(letter.id, letter.topic, f"{refusal}; nor can it become a dead letter: {closed}")
+        return self._submit(dispatcher, Receipt(letter, self._outlets.changed, "dead_letter", refusal))
 
     def _dead_letter_event(self, event: Event, why: str, reason: str) -> Receipt:
         letter = letter_of_event(self._dead_letters, event, reason=reason, detail=why, producer=self.name)
@@ -375,7 +285,8 @@ class EventProducer:
             receipt.fail(f"its dead letter was refused: {receipt.refusal}")
             log.error("dead letter %s was refused by Kafka: %s", receipt.event.id, receipt.refusal)
             return
-        if closed := self._rights_of_topic[self._dead_letters].why_not(self._dead_letters):
+        outlet = self._outlets[self._dead_letters]
+        if closed := outlet.rights.why_not(self._dead_letters):
             receipt.fail(f"{receipt.refusal}; nor can it become a dead letter: {closed}")
             return
         event = receipt.event
@@ -385,63 +296,4 @@ class EventProducer:
         )
         receipt.path = "dead_letter"
         receipt.progress = Progress.WAITING
-        self._of_topic[self._dead_letters].submit(receipt, crowded=True)
-
-
-def _see_that_others_count_on(settings: DispatchSettings, config: Config) -> None:
-    """See that a producer with limits of its own keeps what others go by."""
-    refresh, longest = config.standby.gate_refresh, config.standby.divert_after
-    if settings.gate_refresh != refresh:
-        raise ConfigError(
-            "gate_refresh",
-            f"is {settings.gate_refresh:g} s here, and {refresh:g} s by the platform's (standby.gate_refresh): "
-            "who diverts a lane waits so long for all other producers to see it. Give that, or set it there for all",
-        )
-    if settings.divert_after > longest:
-        raise ConfigError(
-            "divert_after",
-            f"is {settings.divert_after:g} s here, and at most {longest:g} s by the platform's settings "
-            "(standby.divert_after), since a switch of producers waits no longer: raise it there, for all of them",
-        )
-
-
-def _key(topic: str, key: object) -> bytes:
-    """Return a key as bytes."""
-    if isinstance(key, bytes):
-        return bytes(key)
-    if not isinstance(key, str):
-        raise InvalidEventError(topic, "key", f"is of type {type(key).__name__}, not bytes, str or None")
-    try:
-        return key.encode()
-    except UnicodeEncodeError:
-        raise InvalidEventError(topic, "key", "has half a surrogate pair, which UTF-8 can't carry") from None
-
-
-def _checked(topic: str, headers: Headers) -> Headers:
-    """Return the headers if both Kafka and the standby store can carry them; an error in either would come too late.
-
-    Without what jobs have said of an event that is published anew: jobs would take the new one for what they have
-    brought there, and leave it out.
-    """
-    plain: Headers = []
-    for index, header in enumerate(headers):
-        match header:
-            case (str() as name, bytes() | None as value) if type(header) is tuple:
-                try:
-                    name.encode()
-                except UnicodeEncodeError:
-                    reason = "has half a surrogate pair in its name, which UTF-8 can't carry"
-                    raise InvalidEventError(topic, f"headers[{index}]", reason) from None
-                if name in JOB_HEADERS:
-                    continue
-                # Of subclasses, MessagePack knows nothing.
-                plain.append((str.__str__(name), None if value is None else bytes(value)))
-            case _:
-                raise InvalidEventError(topic, f"headers[{index}]", "is not a tuple of a str and bytes or None")
-    return plain
-
-
-def _size(event: Event) -> int:
-    """Return about how many bytes an event takes as a Kafka record (KIP-98's format, lengths at their longest)."""
-    headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in event.headers)
-    return len(event.key or b"") + len(event.value or b"") + headers + 100
+        outlet.dispatcher.submit(receipt, crowded=True)

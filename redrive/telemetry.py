@@ -93,9 +93,8 @@ def transaction(unit: str, events: int) -> Iterator[None]:
     """
     job, cluster = (*unit.split("/", 2), "")[:2]
     about = {"redrive.job": job, "redrive.cluster": cluster}
-    with _tracer.start_as_current_span("redrive.pump.transaction") as span:
-        if span.is_recording():
-            span.set_attributes({**about, "redrive.unit": unit, "messaging.batch.message_count": events})
+    told: dict[str, str | int] = {**about, "redrive.unit": unit, "messaging.batch.message_count": events}
+    with _span("redrive.pump.transaction", SpanKind.INTERNAL, told):
         began = time.monotonic()
         yield
         _open.record(time.monotonic() - began, about)
@@ -157,13 +156,13 @@ def _place(topic: str) -> dict[str, str]:
 
 
 @contextmanager
-def _span(name: str, kind: SpanKind, about: Mapping[str, str]) -> Iterator[trace.Span]:
-    """Be within a span; of an error that ends it, only the type is told, since its text may quote what was sent."""
+def _span(name: str, kind: SpanKind, about: Mapping[str, str | int]) -> Iterator[trace.Span]:
+    """Be within a span; of what ends it before its end, only the type is told: an error's text may quote an event."""
     with _tracer.start_as_current_span(
         name, kind=kind, attributes=about, record_exception=False, set_status_on_exception=False
     ) as span:
         try:
             yield span
-        except Exception as error:
+        except BaseException as error:  # also a run that is cancelled
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise

@@ -19,8 +19,9 @@ from redrive.partitions.probe import PROBE_TOPIC, ensure_probe
 from redrive.pump.cursors import CURSORS_TOPIC, PARTITIONS, ensure_topic
 from redrive.pump.names import ALIASES_TOPIC, PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
+from redrive.standby.dynamo import DynamoStore
 from redrive.standby.lanes import Lane, LaneLog, Topics
-from redrive.standby.store import DynamoStore, Store
+from redrive.standby.store import Store
 from redrive.subjects import Subjects, subject_of
 
 Kind = Literal["table", "topic", "schema", "cluster"]
@@ -74,7 +75,7 @@ def apply_topics(config: Config, *, dry_run: bool = False, add_partitions: bool 
     store = DynamoStore(config.standby.table, config.standby.region, config.standby.endpoint)
     subjects = Subjects(config)
     admins = {name: ClusterAdmin(config.cluster(name)) for name in sorted(config.clusters)}
-    changes = [*_plan_table(config, store)]
+    changes = [*_plan_table(store)]
     away: dict[str, UnavailableError] = {}
     for cluster, admin in admins.items():
         try:
@@ -185,13 +186,20 @@ def _unless_left(change: Change, aliases: Aliases | UnavailableError) -> Change:
     return replace(change, action="leave", detail=detail)
 
 
-def _plan_table(config: Config, store: DynamoStore) -> Iterator[Change]:
+def _plan_table(store: DynamoStore) -> Iterator[Change]:
     try:
         store.version("redrive")  # the cheapest question that only a table can answer
     except ConfigError as error:
         if error.setting != "standby.table":
             raise
-        yield Change("table", config.standby.table, "", "create", "on demand, with TTL")
+        yield Change("table", store.table, "", "create", "on demand, with TTL and point-in-time recovery")
+        return
+    table = Change("table", store.table, "", "configure", "")
+    try:
+        if lacking := store.lacks():
+            yield replace(table, detail=f"has no {' and no '.join(lacking)}")
+    except ConfigError as error:  # whoever may not know it makes topics all the same
+        yield replace(table, action="ask", detail="what it lacks", outcome="failed", reason=str(error))
 
 
 def _plan_checkpoints(cluster: str, present: Mapping[str, TopicState]) -> Iterator[Change]:
@@ -226,7 +234,7 @@ def _do(
     try:
         match change.kind:
             case "table":
-                store.create()
+                store.create() if change.action == "create" else store.protect()
             case "schema":
                 subjects.register(config.topic(change.name))
             case "topic":

@@ -13,7 +13,7 @@ from redrive.clusters import ClusterTopic
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.pump.governor import Governor
-from redrive.pump.protections import ConsumerLag, LeftTopic
+from redrive.pump.lag import ConsumerLag, LeftTopic
 
 
 class Protect(BaseModel):

@@ -24,7 +24,7 @@ def build(folder: str | Path) -> App:
     app = App(outdir=str(folder), analytics_reporting=False)
     where = Environment(account=aws.account, region=config.standby.region)
     data = DataStack(app, f"{aws.name}-data", config, aws, env=where)
-    jobs = JobsStack(app, f"{aws.name}-jobs", aws, data, env=where)
+    jobs = JobsStack(app, f"{aws.name}-jobs", config, aws, data, env=where)
     if config.gateway:
         GatewayStack(app, f"{aws.name}-gateway", config, aws, data=data, jobs=jobs, env=where)
     return app

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from deployments.aws import environment
 from deployments.aws.alarms import metric
+from deployments.aws.collector import collect
 from deployments.aws.data_stack import DataStack
 from deployments.aws.image import image
 from deployments.aws.jobs_stack import JobsStack
@@ -48,6 +49,8 @@ class GatewayStack(Stack):
             policies=data.roles.policies("gateway"), port=door.port, cpu=1024, memory_mib=2048,
             stop_seconds=round(door.stops_within),
         )  # fmt: skip
+        if door.admin_port:
+            collect(program, door.admin_port)
         service = program.serve(jobs.cluster, data.doors.gateway, count=aws.gateways)
         balancer = elb.ApplicationLoadBalancer(
             self,

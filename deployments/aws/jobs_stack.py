@@ -11,6 +11,7 @@ from constructs import Construct
 from deployments.aws import environment
 from deployments.aws.alarm_events import tell_prefect
 from deployments.aws.alarms import metric
+from deployments.aws.collector import collect
 from deployments.aws.data_stack import DataStack
 from deployments.aws.image import image
 from deployments.aws.inside import Inside
@@ -20,7 +21,7 @@ from deployments.aws.program import Program
 from deployments.aws.registry import serve_registry
 from deployments.aws.roles import jobs
 from deployments.aws.run_worker import HEALTH_CHECK
-from redrive.config import AwsConfig
+from redrive.config import AwsConfig, Config
 
 # Answers when Prefect's worker has asked for runs within the last minute. While Prefect is away the worker is started
 # again and again, and each time counts as well for a minute: only one that hangs is unhealthy ten times in a row. Its
@@ -42,28 +43,38 @@ class JobsStack(Stack):
         inside: the load balancer before registry and Prefect.
     """
 
-    def __init__(self, scope: Construct, id: str, aws: AwsConfig, data: DataStack, **stack: Any) -> None:
+    def __init__(
+        self, scope: Construct, id: str, config: Config, aws: AwsConfig, data: DataStack, **stack: Any
+    ) -> None:
         super().__init__(scope, id, description="Redrive: schema registry, Prefect, jobs", **stack)
         self.cluster = ecs.Cluster(self, "Cluster", vpc=data.vpc)
         self.inside = Inside(self, "Inside", data.vpc, data.doors.inside)
         serve_registry(self, data, self.cluster, self.inside)
         server = serve_prefect(self, data, self.cluster, self.inside)
         # It would wait for the server by itself, but its log would begin with complaints.
-        self._run_jobs(data).node.add_dependency(server)
+        self._run_jobs(config, data).node.add_dependency(server)
         self._set_up(aws, data)
         for name in data.clusters:
             tell_prefect(self, data, self.inside, name)
         CfnOutput(self, "PrefectUi", value=f"http://{self.inside.host}:4200", description="from within the VPC")
 
-    def _run_jobs(self, data: DataStack) -> ecs.FargateService:
+    def _run_jobs(self, config: Config, data: DataStack) -> ecs.FargateService:
         ledger, secrets = environment.ledger(data)
+        told = self._found(data) | ledger
         worker = Program(
             self, "Worker", image(), ["python", "-m", "deployments.aws.run_worker"],
-            key=data.key, environment=self._found(data) | ledger,
-            secrets=secrets, policies=data.roles.policies(*jobs()), cpu=2048, memory_mib=8192,
+            key=data.key, environment=told, secrets=secrets, policies=data.roles.policies(*jobs()),
+            cpu=2048, memory_mib=8192,
             stop_seconds=120,  # all that ECS gives; runs and worker have 40 s each, and are killed then
             health=_POLLS,
         )  # fmt: skip
+        if port := config.jobs.admin_port:
+            worker.task.add_container(
+                "Metrics", image=image(), command=["redrive", "metrics"], environment=told, secrets=secrets,
+                essential=False, enable_restart_policy=True, restart_attempt_period=Duration.minutes(1),
+                memory_limit_mib=512, logging=worker.logging("metrics"),
+            )  # fmt: skip
+            collect(worker, port)
         service = worker.serve(self.cluster, data.doors.worker)
         # No load balancer asks it anything. Fargate tells its CPU each minute: without a task there are no samples
         # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-metrics.html).

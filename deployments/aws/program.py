@@ -16,7 +16,12 @@ from deployments.aws.network import FOR_TASKS
 
 
 class Program(Construct):
-    """A task definition of one container, with a log of its own, and a role that has the given policies only."""
+    """A task definition of one container, with a log of its own, and a role that has the given policies only.
+
+    Attributes:
+        key: what its logs are encrypted with.
+        task: the definition.
+    """
 
     def __init__(
         self, scope: Construct, id: str, image: ecs.ContainerImage, command: Sequence[str] | None,
@@ -25,6 +30,7 @@ class Program(Construct):
         cpu: int = 512, memory_mib: int = 1024, stop_seconds: int = 30, health: ecs.HealthCheck | None = None,
     ) -> None:  # fmt: skip
         super().__init__(scope, id)
+        self.key = key
         self._asked = port is not None
         role = iam.Role(
             self,
@@ -36,7 +42,7 @@ class Program(Construct):
         self.task = ecs.FargateTaskDefinition(
             self, "Task", cpu=cpu, memory_limit_mib=memory_mib, task_role=role, family=family
         )
-        log = logs.LogGroup(
+        self._log = logs.LogGroup(
             self,
             "Log",
             encryption_key=key,
@@ -49,13 +55,17 @@ class Program(Construct):
             command=list(command) if command else None,
             environment=dict(environment),
             secrets=dict(secrets or {}),
-            logging=ecs.LogDrivers.aws_logs(stream_prefix=id.lower(), log_group=log),
+            logging=self.logging(id.lower()),
             port_mappings=[ecs.PortMapping(container_port=port)] if port else None,
             stop_timeout=Duration.seconds(stop_seconds),
             health_check=health,
             # Its first process hands signals on, and clears away what has ended and lost its parent.
             linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
         )
+
+    def logging(self, prefix: str) -> ecs.LogDriver:
+        """Have a container of the task write to its log; ``prefix`` tells it from others there."""
+        return ecs.LogDrivers.aws_logs(stream_prefix=prefix, log_group=self._log)
 
     def serve(
         self, cluster: ecs.ICluster, group: ec2.ISecurityGroup, *, count: int = 1, one_at_a_time: bool = False

@@ -1,4 +1,4 @@
-"""The standby table, just as `redrive.standby.store` makes it elsewhere."""
+"""The standby table, just as `redrive.standby.dynamo` makes it elsewhere."""
 
 from __future__ import annotations
 

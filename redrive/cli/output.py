@@ -67,9 +67,9 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def short(text: str, length: int = 60) -> str:
+def short(text: str) -> str:
     """Cut a text that is too long for a table."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def hexdump(data: bytes) -> Iterator[str]:

@@ -28,7 +28,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Show the lanes: which are diverted, and how much waits in them since when."""
-    from redrive.standby.store import DynamoStore
+    from redrive.standby.dynamo import DynamoStore
     from redrive.standby.survey import survey
 
     config = Config.load()

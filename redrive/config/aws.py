@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from redrive.config import msk_iam
 from redrive.config.gateway import CLOSING, GatewayConfig
 from redrive.config.mistakes import Mistake, numbers, table
 from redrive.config.sections import Name, Section, StandbyConfig
-from redrive.security import msk_iam
 
 LONGEST_STOP = 120
 """Seconds that a task on Fargate gets to stop, at most (ContainerDefinition's ``stopTimeout`` in Amazon ECS's API)."""

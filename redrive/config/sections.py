@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from redrive.config import msk_iam
 from redrive.errors import ConfigError
-from redrive.security import msk_iam
 
 
 def _topic_name(name: str) -> str:

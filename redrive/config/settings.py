@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from redrive.config import msk_iam
 from redrive.config.aws import AwsConfig
 from redrive.config.gateway import GatewayConfig
 from redrive.config.jobs import (
@@ -32,7 +33,6 @@ from redrive.config.sections import (
     TopicName,
 )
 from redrive.errors import ConfigError
-from redrive.security import msk_iam
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL

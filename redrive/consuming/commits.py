@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from redrive.consuming.complaints import REFUSALS, Complaints
+from redrive.complaints import Complaints
+from redrive.consuming.refusals import REFUSALS
 from redrive.consuming.taken import Place
 from redrive.errors import RefusedByClusterError
 
@@ -116,9 +117,10 @@ class Commits:
             elif cause.code() in _NOT_OURS_ANY_MORE:
                 # If partitions are not ours any more, we hear of that. In the midst of a rebalance, they may still be.
                 what = "the group may have gone on without this consumer; what it handled since comes again then"
-                self._complaints.log(what, cause)
+                self._complaints.say(what, "%s: %s: %s", self._named, what, cause.str())
             else:
-                self._complaints.log("offsets are not committed yet", cause)
+                what = "offsets are not committed yet"
+                self._complaints.say(what, "%s: %s: %s", self._named, what, cause.str())
 
     def _raise_refusal(self) -> None:
         refusal, self._refusal = self._refusal, None

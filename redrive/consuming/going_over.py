@@ -15,9 +15,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from redrive.aliases import Alias
 from redrive.consuming.alias_watch import AliasWatch
 from redrive.consuming.commits import Commits
-from redrive.consuming.complaints import NO_TOPIC
 from redrive.consuming.handover import HandOver
 from redrive.consuming.putting_back import PutBack
+from redrive.consuming.refusals import NO_TOPIC
 from redrive.consuming.taken import Place
 from redrive.errors import UnavailableError
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, Message, TopicPartition
 
+from redrive.complaints import Complaints
 from redrive.consuming.alias_watch import AliasWatch
 from redrive.consuming.commits import Commits
-from redrive.consuming.complaints import NO_TOPIC, REFUSALS, Complaints
 from redrive.consuming.going_over import GoingOver
 from redrive.consuming.putting_back import PutBack
+from redrive.consuming.refusals import NO_TOPIC, REFUSALS
 from redrive.consuming.successors import see_that_it_can_follow
 from redrive.consuming.taken import Place, Taken, place_of
 from redrive.errors import RedriveError, RefusedByClusterError, UnknownTopicError
@@ -80,7 +81,7 @@ class Intake:
         self.losses = 0
         self._losses: dict[Place, int] = {}
         self._shut_out = ""
-        self._complaints = Complaints(self._named)
+        self._complaints = Complaints(log, logging.WARNING)
         milliseconds = int(max_poll_interval * 1000)
         config: dict[str, Any] = _CONFIG | {"group.id": group, "max.poll.interval.ms": milliseconds}
         config |= {"on_commit": self._answered, "error_cb": self._hear}
@@ -294,7 +295,7 @@ class Intake:
         if error.code() == KafkaError._AUTHENTICATION:
             self._shut_out = error.str()
         else:
-            self._complaints.log("the client goes on by itself", error)
+            self._complaints.say("client", "%s: the client goes on by itself: %s", self._named, error.str())
 
     def _judge(self, message: Message, error: KafkaError) -> None:
         topic = message.topic() or ""
@@ -304,4 +305,4 @@ class Intake:
             raise UnknownTopicError(topic, self._named)
         if error.code() in REFUSALS or error.fatal():
             raise RefusedByClusterError(self._named, f"reading {topic or 'its topics'}", error.str())
-        self._complaints.log("reading goes on by itself", error)
+        self._complaints.say("reading", "%s: reading goes on by itself: %s", self._named, error.str())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from redrive.config import Config
+from redrive.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
@@ -32,3 +35,24 @@ class DispatchSettings:
     max_unacknowledged: int = 100_000
     max_unacknowledged_bytes: int = 256 << 20
     block_timeout: float = 60.0
+
+
+def see_that_others_count_on(settings: DispatchSettings, config: Config) -> None:
+    """See that a producer with limits of its own keeps what others go by.
+
+    Raises:
+        ConfigError: it does not, and why.
+    """
+    refresh, longest = config.standby.gate_refresh, config.standby.divert_after
+    if settings.gate_refresh != refresh:
+        raise ConfigError(
+            "gate_refresh",
+            f"is {settings.gate_refresh:g} s here, and {refresh:g} s by the platform's (standby.gate_refresh): "
+            "who diverts a lane waits so long for all other producers to see it. Give that, or set it there for all",
+        )
+    if settings.divert_after > longest:
+        raise ConfigError(
+            "divert_after",
+            f"is {settings.divert_after:g} s here, and at most {longest:g} s by the platform's settings "
+            "(standby.divert_after), since a switch of producers waits no longer: raise it there, for all of them",
+        )

@@ -2,10 +2,9 @@
 
 A key is trusted if the issuer has told it within the last five minutes, so one that it takes back is refused by then:
 keys are renewed in the background from the fourth minute on, and a token that comes after the fifth waits for that. An
-unknown key id has them renewed at once, since issuers change their keys; but they are asked for at most every ten
-seconds, whoever invents key ids. So it may be that they can't be asked for now: then nobody knows whether the issuer
-has such a key by now, and whoever sent the token is to try again. Of a key id that the issuer was asked for in vain, or
-has taken back, that is known until it has it.
+unknown key id has them renewed at once, since issuers change their keys, but at most every ten seconds, whoever invents
+key ids: and one that can't be asked for now, or not within two seconds, is not known. So nobody who invents key ids
+gets more than a refusal: no failure of the gateway's, which alarms and partners would take for one, and no long wait.
 
 While the issuer can't be reached, the last good keys stay good for an hour, and once that is known, no token waits for
 it. After the hour none is taken until it is back: tokens seldom live longer, and an issuer that is away gives out none.
@@ -16,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import httpx2
 
@@ -30,11 +29,9 @@ RENEW_AFTER = 300.0
 TRUSTED_FOR = 3_600.0
 AT_MOST_EVERY = 10.0
 _PATIENCE = 2.0
-"""How long a token with a known key waits for its renewal."""
+"""How long a token waits for keys to be renewed, while others are good."""
 _AWAY_FOR = 60.0
 """How long after a failed renewal no token waits for another one."""
-_MOST_ABSENT = 1_000
-"""Key ids that the issuer is known not to have; of more, the oldest are forgotten."""
 IN_ALL = 10.0
 """How long an issuer may take to answer: it may send a byte now and then, for ever."""
 
@@ -51,7 +48,6 @@ class IssuerKeys:
     def __init__(self, place: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
         self._place, self._fetch, self._clock = place, fetch, clock
         self._keys: dict[str, IssuerKey] = {}
-        self._absent: dict[str, None] = {}
         self._fetched = self._asked = float("-inf")
         self._away = False
         """Whether the issuer did not answer, or not soon, when it was asked last."""
@@ -70,34 +66,24 @@ class IssuerKeys:
         return good
 
     async def key(self, kid: str) -> IssuerKey | None:
-        """Return the key with this id; None if the issuer has none.
+        """Return the key with this id; None if none is known, also where the issuer can't be asked for it just now.
 
         Raises:
-            UnavailableError: no keys are good, or this one is not known, and they can't be fetched now.
+            UnavailableError: no keys are good, and they can't be fetched now.
         """
-        began = self._clock()
-        known = kid in self._keys and self._age() <= TRUSTED_FOR
-        if not known or self._age() > RENEW_EARLY:
-            # Of an issuer that failed long ago nobody knows by now.
-            is_away = self._away and self._clock() - self._asked < _AWAY_FOR
+        good, known = self._age() <= TRUSTED_FOR, kid in self._keys
+        # Of an issuer that failed long ago nobody knows by now.
+        is_away = self._away and self._clock() - self._asked < _AWAY_FOR
+        if not good or not known or self._age() > RENEW_EARLY:
             fetching = self._renew()
-            if fetching is not None and not known:
+            if fetching is not None and not good:
                 await asyncio.wait({fetching})
-            elif fetching is not None and self._age() > RENEW_AFTER and not is_away:
+            elif fetching is not None and not is_away and (not known or self._age() > RENEW_AFTER):
                 await asyncio.wait({fetching}, timeout=_PATIENCE)
                 self._away |= not fetching.done()
         if self._age() > TRUSTED_FOR:
             raise UnavailableError(f"key set {self._place}", "no keys of the issuer are good, and it does not answer")
-        if kid not in self._keys and kid not in self._absent:
-            if self._fetched < began:
-                raise UnavailableError(f"key set {self._place}", "it can't be asked now for a key that is not known")
-            self._are_absent([kid])
         return self._keys.get(kid)
-
-    def _are_absent(self, kids: Iterable[str]) -> None:
-        self._absent |= dict.fromkeys(kids)
-        for kid in list(self._absent)[: max(0, len(self._absent) - _MOST_ABSENT)]:
-            del self._absent[kid]
 
     def _age(self) -> float:
         return self._clock() - self._fetched
@@ -127,8 +113,6 @@ class IssuerKeys:
                 self._place, _why(error), kept,
             )  # fmt: skip
             return
-        self._are_absent(self._keys.keys() - keys.keys())
-        self._absent = {kid: None for kid in self._absent if kid not in keys}
         self._keys, self._fetched, self._away = keys, asked, False
 
 

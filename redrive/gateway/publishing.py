@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from redrive.complaints import Complaints
 from redrive.errors import BackPressureError, InvalidEventError, PublishError, RedriveError
 from redrive.gateway.cloud_events import PartnerEvent
-from redrive.gateway.complaints import Complaints
 from redrive.gateway.handing_over import HandingOver, Outcome, Request, crowded
 from redrive.gateway.json_values import converter
 from redrive.gateway.metrics import EVENTS

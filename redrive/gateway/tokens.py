@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 
 from redrive.config.gateway import TokensConfig
-from redrive.gateway.issuer_keys import IssuerKeys
+from redrive.gateway.issuer_keys import AT_MOST_EVERY, IssuerKeys
 from redrive.gateway.problems import unauthenticated
 
 LEEWAY = 30
@@ -54,7 +54,7 @@ class Tokens:
 
         Raises:
             Problem: it is not good, and roughly why.
-            UnavailableError: the issuer's keys are not there, or it can't be asked now for the one of this token.
+            UnavailableError: the issuer's keys are not there.
         """
         header = _header(token)
         kind = _KINDS.get(header.alg)
@@ -64,7 +64,8 @@ class Tokens:
             raise unauthenticated("the token is not an access token")
         key = await self._keys.key(header.kid)
         if key is None:
-            raise unauthenticated("the token is signed with a key that the issuer does not have")
+            new = f"if the issuer has it since just now, send this again in {AT_MOST_EVERY:g} s"
+            raise unauthenticated(f"the token is signed with a key that is not known here; {new}")
         if not isinstance(key, kind):
             raise unauthenticated("the token's signature is not good")
         try:

@@ -10,11 +10,11 @@ from typing import Any
 from redrive.health.facts import Facts, Standby, Unknown, fault
 from redrive.health.reasons.books import of_books
 from redrive.health.reasons.cluster import of_disks, of_state
-from redrive.health.reasons.reason import Reason, Verdict
+from redrive.health.reasons.reason import Condition, Reason
 from redrive.health.reasons.standby import of_standby
 from redrive.health.reasons.switched import of_odd_aliases, of_stayed
 
-__all__ = ["Health", "Verdict", "judge"]
+__all__ = ["Condition", "Health", "judge"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Health:
     reasons: tuple[Reason, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Condition:
         """The verdict, which is that of the worst reason."""
         return self.reasons[0].verdict if self.reasons else "well"
 

@@ -10,8 +10,9 @@ from redrive.ledger.debts import Change, DebtRow, Debts
 from redrive.ledger.ledger import Ledger
 from redrive.ledger.letters import Letters
 from redrive.ledger.looks import Look
-from redrive.ledger.models import EntryRow, OperationRow, Status, Verdict
+from redrive.ledger.models import EntryRow, OperationRow, Status
 from redrive.ledger.operation import Operation
+from redrive.verdict import Verdict
 
 __all__ = [
     "Change",

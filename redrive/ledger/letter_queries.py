@@ -1,9 +1,9 @@
-"""Questions about dead letters: a selection as SQL, and what is asked of those that it selects."""
+"""Questions about dead letters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import Fate, FateOrNone
 from redrive.deadletters.letter_id import LetterId, Place
-from redrive.deadletters.selection import Selection, key_bytes
+from redrive.deadletters.selection import Selection
 from redrive.ledger import chain, letter_audit, letter_writes
+from redrive.ledger.letter_conditions import EPOCH, condition
+from redrive.ledger.letter_fates import own_fates
 from redrive.ledger.letter_tables import dead_letters, fates
 from redrive.ledger.models import EntryRow, OperationRow
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253_402_300_799_999  # the end of the year 9999; Kafka takes any time, such as microseconds by mistake
 _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 _SIGHTING = [dead_letters.c[name] for name in Sighting.__struct_fields__]
@@ -101,31 +102,6 @@ class Group(msgspec.Struct, frozen=True):
     oldest: datetime
     newest: datetime
     attempts: int
-
-
-def condition(selection: Selection) -> ColumnElement[bool]:
-    """Give a selection as a condition on the table of dead letters."""
-    column = dead_letters.c
-    lists: list[tuple[ColumnElement[Any], Sequence[Any]]] = [
-        (column.reason, selection.reasons),
-        (column.producer, selection.producers),
-        (column.main_topic, selection.topics),
-        (column.cluster, selection.clusters),
-        (column.key, [key_bytes(key) for key in selection.event_keys]),
-        (column.schema_id, selection.schema_ids),
-        (column.dialect, selection.dialects),
-        (column.fate, selection.fates),
-    ]
-    all_of: list[ColumnElement[bool]] = [element.in_(entries) for element, entries in lists if entries]
-    if selection.dead_letter_topics:
-        all_of.append(_of_topics(selection.dead_letter_topics))
-    if selection.since is not None:
-        all_of.append(column.timestamp >= _milliseconds(selection.since))
-    if selection.until is not None:
-        all_of.append(column.timestamp < _milliseconds(selection.until))
-    if selection.ids:
-        all_of.append(_among([LetterId.parse(text) for text in selection.ids]))
-    return and_(True, *all_of)
 
 
 def count(session: Session, selection: Selection) -> int:
@@ -224,7 +200,7 @@ def subjects(
     of_any_fate = selection.model_copy(update={"fates": []})
     letter = [dead_letters.c[name] == fates.c[name] for name in letter_audit.PLACE]
     # Added to nothing, so that a database looks for the letter's few fates, not for each of the entries.
-    is_its = (fates.c.entry + 0).in_(_own_fates(session, also_of))
+    is_its = (fates.c.entry + 0).in_(own_fates(session, also_of))
     by_operation = select(fates.c.entry).where(*letter, is_its).exists()
     column = dead_letters.c
     query = select(*_ORDER, column.timestamp, column.main_timestamp, column.key)
@@ -252,52 +228,6 @@ def on_two_clusters(session: Session, selection: Selection, upto: int) -> int:
     return session.scalar(query.where(exists().where(*same))) or 0
 
 
-def fates_by(session: Session, operation_id: str) -> dict[str, int]:
-    """See `redrive.ledger.letters.Letters.fates_by`."""
-    place = [fates.c[name] for name in letter_audit.PLACE]
-    of_operation = select(*place, func.max(fates.c.entry).label("last"))
-    last = of_operation.where(fates.c.entry.in_(_own_fates(session, operation_id))).group_by(*place).subquery()
-    same = [fates.c[name] == last.c[name] for name in letter_audit.PLACE]
-    query = select(fates.c.fate, func.count()).join(last, and_(*same, fates.c.entry == last.c.last))
-    return dict(session.execute(query.group_by(fates.c.fate)).tuples().all())
-
-
-def written_by(session: Session, operation_id: str) -> set[tuple[str, str, int]]:
-    """See `redrive.ledger.letters.Letters.written_by`."""
-    query = select(fates.c.cluster, fates.c.topic, fates.c.partition).distinct()
-    query = query.where(fates.c.entry.in_(_own_fates(session, operation_id)), fates.c.to_topic.is_not(None))
-    return set(session.execute(query).tuples().all())
-
-
-def given_by(session: Session, operation_id: str, partition: tuple[str, str, int]) -> dict[int, bool]:
-    """See `redrive.ledger.letters.Letters.given_by`."""
-    entries = session.execute(
-        select(EntryRow.id, EntryRow.operation_id, EntryRow.body).where(EntryRow.kind == chain.FATES)
-    )
-    its = [number for number, by, body in entries if body.get("of", by) == operation_id]
-    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
-    query = select(fates.c.offset, fates.c.to_topic).where(*here, fates.c.entry.in_(its)).order_by(fates.c.entry)
-    return {offset: topic is not None for offset, topic in session.execute(query)}
-
-
-def parked(session: Session, partition: tuple[str, str, int]) -> list[Fate]:
-    """See `redrive.ledger.letters.Letters.parked`."""
-    here = [fates.c[name] == value for name, value in zip(letter_audit.PLACE, partition, strict=False)]
-    columns = letter_audit.digested(fates)
-    query = select(*columns).where(*here, fates.c.fate == "parked", fates.c.to_topic.is_not(None))
-    return [
-        Fate(LetterId(*place), name, reason, tuple(rules), topic, number, offset)
-        for *place, name, reason, rules, topic, number, offset in session.execute(query.order_by(fates.c.entry))
-    ]
-
-
-def _own_fates(session: Session, operation_id: str) -> list[int]:
-    """Give the entries of fates that an operation has given itself: not those it has recorded for others."""
-    of_fates = (EntryRow.operation_id == operation_id, EntryRow.kind == chain.FATES)
-    entries = session.execute(select(EntryRow.id, EntryRow.body).where(*of_fates))
-    return [number for number, body in entries if "of" not in body]
-
-
 def stories(session: Session, which: ColumnElement[bool]) -> list[Story]:
     """Give the letters that meet a condition, each with its fates; by main topic and attempt."""
     column = dead_letters.c
@@ -313,16 +243,6 @@ def trend(session: Session, selection: Selection, unit: Literal["hour", "day"]) 
     bucket = (dead_letters.c.timestamp // size).label("bucket")
     rows = session.execute(select(bucket, func.count()).where(condition(selection)).group_by(bucket).order_by(bucket))
     return [(time_of(number * size), letters) for number, letters in rows]
-
-
-def by_event(event_id: str) -> ColumnElement[bool]:
-    """Give the condition for the letters of one event."""
-    return dead_letters.c.event_id == event_id
-
-
-def by_id(letter: LetterId) -> ColumnElement[bool]:
-    """Give the condition for the letter of one id, or those, if it leaves the cluster open."""
-    return _among([letter])
 
 
 def _page(query: Select[Any], selection: Selection, after: Place | None, limit: int) -> Select[Any]:
@@ -350,28 +270,6 @@ def _decisions(session: Session, letter: LetterId) -> list[Decision]:
     ]
 
 
-def _of_topics(names: Sequence[str]) -> ColumnElement[bool]:
-    """Give the condition for letters of dead-letter topics, also of those that were made anew under these names."""
-    topic = dead_letters.c.topic
-    anew = or_(*(topic.startswith(f"{name}@", autoescape=True) for name in names))
-    return or_(topic.in_(names), and_(topic.contains("@"), anew))
-
-
-def _among(ids: list[LetterId]) -> ColumnElement[bool]:
-    place = [dead_letters.c[name] for name in letter_audit.PLACE]
-    full = [tuple(letter) for letter in ids if letter.cluster is not None]
-    short = [tuple(letter[1:]) for letter in ids if letter.cluster is None]
-    return or_(
-        *([tuple_(*place).in_(full)] if full else []),
-        *([tuple_(*place[1:]).in_(short)] if short else []),
-    )
-
-
-def _milliseconds(moment: datetime) -> int:
-    """Give the first millisecond since 1970 that is not before the moment."""
-    return -((_EPOCH - moment) // timedelta(milliseconds=1))
-
-
 def time_of(milliseconds: int) -> datetime:
     """Give milliseconds since 1970 as a time; what lies beyond Python's last year is its last millisecond."""
-    return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST))
+    return EPOCH + timedelta(milliseconds=min(milliseconds, _LAST))

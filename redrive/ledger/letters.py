@@ -14,7 +14,14 @@ from redrive.deadletters.fate import WAITING, Fate
 from redrive.deadletters.letter_id import LetterId, Place
 from redrive.deadletters.selection import Selection
 from redrive.errors import UnknownLetterError
-from redrive.ledger import letter_queries, letter_successors, letter_twins, letter_writes
+from redrive.ledger import (
+    letter_conditions,
+    letter_fates,
+    letter_queries,
+    letter_successors,
+    letter_twins,
+    letter_writes,
+)
 from redrive.ledger.database import Database
 from redrive.ledger.letter_queries import Group, KnownLetter, Story
 from redrive.ledger.letter_tables import triage_positions
@@ -152,9 +159,7 @@ class Letters:
         with self._database.reading() as session:
             return letter_queries.last_entry(session)
 
-    def subjects(
-        self, selection: Selection, *, upto: int, also_of: str, page: int = PAGE
-    ) -> Iterator[letter_queries.Subject]:
+    def subjects(self, selection: Selection, *, upto: int, also_of: str) -> Iterator[letter_queries.Subject]:
         """Give what a correction has to know of each letter of its batch; in the order of `places`, page by page.
 
         Args:
@@ -162,14 +167,13 @@ class Letters:
             upto: only those that were recorded by this entry of the journal, or before; see `last_entry`.
             also_of: an operation: the letters that it has itself given a fate to belong to the batch, too, if they meet
                 all of the selection but ``fates``. So an operation that goes on has the batch that it began with.
-            page: letters of one query.
         """
         after: Place | None = None
         while True:
             with self._database.reading() as session:
-                found = letter_queries.subjects(session, selection, after, page, upto=upto, also_of=also_of)
+                found = letter_queries.subjects(session, selection, after, PAGE, upto=upto, also_of=also_of)
             yield from (subject for subject, _ in found)
-            if len(found) < page:
+            if len(found) < PAGE:
                 return
             after = found[-1][1]
 
@@ -217,12 +221,12 @@ class Letters:
     def fates_by(self, operation_id: str) -> dict[str, int]:
         """Give how many letters an operation has given which fate; of a letter with several, the last one counts."""
         with self._database.reading() as session:
-            return letter_queries.fates_by(session, operation_id)
+            return letter_fates.fates_by(session, operation_id)
 
     def written_by(self, operation_id: str) -> set[Partition]:
         """Give the partitions of which an operation has written letters to Kafka, as far as it has entered that."""
         with self._database.reading() as session:
-            return letter_queries.written_by(session, operation_id)
+            return letter_fates.written_by(session, operation_id)
 
     def given_by(self, operation_id: str, partition: Partition) -> dict[int, bool]:
         """Give the letters of a partition that an operation has given a fate to, whoever has recorded that.
@@ -231,12 +235,12 @@ class Letters:
             Offset → whether something was written to Kafka of it.
         """
         with self._database.reading() as session:
-            return letter_queries.given_by(session, operation_id, partition)
+            return letter_fates.given_by(session, operation_id, partition)
 
     def parked(self, partition: Partition) -> list[Fate]:
         """Give the fates by which letters of a partition have been parked, oldest first, whatever came after them."""
         with self._database.reading() as session:
-            return letter_queries.parked(session, partition)
+            return letter_fates.parked(session, partition)
 
     def unread_successors(self, positions: Mapping[Partition, int]) -> list[Fate]:
         """Give the last fates of rejected letters that live on as letters which no triage has read.
@@ -262,7 +266,7 @@ class Letters:
             UnknownLetterError: there is none, or one on each of several clusters.
         """
         with self._database.reading() as session:
-            found = letter_queries.stories(session, letter_queries.by_id(letter))
+            found = letter_queries.stories(session, letter_conditions.by_id(letter))
         if len(found) != 1:
             raise UnknownLetterError(str(letter), tuple(story.letter.sighting.cluster for story in found))
         return found[0]
@@ -270,4 +274,4 @@ class Letters:
     def history(self, event_id: str) -> list[Story]:
         """Give all letters that an event has become, each with its fates: by main topic, then by attempt."""
         with self._database.reading() as session:
-            return letter_queries.stories(session, letter_queries.by_event(text(event_id.encode(errors="replace"))))
+            return letter_queries.stories(session, letter_conditions.by_event(text(event_id.encode(errors="replace"))))

@@ -9,7 +9,6 @@ from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, String, TypeDecorato
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Status = Literal["running", "paused", "done", "failed", "cancelled", "refused"]
-Verdict = Literal["proved", "counted", "failed"]
 
 
 class UtcTime(TypeDecorator[datetime]):

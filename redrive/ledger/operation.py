@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from redrive.errors import FencedError, UnavailableError
 from redrive.ledger import chain
 from redrive.ledger.database import Database
-from redrive.ledger.models import HoldRow, OperationRow, Status, Verdict
+from redrive.ledger.models import HoldRow, OperationRow, Status
+from redrive.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 

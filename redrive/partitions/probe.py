@@ -17,7 +17,6 @@ import time
 from collections import Counter, deque
 from contextlib import suppress
 from math import ceil, log
-from types import TracebackType
 from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -118,9 +117,7 @@ class Probe:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_about: object) -> None:
         self._stop.set()
         self._thread.join()
         now = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from redrive.errors import UnavailableError
 from redrive.partitions.probe import Probe
-from redrive.pump.protections import ConsumerLag
+from redrive.pump.lag import ConsumerLag
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,7 @@ def read_cursor(
     return read_saved(client_config, unit, topic, patience=patience).cursor
 
 
-def read_cursors(
-    client_config: ClientConfig, units: Iterable[str], topic: str = CURSORS_TOPIC, *, patience: float = 60.0
-) -> dict[str, bytes]:
+def read_cursors(client_config: ClientConfig, units: Iterable[str]) -> dict[str, bytes]:
     """Look at many units' cursors, in one pass: unit → cursor; units without one are left out.
 
     Raises:
@@ -74,13 +72,13 @@ def read_cursors(
     """
     wanted = {unit.encode(): unit for unit in units}
     try:
-        ends = end_offsets(client_config, topic)
+        ends = end_offsets(client_config, CURSORS_TOPIC)
     except UnknownTopicError:  # no job has ever published there
         return {}
-    _check(len(ends), topic)
+    _check(len(ends), CURSORS_TOPIC)
     partitions = {cursor_partition(unit) for unit in wanted.values()}
     found: dict[str, bytes] = {}
-    for messages in scan(client_config, topic, end={at: ends[at] for at in partitions}, patience=patience):
+    for messages in scan(client_config, CURSORS_TOPIC, end={at: ends[at] for at in partitions}):
         for message in messages:
             unit = wanted.get(message.key() or b"")
             if unit is not None and message.value():

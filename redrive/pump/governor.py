@@ -15,7 +15,7 @@ _TICK = 1.0
 
 
 class Protection(Protocol):
-    """Something that can give a reason to hold; see `redrive.pump.protections`."""
+    """Something that can give a reason to hold; such as `redrive.pump.lag.ConsumerLag`."""
 
     def check(self) -> str | None:
         """Return the reason to hold now, or None. Called about once a second, from one thread."""
@@ -150,13 +150,6 @@ class Governor:
                 self._condition.wait(min(wait, _TICK))
             if tick is not None:
                 tick()
-
-    def observe(self, seconds: float) -> None:
-        """Pass on how long a transaction took to the protections that want to know."""
-        for protection in self._protections:
-            observe = getattr(protection, "observe", None)
-            if observe is not None:
-                observe(seconds)
 
     def _wait(self) -> float:
         if self._holds:

@@ -23,8 +23,8 @@ from redrive.events import Headers, headers_of
 from redrive.pump.evidence import Evidence, evidence, fingerprint, pack
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, end_offsets, offsets_for_time, scan, start_offsets
+from redrive.verdict import Verdict
 
-Verdict = Literal["proved", "counted", "failed"]
 Mode = Literal["full", "counts"]
 
 _MOST_FINDINGS = 50
@@ -70,7 +70,6 @@ def prove(
     mode: Mode = "full",
     also_ids: Set[Identity] = frozenset(),
     since_ms: int | None = None,
-    patience: float = 60.0,
     on_found: Callable[[Message, bytes], None] | None = None,
 ) -> Proof:
     """Read the topics of some units back, each topic once, and compare.
@@ -86,7 +85,6 @@ def prove(
             acceptance (``ce_time``), whoever published it: a replay keeps that time, and what is sent again gets
             another one.
         since_ms: where to begin to look for ``also_ids``, as a time; milliseconds since 1970.
-        patience: as for `redrive.pump.readback.scan`.
         on_found: called with each record of the units, and its origin.
 
     Raises:
@@ -109,7 +107,7 @@ def prove(
         )
         try:
             start = dict(enumerate(_start(client_config, topic, expected.values(), since_ms if also_ids else None)))
-            for messages in scan(client_config, topic, start, patience=patience):
+            for messages in scan(client_config, topic, start):
                 reading.add(messages)
                 read += len(messages)
             deleted = _deleted(client_config, topic, expected.values())

@@ -311,7 +311,6 @@ class Pump:
             self._source.committed(piece)
         self._last_transaction = took
         self._longest_transaction = max(self._longest_transaction, took)
-        self._governor.observe(took)
         if not overtaken:
             self._adapt(took)
         self._report()

@@ -213,8 +213,6 @@ def find_events(
     topic: str,
     wanted: Set[Identity],
     span: Mapping[int, tuple[int, int]],
-    *,
-    patience: float = 60.0,
 ) -> dict[Identity, set[bytes | None]]:
     """Say which events, by source and id, are in a topic already.
 
@@ -225,7 +223,6 @@ def find_events(
         topic: where to look.
         wanted: the events in question.
         span: partition → the first offset to look at, and the one to stop before; only these partitions are read.
-        patience: as for `scan`.
 
     Returns:
         Those that are there → the times of acceptance (``ce_time``) that they were found with. Once all are found,
@@ -241,7 +238,7 @@ def find_events(
     ids = {event_id for _, event_id in wanted}
     start = {partition: first for partition, (first, _) in span.items()}
     end = {partition: last for partition, (_, last) in span.items()}
-    for messages in scan(client_config, topic, start, end=end, patience=patience):
+    for messages in scan(client_config, topic, start, end=end):
         for message in messages:
             headers = headers_of(message)
             if header(headers, "ce_id") in ids and (event := identity(headers)) in wanted:

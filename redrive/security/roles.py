@@ -199,6 +199,9 @@ def _administrator(_: Scope) -> Iterator[Grant]:
     yield from _looking()
 
 
+_SAFEGUARDS = (
+    "DescribeTimeToLive", "UpdateTimeToLive", "DescribeContinuousBackups", "UpdateContinuousBackups",
+)  # fmt: skip
 _APPEND = ("GetItem", "Query", "PutItem", "UpdateItem")
 
 ROLES: dict[str, Role] = {
@@ -221,7 +224,7 @@ ROLES: dict[str, Role] = {
     "administrator": Role(
         "a person, or CI, that runs `redrive topics apply` and `redrive security acls --apply`",
         _administrator,
-        table=("CreateTable", "DescribeTable", "UpdateTimeToLive", "GetItem"),
+        table=("CreateTable", "DescribeTable", *_SAFEGUARDS, "GetItem"),
     ),
 }
 

@@ -18,10 +18,11 @@ from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
 from redrive.pump.pump import Outcome, Progress, Pump
 from redrive.pump.sink import TransactionalSink
+from redrive.standby.dynamo import DynamoStore
 from redrive.standby.lanes import Lane, LaneLog
 from redrive.standby.lookup import Doubtful, look_up
 from redrive.standby.replay import LaneReplay, Later
-from redrive.standby.store import DynamoStore, Store
+from redrive.standby.store import Store
 from redrive.standby.streams import GapError
 from redrive.standby.writer import SystemClock
 

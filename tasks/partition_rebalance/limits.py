@@ -15,7 +15,7 @@ from redrive.errors import GoalError
 from redrive.partitions.picture import Picture
 from redrive.partitions.probe import PROBE_TOPIC, WARM_UP, Latencies, Probe
 from redrive.partitions.strain import Gauge, GroupLag, ProduceLatency
-from redrive.pump.protections import ConsumerLag
+from redrive.pump.lag import ConsumerLag
 
 BEFORE = 5.0
 """Seconds in which produce latency is measured before anything moves."""

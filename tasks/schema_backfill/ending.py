@@ -13,7 +13,8 @@ from redrive.migrations.moving import GroupMove
 from redrive.migrations.plan import Plan
 from redrive.migrations.source import GONE
 from redrive.migrations.verifying import Checked
-from redrive.pump.proof import Proof, Verdict
+from redrive.pump.proof import Proof
+from redrive.verdict import Verdict
 from tasks.judged import Judged
 from tasks.pace import Change, Pace
 from tasks.schema_backfill.comparing import How

@@ -67,9 +67,16 @@ class Platform:
         return set(_imports(self.stacks[stack]))
 
     def containers(self) -> dict[str, dict[str, Any]]:
-        """Give the containers by what they are, such as ``Worker``."""
+        """Give the containers by what they are, such as ``Worker``; of a task that has several, the first one."""
+        return {name: containers[0] for name, containers in self._tasks().items()}
+
+    def beside(self, program: str) -> dict[str, dict[str, Any]]:
+        """Give the other containers of a program's task by their names."""
+        return {each["Name"]: each for each in self._tasks()[program][1:]}
+
+    def _tasks(self) -> dict[str, list[dict[str, Any]]]:
         return {
-            name.split("Task")[0]: resource["Properties"]["ContainerDefinitions"][0]
+            name.split("Task")[0]: resource["Properties"]["ContainerDefinitions"]
             for name, resource in self.resources("AWS::ECS::TaskDefinition").items()
         }
 

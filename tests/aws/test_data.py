@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from redrive.config import Config
-from redrive.standby.store import DynamoStore
+from redrive.standby.dynamo import DynamoStore
 from tests.aws.template import Platform
 
 
@@ -57,7 +57,9 @@ def test_the_standby_table_is_the_one_that_redrive_makes_elsewhere(
     store = DynamoStore("redrive-standby", "eu-west-1")
 
     def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
-        return type("Response", (), {"status_code": 200})(), {"Table": {"TableStatus": "ACTIVE"}}
+        return type("Response", (), {"status_code": 200})(), {
+            "Table": {"TableStatus": "ACTIVE"}, "TimeToLiveDescription": {}, "ContinuousBackupsDescription": {},
+        }  # fmt: skip
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         asked[model.name] = dict(params)
@@ -69,7 +71,11 @@ def test_the_standby_table_is_the_one_that_redrive_makes_elsewhere(
     (table,) = platform.properties("AWS::DynamoDB::Table")
     for what in ("TableName", "KeySchema", "AttributeDefinitions", "BillingMode"):
         assert table[what] == asked["CreateTable"][what], what
-    assert table["TimeToLiveSpecification"] == asked["UpdateTimeToLive"]["TimeToLiveSpecification"]
+    for what, by in (
+        ("TimeToLiveSpecification", "UpdateTimeToLive"),
+        ("PointInTimeRecoverySpecification", "UpdateContinuousBackups"),
+    ):
+        assert table[what] == asked[by][what], what
 
 
 def test_the_standby_table_can_be_restored_and_is_encrypted_by_the_platform_s_key(platform: Platform) -> None:

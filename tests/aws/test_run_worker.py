@@ -36,7 +36,10 @@ print("a run is under way", flush=True)
 time.sleep(600)
 """
 WORKER = f"""
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
+if os.path.exists("started"):  # the first one has died: the next one gets no run, so that there is but one to look at
+    time.sleep(600)
+open("started", "w").write(str(os.getpid()))
 run = subprocess.Popen([sys.executable, "-c", {RUN!r}])
 def end(*_):
     print("the worker is told to end", flush=True)
@@ -58,18 +61,22 @@ run_worker.main()
 class Container:
     """The first process, and what it and all others have printed."""
 
-    def __init__(self, printed: Path) -> None:
-        self._printed = printed
+    def __init__(self, folder: Path) -> None:
+        self._printed = printed = folder / "printed.txt"
+        self._worker = folder / "started"
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
         with printed.open("wb") as output:
             # Through a pipe, as on AWS.
             log = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output)
         self._log = log
         self.first = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISOR], cwd=ROOT, env=environment, stdout=log.stdin, stderr=log.stdin
+            [sys.executable, "-c", SUPERVISOR], cwd=folder, env=environment, stdout=log.stdin, stderr=log.stdin
         )
         assert log.stdin
         log.stdin.close()
+
+    def kill_worker(self) -> None:
+        os.kill(int(self._worker.read_text()), signal.SIGKILL)
 
     def lines(self) -> list[str]:
         return self._printed.read_text().splitlines()
@@ -88,7 +95,7 @@ class Container:
 
 @pytest.fixture
 def container(tmp_path: Path) -> Iterator[Container]:
-    container = Container(tmp_path / "printed.txt")
+    container = Container(tmp_path)
     try:
         container.wait_for(lambda lines: "a run is under way" in lines)
         yield container
@@ -108,6 +115,16 @@ def test_told_to_end_it_has_runs_end_well_before_the_worker_ends(container: Cont
         "the worker has seen the end of its run",
         "the worker is told to end",
     ]
+
+
+def test_told_to_end_it_has_runs_end_well_that_a_worker_which_has_died_has_left(container: Container) -> None:
+    """Whether the next worker has been started meanwhile or not."""
+    container.kill_worker()
+    container.wait_for(lambda lines: any("the next one starts in" in line for line in lines))
+    container.first.send_signal(signal.SIGTERM)
+    assert container.first.wait(120) == 0
+    of_runs = [line for line in container.all_lines() if line.startswith("a run")]
+    assert of_runs == ["a run is under way", "a run is told to end", "a run has ended well"]
 
 
 def test_ecs_gives_it_the_time_that_it_takes_and_replaces_a_worker_that_hangs(platform: Platform) -> None:

@@ -38,7 +38,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Platform:
         assert config.aws is not None
         app = App(outdir=str(tmp_path_factory.mktemp("grown")))
         data = DataStack(app, "redrive-data", config, config.aws)
-        JobsStack(app, "redrive-jobs", config.aws, data)
+        JobsStack(app, "redrive-jobs", config, config.aws, data)
         return Platform(app.synth())
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from redrive.dispatch.mainpath import KafkaMainPath
 from redrive.pump.sink import TransactionalSink
 from redrive.pump.transactions import Transactions
-from redrive.standby.store import DynamoStore, Slot
+from redrive.standby.dynamo import DynamoStore
+from redrive.standby.store import Slot
 
 STORE_CALLS = {
     "put_new.divert": 3,

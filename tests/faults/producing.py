@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import redrive.producer
 from redrive.config import Config
 from redrive.dispatch import DispatchSettings
 from redrive.errors import BackPressureError, RedriveError, UnavailableError
 from redrive.producer import EventProducer
+from redrive.producing import outlets
 from redrive.receipts import Receipt
 from redrive.standby.writer import SystemClock
 from tests.faults.fuses import Fuse, fused_main_path, fused_store
@@ -68,9 +68,9 @@ def produce(job: Producing) -> None:
     enter(job.folder / f"{job.life}.log")
     journal = Journal(job.folder / f"{job.life}.journal")
     fuse = Fuse(job.fuse, lambda point: journal.write("crash", point))
-    redrive.producer.DynamoStore = fused_store(fuse)  # type: ignore[misc, attr-defined]
-    redrive.producer.KafkaMainPath = fused_main_path(fuse)  # type: ignore[misc, attr-defined]
-    redrive.producer.SystemClock = lambda: WrongClock(job.clock)  # type: ignore[misc, assignment, attr-defined]
+    outlets.DynamoStore = fused_store(fuse)  # type: ignore[misc, attr-defined]
+    outlets.KafkaMainPath = fused_main_path(fuse)  # type: ignore[misc, attr-defined]
+    outlets.SystemClock = lambda: WrongClock(job.clock)  # type: ignore[misc, assignment, attr-defined]
     producer = _connect(job, journal)
     if producer is None:
         return

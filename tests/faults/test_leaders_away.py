@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deployments.local.stack import Stack
 from redrive.errors import UnavailableError
 from redrive.pump.cursors import CURSORS_TOPIC, cursor_partition, read_cursor
-from redrive.pump.protections import ConsumerLag
+from redrive.pump.lag import ConsumerLag
 from redrive.pump.readback import offsets_for_time
 from redrive.pump.sink import TransactionalSink
 

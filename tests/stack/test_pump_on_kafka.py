@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from redrive.errors import ConfigError, FencedError, RefusedError, StoppedError, UnavailableError, UnknownTopicError
 from redrive.events import Event
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.cursors import read_cursor
 from redrive.pump.governor import Governor
+from redrive.pump.lag import ConsumerLag
 from redrive.pump.proof import prove
-from redrive.pump.protections import ConsumerLag, UnderReplicated
-from redrive.pump.readback import partition_count
 from redrive.pump.sink import TransactionalSink
 from tests.stack.pumping import OPERATION, Lab, assert_exactly_once_in_order
 
@@ -303,18 +302,6 @@ def test_lag_of_a_consumer_group_holds_the_pump_until_it_has_caught_up(lab):
         run.join(10)
     consumer.close()
     assert pump.outcome.published == 100
-
-
-def test_a_whole_cluster_is_no_reason_to_hold_and_too_few_replicas_are(lab):
-    assert UnderReplicated(lab.client, [lab.topic], limit=0).check() is None
-    name = f"{lab.topic}.strict"
-    config = {"min.insync.replicas": "3"}
-    admin = AdminClient(lab.client)
-    admin.create_topics([NewTopic(name, 1, 2, config=config)])[name].result()
-    partition_count(lab.client, name, settle=10)
-    time.sleep(0.5)  # until all brokers know it
-    reason = UnderReplicated(lab.client, [name]).check()
-    assert reason == f"{name}-0 has 2 replicas in sync; min.insync.replicas is 3"
 
 
 def test_a_cluster_that_is_away_is_said_to_be_in_bounded_time():

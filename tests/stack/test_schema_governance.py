@@ -26,8 +26,8 @@ from redrive.pump.names import PARKING_TOPIC
 from redrive.pump.parking import ensure_parking
 from redrive.schemas import SchemaRegistry
 from redrive.standby.batches import Stored
+from redrive.standby.dynamo import DynamoStore
 from redrive.standby.lanes import Lane, Topics
-from redrive.standby.store import DynamoStore
 from redrive.standby.writer import Entry, LaneWriter, SystemClock
 from tests.stack.platform import Platform
 

@@ -18,6 +18,7 @@ from redrive.cli import app
 from redrive.clusters import ClusterAdmin, TopicState
 from redrive.config import Config
 from redrive.errors import UnavailableError
+from redrive.standby.dynamo import DynamoStore
 from redrive.topics import Change, apply_topics
 
 RECORD = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "long"}]}
@@ -96,6 +97,19 @@ def test_what_is_applied_once_needs_nothing_the_second_time(platform: Platform) 
     assert (state.partitions, state.replication, state.without_leader) == (2, 3, 0)
     assert state.config == {"min.insync.replicas": "2"}
     assert platform.versions == [1]
+    assert platform.apply() == []
+
+
+def test_a_standby_table_without_ttl_as_a_restored_one_is_shown_and_mended(platform: Platform) -> None:
+    """DynamoDB Local has no point-in-time recovery: that is left to tests/unit/test_standby_table.py."""
+    platform.apply()
+    standby, off = platform.config.standby, {"Enabled": False, "AttributeName": "expires"}
+    store = DynamoStore(standby.table, standby.region, standby.endpoint)
+    store._client.update_time_to_live(TableName=standby.table, TimeToLiveSpecification=off)  # type: ignore[arg-type]
+    for outcome in ("planned", "planned", "done"):
+        (change,) = platform.apply(dry_run=outcome == "planned")
+        assert (change.kind, change.action, change.outcome) == ("table", "configure", outcome)
+        assert change.detail == "has no TTL"
     assert platform.apply() == []
 
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from redrive.errors import ConfigError
-from redrive.standby.store import DynamoStore
+from redrive.standby.dynamo import DynamoStore
 
 
 @pytest.fixture(autouse=True)

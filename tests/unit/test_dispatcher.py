@@ -18,7 +18,7 @@ from redrive.dispatch.inflight import InFlight
 from redrive.dispatch.standby import LINGER
 from redrive.errors import BackPressureError, PublishError, UnavailableError
 from redrive.events import Event
-from redrive.producer import _checked
+from redrive.producing.carried import carried_headers
 from redrive.receipts import Progress, Receipt
 from redrive.standby.batches import Stored
 from redrive.standby.lanes import Lane, LaneLog
@@ -346,7 +346,7 @@ def test_what_jobs_have_said_of_an_event_is_not_passed_on_with_its_headers() -> 
         ("kind", b"a"),
         ("redrive-source", b"backfill/one/a/b/0/events/5/0"),
     ]
-    assert _checked("t", passed_on) == [("kind", b"a")]
+    assert carried_headers("t", passed_on) == [("kind", b"a")]
 
 
 def test_headers_of_subclasses_become_plain_ones() -> None:
@@ -358,7 +358,7 @@ def test_headers_of_subclasses_become_plain_ones() -> None:
     class Raw(bytes):
         __slots__ = ()
 
-    ((name, value), *_) = _checked("t", [(Name("n"), Raw(b"v"))])
+    ((name, value), *_) = carried_headers("t", [(Name("n"), Raw(b"v"))])
     assert (type(name), type(value)) == (str, bytes)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from redrive.errors import StoppedError
 from redrive.pump.governor import Governor
-from redrive.pump.protections import ProduceLatency
 
 
 def _in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException], list[float]]:
@@ -196,15 +195,3 @@ def test_a_protection_that_cannot_see_holds():
         assert governor.held_by == "Switch can't see: no route to host"
         switch.broken = False
         _wait_until(lambda: governor.held_by == "")
-
-
-def test_a_slow_transaction_holds_for_a_rest_and_the_next_one_is_the_probe():
-    now = [0.0]
-    latency = ProduceLatency(limit=2.0, rest=5.0, clock=lambda: now[0])
-    with Governor(protections=[latency], every=60) as governor:
-        governor.observe(1.9)
-        assert latency.check() is None
-        governor.observe(3.0)
-        assert latency.check() == "a transaction took 3.0 s (limit 2.0 s)"
-        now[0] = 5.1
-        assert latency.check() is None

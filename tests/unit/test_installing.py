@@ -45,7 +45,7 @@ def test_up_without_a_local_stack_its_worker_and_the_jobs_need_no_extra() -> Non
     ("program", "extra"),
     [
         ("from deployments.local.cli import stack_class; stack_class()", "local"),
-        ("from redrive.security.msk_iam import token; token('eu-west-1')", "msk"),
+        ("from redrive.config.msk_iam import token; token('eu-west-1')", "msk"),
         ("from deployments.demo.flights import flights; next(flights())", "demo"),
     ],
 )

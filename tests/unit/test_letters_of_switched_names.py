@@ -43,7 +43,7 @@ from redrive.errors import InvalidEventError, StalePlanError, UnknownTopicError
 from redrive.events import Event
 from redrive.migrations.unit import Unit as Way
 from redrive.murmur2 import partition_of
-from redrive.pump.protections import LeftTopic, still_to_go
+from redrive.pump.lag import LeftTopic, still_to_go
 from redrive.pump.workers import Workers
 from redrive.rules import load_rules
 from redrive.schemas import SchemaRegistry

@@ -81,12 +81,16 @@ def test_a_transaction_is_a_span_and_its_events_are_counted_by_job_and_cluster(e
     assert first.attributes["messaging.batch.message_count"] == 500
 
 
-def test_what_did_not_get_committed_is_a_failed_span_and_counts_nothing(exported: Exported) -> None:
-    with pytest.raises(ValueError, match="fenced"), telemetry.transaction("dlq/west/dlq.orders/0", 9):
-        raise ValueError("fenced")
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_did_not_get_committed_is_a_failed_span_that_tells_of_an_error_but_its_type_and_counts_nothing(
+    exported: Exported, error: type[BaseException]
+) -> None:
+    with pytest.raises(error, match="card"), telemetry.transaction("dlq/west/dlq.orders/0", 9):
+        raise error("card of Doe")
     assert of(job="dlq", cluster="west") not in exported.points("redrive.pump.events")
     (span,) = exported.spans()
-    assert not span.status.is_ok
+    assert (span.status.is_ok, span.status.description, span.events) == (False, error.__name__, ())
+    assert "Doe" not in span.to_json()
 
 
 def test_sums_of_several_of_a_name_are_added_and_do_not_fall_when_one_ends(exported: Exported) -> None:

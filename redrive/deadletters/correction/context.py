@@ -17,8 +17,8 @@ from redrive.deadletters.judging.judge import Judge, Rules
 from redrive.deadletters.judging.targets import MovedWriter, Targets, goes_to
 from redrive.ledger.letter_twins import Twin
 from redrive.ledger.letters import Letters
+from redrive.pump.lag import LeftTopic
 from redrive.pump.limits import Limits, limits_of
-from redrive.pump.protections import LeftTopic
 from redrive.pump.readback import ClientConfig
 from redrive.schemas import SchemaRegistry
 from redrive.standby.drain import open_store

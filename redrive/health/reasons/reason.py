@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["well", "unwell", "unavailable"]
+Condition = Literal["well", "unwell", "unavailable"]
 """``unavailable``: events of a topic of the settings can't be published. ``unwell``: something else is wrong."""
 
 
@@ -23,4 +23,4 @@ class Reason:
     code: str
     what: str
     way_out: str
-    verdict: Verdict = "unwell"
+    verdict: Condition = "unwell"

@@ -13,7 +13,7 @@ from redrive.partitions.probe import PARTITIONS, PROBE_TOPIC, Latencies, Probe, 
 from redrive.partitions.progress import Step
 from redrive.partitions.strain import GroupLag, ProduceLatency, Strain, over_limit
 from redrive.partitions.throttle_settings import FOLLOWER_RATE
-from redrive.pump.protections import ConsumerLag
+from redrive.pump.lag import ConsumerLag
 from tests.stack.partitions.lab import InBackground, Lab, until
 
 MB = 1_000_000

@@ -133,7 +133,7 @@ def test_a_header_that_demands_what_is_not_understood_is_refused() -> None:
 
 @pytest.mark.parametrize("kid", ["rsa-2", "", "../../etc/passwd", "' OR 1=1 --", "/dev/null", "rsa-1\x00", "RSA-1"])
 def test_a_key_id_is_only_looked_up_among_the_issuer_s_keys(kid: str) -> None:
-    assert "a key that the issuer does not have" in refusal(by_hand({"alg": "RS256", "kid": kid}))
+    assert "a key that is not known here" in refusal(by_hand({"alg": "RS256", "kid": kid}))
 
 
 @pytest.mark.parametrize("header", [{"alg": "RS256"}, {"alg": "RS256", "kid": 1}, {"kid": "rsa-1"}, {"alg": ["RS256"]}])

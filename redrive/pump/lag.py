@@ -1,10 +1,9 @@
-"""Reasons to hold: what a replay or a backfill must not make worse. See `redrive.pump.governor`."""
+"""How far a consumer group is behind: a reason to hold what a job publishes. See `redrive.pump.governor`."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import (
@@ -12,10 +11,8 @@ from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
-    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource, ResourceType
 
 from redrive.errors import UnavailableError
 from redrive.pump.cursors import CURSORS_TOPIC
@@ -153,78 +150,3 @@ def still_to_go(committed: Mapping[Place, int], left: Mapping[str, LeftTopic]) -
             is_over = committed.get((gone.to, partition), -1) >= begin
             found[topic, partition] = 0 if is_over else max(0, end - at)
     return found
-
-
-class UnderReplicated:
-    """Holds while partitions lack a leader or have fewer replicas in sync than producers need."""
-
-    def __init__(self, client_config: ClientConfig, topics: Sequence[str], limit: int | None = None) -> None:
-        """Watch topics.
-
-        Args:
-            client_config: the cluster.
-            topics: the topics to look at.
-            limit: also hold while more partitions than this lack any of their replicas; None: that is no reason.
-        """
-        self._admin = admin_client(client_config)
-        self._cluster = f"Kafka {cluster_name(client_config)}"
-        self._topics, self._limit = list(topics), limit
-
-    def check(self) -> str | None:
-        """Return the reason to hold, if any.
-
-        Raises:
-            UnavailableError: the cluster does not answer.
-        """
-        try:
-            return self._check()
-        except KafkaException as error:
-            raise UnavailableError(self._cluster, error.args[0].str()) from error
-
-    def _check(self) -> str | None:
-        described = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_TIMEOUT)
-        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in self._topics]
-        configs = self._admin.describe_configs(resources, request_timeout=_TIMEOUT)
-        needed = {r.name: int(f.result()["min.insync.replicas"].value) for r, f in configs.items()}
-        lacking = 0
-        for topic, future in described.items():
-            for partition in future.result().partitions:
-                in_sync = len(partition.isr)
-                if partition.leader is None or partition.leader.id < 0:
-                    return f"{topic}-{partition.id} has no leader"
-                if in_sync < needed[topic]:
-                    return (
-                        f"{topic}-{partition.id} has {in_sync} replicas in sync; min.insync.replicas is {needed[topic]}"
-                    )
-                lacking += in_sync < len(partition.replicas)
-        if self._limit is not None and lacking > self._limit:
-            return f"{lacking} partitions are under-replicated (limit {self._limit})"
-        return None
-
-
-class ProduceLatency:
-    """Holds for a while after a transaction took too long; the next one that is let through is the next probe."""
-
-    def __init__(self, limit: float, rest: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Watch how long transactions take.
-
-        Args:
-            limit: seconds that a transaction may take.
-            rest: seconds to hold after one took longer.
-            clock: seconds; for tests.
-        """
-        self._limit, self._rest, self._clock = limit, rest, clock
-        self._until = float("-inf")
-        self._last = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Hear how long a transaction took."""
-        if seconds > self._limit:
-            self._last = seconds
-            self._until = self._clock() + self._rest
-
-    def check(self) -> str | None:
-        """Return the reason to hold, if any."""
-        if self._clock() >= self._until:
-            return None
-        return f"a transaction took {self._last:.1f} s (limit {self._limit:.1f} s)"

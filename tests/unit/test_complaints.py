@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
-from redrive.gateway.complaints import EVERY, Complaints
+from redrive.complaints import EVERY, Complaints
 
 
 def test_each_kind_of_trouble_is_told_at_once_and_then_now_and_then_with_how_often_it_was_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 0.0
-    complaints = Complaints(logging.getLogger("test"), lambda: now)
+    complaints = Complaints(logging.getLogger("test"), clock=lambda: now)
     for number in range(1_000):
         complaints.say("one", "first %d", number)
     complaints.say("two", "second")

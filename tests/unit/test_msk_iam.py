@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from redrive.config import Config
+from redrive.config import Config, msk_iam
 from redrive.errors import UnavailableError
 from redrive.partitions.connection import client_config
-from redrive.security import msk_iam
 
 BROKERS = (
     "b-1.sales.x1y2z3.c2.kafka.eu-west-1.amazonaws.com:9098,b-2.sales.x1y2z3.c2.kafka.eu-west-1.amazonaws.com:9098"
