@@ -16,6 +16,8 @@ from httpx import HTTPError
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -36,8 +38,12 @@ from tasks.pace import forget
 
 QUIET = timedelta(minutes=5)
 """So long a run may show no sign of life before it is watched: longer than it takes to begin, or to end."""
-OURS = ["redrive", "redrive-health"]
-"""The tags of runs of our deployments."""
+JOBS = [
+    "standby-replay", "dlq-triage", "dlq-correction", "partition-rebalance", "broker-scaling", "schema-backfill",
+    "cluster-health",
+]  # fmt: skip
+TAGS = ["redrive", "redrive-health"]
+"""Of our deployments. Other flows may have them, too, and their runs are not in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,10 @@ def _end_if_dead(client: SyncPrefectClient, ledger: Ledger, run_id: UUID, before
 def _under_way(client: SyncPrefectClient) -> Iterator[FlowRun]:
     """Give our runs that a process is to be at work for, but for this one. One that is suspended has none."""
     working = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
-    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=working, tags=FlowRunFilterTags(any_=OURS)))
+    runs = client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=JOBS)),
+        flow_run_filter=FlowRunFilter(state=working, tags=FlowRunFilterTags(any_=TAGS)),
+    )
     yield from (run for run in runs if str(run.id) != runtime.id)
 
 

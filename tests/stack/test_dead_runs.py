@@ -46,6 +46,11 @@ def a_job() -> None:
     pass
 
 
+@flow(name="somebody-s-own")
+def somebody_s() -> None:
+    pass
+
+
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     (tmp_path / "redrive.toml").write_text(
@@ -87,8 +92,8 @@ def end_dead_runs(config: Config) -> list[str]:
 def test_who_shows_signs_of_life_is_left_alone_also_after_the_server_was_away_and_who_was_killed_is_ended(
     own_prefect: Stack, prefect: SyncPrefectClient, config: Config, busy: tuple[subprocess.Popen[str], str]
 ) -> None:
-    def made(name: str, tag: str = "redrive") -> FlowRun:
-        return prefect.create_flow_run(a_job, name=name, tags=[tag])
+    def made(name: str) -> FlowRun:
+        return prefect.create_flow_run(a_job, name=name, tags=["redrive"])
 
     def state(run: str) -> tuple[str | None, str | None]:
         found = prefect.read_flow_run(run).state  # type: ignore[arg-type]
@@ -97,7 +102,7 @@ def test_who_shows_signs_of_life_is_left_alone_also_after_the_server_was_away_an
 
     process, alive = busy
     unbegun, begun = made("its machine went before it began"), made("its machine went just then")
-    waiting, foreign = made("waits for approval"), made("not ours", "other")
+    waiting, foreign = made("waits for approval"), prefect.create_flow_run(somebody_s, tags=["redrive"])
     prefect.set_flow_run_state(unbegun.id, Pending(), force=True)
     for run in (begun, foreign):
         prefect.set_flow_run_state(run.id, Running(), force=True)

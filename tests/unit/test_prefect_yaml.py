@@ -29,6 +29,7 @@ from flows.partition_rebalance import Rebalance
 from flows.schema_backfill import Backfill
 from flows.standby_replay import Replay
 from redrive.health.changes import BACKLOG, RECOVERED
+from tasks.cluster_health.dead_runs import JOBS, TAGS
 from tasks.cluster_health.unread import UNREAD
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +143,11 @@ def test_clusters_are_looked_at_each_minute_and_late_looks_are_not_caught_up_wit
     limit = ConcurrencyLimitConfig.model_validate(health["concurrency_limit"])
     assert (limit.limit, limit.collision_strategy) == (1, ConcurrencyLimitStrategy.CANCEL_NEW)
     assert health["concurrency_limit"].keys() <= keys_of(ConcurrencyLimitConfig)
+
+
+def test_runs_that_have_died_are_looked_for_among_those_of_all_jobs() -> None:
+    assert {each["entrypoint"].rpartition(".")[2].replace("_", "-") for each in DEPLOYMENTS} == set(JOBS)
+    assert {tag for each in DEPLOYMENTS for tag in each["tags"]} == set(TAGS)
 
 
 def test_each_schedule_s_late_runs_give_way_when_the_next_one_is_due() -> None:
