@@ -192,7 +192,8 @@ def _giving_way(give_way: Mapping[str, timedelta]) -> Iterator[AutomationCore]:
             description=f"A run of {deployment} by schedule that no worker has taken is cancelled when the next one is "
             "due, so that a worker that comes back after hours finds one, and no crowd.",
             trigger=trigger,
-            actions=[CancelFlowRun()],
+            # The type said: an update sends only what was set, and without it Prefect makes this "do-nothing".
+            actions=[CancelFlowRun(type="cancel-flow-run")],
         )
 
 
