@@ -205,17 +205,20 @@ def test_late_runs_of_a_schedule_give_way_to_later_ones_and_what_people_have_sta
         state = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=1))
         return prefect.create_flow_run_from_deployment(deployment.id, state=state, tags=list(tags)).id
 
-    older, newest = due("standby-replay", "auto-scheduled"), due("dlq-triage", "auto-scheduled")
-    by_hand = due("standby-replay")
+    def wait_for(wanted: str, *runs: UUID) -> None:
+        deadline = time.monotonic() + 120
+        while {state(run) for run in runs} != {wanted}:
+            assert time.monotonic() < deadline, [state(run) for run in runs]
+            time.sleep(0.5)
 
     def state(run: UUID) -> str | None:
         found = prefect.read_flow_run(run).state
         return found and found.name
 
-    deadline = time.monotonic() + 120
-    while state(older) != "Cancelled":
-        assert time.monotonic() < deadline, (state(older), state(newest), state(by_hand))
-        time.sleep(0.5)
+    by_hand, newest = due("standby-replay"), due("dlq-triage", "auto-scheduled")
+    wait_for("Late", by_hand, newest)
+    older = due("standby-replay", "auto-scheduled")  # would be cancelled after those, if they were
+    wait_for("Cancelled", older)
     assert (state(newest), state(by_hand)) == ("Late", "Late")
 
 
