@@ -1,13 +1,13 @@
 """``redrive automations``: who is told when a job fails, a cluster is not well, or nobody looks at clusters any more.
 
 What *starts* jobs are triggers in ``prefect.yaml``, made by deploying. These send something, and so need a block of
-Prefect that says where to; the settings name it.
+Prefect that says where to; the settings name it. Beside them, some that need none: late runs give way to later ones.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -33,12 +33,21 @@ WATCH_BEGUN = "redrive.watch.begun"
 settings, would never be told of."""
 LOOKS = {"prefect.resource.name": "cluster-health", "prefect.resource.role": "flow"}
 """What both are about, as Prefect names the flow of a run among what is related to it."""
+GIVE_WAY = {
+    "standby-replay": timedelta(minutes=15),
+    "dlq-triage": timedelta(hours=1),
+    "broker-scaling-by-itself": timedelta(minutes=15),
+}
+"""Deployment → time from one run of its schedule to the next. cluster-health has a limit, which does the same."""
 LEARNS = 6.0
 """Seconds after which Prefect's server evaluates new automations for sure; it looks for them each five."""
 
 
 def automations() -> None:
-    """Make or update the automations that notify, by the block that the settings name; without one, delete them."""
+    """Make or update the automations that notify, by the block that the settings name; without one, delete them.
+
+    And those by which late runs of a schedule give way to later ones, which need no block.
+    """
     from deployments.follow import connected
 
     with connected() as client:
@@ -51,9 +60,13 @@ def automations() -> None:
 
 
 def apply(
-    client: SyncPrefectClient, block: str | None, silence: timedelta = SILENCE, quiet: timedelta = LATELY
+    client: SyncPrefectClient,
+    block: str | None,
+    silence: timedelta = SILENCE,
+    quiet: timedelta = LATELY,
+    give_way: Mapping[str, timedelta] = GIVE_WAY,
 ) -> list[str]:
-    """Make Prefect have just these automations, of those whose names are ours; give their names.
+    """Make Prefect have just these automations, of those whose names are ours; give the names of those that notify.
 
     Args:
         client: Prefect's API.
@@ -61,12 +74,29 @@ def apply(
         silence: how long no look at clusters may have been finished, before somebody is told.
         quiet: how long a cluster takes events again before that is told, and the least time from one notice that it is
             away to the next.
+        give_way: deployment → how long a run of its schedule may be late.
 
     Raises:
         ConfigError: there is no such block.
     """
-    wanted = {each.name: each for each in _notifying(_document(client, block), silence, quiet)} if block else {}
-    there, changed = one_of_each(client), False
+    there = one_of_each(client)
+    late = {each.name: each for each in _giving_way(give_way)}
+    _put(client, late, there)  # first, as the block may not be there
+    telling = {each.name: each for each in _notifying(_document(client, block), silence, quiet)} if block else {}
+    changed = _put(client, telling, there)
+    for name in there.keys() - late.keys() - telling.keys():
+        client.delete_automation(there[name].id)
+    one_of_each(client)
+    if telling:
+        if changed:
+            time.sleep(LEARNS)
+        _begin_watch(client)
+    return list(telling)
+
+
+def _put(client: SyncPrefectClient, wanted: Mapping[str, AutomationCore], there: Mapping[str, Automation]) -> bool:
+    """Make or update automations, if they are not there as they should be; say whether one was not."""
+    changed = False
     for name, automation in wanted.items():
         if name in there:
             automation.enabled = there[name].enabled  # somebody may have switched it off
@@ -77,14 +107,7 @@ def apply(
         else:
             client.create_automation(automation)
         changed = True
-    for name in there.keys() - wanted.keys():
-        client.delete_automation(there[name].id)
-    one_of_each(client)
-    if wanted:
-        if changed:
-            time.sleep(LEARNS)
-        _begin_watch(client)
-    return list(wanted)
+    return changed
 
 
 def _begin_watch(client: SyncPrefectClient) -> None:
@@ -139,6 +162,39 @@ def _document(client: SyncPrefectClient, block: str) -> UUID:
     except ObjectNotFound:
         reason = f"Prefect has no block {block}; make it in its UI, under Blocks, or correct its type and name"
         raise ConfigError("notifications.block", reason) from None
+
+
+def _giving_way(give_way: Mapping[str, timedelta]) -> Iterator[AutomationCore]:
+    """Cancel what no worker has taken when the next run of the same schedule is due.
+
+    Else hours without a worker pile runs up, and the worker that comes back starts all of them at once.
+    """
+    from prefect.events.actions import CancelFlowRun
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    # What people and events have started waits on: nobody starts it again. Prefect tags what its scheduler makes.
+    by_schedule = ResourceSpecification({"prefect.resource.id": "prefect.tag.auto-scheduled"})
+    for deployment, within in give_way.items():
+        of = ResourceSpecification({"prefect.resource.role": "deployment", "prefect.resource.name": deployment})
+        trigger = EventTrigger(
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=[of, by_schedule],
+            for_each={"prefect.resource.id"},
+            after={"prefect.flow-run.Late"},
+            expect={f"prefect.flow-run.{state}" for state in ("Pending", "Running", "Cancelling", "Cancelled")},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        )
+        yield AutomationCore(
+            name=f"{PREFIX}late runs of {deployment} give way",
+            description=f"A run of {deployment} by schedule that no worker has taken is cancelled when the next one is "
+            "due, so that a worker that comes back after hours finds one, and no crowd.",
+            trigger=trigger,
+            # The type said: an update sends only what was set, and without it Prefect makes this "do-nothing".
+            actions=[CancelFlowRun(type="cancel-flow-run")],
+        )
 
 
 def _notifying(block: UUID, silence: timedelta, quiet: timedelta) -> Iterator[AutomationCore]:

@@ -21,6 +21,7 @@ from tasks.approval import is_asking
 from tasks.ending import PLAN, REPORT, Word
 from tasks.live import PROGRESS
 from tasks.operations import WHO_LABEL
+from tasks.paused import is_paused
 
 EVERY = 0.5
 NOBODY = 60.0
@@ -36,12 +37,14 @@ class Moment:
         progress: percent of 100, if it is working.
         line: how far it is, in words.
         asks: whether it waits for somebody's approval.
+        paused: whether somebody has paused it, and it has stopped.
     """
 
     state: State[Any]
     progress: float | None
     line: str
     asks: bool
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ def follow(client: SyncPrefectClient, run_id: UUID, tell: Callable[[Moment], Non
         found = artifacts_of(client, run_id) if state.is_running() else {}
         artifact = next((found[key] for key in found if key.endswith(PROGRESS)), None)
         progress = float(artifact.data) if artifact and isinstance(artifact.data, int | float) else None
-        tell(Moment(state, progress, (artifact.description or "") if artifact else "", is_asking(run)))
+        line = (artifact.description or "") if artifact else ""
+        tell(Moment(state, progress, line, is_asking(run), is_paused(run)))
         time.sleep(EVERY)
 
 

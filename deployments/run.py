@@ -17,23 +17,31 @@ from redrive.person import person
 
 app = typer.Typer(help="Start a job as a Prefect flow run, and follow it.", no_args_is_help=True)
 
+# Each option has the name of the form's field; of a list, which takes it several times, in the singular.
 # Options of several jobs, with one meaning.
 Follow = Annotated[bool, typer.Option(help="Wait for the verdict, also while it waits for approval.")]
 Rate = Annotated[float | None, typer.Option(min=0.001, help="Events a second at most; else full speed.")]
 Partitions = Annotated[int, typer.Option(min=1, max=64, help="Partitions at the same time.")]
 Verify = Annotated[Literal["full", "counts"], typer.Option(help="What to read back at the end.")]
+Protect = Annotated[
+    str | None,
+    typer.Option(metavar="GROUP[:LAG]", help="Hold while a consumer group is further behind; else by 100,000."),
+]
+Patience = Annotated[
+    float, typer.Option(min=0, max=86_400, help="Seconds to keep trying while a system does not answer.")
+]
 
 # Of those that move partitions.
 Throttle = Annotated[
     str, typer.Option(metavar="MB|auto", help="Of moves, MB a second for each broker; 0: none; auto: as limits allow.")
 ]
-MaxLatency = Annotated[
+MaxProduceLatency = Annotated[
     float | None,
     typer.Option(
         min=0.001, metavar="MS", help="Begin no move, and slow them, while 1 of 100 events takes longer to publish."
     ),
 ]
-Watch = Annotated[
+WatchedGroup = Annotated[
     list[str] | None,
     typer.Option(
         metavar="GROUP:LAG", help="Begin no move, and slow them, while it is further behind; may be repeated."
@@ -54,6 +62,11 @@ def standby_replay(  # noqa: PLR0917 (each is an option)
     rate: Rate = None,
     lanes: Annotated[int, typer.Option(min=1, max=64, help="Lanes at the same time.")] = 4,
     verify: Verify = "full",
+    protect: Protect = None,
+    settle: Annotated[
+        float, typer.Option(min=0, max=600, help="Seconds that events which may be in Kafka already are left alone.")
+    ] = 5.0,
+    patience: Patience = 120.0,
     follow: Annotated[bool, typer.Option(help="Wait for the verdict.")] = True,
     json: Json = False,
 ) -> None:
@@ -64,6 +77,7 @@ def standby_replay(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "topics": topic or [], "cluster": cluster, "rate": rate, "lanes": lanes, "verify": verify,
+        "protect": _protect(protect), "settle": settle, "patience": patience,
     }  # fmt: skip
     _run("standby-replay", {"replay": given}, follow=follow, json=json)
 
@@ -108,6 +122,8 @@ def dlq_correction(  # noqa: PLR0917 (each is an option)
     partitions: Partitions = 4,
     samples: Annotated[int, typer.Option(min=0, max=50, help="Letters to show before and after, a rule.")] = 3,
     verify: Verify = "full",
+    protect: Protect = None,
+    patience: Patience = 120.0,
     follow: Follow = True,
     json: Json = False,
 ) -> None:
@@ -118,7 +134,8 @@ def dlq_correction(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "selection": selection.model_dump(mode="json"), "rules": rules, "order": order, "rate": rate,
-        "partitions": partitions, "samples": samples, "verify": verify,
+        "partitions": partitions, "samples": samples, "verify": verify, "protect": _protect(protect),
+        "patience": patience,
     }  # fmt: skip
     _run("dlq-correction", {"correction": given}, follow=follow, json=json)
 
@@ -135,22 +152,24 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
         list[int] | None, typer.Option("--broker", help="One that is new, or is drained; may be repeated.")
     ] = None,
     replication: Annotated[int | None, typer.Option(min=1, help="Replicas, for that goal.")] = None,
-    exclude_topic: Annotated[
-        list[str] | None, typer.Option("--exclude-topic", help="Leave it alone; may be repeated.")
+    excluded_topic: Annotated[
+        list[str] | None, typer.Option("--excluded-topic", help="Leave it alone; may be repeated.")
     ] = None,
-    exclude_broker: Annotated[
-        list[int] | None, typer.Option("--exclude-broker", help="Leave it alone; may be repeated.")
+    excluded_broker: Annotated[
+        list[int] | None, typer.Option("--excluded-broker", help="Leave it alone; may be repeated.")
     ] = None,
     band: Annotated[float, typer.Option(min=0.01, max=50, help="How far off a broker's bytes may be, in percent.")] = 5,
     throttle: Throttle = "50",
-    max_latency: MaxLatency = None,
-    watch: Watch = None,
+    max_produce_latency: MaxProduceLatency = None,
+    watched_group: WatchedGroup = None,
     moves_per_broker: Annotated[int, typer.Option(min=1, max=1_000, help="Of one broker at the same time.")] = 5,
     moves_at_once: Annotated[int, typer.Option(min=1, max=10_000, help="In the whole cluster at the same time.")] = 100,
     patience: Annotated[
         float, typer.Option(min=1, max=86_400, help="Seconds to wait while nothing moves, before it stops.")
     ] = 600,
-    roll_back: Annotated[bool, typer.Option("--roll-back", help="Take all back if it comes to no good end.")] = False,
+    on_failure: Annotated[
+        Literal["stop", "roll_back"], typer.Option(help="If it comes to no good end: stop there, or take all back.")
+    ] = "stop",
     follow: Follow = True,
     json: Json = False,
 ) -> None:
@@ -161,9 +180,9 @@ def partition_rebalance(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "goal": goal, "brokers": broker or [], "replication": replication,
-        "excluded_topics": exclude_topic or [], "excluded_brokers": exclude_broker or [], "band": band,
+        "excluded_topics": excluded_topic or [], "excluded_brokers": excluded_broker or [], "band": band,
         "moves_per_broker": moves_per_broker, "moves_at_once": moves_at_once, "patience": patience,
-        "on_failure": "roll_back" if roll_back else "stop", **_sparing(throttle, max_latency, watch),
+        "on_failure": on_failure, **_sparing(throttle, max_produce_latency, watched_group),
     }  # fmt: skip
     _run("partition-rebalance", {"rebalance": given}, follow=follow, json=json)
 
@@ -200,20 +219,13 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
         ),
     ] = None,
     sample: Annotated[int, typer.Option(min=0, help="Events of each partition to try; 0: all.")] = 2_000,
-    follow_minutes: Annotated[
-        float, typer.Option("--follow-for", min=0, metavar="MINUTES", help="Copy what comes, for so long.")
-    ] = 0.0,
+    follow_for: Annotated[float, typer.Option(min=0, metavar="MINUTES", help="Copy what comes, for so long.")] = 0.0,
     rate: Rate = None,
     partitions: Partitions = 4,
     most_parked: Annotated[int, typer.Option(min=0, help="At more events that can't be migrated, stop.")] = 0,
     verify: Annotated[Literal["full", "sample", "new"], typer.Option(help="What to compare at the end.")] = "full",
-    protect: Annotated[
-        str | None,
-        typer.Option(metavar="GROUP[:LAG]", help="Hold the copying while a group is further behind; else by 100,000."),
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0, max=86_400, help="Seconds to keep trying while a system does not answer.")
-    ] = 120.0,
+    protect: Protect = None,
+    patience: Patience = 120.0,
     follow: Follow = True,
     json: Json = False,
 ) -> None:
@@ -224,15 +236,17 @@ def schema_backfill(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "goal": goal, "source": source, "target": target, "rules": rules, "groups": group or [],
-        "may_lag": may_lag or [], "sample": sample, "follow": follow_minutes, "rate": rate, "partitions": partitions,
+        "may_lag": may_lag or [], "sample": sample, "follow_for": follow_for, "rate": rate, "partitions": partitions,
         "most_parked": most_parked, "verify": verify, "patience": patience,
-        "protect": None if protect is None else _protect(protect),
+        "protect": _protect(protect),
     }  # fmt: skip
     _run("schema-backfill", {"backfill": given}, follow=follow, json=json)
 
 
-def _protect(text: str) -> dict[str, Any]:
+def _protect(text: str | None) -> dict[str, Any] | None:
     """Read ``GROUP[:LAG]``, of which the group's id may have colons, too."""
+    if text is None:
+        return None
     group, _, lag = text.rpartition(":")
     return {"group": group, "max_lag": int(lag)} if group and lag.isdigit() else {"group": text}
 
@@ -250,8 +264,8 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
     cool_down: Annotated[float, typer.Option(min=0, help="Seconds after a scaling without another one.")] = 3_600,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for brokers that were asked for.")] = 7_200,
     throttle: Throttle = "50",
-    max_latency: MaxLatency = None,
-    watch: Watch = None,
+    max_produce_latency: MaxProduceLatency = None,
+    watched_group: WatchedGroup = None,
     follow: Follow = True,
     json: Json = False,
 ) -> None:
@@ -262,7 +276,7 @@ def broker_scaling(  # noqa: PLR0917 (each is an option)
     """
     given: dict[str, Any] = {
         "mode": mode, "cluster": cluster, "threshold": threshold, "window": window, "step": step, "most": most,
-        "cool_down": cool_down, "patience": patience, **_sparing(throttle, max_latency, watch),
+        "cool_down": cool_down, "patience": patience, **_sparing(throttle, max_produce_latency, watched_group),
     }  # fmt: skip
     _run("broker-scaling", {"scale": given}, follow=follow, json=json)
 
@@ -294,9 +308,9 @@ def _run(job: str, parameters: dict[str, Any], *, follow: bool, json: bool) -> N
         raise typer.Exit(1)
 
 
-def _sparing(throttle: str, max_latency: float | None, watch: list[str] | None) -> dict[str, Any]:
-    groups = [_watched(each) for each in watch or []]
-    return {"throttle": _throttle(throttle), "max_produce_latency": max_latency, "watched_groups": groups}
+def _sparing(throttle: str, max_produce_latency: float | None, watched_group: list[str] | None) -> dict[str, Any]:
+    groups = [_watched(each) for each in watched_group or []]
+    return {"throttle": _throttle(throttle), "max_produce_latency": max_produce_latency, "watched_groups": groups}
 
 
 def _throttle(given: str) -> float | str | None:
@@ -311,7 +325,7 @@ def _throttle(given: str) -> float | str | None:
 def _watched(given: str) -> dict[str, Any]:
     group, _, lag = given.rpartition(":")
     if not group or not lag.isdecimal():
-        raise ConfigError("watch", f"{given!r} is not GROUP:LAG, such as billing:100000")
+        raise ConfigError("watched_group", f"{given!r} is not GROUP:LAG, such as billing:100000")
     return {"group": group, "max_lag": int(lag)}
 
 

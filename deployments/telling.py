@@ -21,7 +21,8 @@ class Teller:
     """
 
     def __init__(self, run_id: str, url: str) -> None:
-        self._approve = f"redrive approve {run_id} --reason WHY" + (f", or {url}" if url else "")
+        self._approve = f"redrive approve {run_id} --reason WHY" + (f", or Resume on its page: {url}" if url else "")
+        self._page = f": {url}" if url else ""
         self._word = ""
         self._line = ""
         self._at = float("-inf")
@@ -29,7 +30,7 @@ class Teller:
 
     def __call__(self, moment: Moment) -> None:
         """Tell what is new about the run by now."""
-        word = f"waits for approval: {self._approve}" if moment.asks else (moment.state.name or "").lower()
+        word = self._what(moment)
         if word != self._word:
             self._word = word
             self._end_line()
@@ -45,6 +46,16 @@ class Teller:
         elif time.monotonic() - self._at >= 2:
             self._at = time.monotonic()
             note(line)
+
+    def _what(self, moment: Moment) -> str:
+        """Say what the run is at, and, if that is waiting for somebody, for whom and the way on."""
+        if moment.asks:
+            return f"waits for approval: {self._approve}"
+        if moment.paused:
+            from tasks.paused import PAUSED, RESUME
+
+            return f"{PAUSED}: {RESUME}{self._page}"
+        return (moment.state.name or "").lower()
 
     def _end_line(self) -> None:
         if self._open:

@@ -23,6 +23,7 @@ from redrive.errors import ConfigError, UnavailableError
 if TYPE_CHECKING:
     from deployments.local.stack import Stack
     from deployments.local.state import PortChoice
+    from deployments.worker_process import Worker
 
 
 def up(
@@ -38,7 +39,8 @@ def up(
     """Start what is missing (stack, Prefect, work pool), deploy the jobs, and run them until Ctrl-C.
 
     Prefect is the one that PREFECT_API_URL names; without that, one is started here. Ctrl-C stops what this has
-    started, and the data stay. Called again while it runs, it says where all is, and starts nothing.
+    started, and the data stay; runs under way end first, as if they were cancelled, or, by a second Ctrl-C, at once.
+    Called again while it runs, it says where all is, and starts nothing.
     """
     if clusters and not local:
         raise ConfigError("--clusters", "names clusters of the local stack; leave it or --no-local out")
@@ -91,9 +93,23 @@ def _start(data: Path, local: bool, ports: PortChoice, clusters: list[str] | Non
     _show(stack, local, metrics)
     note(f"Commands in other terminals find all of it after: {_way_in(data, local, url, named)}")
     note("The jobs are deployed and their worker runs. Ctrl-C ends what this has started; the data stay.")
-    while True:
-        worker.look_after(note)
-        time.sleep(1)
+    try:
+        while True:
+            worker.look_after(note)
+            time.sleep(1)
+    except KeyboardInterrupt:
+        _end_runs(worker)
+        raise
+
+
+def _end_runs(worker: Worker) -> None:
+    """Give runs the time to end by themselves: a worker that is told to end kills them."""
+    note("the runs under way end first; Ctrl-C once more ends them at once")
+    try:
+        worker.end_runs()
+    except KeyboardInterrupt:
+        worker.kill()
+        raise
 
 
 def _way_in(data: Path, local: bool, url: str, named: bool) -> str:

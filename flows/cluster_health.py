@@ -10,6 +10,7 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import Completed, Failed
 
 from redrive.config import Config
+from tasks.cluster_health.dead_runs import end_dead_runs
 from tasks.cluster_health.form import Look
 from tasks.cluster_health.report import headline
 from tasks.cluster_health.steps import forget_clusters, forget_old_runs, look_at_clusters, show, tell_changes
@@ -26,8 +27,9 @@ def _run_name() -> str:
 def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing changes it)
     """Look at each cluster, show what was found in its artifact, and tell whoever listens what has changed.
 
-    Reads only. What does not answer in time is shown as not known; it delays the rest by a few seconds at most. It may
-    be cancelled, killed or run twice at once.
+    Of clusters it reads only. What does not answer in time is shown as not known; it delays the rest by a few seconds
+    at most. Runs of all jobs whose process has died are ended in Prefect. It may be cancelled, killed or run twice at
+    once.
 
     Args:
         look: Which clusters to look at.
@@ -40,6 +42,7 @@ def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing ch
     show(found)
     left_behind = forget_clusters(config, found.gone)
     forget_old_runs()
+    end_dead_runs(config)
     if untold:
         return Failed(message=untold)
     worst = sorted(found.healths, key=lambda health: ("unavailable", "unwell", "well").index(health.verdict))

@@ -217,7 +217,7 @@ def at_work(  # noqa: PLR0917 (a part of a run: what is shared, what is asked, w
         governor_for(work.config, rate, protect, topics, patience=backfill.patience) as governor,
         Live(work.run, board, governor, rate, Words("partition", word)) as live,
     ):
-        ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow * 60)
+        ends = Ends(work.client, work.source, len(work.standings), follow=backfill.follow_for * 60)
         try:
             yield way(work, ends, governor, board, patience=backfill.patience, most_parked=backfill.most_parked)
         finally:
@@ -285,8 +285,8 @@ def bring(copying: Copying, backfill: Backfill, *, on_cancel: Callable[[], None]
     parallel = backfill.partitions
     if backfill.goal == "in_place":
         return renew_partitions(copying, parallel=parallel, on_cancel=on_cancel)
-    if backfill.follow and len(copying.backfilling.standings) > parallel:
-        return follow_in_turns(copying, backfill.follow * 60, parallel=parallel, on_cancel=on_cancel)
+    if backfill.follow_for and len(copying.backfilling.standings) > parallel:
+        return follow_in_turns(copying, backfill.follow_for * 60, parallel=parallel, on_cancel=on_cancel)
     return copy_partitions(copying, parallel=parallel, on_cancel=on_cancel)
 
 

@@ -77,8 +77,7 @@ class Run:
         If this flow run is being retried, go on with its operation, or, with ``anew``, begin another one.
         """
         if anew:
-            attempts = (self.flow_run, *(str(uuid5(UUID(self.flow_run), str(number))) for number in range(2, 1_000)))
-            self.id = next(id_ for id_ in attempts if not self.ledger.has(id_))
+            self.id = next(id_ for id_ in attempts_of(self.flow_run) if not self.ledger.has(id_))
         self.operation = self.ledger.begin(
             self.job,
             mode,
@@ -262,6 +261,11 @@ def operation(
         run.begin(mode, cluster, resources, parameters, anew=anew)
         with run.alive():
             yield run
+
+
+def attempts_of(flow_run: str) -> list[str]:
+    """Give the ids that operations of a flow run may have: its own, and of attempts after the first, one each."""
+    return [flow_run, *(str(uuid5(UUID(flow_run), str(number))) for number in range(2, 1_000))]
 
 
 def _resource(topic: ClusterTopic) -> str:

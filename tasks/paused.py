@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
 PAUSED = "paused in Prefect's UI"
@@ -34,6 +35,11 @@ def was_paused() -> bool:
     """Say whether somebody has paused this flow run while it works, in Prefect's UI or as that does."""
     context = FlowRunContext.get()
     return context is not None and context.flow_run_suspension_request.is_requested()
+
+
+def is_paused(run: FlowRun) -> bool:
+    """Say whether somebody has paused a flow run, and it has stopped; one that waits for approval has another tag."""
+    return run.state is not None and run.state.is_paused() and "paused" in run.tags
 
 
 def stopped_by_hand() -> StoppedByHand:

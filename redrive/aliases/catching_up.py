@@ -116,7 +116,7 @@ class CatchingUp:
                     f"topic {self._target}",
                     f"events that were published to {self._source} are not there yet, and what comes after them has to "
                     "wait: run schema-backfill (goal copy, or feed_back if it is the source that is behind), with "
-                    "`follow` while anybody still publishes there",
+                    "`follow_for` while anybody still publishes there",
                 )
             check()
             time.sleep(_EVERY)

@@ -92,11 +92,11 @@ def plan(  # noqa: PLR0917 (each is an option)
         list[int] | None, typer.Option("--broker", help="One that is new, or is drained; may be repeated.")
     ] = None,
     replication: Annotated[int | None, typer.Option(min=1, help="Replicas, for that goal.")] = None,
-    exclude_topic: Annotated[
-        list[str] | None, typer.Option("--exclude-topic", help="Leave it alone; may be repeated.")
+    excluded_topic: Annotated[
+        list[str] | None, typer.Option("--excluded-topic", help="Leave it alone; may be repeated.")
     ] = None,
-    exclude_broker: Annotated[
-        list[int] | None, typer.Option("--exclude-broker", help="Leave it alone; may be repeated.")
+    excluded_broker: Annotated[
+        list[int] | None, typer.Option("--excluded-broker", help="Leave it alone; may be repeated.")
     ] = None,
     band: Annotated[float, typer.Option(min=0.01, max=50, help="How far off a broker's bytes may be, in percent.")] = 5,
     file: Annotated[
@@ -120,8 +120,8 @@ def plan(  # noqa: PLR0917 (each is an option)
         goal,
         band=band / 100,
         brokers=frozenset(broker or ()),
-        excluded_brokers=frozenset(exclude_broker or ()),
-        excluded_topics=frozenset(exclude_topic or ()),
+        excluded_brokers=frozenset(excluded_broker or ()),
+        excluded_topics=frozenset(excluded_topic or ()),
         replication=replication,
     )
     made = plan_of(picture, wanted)

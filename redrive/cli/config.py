@@ -7,7 +7,7 @@ import sys
 import typer
 
 from redrive.cli.exits import WRONG
-from redrive.cli.output import Json, out, show_json
+from redrive.cli.output import Json, note, out, show_json
 from redrive.config import Config
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
@@ -20,7 +20,10 @@ def _group() -> None:
 
 @app.command()
 def check(json: Json = False) -> None:
-    """Name each mistake in the settings, with its line. Exit code 2 if there is one."""
+    """Name each mistake in the settings, with its line. Exit code 2 if there is one.
+
+    A secret that is not set here is named, too; that is no mistake, as it may be set where it is used.
+    """
     mistakes = Config.check()
     if json:
         show_json([{"setting": m.setting, "reason": m.reason, "where": m.where} for m in mistakes])
@@ -33,6 +36,8 @@ def check(json: Json = False) -> None:
         out.print(f"No mistake in the settings: {counted}.", highlight=False)
     if mistakes:
         raise typer.Exit(WRONG)
+    for absent in Config.load().absent_secrets():
+        note(f"not here: {absent}")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -98,6 +99,15 @@ class Secret(Section):
 
 
 SecretReference = Annotated[Secret, BeforeValidator(_by_reference)]
+
+
+def secrets_of(settings: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    """Find the secrets in settings, or a part of them: each with its path."""
+    if isinstance(settings, Secret):
+        yield path, settings
+    elif isinstance(settings, BaseModel | dict):
+        for name, value in settings.items() if isinstance(settings, dict) else settings:
+            yield from secrets_of(value, (*path, str(name)))
 
 
 class StandbyConfig(Section):

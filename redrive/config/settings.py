@@ -31,6 +31,7 @@ from redrive.config.sections import (
     StandbyConfig,
     TopicConfig,
     TopicName,
+    secrets_of,
 )
 from redrive.errors import ConfigError
 
@@ -148,6 +149,19 @@ class Config(BaseSettings):
         except ConfigError as error:
             return [error]
         return mistakes
+
+    def absent_secrets(self) -> list[ConfigError]:
+        """Give each secret that this process does not find where the settings say.
+
+        No mistake in them: where clusters are used, there may be what is not here.
+        """
+        absent = []
+        for path, secret in secrets_of(self):
+            try:
+                secret.read(".".join(path), self.folder)
+            except ConfigError as error:
+                absent.append(error)
+        return absent
 
     @property
     def folder(self) -> Path:

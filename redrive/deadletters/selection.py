@@ -72,7 +72,10 @@ class Selection(BaseModel):
         "it have the empty name.",
     )
     dead_letter_topics: list[Text] = Field(
-        default=[], max_length=MOST, description="Topics in which they stand, as Kafka names them."
+        default=[],
+        max_length=MOST,
+        title="Dead-letter topics",
+        description="Topics in which they stand, as Kafka names them.",
     )
     clusters: list[Text] = Field(default=[], max_length=MOST, description="Clusters on which they stand.")
     since: AwareDatetime | None = Field(
@@ -103,7 +106,7 @@ class Selection(BaseModel):
     fates: list[FateOrNone] = Field(
         default=list(OPEN),
         max_length=MOST,
-        description="What became of them last. None and held are the open ones; empty means any.",
+        description="What became of them last; none and held are the open ones. Empty means any.",
     )
 
     @property

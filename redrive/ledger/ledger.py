@@ -212,6 +212,11 @@ class Ledger:
         with self._database.reading() as session:
             return runs.latest_runs(session)
 
+    def last_sign(self, operations: Sequence[str]) -> runs.LastSign | None:
+        """Give the last sign of life that any of these operations has shown, if one of them is there."""
+        with self._database.reading() as session:
+            return runs.last_sign(session, operations)
+
     def head(self) -> str:
         """Give the hash of the journal's last entry; it stands for everything that was ever written."""
         query = select(EntryRow.hash).order_by(EntryRow.id.desc()).limit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -33,6 +33,26 @@ class LastRun:
     ended_at: datetime | None
     run_url: str | None
     heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LastSign:
+    """Of several operations, what the one that was alive last has shown.
+
+    Attributes:
+        id: its id.
+        heartbeat_at: see `redrive.ledger.models.OperationRow`.
+    """
+
+    id: str
+    job: str
+    heartbeat_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def at(self) -> datetime:
+        """When it was last known to be alive."""
+        return max(self.heartbeat_at, self.ended_at or self.heartbeat_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,14 @@ def latest_runs(session: Session) -> tuple[LastRun, ...]:
         for cluster in run.cluster.split(", "):
             found.setdefault((run.job, cluster), replace(run, cluster=cluster))
     return tuple(found.values())
+
+
+def last_sign(session: Session, operations: Sequence[str]) -> LastSign | None:
+    """Give what was shown last by any of these operations, which need not be there; None: none is."""
+    row = OperationRow
+    query = select(row.id, row.job, row.heartbeat_at, row.ended_at).where(row.id.in_(operations))
+    found = [LastSign(*columns) for columns in session.execute(query)]
+    return max(found, key=lambda sign: sign.at, default=None)
 
 
 def holds_on(session: Session, cluster: str) -> tuple[Hold, ...]:

@@ -83,10 +83,10 @@ class Backfill(BaseModel):
             description="On how many events the plan tries the rules. 0: on all.",
         ),
     ] = 2_000
-    follow: Annotated[
+    follow_for: Annotated[
         float,
         Field(
-            title="Follow (minutes)",
+            title="Follow for (minutes)",
             ge=0,
             le=525_600,
             description="For so long after its beginning the run goes on to copy what comes. 0: up to what there is "
@@ -144,6 +144,6 @@ class Backfill(BaseModel):
             raise ValueError("may_lag: only who switches producers waits for consumer groups; leave it out")
         if self.goal == "in_place" and self.source != self.target:
             raise ValueError("target: in_place, the topic itself is brought to the schema; say the source")
-        if self.goal == "in_place" and self.follow:
-            raise ValueError("follow: in_place, what comes meanwhile is left to the next run; say 0")
+        if self.goal == "in_place" and self.follow_for:
+            raise ValueError("follow_for: in_place, what comes meanwhile is left to the next run; say 0")
         return self

@@ -75,8 +75,8 @@ def finish_moved(
 def _after_revert(source: str, target: str) -> str:
     return (
         f"> **Go on with:** point the consumers of these groups at {cell(source)}. What producers publish to "
-        f"{cell(target)} comes there by the goal feed_back alone: run it with `follow`, or they get nothing more. A "
-        "group that follows switches by itself (`successors`) goes back by the goal switch_back, not by this."
+        f"{cell(target)} comes there by the goal feed_back alone: run it with `follow_for`, or they get nothing more. "
+        "A group that follows switches by itself (`successors`) goes back by the goal switch_back, not by this."
     )
 
 
@@ -132,7 +132,8 @@ def report_text(run: Run, ending: Ending) -> str:
         target = ending.plan.migration.target
         parts.append(
             f"> **Go on with:** point the consumers of the moved groups at {cell(target)}. As long as producers write "
-            f"to {cell(ending.plan.migration.source)}, run the goal copy with `follow`, or nothing more comes from it."
+            f"to {cell(ending.plan.migration.source)}, run the goal copy with `follow_for`, or nothing more comes from "
+            "it."
         )
     if ending.switched:
         parts.append(_switched(ending.switched))
@@ -166,7 +167,7 @@ def _switched(switched: Switched) -> str:
         f"> **Producers:** who publishes to {cell(alias.name)} by the SDK reaches {cell(alias.current)} now. "
         f"{count(switched.stored, 'event')} came in the {duration(switched.seconds)} that it took, and were stored "
         f"till then. {consumers} What others still publish to {cell(alias.left)} has to be copied: run the goal "
-        f"{'copy' if alias.left == alias.name else 'feed_back'} with `follow`."
+        f"{'copy' if alias.left == alias.name else 'feed_back'} with `follow_for`."
     )
 
 

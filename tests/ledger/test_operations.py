@@ -123,6 +123,22 @@ def test_an_operation_is_found_by_the_first_letters_of_its_id(ledger: Ledger) ->
         ledger.operation("%")
 
 
+def test_the_last_sign_of_life_is_that_of_whichever_operation_was_alive_last(ledger: Ledger) -> None:
+    assert ledger.last_sign(["nowhere"]) is None
+    first, second = begin(ledger, operation_id="first"), begin(ledger, operation_id="second")
+    last = ledger.last_sign(["first", "second", "nowhere"])
+    assert last is not None
+    assert (last.id, last.job, last.at) == ("second", "standby-replay", ledger.operation("second").heartbeat_at)
+    first.heartbeat()
+    beat = ledger.last_sign(["first", "second"])
+    assert beat is not None
+    assert beat.id == "first"
+    second.finish("done")
+    ended = ledger.last_sign(["first", "second"])
+    assert ended is not None
+    assert (ended.id, ended.at) == ("second", ledger.operation("second").ended_at)
+
+
 def test_the_latest_entry_of_a_kind_on_a_cluster_is_found_whichever_operation_made_it(ledger: Ledger) -> None:
     assert ledger.latest("growth", "local") is None
     first, second = begin(ledger), begin(ledger)

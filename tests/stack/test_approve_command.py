@@ -108,7 +108,7 @@ def test_a_run_is_followed_while_it_waits_and_goes_on_when_it_is_approved(clinic
     clinic.triage()
     run = Followed(tmp_path, "--id", f"{clinic.dead_letters}/0/0")
     run_id, line = run.waits()
-    assert f"redrive approve {run_id} --reason WHY, or http" in line
+    assert f"redrive approve {run_id} --reason WHY, or Resume on its page: http" in line
     assert line.endswith(f"/runs/flow-run/{run_id}")
     assert not clinic.read(clinic.orders)
 

@@ -22,10 +22,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Failed, Suspended
+from prefect.states import Completed, Failed, Scheduled, Suspended
 
 from deployments import automations
-from deployments.automations import PREFIX, apply
+from deployments.automations import GIVE_WAY, PREFIX, apply
 from deployments.local.stack import Stack
 from deployments.worker import create_pool, deploy
 from redrive.config import Config
@@ -38,6 +38,7 @@ from tasks.cluster_health.steps import Found, tell_changes
 
 RECOVERY = "standby-replay-when-a-cluster-has-recovered"
 SCALING = "broker-scaling-by-itself"
+LATE = [f"{PREFIX}late runs of {deployment} give way" for deployment in GIVE_WAY]
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -189,6 +190,38 @@ def test_a_cluster_that_comes_and_goes_is_told_once_and_its_return_once_it_has_h
     assert "docs/runbooks/nobody-looks.md" in pager.wait_for("clusters are not looked at")
 
 
+def test_late_runs_of_a_schedule_give_way_to_later_ones_and_what_people_have_started_waits(
+    prefect: SyncPrefectClient, tmp_path: Path
+) -> None:
+    api = str(prefect.api_url)
+    create_pool(api)
+    deploy({"PREFECT_API_URL": api}, tmp_path / "worker.log")
+    # No worker; so everything that is due is late. The newest run of a schedule has its hour, or quarter of it, still.
+    apply(prefect, None, give_way={"standby-replay": timedelta(seconds=10), "dlq-triage": timedelta(hours=1)})
+    time.sleep(automations.LEARNS)
+
+    def due(job: str, *tags: str) -> UUID:
+        deployment = prefect.read_deployment_by_name(f"{job}/{job}")
+        state = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=1))
+        return prefect.create_flow_run_from_deployment(deployment.id, state=state, tags=list(tags)).id
+
+    def wait_for(wanted: str, *runs: UUID) -> None:
+        deadline = time.monotonic() + 120
+        while {state(run) for run in runs} != {wanted}:
+            assert time.monotonic() < deadline, [state(run) for run in runs]
+            time.sleep(0.5)
+
+    def state(run: UUID) -> str | None:
+        found = prefect.read_flow_run(run).state
+        return found and found.name
+
+    by_hand, newest = due("standby-replay"), due("dlq-triage", "auto-scheduled")
+    wait_for("Late", by_hand, newest)
+    older = due("standby-replay", "auto-scheduled")  # would be cancelled after those, if they were
+    wait_for("Cancelled", older)
+    assert (state(newest), state(by_hand)) == ("Late", "Late")
+
+
 def test_they_are_made_once_follow_the_settings_and_go_with_them(
     prefect: SyncPrefectClient, block: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,13 +233,13 @@ def test_they_are_made_once_follow_the_settings_and_go_with_them(
     monkeypatch.setattr(automations, "LEARNS", 0.0)
     names = apply(prefect, block)
     made = ours()
-    assert sorted(made) == sorted(names)
+    assert sorted(made) == sorted([*names, *LATE])
     assert sorted(apply(prefect, block)) == sorted(names)
     assert ours() == made, "what is as it should be is not touched: Prefect would forget what it waits for"
     apply(prefect, block, silence=timedelta(minutes=3))
     assert [name for name, ids in ours().items() if ids != made[name]] == [f"{PREFIX}clusters are not looked at"]
     assert apply(prefect, None) == []
-    assert ours() == {}
+    assert ours() == {name: made[name] for name in LATE}
 
 
 def test_they_are_found_among_more_than_the_server_gives_at_once(
@@ -217,7 +250,9 @@ def test_they_are_found_among_more_than_the_server_gives_at_once(
     monkeypatch.setattr(prefect, "read_automations", partial(prefect.read_automations, limit=2))
     apply(prefect, block)
     monkeypatch.undo()
-    assert sorted(each.name for each in prefect.read_automations() if each.name.startswith(PREFIX)) == sorted(names)
+    assert sorted(each.name for each in prefect.read_automations() if each.name.startswith(PREFIX)) == sorted(
+        [*names, *LATE]
+    )
 
 
 def test_two_that_make_them_at_once_leave_one_of_each(
@@ -227,7 +262,7 @@ def test_two_that_make_them_at_once_leave_one_of_each(
     with ThreadPoolExecutor(4) as pool:
         made = [each.result() for each in [pool.submit(apply, prefect, block) for _ in range(4)]]
     names = [each.name for each in prefect.read_automations() if each.name.startswith(PREFIX)]
-    assert sorted(names) == sorted(made[0])
+    assert sorted(names) == sorted([*made[0], *LATE])
 
 
 def test_what_somebody_has_switched_on_or_off_stays_when_the_jobs_are_deployed_again(

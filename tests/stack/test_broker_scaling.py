@@ -309,7 +309,7 @@ def test_high_cpu_brings_a_broker_and_partitions_to_it_while_events_go_on(
     town.settings(load=["cat", "load.json"])
     with measured(town), Traffic(Config.load()) as traffic:
         options = ["--mode", "run", "--threshold", "0.1", "--window", "5", "--cool-down", "0", "--json"]
-        limits = ["--throttle", "auto", "--max-latency", "20000"]
+        limits = ["--throttle", "auto", "--max-produce-latency", "20000"]
         result = CliRunner().invoke(app, ["run", JOB, *options, *limits], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         said = json.loads(result.stdout)

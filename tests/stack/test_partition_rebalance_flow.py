@@ -82,7 +82,7 @@ def test_the_plan_on_the_command_line_is_the_same_and_is_written_for_kafkas_own_
     others = [name for name in yard.kafka.list_topics(timeout=10).topics if name != yard.topic]
     file = yard.folder / "moves.json"
     options = ["--goal", "drain_brokers", "--broker", "3", "--reassignment-json", str(file)]
-    excluded = [word for name in others for word in ("--exclude-topic", name)]
+    excluded = [word for name in others for word in ("--excluded-topic", name)]
     result = CliRunner().invoke(app, ["cluster", "plan", *options, *excluded])
     assert result.exit_code == 0, result.output
     assert "1 moves" in result.stdout

@@ -308,7 +308,7 @@ def test_a_topic_with_more_partitions_than_are_copied_at_a_time_is_followed_in_a
 
     more = Thread(target=then_one_more)
     more.start()
-    state = run(house, partitions=1, follow=0.4)
+    state = run(house, partitions=1, follow_for=0.4)
     more.join()
 
     assert word(state) == "proved", state.message

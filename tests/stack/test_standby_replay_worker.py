@@ -29,7 +29,7 @@ from redrive.errors import UnavailableError
 from redrive.ledger import Ledger, OperationRow
 from tasks.live import PROGRESS
 from tasks.pace import Pace, running, set_pace, variable_name
-from tasks.paused import PAUSED
+from tasks.paused import PAUSED, is_paused
 from tests.stack.backlog import Backlogs, by_key, word
 
 pytestmark = pytest.mark.timeout(400)
@@ -222,7 +222,7 @@ def test_a_run_that_was_paused_in_the_ui_stops_at_a_clean_cursor_and_resume_goes
     assert 0 < (paused.counts or {})["published"] < 4_000
     with Ledger.open(platform.config.ledger_url()) as ledger:
         assert ledger.held() == {}
-    wait_for(lambda: "paused" in prefect.read_flow_run(run_id).tags or None, 60, "last word")
+    wait_for(lambda: is_paused(prefect.read_flow_run(run_id)) or None, 60, "last word")
     said = CliRunner().invoke(app, ["pace", "standby-replay", "--pause"])
     assert f"no run of standby-replay is at work now; {run_id} was {PAUSED}" in str(said.exception)
     own = variable_name("standby-replay", str(run_id))

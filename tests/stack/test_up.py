@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from deployments.follow import start
 from deployments.local.stack import Stack
+from redrive.ledger import Ledger
 from tests.stack.partners import free_port
 from tests.stack.platform import Platform
 from tests.stack.up_command import Up
@@ -57,6 +59,27 @@ def test_jobs_run_on_the_clusters_of_the_settings_also_after_their_worker_was_ki
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(120) == 0
     assert stack.runs(), "clusters that it has not started stay"
+
+
+def test_ctrl_c_lets_runs_end_by_themselves_and_say_so_in_the_ledger(up: Up, platform: Platform) -> None:
+    with platform.file.open("a") as settings:
+        # A run that measures how busy brokers are for ten minutes.
+        settings.write('[clusters.one.fleet]\nkind = "command"\n')
+        settings.write("load = ['echo', '{\"1\": 5}']\nadd = ['true', '{brokers}']\n")
+    up.wait_for(lambda: "their worker runs" in up.said)
+    with SyncPrefectClient(Stack.attach(up.data).environment()["PREFECT_API_URL"]) as prefect:
+        given = {"mode": "run", "cluster": "one", "window": 600}
+        run = start(prefect, "broker-scaling", {"scale": given}, "anna")
+
+    def status() -> str:
+        with Ledger.open(platform.config.ledger_url()) as ledger:
+            return ledger.operation(str(run.id)).status if ledger.has(str(run.id)) else ""
+
+    up.wait_for(lambda: status() == "running")
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(120) == 0
+    assert "the runs under way end first" in up.said
+    assert status() == "cancelled"
 
 
 def metrics(url: str) -> str:

@@ -91,6 +91,27 @@ def test_mistakes_are_to_be_had_as_json(file: Path) -> None:
     ]
 
 
+def test_each_secret_that_is_not_here_is_named_with_its_setting_and_is_no_mistake(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secured = 'security_protocol = "SASL_SSL"\nusername = "me"\npassword = { env = "BLUE_PASSWORD" }\n[domains.orders]'
+    file.write_text(
+        SETTINGS.replace("[domains.orders]", secured).replace(
+            "[clusters", 'username = "me"\npassword = { file = "none" }\n[clusters', 1
+        )
+    )
+    monkeypatch.delenv("BLUE_PASSWORD", raising=False)
+    result = run("config", "check")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        f"not here: registry.password: can't read the secret from {file.parent / 'none'}: No such file or directory",
+        "not here: clusters.blue.password: the environment variable BLUE_PASSWORD is not set",
+    ]
+    monkeypatch.setenv("BLUE_PASSWORD", "hunter2")
+    (file.parent / "none").write_text("hunter2")
+    assert not run("config", "check").stderr
+
+
 def test_the_settings_can_be_named_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(SETTINGS.replace("blue", "green"))
     assert run("--config", str(tmp_path / "other.toml"), "config", "check").exit_code == 0

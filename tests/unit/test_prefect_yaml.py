@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel
 
+from deployments.automations import GIVE_WAY
 from deployments.run import app as commands
 from flows.broker_scaling import Scale
 from flows.cluster_health import Look
@@ -27,6 +29,7 @@ from flows.partition_rebalance import Rebalance
 from flows.schema_backfill import Backfill
 from flows.standby_replay import Replay
 from redrive.health.changes import BACKLOG, RECOVERED
+from tasks.cluster_health.dead_runs import JOBS, TAGS
 from tasks.cluster_health.unread import UNREAD
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +143,18 @@ def test_clusters_are_looked_at_each_minute_and_late_looks_are_not_caught_up_wit
     limit = ConcurrencyLimitConfig.model_validate(health["concurrency_limit"])
     assert (limit.limit, limit.collision_strategy) == (1, ConcurrencyLimitStrategy.CANCEL_NEW)
     assert health["concurrency_limit"].keys() <= keys_of(ConcurrencyLimitConfig)
+
+
+def test_runs_that_have_died_are_looked_for_among_those_of_all_jobs() -> None:
+    assert {each["entrypoint"].rpartition(".")[2].replace("_", "-") for each in DEPLOYMENTS} == set(JOBS)
+    assert {tag for each in DEPLOYMENTS for tag in each["tags"]} == set(TAGS)
+
+
+def test_each_schedule_s_late_runs_give_way_when_the_next_one_is_due() -> None:
+    minutes = {"*/15 * * * *": 15, "7 * * * *": 60, "4,19,34,49 * * * *": 15}
+    scheduled = [each for each in DEPLOYMENTS if each.get("schedules") and "concurrency_limit" not in each]
+    intervals = {each["name"]: timedelta(minutes=minutes[each["schedules"][0]["cron"]]) for each in scheduled}
+    assert intervals == GIVE_WAY
 
 
 def test_what_a_look_tells_starts_the_replay_and_nothing_that_changes_a_cluster_starts_unasked() -> None:

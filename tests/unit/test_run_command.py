@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,18 +10,25 @@ from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Suspended
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from deployments import run as commands
 from deployments.cli import app
+from deployments.follow import Moment
+from deployments.telling import Teller
 from flows.broker_scaling import Scale, moves_terms
 from flows.dlq_correction import Correction
+from flows.dlq_triage import Triage
 from flows.partition_rebalance import Rebalance
 from flows.schema_backfill import Backfill
+from flows.standby_replay import Replay
 from redrive.cli import exit_code
 from redrive.deadletters.selection import Selection
 from redrive.errors import RedriveError
 from tasks.partition_rebalance.limits import WatchedGroup
+from tasks.paused import PAUSED, RESUME
 from tasks.protection import Protect
 
 
@@ -85,8 +93,8 @@ def test_a_pace_is_one_thing_at_a_time(options: list[str]) -> None:
         ["run", "dlq-correction", "--samples", "51"],
         ["run", "partition-rebalance", "--throttle", "fast"],
         ["run", "partition-rebalance", "--throttle=-1"],
-        ["run", "partition-rebalance", "--watch", "billing"],
-        ["run", "partition-rebalance", "--watch", "billing:many"],
+        ["run", "partition-rebalance", "--watched-group", "billing"],
+        ["run", "partition-rebalance", "--watched-group", "billing:many"],
         ["approve", "0b3f9c2e"],
         ["approve", "0b3f9c2e", "--reason", " "],
         ["approve", "0b3f9c2e", "--reason", "fine", "--name", ""],
@@ -132,12 +140,64 @@ def test_each_parameter_of_a_correction_that_has_an_option_is_given_by_it(monkey
     )
 
 
+@pytest.mark.parametrize(
+    ("job", "form"),
+    {
+        "standby-replay": Replay,
+        "dlq-triage": Triage,
+        "dlq-correction": Correction,
+        "partition-rebalance": Rebalance,
+        "schema-backfill": Backfill,
+        "broker-scaling": Scale,
+    }.items(),
+)
+def test_an_option_has_the_name_of_the_form_s_field_and_each_field_has_one(job: str, form: type[BaseModel]) -> None:
+    (command,) = (each for each in commands.app.registered_commands if each.name == job)
+    assert command.callback is not None
+    letters = set(Selection.model_fields)  # whose options are the same for every command
+    options = set(inspect.signature(command.callback).parameters) - {"follow", "json"} - letters
+    # A list's option is given once for each, so it is in the singular.
+    lists = {name for name, field in form.model_fields.items() if isinstance(field.default, list)}
+    fields = {name.removesuffix("s") if name in lists else name for name in form.model_fields}
+    assert options == fields - {"selection"}
+
+
+def test_a_replay_and_a_correction_take_patience_settle_and_whom_to_protect_as_the_form_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.extend(parameters.values()))
+    assert run("run", "standby-replay")[0] == 0
+    assert run("run", "standby-replay", "--settle", "0", "--patience", "5", "--protect", "billing:7")[0] == 0
+    assert run("run", "dlq-correction", "--patience", "5", "--protect", "billing:7")[0] == 0
+    usual, chosen = [Replay.model_validate(each) for each in given[:2]]
+    assert usual == Replay(mode="run")
+    billing = Protect(group="billing", max_lag=7)
+    assert (chosen.settle, chosen.patience, chosen.protect) == (0, 5, billing)
+    correction = Correction.model_validate(given[2])
+    assert (correction.patience, correction.protect) == (5, billing)
+
+
+def test_whoever_follows_a_run_that_waits_hears_for_whom_and_the_way_on(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = Teller("0b3f", "http://prefect/runs/flow-run/0b3f")
+    paused = Suspended(timeout_seconds=60)
+    tell(Moment(paused, None, "", asks=False, paused=False))
+    tell(Moment(paused, None, "", asks=True, paused=False))
+    tell(Moment(paused, None, "", asks=False, paused=True))
+    assert capsys.readouterr().err.splitlines() == [
+        "suspended",
+        "waits for approval: redrive approve 0b3f --reason WHY, or Resume on its page: "
+        "http://prefect/runs/flow-run/0b3f",
+        f"{PAUSED}: {RESUME}: http://prefect/runs/flow-run/0b3f",
+    ]
+
+
 def test_limits_and_throttle_of_moves_are_given_as_the_form_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.append(parameters["rebalance"]))
     assert run("run", "partition-rebalance")[0] == 0
     assert run("run", "partition-rebalance", "--throttle", "0")[0] == 0
-    limits = ["--max-latency", "500", "--watch", "team:billing:7", "--watch", "audit:9"]
+    limits = ["--max-produce-latency", "500", "--watched-group", "team:billing:7", "--watched-group", "audit:9"]
     limits += ["--moves-per-broker", "2", "--moves-at-once", "9", "--patience", "60"]
     assert run("run", "partition-rebalance", "--throttle", "auto", *limits)[0] == 0
     usual, without, chosen = [Rebalance.model_validate(each) for each in given]
@@ -153,7 +213,7 @@ def test_a_scaling_takes_the_limits_of_moves_and_hands_them_on_as_they_were_give
 ) -> None:
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(commands, "_run", lambda _job, parameters, **_: given.append(parameters["scale"]))
-    limits = ["--throttle", "auto", "--max-latency", "0.7", "--watch", "audit:9"]
+    limits = ["--throttle", "auto", "--max-produce-latency", "0.7", "--watched-group", "audit:9"]
     assert run("run", "broker-scaling")[0] == 0
     assert run("run", "broker-scaling", *limits)[0] == 0
     usual, chosen = [Scale.model_validate(each) for each in given]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments import worker_process
+from deployments import up, worker_process
 from deployments.local.process import Launch
 from deployments.worker_process import Worker
 
@@ -77,6 +79,38 @@ def test_a_worker_that_is_killed_is_replaced_after_a_pause_and_its_runs_go_on(
     worker.stop()
     assert worker.identity.process() is None
     assert not [pid for pid in (first, second) if runs_still(pid)], "what it has started ends with it"
+
+
+DEAF = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: print("told", flush=True))
+print("begun", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+
+
+def test_runs_are_told_to_end_and_a_second_ctrl_c_ends_them_at_once(start: Callable[[str], Worker]) -> None:
+    worker = start(f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {DEAF!r}]); time.sleep(600)")
+
+    def said(word: str) -> None:
+        deadline = time.monotonic() + 20
+        while word not in worker.log.read_text().split():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def press() -> None:
+        said("told")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    said("begun")
+    family = worker._family()
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        up._end_runs(worker)
+    _, left = psutil.wait_procs(family, timeout=20)
+    assert len(family) == 2
+    assert not left
 
 
 def test_one_that_ends_again_and_again_is_started_less_and_less_often(
