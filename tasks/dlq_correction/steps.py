@@ -131,10 +131,11 @@ def find_doubles(work: Correcting, batch: Batch, settled: frozenset[LetterId] = 
         settled: see `select_letters`.
 
     Raises:
-        UnavailableError: a cluster or the ledger does not answer.
+        UnavailableError: a cluster, the registry or the ledger does not answer.
     """
     if not work.selection.names_skipped:  # whoever names them one by one knows better
-        mark_doubles(batch, twins_of(work.config, work.run.ledger.letters, batch), settled)
+        registry = SchemaRegistry(work.config.registry_client_config())
+        mark_doubles(batch, twins_of(work.config, registry, work.run.ledger.letters, batch), settled)
     return batch
 
 

@@ -43,7 +43,11 @@ class Second:
         topic = SimpleNamespace(clusters=["local"])
         cluster = SimpleNamespace(client_config=dict)
         config: Any = SimpleNamespace(
-            clusters={"local": cluster}, topics={"flights": topic}, topic=lambda _: topic, cluster=lambda _: cluster
+            clusters={"local": cluster},
+            topics={"flights": topic},
+            topic=lambda _: topic,
+            cluster=lambda _: cluster,
+            registry_client_config=lambda: {"url": "http://127.0.0.1:1"},
         )
         terms = Terms("", "hold", 5, {}, self.ledger.letters.last_entry())
         work = steps.Correcting(config, self, terms, None, selection)  # type: ignore[arg-type]

@@ -51,8 +51,8 @@ class Letters:
         self.looked_at = sorted(topics)
         return []
 
-    def twins_by_other_names(self, names: Any) -> Any:
-        self.alike = list(names)
+    def twins_by_other_names(self, cluster: str, names: Any) -> Any:
+        self.alike = [(cluster, names)]
         return []
 
     def parked(self, _: Any) -> Any:
@@ -95,7 +95,7 @@ def test_it_goes_to_the_topic_that_refused_it_as_what_it_had_become(
     batch = in_hand._batch(in_hand._terms(""))
     assert batch.main_topics("one") == ["orders"], "newer events are looked for there, and it is held"
     assert letters.looked_at == [("one", "moved")], "other letters of its event name the topic that it had"
-    assert letters.alike == [("one", "orders", ["moved", "orders"])], "or the one that it went to"
+    assert letters.alike == [("one", ["moved", "orders"])], "or the one that it went to"
 
 
 def test_it_stays_once_nobody_reads_that_topic_any_more(

@@ -292,7 +292,7 @@ class LetterInHand:
         batch = Batch(letters)
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
-        twins = twins_of(self.config, self.ledger.letters, batch)
+        twins = twins_of(self.config, self.registry, self.ledger.letters, batch)
         if self.copy is not None and not self.copy.is_whole:  # it goes where it was refused, as what it had become
             batch = Batch(each._replace(main_topic=self.letter.topic) for each in letters)
         mark_doubles(batch, twins)

@@ -8,12 +8,13 @@ Which letters are of the same event is what the ledger says, see `redrive.ledger
 was published again and has failed again is another one in this: it was read from another place.
 
 Where producers were switched from one topic to another, an event has a place in both, and its letters may name either:
-those from before the switch the one, and those from after it the other. See `called_alike` for which topics are one.
+those from before the switch the one, and those from after it the other. Which topics are one is for `called_alike` to
+say. Published from a letter of one name, it has not always come to those who read the other: see `has_reached`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.letter_id import LetterId
@@ -25,23 +26,55 @@ SAME_EVENT = "same-event"
 ANOTHER_FIRST = "another-first"
 """The reason of letters that are left since another letter of their event goes first, or may have gone."""
 
+OTHER_READERS = "other-readers"
+"""The reason of letters that are left since their event was published, and may not have come to who reads them."""
+
 REASONS = {
     SAME_EVENT: "its event was published again already, from another letter of it; if that is wrong, name its id, "
     "with --fate skipped",
     ANOTHER_FIRST: "another letter of the same event goes first, or is doubtful; once that is published, the next "
-    "correction gives this one up. To publish this one instead, select it without the other",
+    "correction gives this one up. If that one stays open (redrive dlq history EVENT_ID names it), select this one "
+    "without it",
+    OTHER_READERS: "its event was published from a letter that names another topic, one that producers were switched "
+    "to or came back from; whether it came to those who read it now by the name of this one is not known. Look where "
+    "it went (redrive dlq history EVENT_ID); if they have it, discard this letter; if not, publish it: name its id, "
+    "with --fate none --fate held --fate skipped",
 }
 
 
-def mark_doubles(batch: Batch, groups: Iterable[Sequence[Twin]], settled: Container[LetterId] = frozenset()) -> None:
+def united(few: Iterable[list[Twin]], many: Iterable[list[Twin]]) -> Iterator[list[Twin]]:
+    """Unite groups of letters that have one in common.
+
+    Args:
+        few: the groups by other names; all are held in memory.
+        many: those by one name; no letter is in two of them.
+    """
+    of: dict[LetterId, dict[LetterId, Twin]] = {}
+
+    def unite(group: list[Twin]) -> None:
+        whole = {twin.letter: twin for twin in group}
+        for letter in list(whole):
+            whole |= of.get(letter, {})
+        of.update(dict.fromkeys(whole, whole))
+
+    for group in few:
+        unite(group)
+    for group in many:
+        if any(twin.letter in of for twin in group):
+            unite(group)
+        else:
+            yield group
+    yield from (list(whole.values()) for whole in {id(each): each for each in of.values()}.values())
+
+
+def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Container[LetterId] = frozenset()) -> None:
     """Note on a batch's units which letters are not to be published, since another one of their event is.
 
     It goes by what the ledger knows alone, so that a plan and its run, also one that goes on after a crash, agree.
 
     Args:
         batch: the letters.
-        groups: the letters of each event that has several. A letter may be in several of them, if one has all of the
-            others: those then come before it.
+        groups: the letters of each event that has several; no letter is in two of them.
         settled: letters that only look open: nobody has entered yet what became of them.
     """
     units: dict[tuple[str | None, str, int], Unit] = {
@@ -50,20 +83,33 @@ def mark_doubles(batch: Batch, groups: Iterable[Sequence[Twin]], settled: Contai
     for group in groups:
         inside: list[Twin] = []
         outside: list[Twin] = []
-        for twin in group:
-            unit = units.get(twin.letter[:3])
-            (inside if unit is not None and unit.has(twin.letter.offset) else outside).append(twin)
-        for twin, reason in _apart(inside, outside, settled):
-            units[twin.letter[:3]].doubles[twin.letter.offset] = reason
+        for each in group:
+            unit = units.get(each.letter[:3])
+            (inside if unit is not None and unit.has(each.letter.offset) else outside).append(each)
+        for letter, reason in _apart(inside, outside, settled):
+            units[letter[:3]].doubles[letter.offset] = reason
 
 
-def _apart(inside: list[Twin], outside: list[Twin], settled: Container[LetterId]) -> Iterator[tuple[Twin, str]]:
+def _apart(inside: list[Twin], outside: list[Twin], settled: Container[LetterId]) -> Iterator[tuple[LetterId, str]]:
     """Say which of the letters of an event that are in the batch do not go, and why."""
-    if any(twin.fate == "published" for twin in outside):
-        yield from ((twin, SAME_EVENT) for twin in inside)
-        return
+    published = [each for each in outside if each.fate == "published"]
+    reached = {name for each in published for name in (each.main_topic, *each.reached)}
+    free: list[Twin] = []
+    for each in inside:
+        if each.main_topic in reached:
+            yield each.letter, SAME_EVENT
+        elif each.waits:  # no other one has to wait for it
+            yield each.letter, each.waits
+        elif published:
+            yield each.letter, OTHER_READERS
+        else:
+            free.append(each)
     goes: Twin | None = None
-    if not any(twin.fate == "doubtful" or twin.letter in settled for twin in outside):
-        # One that is at home there needs no rules to be taken there, which might not take it.
-        goes = min(inside, key=lambda each: (not each.correctable, each.moves, each.written, each.letter), default=None)
-    yield from ((twin, ANOTHER_FIRST) for twin in inside if twin is not goes)
+    if not any(each.fate == "doubtful" or each.letter in settled for each in outside):
+        goes = min(free, key=_turn, default=None)
+    yield from ((each.letter, ANOTHER_FIRST) for each in free if each is not goes)
+
+
+def _turn(twin: Twin) -> tuple[bool, bool, int, LetterId]:
+    # One that is at home where it goes needs no rules to be taken there, which might not take it.
+    return not twin.correctable, twin.moves, twin.written, twin.letter
