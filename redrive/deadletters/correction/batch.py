@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -34,9 +34,9 @@ class Unit:
             same name. Empty: not known, and not compared.
         doubles: offset of a letter that does not go, since another one of the same event does → why; see
             `redrive.deadletters.correction.doubles`.
-        copies: offset of a letter → its copy, in case that its topic no longer has it; see
-            `redrive.deadletters.correction.copies`. Likewise ``only_corrected``: letters of which only an event that
-            Kafka has refused is kept.
+        copies: offset of a letter → its copies, in case that its topic no longer has it; see
+            `redrive.deadletters.correction.copies`.
+        only_corrected: letters of which an event that Kafka has refused is kept, which is not among their copies.
         follows: the unit before it has older letters of the same partition, which come first: of a dead-letter topic
             that has lost its end, and goes on under another name in the ledger.
     """
@@ -47,7 +47,7 @@ class Unit:
     offsets: array[int] = field(default_factory=lambda: array("q"))
     written: array[int] = field(default_factory=lambda: array("q"))
     doubles: dict[int, str] = field(default_factory=dict)
-    copies: dict[int, Copy] = field(default_factory=dict)
+    copies: dict[int, Sequence[Copy]] = field(default_factory=dict)
     only_corrected: set[int] = field(default_factory=set)
     follows: bool = False
 
