@@ -106,3 +106,13 @@ def test_it_stays_once_nobody_reads_that_topic_any_more(
     with pytest.raises(UncorrectableLetterError) as error:
         take(config, monkeypatch, back, Letters())
     assert REASONS[MOVED_BACK] in str(error.value)
+
+
+def test_a_topic_that_the_settings_do_not_have_is_named_with_the_way_out(
+    config: Config,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The settings need not have the topic that producers were switched to."""
+    without = {name: topic for name, topic in config.topics.items() if name != "orders"}
+    with pytest.raises(UncorrectableLetterError, match=r"put it into them.*\[topics\.'orders'\] is missing"):
+        take(config.model_copy(update={"topics": without}), monkeypatch, HERE, Letters())

@@ -150,11 +150,16 @@ class LetterInHand:
         if record is None:
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
         aliases = read_aliases(config.cluster(cluster).client_config())
-        where = find_targets(config, registry, cluster, _topics_of(record, copy, known), aliases)
+        topics = _topics_of(record, copy, known)
+        where = find_targets(config, registry, cluster, topics, aliases)
         look = _Look()
         judgement = Judge(look, where, registry.reader(), attempts=config.corrections.attempts).judge(record, name)
         if look.asked is None:
-            raise UncorrectableLetterError(name, _REASONS[judgement.reason])
+            missing = ", ".join(
+                f"[topics.{topic!r}]" for topic in sorted(topics) if topic and topic not in config.topics
+            )
+            which = f"; {missing} is missing" if judgement.reason == targets.NO_TOPIC and missing else ""
+            raise UncorrectableLetterError(name, _REASONS[judgement.reason] + which)
         read, value = look.asked
         if not _written(value)[1]:
             raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
