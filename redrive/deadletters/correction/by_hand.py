@@ -24,7 +24,7 @@ from redrive.deadletters.correction.batch import Batch
 from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of, twins_of
 from redrive.deadletters.correction.copies import Copy, find_letter, note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
-from redrive.deadletters.correction.doubles import mark_doubles
+from redrive.deadletters.correction.doubles import mark_doubles, to_settle
 from redrive.deadletters.correction.earlier import settle_earlier
 from redrive.deadletters.correction.order_guard import Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
@@ -234,7 +234,8 @@ class LetterInHand:
         ) as operation:
             batch = self._batch(shown.terms)
             self.ledger.claim(["/".join(topic) for topic in topics_of(self.config, batch)], operation)
-            earlier = settle_earlier(self.config, self.ledger, batch.units, operation, record=True)
+            units = to_settle(batch, twins_of(self.config, self.registry, self.ledger.letters, batch))
+            earlier = settle_earlier(self.config, self.ledger, units, operation, record=True)
             batch, contexts, plan = self._plan(edit, shown.terms, operation.id)
             if plan.canonical() != shown.canonical():
                 raise StalePlanError(

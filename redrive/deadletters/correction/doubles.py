@@ -14,9 +14,12 @@ say. Published from a letter of one name, it has not always come to those who re
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
 
 from redrive.deadletters.correction.batch import Batch, Unit
+from redrive.deadletters.fate import OPEN, WAITING
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger.letter_twins import Twin
 
@@ -88,6 +91,31 @@ def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Contai
             (inside if unit is not None and unit.has(each.letter.offset) else outside).append(each)
         for letter, reason in _apart(inside, outside, settled):
             units[letter[:3]].doubles[letter.offset] = reason
+
+
+def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
+    """Give a batch's units, and those of other letters of its events that look as if nothing was published of them.
+
+    A run that was killed may have published one of these from another partition, which no other run looks at.
+
+    Args:
+        batch: the letters.
+        groups: the letters of each event that has several.
+    """
+    units = {(unit.cluster, unit.topic, unit.partition): unit for unit in batch.units}
+    further: defaultdict[tuple[str, str, int], list[int]] = defaultdict(list)
+    for group in groups:
+        letters = list(group)
+        mine = (unit.has(each.letter.offset) for each in letters if (unit := units.get(_partition(each.letter))))
+        if any(mine):
+            for each in letters:
+                if each.fate in (*OPEN, *WAITING) and _partition(each.letter) not in units:
+                    further[_partition(each.letter)].append(each.letter.offset)
+    return [*batch.units, *(Unit(*place, array("q", sorted(offsets))) for place, offsets in sorted(further.items()))]
+
+
+def _partition(letter: LetterId) -> tuple[str, str, int]:
+    return letter.cluster or "", letter.topic, letter.partition
 
 
 def _apart(inside: list[Twin], outside: list[Twin], settled: Container[LetterId]) -> Iterator[tuple[LetterId, str]]:
