@@ -12,7 +12,7 @@ from prefect.runtime import flow_run as runtime
 
 from redrive.clusters import ClusterTopic
 from redrive.config import Config
-from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms
+from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms, give_way
 from redrive.errors import HeldError, StalePlanError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.rules import RuleSet
@@ -97,6 +97,8 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     if correction.mode == "run" and enter_corrected(work, contexts):
         batch = find_doubles(work, select_letters(work))
     plan = judge_letters(work, batch, contexts, correction.samples)
+    while give_way(batch, plan.left_first):  # another letter of the same event may be one that rules are for
+        plan = judge_letters(work, batch, contexts, correction.samples)
     digest = bind(run, plan.canonical(), known)
     report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
     get_run_logger().info("plan: %s", headline(plan))

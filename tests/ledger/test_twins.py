@@ -10,7 +10,7 @@ import pytest
 from redrive.aliases.alias import Alias, Aliases
 from redrive.avro.schema import parse
 from redrive.coding import Writer
-from redrive.deadletters.correction import Batch, context, mark_doubles, twins_of
+from redrive.deadletters.correction import Batch, context, give_way, mark_doubles, twins_of
 from redrive.deadletters.correction.doubles import ANOTHER_FIRST, OTHER_READERS, SAME_EVENT
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import Fate, FateName
@@ -87,6 +87,20 @@ def test_of_the_letters_of_one_event_one_goes(ledger: Ledger) -> None:
 def test_it_is_one_that_has_all_of_its_value(ledger: Ledger) -> None:
     fill(ledger, [sighting(0, **PLACE, correctable=False), sighting(1, **PLACE)])
     assert doubles(ledger) == {0: ANOTHER_FIRST}
+
+
+def test_the_next_one_goes_in_the_place_of_one_that_is_left(ledger: Ledger) -> None:
+    fill(ledger, [sighting(0, **PLACE), sighting(1, **PLACE), sighting(2, event_id="e9"), sighting(3, **PLACE)])
+    batch = Batch(ledger.letters.subjects(Selection(), upto=ledger.letters.last_entry(), also_of=""))
+    mark_doubles(batch, ledger.letters.twins(batch.wanted))
+    (unit,) = batch.units
+    first, second, third = (LetterId("local", "dlq.flights", 0, offset) for offset in (0, 1, 3))
+    assert unit.behind == {0: [second, third]}
+    assert give_way(batch, {first: "no-rule"})
+    assert (unit.doubles, unit.behind) == ({0: "no-rule", 3: ANOTHER_FIRST}, {1: [third]})
+    assert give_way(batch, {second: "unreadable"})
+    assert (unit.doubles, unit.behind) == ({0: "no-rule", 1: "unreadable"}, {})
+    assert not give_way(batch, {})
 
 
 def test_once_it_is_published_the_others_are_given_up_whoever_selects_them(ledger: Ledger) -> None:

@@ -34,6 +34,7 @@ class Unit:
             same name. Empty: not known, and not compared.
         doubles: offset of a letter that does not go, since another one of the same event does → why; see
             `redrive.deadletters.correction.doubles`.
+        behind: offset of a letter that goes → those that would go in its place, in their order.
         copies: offset of a letter → its copies, in case that its topic no longer has it; see
             `redrive.deadletters.correction.copies`.
         only_corrected: letters of which an event that Kafka has refused is kept, which is not among their copies.
@@ -47,6 +48,7 @@ class Unit:
     offsets: array[int] = field(default_factory=lambda: array("q"))
     written: array[int] = field(default_factory=lambda: array("q"))
     doubles: dict[int, str] = field(default_factory=dict)
+    behind: dict[int, list[LetterId]] = field(default_factory=dict)
     copies: dict[int, Sequence[Copy]] = field(default_factory=dict)
     only_corrected: set[int] = field(default_factory=set)
     follows: bool = False

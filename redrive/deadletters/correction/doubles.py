@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from redrive.deadletters.correction.batch import Batch, Unit
 from redrive.deadletters.fate import OPEN, WAITING
@@ -89,8 +89,31 @@ def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Contai
         for each in group:
             unit = units.get(each.letter[:3])
             (inside if unit is not None and unit.has(each.letter.offset) else outside).append(each)
-        for letter, reason in _apart(inside, outside, settled):
+        apart, queue = _apart(inside, outside, settled)
+        for letter, reason in apart.items():
             units[letter[:3]].doubles[letter.offset] = reason
+        if len(queue) > 1:
+            units[queue[0][:3]].behind[queue[0].offset] = queue[1:]
+
+
+def give_way(batch: Batch, left: Mapping[LetterId, str]) -> bool:
+    """Have the next letter of an event go in the place of one that is to be left; False: there is none.
+
+    Args:
+        batch: the letters, marked.
+        left: those that others stand behind and that are left → why. They stay so, also if that could change.
+    """
+    units: dict[tuple[str | None, str, int], Unit] = {
+        (unit.cluster, unit.topic, unit.partition): unit for unit in batch.units
+    }
+    for letter, reason in left.items():
+        unit = units[letter[:3]]
+        unit.doubles[letter.offset] = reason
+        following, *rest = unit.behind.pop(letter.offset)
+        del units[following[:3]].doubles[following.offset]
+        if rest:
+            units[following[:3]].behind[following.offset] = rest
+    return bool(left)
 
 
 def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
@@ -118,24 +141,27 @@ def _partition(letter: LetterId) -> tuple[str, str, int]:
     return letter.cluster or "", letter.topic, letter.partition
 
 
-def _apart(inside: list[Twin], outside: list[Twin], settled: Container[LetterId]) -> Iterator[tuple[LetterId, str]]:
-    """Say which of the letters of an event that are in the batch do not go, and why."""
+def _apart(
+    inside: list[Twin], outside: list[Twin], settled: Container[LetterId]
+) -> tuple[dict[LetterId, str], list[LetterId]]:
+    """Say which letters of an event that are in the batch do not go, and why; and in which order others would."""
     published = [each for each in outside if each.fate == "published"]
     reached = {name for each in published for name in (each.main_topic, *each.reached)}
+    apart: dict[LetterId, str] = {}
     free: list[Twin] = []
     for each in inside:
         if each.main_topic in reached:
-            yield each.letter, SAME_EVENT
+            apart[each.letter] = SAME_EVENT
         elif each.waits:  # no other one has to wait for it
-            yield each.letter, each.waits
+            apart[each.letter] = each.waits
         elif published:
-            yield each.letter, OTHER_READERS
+            apart[each.letter] = OTHER_READERS
         else:
             free.append(each)
-    goes: Twin | None = None
-    if not any(each.fate == "doubtful" or each.letter in settled for each in outside):
-        goes = min(free, key=_turn, default=None)
-    yield from ((each.letter, ANOTHER_FIRST) for each in free if each is not goes)
+    queue = [each.letter for each in sorted(free, key=_turn)]
+    if any(each.fate == "doubtful" or each.letter in settled for each in outside):
+        return apart | dict.fromkeys(queue, ANOTHER_FIRST), []
+    return apart | dict.fromkeys(queue[1:], ANOTHER_FIRST), queue
 
 
 def _turn(twin: Twin) -> tuple[bool, bool, int, LetterId]:
