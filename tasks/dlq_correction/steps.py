@@ -174,16 +174,32 @@ def ask_clusters(work: Correcting, batch: Batch) -> None:
 
 
 @task(
+    name="find other letters",
+    description="Asks the ledger where other letters of the same events stand, of which a run may have published one.",
+    **PATIENTLY,
+)
+def find_others(work: Correcting, batch: Batch) -> list[Unit]:
+    """Give the units in which what earlier runs have left is to be settled; see `to_settle`.
+
+    Raises:
+        UnavailableError: a cluster, the registry or the ledger does not answer.
+    """
+    return to_settle(batch, _twins(work, batch))
+
+
+@task(
     name="settle earlier runs",
     description="Reads back what runs have made of these letters that ended before they could enter it in the ledger.",
     **PATIENTLY,
 )
-def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dict[str, Proof], frozenset[LetterId]]:
-    """Find out what became of letters whose correction nobody has entered, and of other letters of their events.
+def settle_earlier(
+    work: Correcting, units: Sequence[Unit], *, record: bool
+) -> tuple[dict[str, Proof], frozenset[LetterId]]:
+    """Find out what became of letters whose correction nobody has entered.
 
     Args:
         work: what the steps share.
-        batch: the letters.
+        units: where to look; see `find_others`.
         record: enter it. Else it is only looked at.
 
     Returns:
@@ -191,10 +207,9 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
 
     Raises:
         StalePlanError: another run has gone on with what this one had begun.
-        UnavailableError: Kafka, the registry or the ledger does not answer.
+        UnavailableError: Kafka or the ledger does not answer.
     """
     run = work.run
-    units = to_settle(batch, _twins(work, batch))
     earlier = settle_earlier_operations(work.config, run.ledger, units, run.operation, record=record)
     work.saved = earlier.saved
     for operation, proof in earlier.proofs.items():

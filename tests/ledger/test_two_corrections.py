@@ -17,7 +17,7 @@ from redrive.deadletters.correction import Batch, OrderGuard, Terms, context, ea
 from redrive.deadletters.correction.batch import Wanted
 from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.selection import Selection
-from redrive.errors import StalePlanError
+from redrive.errors import HeldError, StalePlanError
 from redrive.ledger import Ledger, Operation
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence
@@ -70,6 +70,7 @@ def begun(ledger: Ledger) -> Operation:
 def _without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "select_letters", steps.select_letters.fn)
     monkeypatch.setattr(flow, "find_doubles", steps.find_doubles.fn)
+    monkeypatch.setattr(flow, "find_others", steps.find_others.fn)
     monkeypatch.setattr(flow, "settle_earlier", steps.settle_earlier.fn)
     monkeypatch.setattr(flow, "look_up_topics", steps.look_up_topics.fn)
     monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({}, {}))
@@ -173,6 +174,19 @@ def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter
     assert [unit.doubles for unit in batch.units] == [{0: "another-first" if mode == "plan" else "same-event"}]
     other = ledger.letters.find(Selection(dead_letter_topics=["dlq.more"], fates=[]))
     assert [letter.fate for letter in other] == ["none" if mode == "plan" else "published", "none"]
+
+
+def test_where_another_letter_of_an_event_stands_nobody_else_works_meanwhile(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read back of a run that still works is not all that it does."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place), sighting(0, topic="dlq.more", **place)])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    at_work = begun(ledger)
+    ledger.claim(["local/dlq.more"], at_work)
+    with at_work.keep_alive(), pytest.raises(HeldError, match=r"local/dlq\.more"):
+        Second(ledger).gather(Selection(dead_letter_topics=["dlq.flights"]), lambda: None)
 
 
 def test_letters_of_which_an_event_is_there_are_entered_as_those_of_who_has_published_it(ledger: Ledger) -> None:

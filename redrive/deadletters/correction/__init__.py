@@ -8,7 +8,7 @@
                                    one unit   read back, proved, entered in the ledger
 """
 
-from redrive.deadletters.correction.batch import Batch, Unit, origin_of, rounds
+from redrive.deadletters.correction.batch import Batch, Unit, origin_of, rounds, topics_in
 from redrive.deadletters.correction.context import Context, find_context, topics_of, twins_of
 from redrive.deadletters.correction.copies import note_copies, without_copy, without_readable_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
@@ -48,6 +48,7 @@ __all__ = [
     "settle",
     "settle_earlier",
     "to_settle",
+    "topics_in",
     "topics_of",
     "twins_of",
     "without_copy",

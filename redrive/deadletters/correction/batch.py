@@ -189,6 +189,11 @@ def rounds(units: Iterable[Unit]) -> list[list[Unit]]:
     return found
 
 
+def topics_in(units: Iterable[Unit]) -> set[tuple[str, str]]:
+    """Give the dead-letter topics of units: cluster, and name in Kafka."""
+    return {(unit.cluster, unit.kafka_topic) for unit in units}
+
+
 def unit_name(cluster: str, topic: str, partition: int) -> str:
     """Name the unit of a partition of a dead-letter topic, for the pump."""
     return f"dlq/{cluster}/{topic}/{partition}"

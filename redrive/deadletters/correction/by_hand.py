@@ -20,7 +20,7 @@ from redrive.aliases.alias import read_aliases
 from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.correction import diverted, doubles, order_guard, source
-from redrive.deadletters.correction.batch import Batch
+from redrive.deadletters.correction.batch import Batch, topics_in
 from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of, twins_of
 from redrive.deadletters.correction.copies import Copy, find_letter, note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
@@ -233,8 +233,9 @@ class LetterInHand:
             parameters={"by_hand": True, "order": policy, "selection": shown.terms.selection},
         ) as operation:
             batch = self._batch(shown.terms)
-            self.ledger.claim(["/".join(topic) for topic in topics_of(self.config, batch)], operation)
             units = to_settle(batch, twins_of(self.config, self.registry, self.ledger.letters, batch))
+            topics = {*topics_of(self.config, batch), *topics_in(units)}
+            self.ledger.claim(sorted("/".join(topic) for topic in topics), operation)
             earlier = settle_earlier(self.config, self.ledger, units, operation, record=True)
             batch, contexts, plan = self._plan(edit, shown.terms, operation.id)
             if plan.canonical() != shown.canonical():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from redrive.aliases.alias import Aliases, read_aliases
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction.batch import Batch, Wanted
+from redrive.deadletters.correction.batch import Batch, Wanted, topics_in
 from redrive.deadletters.correction.diverted import DivertedLanes
 from redrive.deadletters.correction.doubles import united
 from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
@@ -141,7 +141,7 @@ def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
     Raises:
         UnavailableError: a cluster does not answer.
     """
-    topics = {(unit.cluster, unit.kafka_topic) for unit in batch.units}
+    topics = topics_in(batch.units)
     for cluster in batch.clusters:
         aliases = read_aliases(config.cluster(cluster).client_config())
         for topic in batch.main_topics(cluster):
