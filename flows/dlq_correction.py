@@ -12,7 +12,7 @@ from prefect.runtime import flow_run as runtime
 
 from redrive.clusters import ClusterTopic
 from redrive.config import Config
-from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms
+from redrive.deadletters.correction import JOB, Batch, Context, Plan, Terms, give_way, topics_in
 from redrive.errors import HeldError, StalePlanError, UnavailableError
 from redrive.pump.governor import Governor
 from redrive.rules import RuleSet
@@ -28,6 +28,7 @@ from tasks.dlq_correction.steps import (
     correct_partitions,
     enter_corrected,
     find_doubles,
+    find_others,
     judge_letters,
     look_at_main_topics,
     look_up_topics,
@@ -97,6 +98,8 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     if correction.mode == "run" and enter_corrected(work, contexts):
         batch = find_doubles(work, select_letters(work))
     plan = judge_letters(work, batch, contexts, correction.samples)
+    while give_way(batch, plan.left_first):  # another letter of the same event may be one that rules are for
+        plan = judge_letters(work, batch, contexts, correction.samples)
     digest = bind(run, plan.canonical(), known)
     report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
     get_run_logger().info("plan: %s", headline(plan))
@@ -125,12 +128,13 @@ def gather(run: Run, work: Correcting, correction: Correction, known: Mapping[st
         ask_clusters(work, batch)
         batch = select_letters(work) if work.away else batch
     work.touched = look_up_topics(work, batch)
+    units = find_others(work, batch)
     if correction.mode == "plan":
-        work.earlier, settled = settle_earlier(work, batch, record=False)
+        work.earlier, settled = settle_earlier(work, units, record=False)
         return find_doubles(work, select_letters(work, settled) if work.earlier else batch, settled)
     if work.touched:
-        run.claim(work.touched, all_or_none=True)
-    work.earlier, _ = settle_earlier(work, batch, record=True)
+        run.claim(sorted({*work.touched, *topics_in(units)}), all_or_none=True)
+    work.earlier, _ = settle_earlier(work, units, record=True)
     # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
     batch = select_letters(work)
     if more := set(look_up_topics(work, batch)) - set(work.touched):

@@ -123,8 +123,8 @@ class Accept:
                 raise StalePlanError(f"{self.topic} has changed meanwhile; look again")
             # What was published and nobody has entered yet is not gone.
             upto = ledger.letters.last_entry()
-            still_open = _selection(self.cluster, self.topic).model_copy(update={"fates": list(OPEN)})
-            batch = Batch(ledger.letters.subjects(still_open, upto=upto, also_of=""))
+            letters = ledger.letters.subjects(_to_see_to(self.cluster, self.topic), upto=upto, also_of="")
+            batch = Batch(letters)
             settle_earlier(self.config, ledger, batch.units, operation, record=True)
             # A rejected letter has no other one any more that it lives on as: it is open again, if it still stands.
             reopened = [Fate(letter, "held", MADE_ANEW) for letter in _bereft(client, ledger, self.cluster, self.anew)]
@@ -212,10 +212,13 @@ def _lost(
     client: ClientConfig, ledger: Ledger, of: tuple[str, str], anew: Sequence[Anew], further: Iterable[LetterId] = ()
 ) -> Iterator[LetterId]:
     begins = {each.partition: each.begin for each in anew}
-    still_to_see_to = _selection(*of).model_copy(update={"fates": [*OPEN, *WAITING]})
-    letters = chain((place.id for place in ledger.letters.places(still_to_see_to)), further)
+    letters = chain((place.id for place in ledger.letters.places(_to_see_to(*of))), further)
     gone = (letter for letter in letters if letter.offset >= begins.get(letter.partition, letter.offset + 1))
     return without_readable_copy(client, gone, ledger.letters)
+
+
+def _to_see_to(cluster: str, topic: str) -> Selection:
+    return _selection(cluster, topic).model_copy(update={"fates": [*OPEN, *WAITING]})
 
 
 def _selection(cluster: str, topic: str) -> Selection:

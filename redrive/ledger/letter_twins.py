@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, LargeBinary, Row, and_, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from redrive.deadletters.fate import FateOrNone
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger import letter_audit
-from redrive.ledger.letter_tables import dead_letters
+from redrive.ledger.letter_tables import dead_letters, fates
 
 
 class Twin(NamedTuple):
     """One of several letters of the same event.
 
     Attributes:
+        main_topic: its own.
         written: the letter's own timestamp, in milliseconds since 1970.
         correctable: whether all of its value is there.
         fate: the last one's name, or ``none``.
-        moves: whether its main topic is another one than that to which events of that name go by now.
+        published: topic, partition and offset at which it was; None: it was not.
+        moves: whether its event goes to another topic than its main topic; this and what follows is not the ledger's.
+        waits: why nothing can be published of it; empty: something can, or nobody has looked.
+        reached: other names of its main topic whose readers have got what was published of it.
     """
 
     letter: LetterId
+    main_topic: str
     written: int
     correctable: bool
     fate: FateOrNone
+    published: tuple[str, int, int] | None = None
     moves: bool = False
+    waits: str = ""
+    reached: Set[str] = frozenset()
 
 
 _COLUMN = dead_letters.c
-_TWIN = [_COLUMN[name] for name in (*letter_audit.PLACE, "timestamp", "correctable", "fate")]
-_PLACE = [_COLUMN[name] for name in ("main_topic", "main_partition", "main_offset", "producer", "attempts")]
-_MORE = slice(len(_TWIN), len(_TWIN) + len(_PLACE))
+_TWIN = [_COLUMN[name] for name in (*letter_audit.PLACE, "main_topic", "timestamp", "correctable", "fate")]
+_PUBLISHED = [fates.c[name] for name in ("to_topic", "to_partition", "to_offset")]
+_PLACE = [_COLUMN[name] for name in ("main_partition", "main_offset", "producer", "attempts")]
+_WHERE = slice(len(_TWIN), len(_TWIN) + len(_PLACE))
+_MAIN_TOPIC = len(letter_audit.PLACE)
 _AT_ONCE = 1_000
 _IS_PLACED = and_(_COLUMN.main_partition.is_not(None), _COLUMN.main_offset.is_not(None))
 _IS_PRODUCERS = and_(_COLUMN.main_partition.is_(None), _COLUMN.main_offset.is_(None), _COLUMN.dialect == "own")
+_NO_KEY = literal(b"", LargeBinary)
+_KEY = func.coalesce(_COLUMN.key, _NO_KEY)
 _IS_NAMED, _IS_DATED = _COLUMN.event_id.is_not(None), _COLUMN.main_timestamp.is_not(None)
 
 
 def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin]]:
     """See `redrive.ledger.letters.Letters.twins`."""
     # Nowhere null, so that a database can join by it; what is not compared is the same for all. An id alone does not
-    # do: whoever counts from 1 uses it again.
+    # do: whoever counts from 1, or for each key, uses it again.
     event = [
         func.coalesce(_COLUMN.main_partition, -1).label("event_partition"),
         func.coalesce(_COLUMN.main_offset, -1).label("event_offset"),
         func.coalesce(_COLUMN.event_id, "").label("event_name"),
         case((and_(_IS_PLACED, _IS_NAMED), 0), else_=_COLUMN.main_timestamp).label("event_time"),
         case((_IS_PLACED, ""), else_=_COLUMN.producer).label("event_producer"),
+        case((_IS_PLACED, _NO_KEY), else_=_KEY).label("event_key"),
     ]
     known = (
         _COLUMN.cluster == cluster,
@@ -60,13 +73,17 @@ def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin
         or_(and_(_IS_PLACED, _IS_NAMED), _IS_DATED),
         or_(_IS_PLACED, and_(_IS_PRODUCERS, _IS_NAMED)),
     )
-    for group in _of_events(session, event, known, func.count() > 1, []):
-        yield [_twin(row) for row in group]
+    for group in _of_events(session, event, known, func.count() > 1):
+        yield _twins(group)
 
 
-def twins_by_other_names(session: Session, cluster: str, to: str, names: Collection[str]) -> Iterator[list[Twin]]:
+def twins_by_other_names(session: Session, cluster: str, names: Collection[str]) -> Iterator[list[Twin]]:
     """See `redrive.ledger.letters.Letters.twins_by_other_names`."""
-    event = [_COLUMN.event_id.label("event_name"), _COLUMN.main_timestamp.label("event_time")]
+    event = [
+        _COLUMN.event_id.label("event_name"),
+        _COLUMN.main_timestamp.label("event_time"),
+        _KEY.label("event_key"),
+    ]
     known = (
         _COLUMN.cluster == cluster,
         _COLUMN.main_topic.in_(sorted(names)),
@@ -75,9 +92,9 @@ def twins_by_other_names(session: Session, cluster: str, to: str, names: Collect
         or_(_IS_PLACED, _IS_PRODUCERS),
     )
     several = func.min(_COLUMN.main_topic) != func.max(_COLUMN.main_topic)
-    for rows in _of_events(session, event, known, several, _PLACE):
+    for rows in _of_events(session, event, known, several):
         for letters in _copies(rows):
-            yield [_twin(row, moves=row[_MORE][0] != to) for row in letters]
+            yield _twins(letters)
 
 
 def _of_events(
@@ -85,17 +102,18 @@ def _of_events(
     event: Sequence[ColumnElement[Any]],
     known: Iterable[ColumnElement[bool]],
     several: ColumnElement[bool],
-    more: list[Any],
 ) -> Iterator[Iterable[Row[Any]]]:
-    """Give the letters of each event that has several: the columns of a twin, further ones, and those of the event."""
-    known, wanted = list(known), [*_TWIN, *more]
+    """Give the letters of each event that has several: columns of a twin, of its place, of its fate, of the event."""
+    known, wanted = list(known), [*_TWIN, *_PLACE]
     those = select(*event).where(*known).group_by(*event).having(several).subquery()
     letter = select(*wanted, *event).where(*known).subquery()
     of_event = [letter.c[each.name] for each in event]
     same = (those.c[each.name] == each for each in of_event)
-    query = select(*(letter.c[each.name] for each in wanted), *of_event)
-    rows = session.execute(query.join(those, and_(*same)).order_by(*of_event).execution_options(yield_per=_AT_ONCE))
-    for _, group in groupby(rows, key=lambda row: row[len(wanted) :]):
+    query = select(*(letter.c[each.name] for each in wanted), *_PUBLISHED, *of_event).join(those, and_(*same))
+    its = (fates.c[name] == letter.c[name] for name in letter_audit.PLACE)
+    query = query.outerjoin(fates, and_(letter.c.fate == "published", fates.c.fate == "published", *its))
+    rows = session.execute(query.order_by(*of_event).execution_options(yield_per=_AT_ONCE))
+    for _, group in groupby(rows, key=lambda row: row[len(wanted) + len(_PUBLISHED) :]):
         yield group
 
 
@@ -107,15 +125,21 @@ def _copies(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
     """
     places: defaultdict[tuple[Any, ...], list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        topic, partition, offset, producer, _ = row[_MORE]
-        places[(producer,) if partition is None else (topic, partition, offset)].append(row)
+        partition, offset, producer, _ = row[_WHERE]
+        places[(producer,) if partition is None else (row[_MAIN_TOPIC], partition, offset)].append(row)
     copies: defaultdict[Any, list[Row[Any]]] = defaultdict(list)
     for place, letters in places.items():
-        copies[place if len(place) == 1 else min(row[_MORE][-1] for row in letters)] += letters
+        copies[place if len(place) == 1 else min(row[_WHERE][-1] for row in letters)] += letters
     for letters in copies.values():
-        if len({row[_MORE][0] for row in letters}) > 1:
+        if len({row[_MAIN_TOPIC] for row in letters}) > 1:
             yield letters
 
 
-def _twin(row: Row[Any], *, moves: bool = False) -> Twin:
-    return Twin(LetterId(*row[:4]), row[4], row[5], row[6], moves)
+def _twins(rows: Iterable[Row[Any]]) -> list[Twin]:
+    # By letter: one whose fate was entered again, as another operation's, has several.
+    found: dict[LetterId, Twin] = {}
+    for row in rows:
+        letter, place = LetterId(*row[:_MAIN_TOPIC]), tuple(row[_WHERE.stop : _WHERE.stop + len(_PUBLISHED)])
+        main_topic, written, correctable, fate = row[_MAIN_TOPIC : len(_TWIN)]
+        found[letter] = Twin(letter, main_topic, written, correctable, fate, None if None in place else place)
+    return list(found.values())

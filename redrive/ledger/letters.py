@@ -181,7 +181,7 @@ class Letters:
         """Give the letters of each event that has several, whatever became of them.
 
         Of the same event are letters that name the same place on the same main topic, and the same event id if they
-        have any, else the same time; and a producer's own letters, which name no place, of the same id and time.
+        have any, else the same time; and a producer's own letters, which name no place, of the same id, time and key.
 
         Args:
             main_topics: cluster and main topic. All of their letters are looked at, within the database.
@@ -190,21 +190,20 @@ class Letters:
             with self._database.reading() as session:
                 yield from letter_twins.twins(session, cluster, topic)
 
-    def twins_by_other_names(self, names: Iterable[tuple[str, str, Collection[str]]]) -> Iterator[list[Twin]]:
+    def twins_by_other_names(self, cluster: str, names: Collection[str]) -> Iterator[list[Twin]]:
         """Give the letters of each event that has some by several names of a topic, whatever became of them.
 
         A topic has several names if producers of another one were switched to it, which is copied there: the same
-        event has a place in both. Of the same event are letters of the same event id and time that had become letters
-        as often before: one that has failed again, after it was published again, is another one. Of a producer's own
-        letters, that producer's alone are.
+        event has a place in both. Of the same event are letters of the same event id, time and key that had become
+        letters as often before: one that has failed again, after it was published again, is another one. Of a
+        producer's own letters, that producer's alone are.
 
         Args:
-            names: cluster, topic that letters go to, and main topics whose letters do. All of these are looked at,
-                within the database.
+            cluster: on which they stand.
+            names: main topics that are one in this. All of their letters are looked at, within the database.
         """
-        for cluster, to, topics in names:
-            with self._database.reading() as session:
-                yield from letter_twins.twins_by_other_names(session, cluster, to, topics)
+        with self._database.reading() as session:
+            yield from letter_twins.twins_by_other_names(session, cluster, names)
 
     def on_two_clusters(self, selection: Selection, *, upto: int) -> int:
         """Count the selected letters whose event has a letter on another cluster that was not given up.

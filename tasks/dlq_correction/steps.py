@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from prefect import get_run_logger, task
@@ -29,6 +29,7 @@ from redrive.deadletters.correction import (
     note_copies,
     rounds,
     settle,
+    to_settle,
     topics_of,
     twins_of,
 )
@@ -36,6 +37,7 @@ from redrive.deadletters.correction import settle_earlier as settle_earlier_oper
 from redrive.deadletters.fate import Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
+from redrive.ledger.letter_twins import Twin
 from redrive.ledger.letters import PAGE
 from redrive.pump.governor import Governor
 from redrive.pump.proof import Mode, Proof
@@ -131,11 +133,17 @@ def find_doubles(work: Correcting, batch: Batch, settled: frozenset[LetterId] = 
         settled: see `select_letters`.
 
     Raises:
-        UnavailableError: a cluster or the ledger does not answer.
+        UnavailableError: a cluster, the registry or the ledger does not answer.
     """
-    if not work.selection.names_skipped:  # whoever names them one by one knows better
-        mark_doubles(batch, twins_of(work.config, work.run.ledger.letters, batch), settled)
+    mark_doubles(batch, _twins(work, batch), settled)
     return batch
+
+
+def _twins(work: Correcting, batch: Batch) -> Iterable[list[Twin]]:
+    if work.selection.names_skipped:  # whoever names them one by one knows better
+        return ()
+    registry = SchemaRegistry(work.config.registry_client_config())
+    return twins_of(work.config, registry, work.run.ledger.letters, batch)
 
 
 @task(
@@ -166,16 +174,32 @@ def ask_clusters(work: Correcting, batch: Batch) -> None:
 
 
 @task(
+    name="find other letters",
+    description="Asks the ledger where other letters of the same events stand, of which a run may have published one.",
+    **PATIENTLY,
+)
+def find_others(work: Correcting, batch: Batch) -> list[Unit]:
+    """Give the units in which what earlier runs have left is to be settled; see `to_settle`.
+
+    Raises:
+        UnavailableError: a cluster, the registry or the ledger does not answer.
+    """
+    return to_settle(batch, _twins(work, batch))
+
+
+@task(
     name="settle earlier runs",
     description="Reads back what runs have made of these letters that ended before they could enter it in the ledger.",
     **PATIENTLY,
 )
-def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dict[str, Proof], frozenset[LetterId]]:
+def settle_earlier(
+    work: Correcting, units: Sequence[Unit], *, record: bool
+) -> tuple[dict[str, Proof], frozenset[LetterId]]:
     """Find out what became of letters whose correction nobody has entered.
 
     Args:
         work: what the steps share.
-        batch: the letters.
+        units: where to look; see `find_others`.
         record: enter it. Else it is only looked at.
 
     Returns:
@@ -186,7 +210,7 @@ def settle_earlier(work: Correcting, batch: Batch, *, record: bool) -> tuple[dic
         UnavailableError: Kafka or the ledger does not answer.
     """
     run = work.run
-    earlier = settle_earlier_operations(work.config, run.ledger, batch.units, run.operation, record=record)
+    earlier = settle_earlier_operations(work.config, run.ledger, units, run.operation, record=record)
     work.saved = earlier.saved
     for operation, proof in earlier.proofs.items():
         found = sum(proof.counted.values())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from redrive.deadletters.triage import Triaged
 from tasks.dlq_triage.steps import Failure, Overview
@@ -39,7 +39,8 @@ def finish_triage(
         "missed": sum(triaged.missed for triaged in done),
     }
     failed = [*failed, *_blind(done)]
-    reasons = [f"{failure.topic}: {failure.reason}" for failure in failed]
+    reasons = [_reason(failure) for failure in failed]
+    is_known = bool(failed) and _are_known(run, failed)
     told = tell_growth(run, overview) if mode == "run" else []
     not_read = sorted({f"{failure.cluster}/{failure.topic}" for failure in failed})
     evidence = {"failed": reasons, NOT_READ: not_read, "told": told}
@@ -48,7 +49,26 @@ def finish_triage(
     message = close(
         run, word, headline(mode, counts, overview, failed), counts, report_text(mode, done, failed, overview)
     )
-    return held_up(run, message, {failure.cluster for failure in failed}) if failed else Completed(message=message)
+    if not failed:
+        return Completed(message=message)
+    # People are told of each run that fails; and one comes each hour, or more often while there are other letters.
+    if is_known:
+        return Cancelled(message=message)
+    return held_up(run, message, {failure.cluster for failure in failed})
+
+
+def _are_known(run: Run, failed: Sequence[Failure]) -> bool:
+    """Say whether the run that has tried each of these topics last before this one has told just the same of it."""
+    ended = [row for row in run.earlier() if row.mode == "run" and row.evidence is not None]
+    for failure in failed:
+        before = next((row for row in ended if f"{failure.cluster}/{failure.topic}" in row.resources), None)
+        if before is None or _reason(failure) not in (before.evidence or {}).get("failed", ()):
+            return False
+    return True
+
+
+def _reason(failure: Failure) -> str:
+    return f"{failure.topic}: {failure.reason}"
 
 
 def headline(mode: str, counts: dict[str, int], overview: Overview, failed: Sequence[Failure]) -> str:

@@ -64,6 +64,7 @@ CALLS = {
     "claim": 1,
     "select_letters": 2,
     "look_up_topics": 2,
+    "find_others": 1,
     "settle_earlier": 1,
     "find_doubles": 1,
     "look_at_main_topics": 1,
@@ -165,6 +166,7 @@ def _fit(fuse: Fuse) -> None:
     steps = (
         "select_letters",
         "look_up_topics",
+        "find_others",
         "settle_earlier",
         "find_doubles",
         "look_at_main_topics",

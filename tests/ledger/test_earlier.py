@@ -130,6 +130,19 @@ def test_what_the_dead_operation_had_not_selected_is_in_no_doubt(
     assert fates(ledger) == {0: "published", 1: "doubtful", 2: "none", 3: "held", 9: "none"}
 
 
+def test_what_waited_for_a_person_and_the_dead_operation_was_not_told_to_take_is_in_no_doubt(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    ledger.letters.record_fates(begin(ledger), [fate(1, "parked")])
+    dead.plan({"selection": Selection().model_dump(mode="json"), "upto": ledger.letters.last_entry()})
+    settle(dead, ALL[:1], begin(ledger))
+    assert fates(ledger) == {0: "published", 1: "parked", 2: "doubtful", 3: "held", 9: "none"}
+    told = Selection(fates=["none", "parked"]).model_dump(mode="json")
+    dead.plan({"selection": told, "upto": ledger.letters.last_entry()})
+    settle(dead, ALL[:1], begin(ledger))
+    assert fates(ledger)[1] == "doubtful"
+
+
 def test_letters_that_a_new_ledger_does_not_have_keep_no_others_from_being_entered(
     ledger: Ledger, dead: Operation, settle: Settle
 ) -> None:

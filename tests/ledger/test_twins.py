@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from redrive.aliases.alias import Alias, Aliases
-from redrive.deadletters.correction import Batch, context, mark_doubles, twins_of
-from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
+from redrive.avro.schema import parse
+from redrive.coding import Writer
+from redrive.deadletters.correction import Batch, context, give_way, mark_doubles, twins_of
+from redrive.deadletters.correction.doubles import ANOTHER_FIRST, OTHER_READERS, SAME_EVENT
 from redrive.deadletters.dialects import Sighting
 from redrive.deadletters.fate import Fate, FateName
+from redrive.deadletters.judging import finding
+from redrive.deadletters.judging.targets import MOVED_BACK, NO_MIGRATION, NO_TOPIC, MovedWriter
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.ledger import Ledger
 from tests.ledger.letters import NOW, begin, fate, fill, sighting
 
 HERE = [("local", "flights")]
+SCHEMA = parse('"string"')
 PLACE: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
 
 
@@ -63,6 +68,7 @@ def test_letters_of_one_event_are_known(ledger: Ledger, first: dict[str, Any], s
         # Whoever counts from 1 uses an id again.
         ({"event_id": "1"}, {"event_id": "1", "main_timestamp": NOW + 1}),
         ({"event_id": "1"}, {"event_id": "1", "producer": "another"}),
+        ({"event_id": "1"}, {"event_id": "1", "key": b"DL"}),
         ({"event_id": None}, {"event_id": None}),
         # Nothing is known of where it comes from, and how often.
         ({"event_id": "e", "dialect": "confluent"}, {"event_id": "e", "dialect": "confluent"}),
@@ -81,6 +87,20 @@ def test_of_the_letters_of_one_event_one_goes(ledger: Ledger) -> None:
 def test_it_is_one_that_has_all_of_its_value(ledger: Ledger) -> None:
     fill(ledger, [sighting(0, **PLACE, correctable=False), sighting(1, **PLACE)])
     assert doubles(ledger) == {0: ANOTHER_FIRST}
+
+
+def test_the_next_one_goes_in_the_place_of_one_that_is_left(ledger: Ledger) -> None:
+    fill(ledger, [sighting(0, **PLACE), sighting(1, **PLACE), sighting(2, event_id="e9"), sighting(3, **PLACE)])
+    batch = Batch(ledger.letters.subjects(Selection(), upto=ledger.letters.last_entry(), also_of=""))
+    mark_doubles(batch, ledger.letters.twins(batch.wanted))
+    (unit,) = batch.units
+    first, second, third = (LetterId("local", "dlq.flights", 0, offset) for offset in (0, 1, 3))
+    assert unit.behind == {0: [second, third]}
+    assert give_way(batch, {first: "no-rule"})
+    assert (unit.doubles, unit.behind) == ({0: "no-rule", 3: ANOTHER_FIRST}, {1: [third]})
+    assert give_way(batch, {second: "unreadable"})
+    assert (unit.doubles, unit.behind) == ({0: "no-rule", 1: "unreadable"}, {})
+    assert not give_way(batch, {})
 
 
 def test_once_it_is_published_the_others_are_given_up_whoever_selects_them(ledger: Ledger) -> None:
@@ -146,16 +166,43 @@ THERE: dict[str, Any] = {"main_topic": "flights.v2", "main_partition": 3, "main_
 """The copy of the event that `PLACE` names."""
 AGAIN: dict[str, Any] = {"main_offset": 900, "attempts": 2}
 """That it was published again, and has failed again."""
-FORTH = Alias("flights", "flights.v2", "flights.v2", 1, 7, "{}", places={0: (0, 0)})
-BACK = Alias("flights", "flights.v2", "flights", 2, 7, "{}", places={0: (0, 0)})
+FORTH = Alias("flights", "flights.v2", "flights.v2", 1, 7, "{}", places={3: (50, 60)})
+BACK = Alias("flights", "flights.v2", "flights", 2, 7, "{}", places={3: (70, 80)})
+ON = Alias("flights", "flights.v3", "flights.v3", 3, 7, "{}", places={3: (90, 90)}, past=("flights.v2",))
+NO_TARGETS: dict[str, Any] = {}
+FOREIGN: dict[str, Any] = {"dialect": "connect", "main_timestamp": NOW + 5}
+"""Read from a topic that stamps its own time."""
 
 
-def with_names(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, alias: Alias, **selection: Any) -> dict[int, str]:
+def published(offset: int, topic: str, at: int) -> Fate:
+    """The fate of a letter whose event was published there."""
+    return Fate(LetterId("local", "dlq.flights", 0, offset), "published", "", (), topic, 3, at)
+
+
+def with_names(
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    alias: Alias,
+    targets: dict[str, Any] = NO_TARGETS,
+    **selection: Any,
+) -> dict[int, str]:
     """What a batch does not publish while a name stands for something, in the only partition."""
-    monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({alias.name: alias}, {}))
+    aliases = Aliases({alias.name: alias}, {})
+
+    def find_targets(_config: Any, _registry: Any, _cluster: str, topics: list[str], _aliases: Any) -> dict[str, Any]:
+        found = {}
+        for topic in topics:
+            writer = Writer(topic, 7, 1, SCHEMA)
+            other = finding.moved(aliases, topic)
+            moved: Any = None if other is None else MovedWriter(writer, other, cast(Any, None))
+            found[topic] = targets.get(topic) or finding._waits(aliases, topic) or moved or writer
+        return found
+
+    monkeypatch.setattr(context, "read_aliases", lambda _: aliases)
+    monkeypatch.setattr(context, "find_targets", find_targets)
     config: Any = SimpleNamespace(cluster=lambda _: SimpleNamespace(client_config=dict))
     batch = Batch(ledger.letters.subjects(Selection(**selection), upto=ledger.letters.last_entry(), also_of=""))
-    mark_doubles(batch, twins_of(config, ledger.letters, batch))
+    mark_doubles(batch, twins_of(config, cast(Any, None), ledger.letters, batch))
     (unit,) = batch.units
     return unit.doubles
 
@@ -169,14 +216,61 @@ def test_letters_that_name_an_event_by_the_old_and_the_new_topic_go_once(
     assert with_names(ledger, monkeypatch, FORTH) == first, "no rules have to take what is there already"
     old = ["flights"]
     assert with_names(ledger, monkeypatch, FORTH, topics=old) == {1: ANOTHER_FIRST}
-    ledger.letters.record_fates(operation, [fate(3, "published")])
+    ledger.letters.record_fates(operation, [published(3, "flights.v2", 60)])
     assert with_names(ledger, monkeypatch, FORTH, topics=old) == {0: SAME_EVENT, 1: SAME_EVENT}
 
 
 def test_whichever_of_both_has_gone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     operation = fill(ledger, [sighting(0, **PLACE), sighting(1, **THERE)])
-    ledger.letters.record_fates(operation, [fate(0, "published")])
+    ledger.letters.record_fates(operation, [published(0, "flights", 30)])  # before the switch, and copied
     assert with_names(ledger, monkeypatch, FORTH) == {1: SAME_EVENT}
+
+
+@pytest.mark.parametrize("alias", [FORTH, BACK, ON])
+def test_what_readers_of_the_old_topic_may_not_have_got_is_for_a_person_to_decide(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, alias: Alias
+) -> None:
+    """Published in the new topic before they came there; or they have left it since, and who knows when they came."""
+    letters = [sighting(0, **PLACE), sighting(1, **PLACE, producer="more"), sighting(2, **THERE), sighting(3, **THERE)]
+    operation = fill(ledger, letters)
+    ledger.letters.record_fates(operation, [published(2, "flights.v2", 59), *([] if alias is FORTH else [fate(3)])])
+    open_ones = {0: OTHER_READERS, 1: OTHER_READERS, 3: SAME_EVENT}
+    assert with_names(ledger, monkeypatch, alias) == open_ones
+    ledger.letters.record_fates(operation, [published(0, alias.current, 95)])
+    assert with_names(ledger, monkeypatch, alias) == {1: SAME_EVENT, 3: SAME_EVENT}, "once a person has decided"
+
+
+def test_what_was_published_by_its_own_name_is_published_wherever_that_led(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = fill(ledger, [sighting(0, **PLACE), sighting(1, **PLACE), sighting(2, **THERE)])
+    ledger.letters.record_fates(operation, [published(0, "flights.v2", 65)])
+    assert with_names(ledger, monkeypatch, BACK) == {1: SAME_EVENT, 2: SAME_EVENT}
+
+
+def test_a_letter_that_nothing_can_be_published_of_says_why_and_no_other_one_waits_for_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, [sighting(0, **PLACE), sighting(1, **THERE)])
+    assert with_names(ledger, monkeypatch, FORTH) == {0: ANOTHER_FIRST}
+    assert with_names(ledger, monkeypatch, FORTH, {"flights.v2": NO_TOPIC}) == {1: NO_TOPIC}
+    both = {"flights": NO_MIGRATION, "flights.v2": NO_TOPIC}
+    assert with_names(ledger, monkeypatch, FORTH, both) == {0: NO_MIGRATION, 1: NO_TOPIC}
+
+
+def test_a_letter_of_another_time_is_one_with_those_of_the_other_topic_by_the_place_that_it_names(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [
+        sighting(0, **PLACE),
+        sighting(1, **PLACE | FOREIGN),
+        sighting(2, **THERE),
+        sighting(3, **THERE | FOREIGN),
+    ]
+    operation = fill(ledger, letters)
+    assert with_names(ledger, monkeypatch, FORTH) == {0: ANOTHER_FIRST, 1: ANOTHER_FIRST, 3: ANOTHER_FIRST}
+    ledger.letters.record_fates(operation, [published(3, "flights.v2", 60)])
+    assert with_names(ledger, monkeypatch, FORTH, topics=["flights"]) == {0: SAME_EVENT, 1: SAME_EVENT}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +281,7 @@ def test_whichever_of_both_has_gone(ledger: Ledger, monkeypatch: pytest.MonkeyPa
         (PLACE | AGAIN, THERE),
         (PLACE, THERE | {"main_timestamp": NOW + 1}),
         (PLACE, THERE | {"event_id": "e1"}),
+        (PLACE, THERE | {"key": b"DL"}),
         (PLACE | {"event_id": None}, THERE | {"event_id": None}),
         (PLACE, THERE | {"main_topic": "another"}),
         # A producer's own letter, which never was in a topic, and one of a consumer.
@@ -198,7 +293,7 @@ def test_other_letters_of_the_two_topics_are_no_twins(
 ) -> None:
     operation = fill(ledger, [sighting(0, **first), sighting(1, **second)])
     assert with_names(ledger, monkeypatch, FORTH) == {}
-    ledger.letters.record_fates(operation, [fate(0, "published")])
+    ledger.letters.record_fates(operation, [published(0, "flights.v2", 60)])
     assert with_names(ledger, monkeypatch, FORTH) == {}
 
 
@@ -224,7 +319,7 @@ def test_a_letter_is_not_given_up_for_one_of_a_topic_whose_letters_wait(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(ledger, [sighting(0, **THERE), sighting(1, **PLACE)])
-    assert with_names(ledger, monkeypatch, BACK) == {}, "nobody reads the new topic any more"
+    assert with_names(ledger, monkeypatch, BACK) == {0: MOVED_BACK}, "nobody reads the new topic any more"
 
 
 def test_a_producer_s_own_letters_of_one_event_by_both_names_go_once(

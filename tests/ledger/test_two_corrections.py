@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import chain, repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,14 +13,15 @@ from prefect.logging import disable_run_logger
 
 import flows.dlq_correction as flow
 from redrive.aliases.alias import Alias, Aliases
-from redrive.deadletters.correction import Batch, OrderGuard, Terms, context, earlier
+from redrive.deadletters.correction import Batch, OrderGuard, Terms, context, earlier, settling
 from redrive.deadletters.correction.batch import Wanted
 from redrive.deadletters.correction.order_guard import MainTopic
 from redrive.deadletters.selection import Selection
-from redrive.errors import StalePlanError
+from redrive.errors import HeldError, StalePlanError
 from redrive.ledger import Ledger, Operation
 from redrive.pump.checkpoint import Checkpoint
 from redrive.pump.evidence import Evidence
+from redrive.pump.proof import Proof
 from tasks.dlq_correction import steps
 from tests.ledger.letters import fate, fill, sighting
 
@@ -39,11 +41,15 @@ class Second:
     def claim(self, topics: list[tuple[str, str]], *, all_or_none: bool) -> None:
         self.ledger.claim(["/".join(topic) for topic in topics], self.operation)
 
-    def gather(self, selection: Selection, while_it_waits: Any) -> Batch:
+    def gather(self, selection: Selection, while_it_waits: Any, mode: Any = "run") -> Batch:
         topic = SimpleNamespace(clusters=["local"])
         cluster = SimpleNamespace(client_config=dict)
         config: Any = SimpleNamespace(
-            clusters={"local": cluster}, topics={"flights": topic}, topic=lambda _: topic, cluster=lambda _: cluster
+            clusters={"local": cluster},
+            topics={"flights": topic},
+            topic=lambda _: topic,
+            cluster=lambda _: cluster,
+            registry_client_config=lambda: {"url": "http://127.0.0.1:1"},
         )
         terms = Terms("", "hold", 5, {}, self.ledger.letters.last_entry())
         work = steps.Correcting(config, self, terms, None, selection)  # type: ignore[arg-type]
@@ -51,7 +57,7 @@ class Second:
         other.start()
         try:
             with disable_run_logger():
-                return flow.gather(self, work, flow.Correction(mode="run"))  # type: ignore[arg-type]
+                return flow.gather(self, work, flow.Correction(mode=mode))  # type: ignore[arg-type]
         finally:
             other.join()
 
@@ -64,6 +70,7 @@ def begun(ledger: Ledger) -> Operation:
 def _without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "select_letters", steps.select_letters.fn)
     monkeypatch.setattr(flow, "find_doubles", steps.find_doubles.fn)
+    monkeypatch.setattr(flow, "find_others", steps.find_others.fn)
     monkeypatch.setattr(flow, "settle_earlier", steps.settle_earlier.fn)
     monkeypatch.setattr(flow, "look_up_topics", steps.look_up_topics.fn)
     monkeypatch.setattr(context, "read_aliases", lambda _: Aliases({}, {}))
@@ -75,7 +82,7 @@ def test_a_run_whose_main_topic_was_switched_before_it_held_it_does_not_go_on(
     """It would publish to a topic that nobody holds for it."""
     fill(ledger, [sighting(0)])
     alias = Alias("flights", "flights.v2", "flights.v2", 1, 7, "{}", places={0: (0, 0)})
-    known = iter([Aliases({}, {}), Aliases({"flights": alias}, {})])
+    known = chain([Aliases({}, {})], repeat(Aliases({"flights": alias}, {})))
     monkeypatch.setattr(context, "read_aliases", lambda _: next(known))
     monkeypatch.setattr(earlier, "checkpoints", lambda *_: {})
     with pytest.raises(StalePlanError, match=r"local/flights\.v2"):
@@ -141,6 +148,45 @@ def test_a_letter_of_an_event_that_was_published_from_another_goes_only_if_a_per
     monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
     (unit,) = Second(ledger).gather(selection, lambda: None).units
     assert (list(unit.offsets), unit.doubles) == ([1], {} if goes else {1: "same-event"})
+
+
+@pytest.mark.parametrize("mode", ["plan", "run"])
+def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter_is_not_published_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Nobody has entered it, and the other letter looks open; it stands where this run does not work."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place), sighting(0, topic="dlq.more", **place), sighting(1, topic="dlq.more")])
+    killed = begun(ledger)
+    saved = {"dlq/local/dlq.more/0": Checkpoint(operation=killed.id, topics={"flights": Evidence(count=1)}).encode()}
+
+    def checkpoints(_: Any, units: Any) -> dict[str, bytes]:
+        return {unit.name: saved[unit.name] for unit in units if unit.name in saved}
+
+    def prove(_: Any, evidence: Any, *, on_found: Any, **__: Any) -> Proof:
+        message = SimpleNamespace(topic=lambda: "flights", partition=lambda: 0, offset=lambda: 9, headers=lambda: None)
+        on_found(message, b"dlq/local/dlq.more/0/letters/0/0")
+        return Proof("counted", [], dict.fromkeys(evidence, 1), 0, 0.0)
+
+    monkeypatch.setattr(earlier, "checkpoints", checkpoints)
+    monkeypatch.setattr(settling, "prove", prove)
+    batch = Second(ledger).gather(Selection(dead_letter_topics=["dlq.flights"]), lambda: None, mode)
+    assert [unit.doubles for unit in batch.units] == [{0: "another-first" if mode == "plan" else "same-event"}]
+    other = ledger.letters.find(Selection(dead_letter_topics=["dlq.more"], fates=[]))
+    assert [letter.fate for letter in other] == ["none" if mode == "plan" else "published", "none"]
+
+
+def test_where_another_letter_of_an_event_stands_nobody_else_works_meanwhile(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read back of a run that still works is not all that it does."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place), sighting(0, topic="dlq.more", **place)])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    at_work = begun(ledger)
+    ledger.claim(["local/dlq.more"], at_work)
+    with at_work.keep_alive(), pytest.raises(HeldError, match=r"local/dlq\.more"):
+        Second(ledger).gather(Selection(dead_letter_topics=["dlq.flights"]), lambda: None)
 
 
 def test_letters_of_which_an_event_is_there_are_entered_as_those_of_who_has_published_it(ledger: Ledger) -> None:

@@ -101,6 +101,29 @@ def test_an_event_of_which_there_are_two_letters_is_published_once(clinic: Clini
     assert clinic.values() == [{"id": 1, "note": None}]
 
 
+def test_of_an_event_s_letters_one_goes_that_a_rule_is_for_even_if_another_one_came_first(clinic: Clinic) -> None:
+    """As of two consumer groups that fail at it in their own ways."""
+    for reason in ("handler-failed", "invalid-value"):
+        letter = letter_of_value(
+            clinic.dead_letters, event_id="e17", key=b"k", value={"id": "1"}, headers=[("ce_id", b"e17")],
+            topic=clinic.orders, reason=reason, detail="", producer=clinic.group, timestamp=1_793_500_000_000,
+            field="id",
+        )  # fmt: skip
+        letter.headers += [("redrive-partition", b"1"), ("redrive-offset", b"17")]
+        clinic.send(clinic.dead_letters, [letter.value], key=letter.key, headers=letter.headers)
+    clinic.triage()
+
+    assert word(run()) == "proved"
+
+    assert clinic.fates() == {0: "none", 1: "published"}
+    assert "no rule matches it" in clinic.shown(plan_key("dlq-correction"))
+
+    assert word(run()) == "proved"
+
+    assert clinic.fates() == {0: "skipped", 1: "published"}
+    assert clinic.values() == [{"id": 1, "note": None}]
+
+
 def test_letters_of_a_key_all_go_in_their_order_where_brokers_give_events_their_time(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

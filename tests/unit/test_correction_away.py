@@ -37,6 +37,7 @@ def gathered(monkeypatch: pytest.MonkeyPatch, clusters: Asked, known: dict[str, 
     monkeypatch.setattr(flow, "ask_clusters", steps.ask_clusters.fn)
     monkeypatch.setattr(flow, "look_up_topics", lambda *_: [])
     monkeypatch.setattr(flow, "find_doubles", lambda _, batch: batch)
+    monkeypatch.setattr(flow, "find_others", lambda _, batch: batch.units)
     monkeypatch.setattr(flow, "settle_earlier", lambda *_, record: ({}, frozenset()))
     monkeypatch.setattr(answering, "answers", clusters.answers)
     monkeypatch.setattr(answering, "AGAIN", 0.0)

@@ -116,6 +116,34 @@ def test_what_is_copied_a_moment_later_is_waited_for_and_no_lane_needs_a_replay(
     assert client.went == [("1", "t"), ("2", "t2")]
 
 
+def test_a_lane_that_went_over_after_what_waited_was_given_up_begins_its_wait_anew_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the next switch would divert it at once, and its events would wait for a replay."""
+    monkeypatch.setattr(standby, "COPIED_WITHIN", 60.0)
+    client, table, topics = Seen(), Table(), Topics(copied=False)
+    rig = Rig(client, table, destinations=topics, publish_timeout=240.0)
+    rig.publish("1").result(5)
+    open_lanes(table, "t2")
+    wait_until(lambda: len(topics.asked) > 1)
+    waiting = rig.publish("2")
+    lane = rig.dispatcher._lanes.topics["t"].lane_of(waiting.event)
+    wait_until(lambda: bool(lane.held_since))
+    given_up: list[Receipt] = []
+
+    def give_up() -> bool:  # as soon as it is not in a thread's hands
+        with rig.changed:
+            given_up.extend(rig.dispatcher._standby.given_up(time.monotonic() + 1.0, "test"))
+        return bool(given_up)
+
+    wait_until(give_up)
+    assert lane.held_since
+    topics.copied = True
+    wait_until(lambda: lane.topic == "t2")
+    with rig.changed:
+        assert not lane.held_since
+
+
 def test_a_producer_that_has_sent_nothing_to_the_old_topic_waits_for_nobody() -> None:
     client, table, topics = Seen(), Table(), Topics(copied=False)
     open_lanes(table, "t2")

@@ -122,6 +122,18 @@ def test_of_a_key_no_event_is_published_behind_a_newer_one_of_the_same_batch(mon
     assert (work.plan().overtaken, work.plan().publishes) == (1, 1)
 
 
+def test_a_letter_that_is_left_and_that_others_of_its_event_stand_behind_is_told_by_the_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For one of them there may be a rule."""
+    work = Work(monkeypatch, [letter(1, 1_000, 0), letter(2, 2_000, 1), letter(3, 3_000, 2)], OnlyTheFirst())
+    other = LetterId("one", "dlq.b", 0, 0)
+    work.unit.behind = {0: [other], 1: [other]}
+    assert work.plan().left_first == {LetterId("one", "dlq", 0, 1): "no-rule"}, "the first one is rejected"
+    work.topic.corrected[work.unit.name] = {1: ("op", Fate(other, "held"))}
+    assert work.plan().left_first == {}, "an event of it is there"
+
+
 def test_what_the_operation_itself_has_published_before_a_crash_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     topic = main()
     topic.ours[b"k"] = 2_000

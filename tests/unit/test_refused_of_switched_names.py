@@ -51,8 +51,8 @@ class Letters:
         self.looked_at = sorted(topics)
         return []
 
-    def twins_by_other_names(self, names: Any) -> Any:
-        self.alike = list(names)
+    def twins_by_other_names(self, cluster: str, names: Any) -> Any:
+        self.alike = [(cluster, names)]
         return []
 
     def parked(self, _: Any) -> Any:
@@ -95,7 +95,7 @@ def test_it_goes_to_the_topic_that_refused_it_as_what_it_had_become(
     batch = in_hand._batch(in_hand._terms(""))
     assert batch.main_topics("one") == ["orders"], "newer events are looked for there, and it is held"
     assert letters.looked_at == [("one", "moved")], "other letters of its event name the topic that it had"
-    assert letters.alike == [("one", "orders", ["moved", "orders"])], "or the one that it went to"
+    assert letters.alike == [("one", ["moved", "orders"])], "or the one that it went to"
 
 
 def test_it_stays_once_nobody_reads_that_topic_any_more(
@@ -106,3 +106,13 @@ def test_it_stays_once_nobody_reads_that_topic_any_more(
     with pytest.raises(UncorrectableLetterError) as error:
         take(config, monkeypatch, back, Letters())
     assert REASONS[MOVED_BACK] in str(error.value)
+
+
+def test_a_topic_that_the_settings_do_not_have_is_named_with_the_way_out(
+    config: Config,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The settings need not have the topic that producers were switched to."""
+    without = {name: topic for name, topic in config.topics.items() if name != "orders"}
+    with pytest.raises(UncorrectableLetterError, match=r"put it into them.*\[topics\.'orders'\] is missing"):
+        take(config.model_copy(update={"topics": without}), monkeypatch, HERE, Letters())

@@ -8,11 +8,11 @@
                                    one unit   read back, proved, entered in the ledger
 """
 
-from redrive.deadletters.correction.batch import Batch, Unit, origin_of, rounds
+from redrive.deadletters.correction.batch import Batch, Unit, origin_of, rounds, topics_in
 from redrive.deadletters.correction.context import Context, find_context, topics_of, twins_of
 from redrive.deadletters.correction.copies import note_copies, without_copy, without_readable_copy
 from redrive.deadletters.correction.correct import UnitResult, correct
-from redrive.deadletters.correction.doubles import mark_doubles
+from redrive.deadletters.correction.doubles import give_way, mark_doubles, to_settle
 from redrive.deadletters.correction.earlier import Earlier, settle_earlier
 from redrive.deadletters.correction.order_guard import OrderGuard, Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Sample, Terms, make_plan
@@ -39,6 +39,7 @@ __all__ = [
     "UnitResult",
     "correct",
     "find_context",
+    "give_way",
     "make_plan",
     "mark_doubles",
     "note_copies",
@@ -46,6 +47,8 @@ __all__ = [
     "rounds",
     "settle",
     "settle_earlier",
+    "to_settle",
+    "topics_in",
     "topics_of",
     "twins_of",
     "without_copy",

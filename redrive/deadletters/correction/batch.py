@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -34,9 +34,10 @@ class Unit:
             same name. Empty: not known, and not compared.
         doubles: offset of a letter that does not go, since another one of the same event does → why; see
             `redrive.deadletters.correction.doubles`.
-        copies: offset of a letter → its copy, in case that its topic no longer has it; see
-            `redrive.deadletters.correction.copies`. Likewise ``only_corrected``: letters of which only an event that
-            Kafka has refused is kept.
+        behind: offset of a letter that goes → those that would go in its place, in their order.
+        copies: offset of a letter → its copies, in case that its topic no longer has it; see
+            `redrive.deadletters.correction.copies`.
+        only_corrected: letters of which an event that Kafka has refused is kept, which is not among their copies.
         follows: the unit before it has older letters of the same partition, which come first: of a dead-letter topic
             that has lost its end, and goes on under another name in the ledger.
     """
@@ -47,7 +48,8 @@ class Unit:
     offsets: array[int] = field(default_factory=lambda: array("q"))
     written: array[int] = field(default_factory=lambda: array("q"))
     doubles: dict[int, str] = field(default_factory=dict)
-    copies: dict[int, Copy] = field(default_factory=dict)
+    behind: dict[int, list[LetterId]] = field(default_factory=dict)
+    copies: dict[int, Sequence[Copy]] = field(default_factory=dict)
     only_corrected: set[int] = field(default_factory=set)
     follows: bool = False
 
@@ -185,6 +187,11 @@ def rounds(units: Iterable[Unit]) -> list[list[Unit]]:
             found.append([])
         found[at].append(unit)
     return found
+
+
+def topics_in(units: Iterable[Unit]) -> set[tuple[str, str]]:
+    """Give the dead-letter topics of units: cluster, and name in Kafka."""
+    return {(unit.cluster, unit.kafka_topic) for unit in units}
 
 
 def unit_name(cluster: str, topic: str, partition: int) -> str:

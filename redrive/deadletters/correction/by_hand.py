@@ -20,11 +20,11 @@ from redrive.aliases.alias import read_aliases
 from redrive.coding import Writer
 from redrive.config import Config
 from redrive.deadletters.correction import diverted, doubles, order_guard, source
-from redrive.deadletters.correction.batch import Batch
+from redrive.deadletters.correction.batch import Batch, topics_in
 from redrive.deadletters.correction.context import Context, find_context, look_at_lanes, topics_of, twins_of
 from redrive.deadletters.correction.copies import Copy, find_letter, note_copies
 from redrive.deadletters.correction.correct import UnitResult, correct
-from redrive.deadletters.correction.doubles import mark_doubles
+from redrive.deadletters.correction.doubles import mark_doubles, to_settle
 from redrive.deadletters.correction.earlier import settle_earlier
 from redrive.deadletters.correction.order_guard import Policy
 from redrive.deadletters.correction.plan import JOB, Plan, Terms, make_plan
@@ -150,11 +150,16 @@ class LetterInHand:
         if record is None:
             raise UncorrectableLetterError(name, "it is no longer in Kafka; redrive dlq discard gives it up")
         aliases = read_aliases(config.cluster(cluster).client_config())
-        where = find_targets(config, registry, cluster, _topics_of(record, copy, known), aliases)
+        topics = _topics_of(record, copy, known)
+        where = find_targets(config, registry, cluster, topics, aliases)
         look = _Look()
         judgement = Judge(look, where, registry.reader(), attempts=config.corrections.attempts).judge(record, name)
         if look.asked is None:
-            raise UncorrectableLetterError(name, _REASONS[judgement.reason])
+            missing = ", ".join(
+                f"[topics.{topic!r}]" for topic in sorted(topics) if topic and topic not in config.topics
+            )
+            which = f"; {missing} is missing" if judgement.reason == targets.NO_TOPIC and missing else ""
+            raise UncorrectableLetterError(name, _REASONS[judgement.reason] + which)
         read, value = look.asked
         if not _written(value)[1]:
             raise UncorrectableLetterError(name, "its value is nested too deeply to be written down")
@@ -228,8 +233,10 @@ class LetterInHand:
             parameters={"by_hand": True, "order": policy, "selection": shown.terms.selection},
         ) as operation:
             batch = self._batch(shown.terms)
-            self.ledger.claim(["/".join(topic) for topic in topics_of(self.config, batch)], operation)
-            earlier = settle_earlier(self.config, self.ledger, batch.units, operation, record=True)
+            units = to_settle(batch, twins_of(self.config, self.registry, self.ledger.letters, batch))
+            topics = {*topics_of(self.config, batch), *topics_in(units)}
+            self.ledger.claim(sorted("/".join(topic) for topic in topics), operation)
+            earlier = settle_earlier(self.config, self.ledger, units, operation, record=True)
             batch, contexts, plan = self._plan(edit, shown.terms, operation.id)
             if plan.canonical() != shown.canonical():
                 raise StalePlanError(
@@ -292,7 +299,7 @@ class LetterInHand:
         batch = Batch(letters)
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
-        twins = twins_of(self.config, self.ledger.letters, batch)
+        twins = twins_of(self.config, self.registry, self.ledger.letters, batch)
         if self.copy is not None and not self.copy.is_whole:  # it goes where it was refused, as what it had become
             batch = Batch(each._replace(main_topic=self.letter.topic) for each in letters)
         mark_doubles(batch, twins)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from redrive.aliases.alias import Aliases, read_aliases
 from redrive.coding import Writer
 from redrive.config import Config
-from redrive.deadletters.correction.batch import Batch, Wanted
+from redrive.deadletters.correction.batch import Batch, Wanted, topics_in
 from redrive.deadletters.correction.diverted import DivertedLanes
+from redrive.deadletters.correction.doubles import united
 from redrive.deadletters.correction.order_guard import MainTopic, OrderGuard
-from redrive.deadletters.judging.finding import called_alike, find_targets, moved
+from redrive.deadletters.judging.finding import called_alike, find_targets, has_reached, moved
 from redrive.deadletters.judging.judge import Judge, Rules
 from redrive.deadletters.judging.targets import MovedWriter, Targets, goes_to
 from redrive.ledger.letter_twins import Twin
@@ -139,7 +141,7 @@ def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
     Raises:
         UnavailableError: a cluster does not answer.
     """
-    topics = {(unit.cluster, unit.kafka_topic) for unit in batch.units}
+    topics = topics_in(batch.units)
     for cluster in batch.clusters:
         aliases = read_aliases(config.cluster(cluster).client_config())
         for topic in batch.main_topics(cluster):
@@ -150,23 +152,46 @@ def topics_of(config: Config, batch: Batch) -> list[tuple[str, str]]:
     return sorted(topics)
 
 
-def twins_of(config: Config, letters: Letters, batch: Batch) -> Iterator[list[Twin]]:
+def twins_of(config: Config, registry: SchemaRegistry, letters: Letters, batch: Batch) -> Iterator[list[Twin]]:
     """Give the letters of each event that has several, by whatever names of the topic that they go to.
 
     Args:
         config: the platform.
+        registry: has the schemas.
         letters: the ledger's.
         batch: whose main topics are meant.
 
     Raises:
-        UnavailableError: a cluster or the ledger does not answer.
+        UnavailableError: a cluster, the registry or the ledger does not answer.
     """
-    alike = [
-        (cluster, topic, names)
-        for cluster in batch.clusters
-        for topic, names in called_alike(
-            read_aliases(config.cluster(cluster).client_config()), batch.main_topics(cluster)
-        ).items()
-    ]
-    yield from letters.twins(batch.wanted)
-    yield from letters.twins_by_other_names(alike)
+    topics, few, names = set(batch.wanted), list[list[Twin]](), dict[tuple[str, str], _Name]()
+    for cluster in batch.clusters:
+        aliases = read_aliases(config.cluster(cluster).client_config())
+        for alike in called_alike(aliases, batch.main_topics(cluster)):
+            if groups := list(letters.twins_by_other_names(cluster, alike)):
+                few += groups
+                topics |= {(cluster, name) for name in alike}
+                targets = find_targets(config, registry, cluster, alike, aliases)
+                names |= {(cluster, name): _Name(aliases, targets[name], alike) for name in alike}
+    for group in united(few, letters.twins(topics)):
+        yield [_seen(twin, names.get((twin.letter.cluster or "", twin.main_topic))) for twin in group]
+
+
+class _Name(NamedTuple):
+    """A name of a topic that has several."""
+
+    aliases: Aliases
+    target: Writer | str
+    alike: Iterable[str]
+
+
+def _seen(twin: Twin, name: _Name | None) -> Twin:
+    if name is None:
+        return twin
+    aliases, target, alike = name
+    place = twin.published
+    return twin._replace(
+        moves=isinstance(target, MovedWriter),
+        waits=target if isinstance(target, str) else "",
+        reached={other for other in alike if place is not None and has_reached(aliases, place, other)},
+    )

@@ -52,15 +52,15 @@ class Copy(NamedTuple):
     is_whole: bool
 
     @classmethod
-    def of(cls, fates: Iterable[Fate]) -> Copy | None:
-        """Find the copy of a letter by its fates, oldest first: the first one that is whole, or else the first."""
+    def all_of(cls, fates: Iterable[Fate]) -> list[Copy]:
+        """Find the copies of a letter by its fates, oldest first: whole ones come before the others."""
         copies = [
             cls(fate.partition, fate.offset, fate.reason != REFUSED)
             for fate in fates
             if fate.name == "parked" and fate.topic == PARKING_TOPIC
             if fate.partition is not None and fate.offset is not None
         ]
-        return next((copy for copy in copies if copy.is_whole), copies[0] if copies else None)
+        return sorted(copies, key=lambda copy: not copy.is_whole)
 
     def __str__(self) -> str:
         return f"{PARKING_TOPIC}/{self.partition}/{self.offset}"
@@ -80,11 +80,10 @@ def note_copies(batch: Batch, letters: Letters, *, by_hand: bool = False) -> Non
             if unit.has(fate.letter.offset):
                 parked[fate.letter.offset].append(fate)
         for offset, fates in parked.items():
-            if (copy := Copy.of(fates)) is None:
-                continue
-            if copy.is_whole or by_hand:
-                unit.copies[offset] = copy
-            else:
+            copies = Copy.all_of(fates)
+            if some := [copy for copy in copies if copy.is_whole or by_hand]:
+                unit.copies[offset] = some
+            if len(some) < len(copies):
                 unit.only_corrected.add(offset)
 
 
@@ -100,7 +99,7 @@ def without_copy(places: Iterable[Place], letters: Letters) -> Iterator[Place]:
         partition = place.cluster, place.topic, place.partition
         if partition not in copied:
             parked = letters.parked(partition)
-            copied[partition] = {fate.letter.offset for fate in parked if (copy := Copy.of([fate])) and copy.is_whole}
+            copied[partition] = {fate.letter.offset for fate in parked if any(c.is_whole for c in Copy.all_of([fate]))}
         if place.offset not in copied[partition]:
             yield place
 
@@ -118,61 +117,76 @@ def without_readable_copy(
     Raises:
         UnavailableError: the cluster or the ledger does not answer.
     """
-    rest, known = iter(gone), dict[tuple[str, str, int], dict[int, Copy]]()
+    rest, known = iter(gone), dict[tuple[str, str, int], dict[int, list[Copy]]]()
     while some := list(islice(rest, _AT_ONCE)):
-        copies: dict[LetterId, tuple[Copy, int]] = {}
+        copies: dict[LetterId, tuple[Sequence[Copy], int]] = {}
         for letter in some:
             partition = letter.cluster or "", letter.topic, letter.partition
             if partition not in known:
                 known[partition] = _copies(letters.parked(partition))
-            if copy := known[partition].get(letter.offset):
-                copies[letter] = copy, 0
+            if its := known[partition].get(letter.offset):
+                copies[letter] = its, 0
         found = read_copies(client_config, copies) if copies else {}
         yield from (letter for letter in some if letter not in found)
 
 
-def _copies(parked: Iterable[Fate]) -> dict[int, Copy]:
+def _copies(parked: Iterable[Fate]) -> dict[int, list[Copy]]:
     by_letter: defaultdict[int, list[Fate]] = defaultdict(list)
     for fate in parked:
         by_letter[fate.letter.offset].append(fate)
-    return {offset: copy for offset, fates in by_letter.items() if (copy := Copy.of(fates))}
+    return {offset: copies for offset, fates in by_letter.items() if (copies := Copy.all_of(fates))}
 
 
 def find_letter(client_config: ClientConfig, story: Story) -> tuple[Record | None, Copy | None]:
-    """Read a letter from where it stands, or else from its copy; with the copy if it is from there.
+    """Read a letter from where it stands, or else from a copy; with the copy if it is from there.
 
     Raises:
         UnknownTopicError: there is no such topic, and no copy.
         UnavailableError: the cluster does not answer.
     """
-    seen, copy = story.letter.sighting, Copy.of(decision.fate for decision in story.decisions)
+    seen, copies = story.letter.sighting, Copy.all_of(decision.fate for decision in story.decisions)
     try:
         record = read_record(client_config, story.letter.id)
     except UnknownTopicError:
-        if copy is None:
+        if not copies:
             raise
         record = None
     if record is not None and still_is(record, seen):
         return record, None
-    if copy is None:
-        return None, None
-    found = read_copies(client_config, {story.letter.id: (copy, seen.timestamp)}, patience=10.0)
-    return found.get(story.letter.id), copy
+    for copy in copies:
+        if found := read_copies(client_config, {story.letter.id: ([copy], seen.timestamp)}, patience=10.0):
+            return found[story.letter.id], copy
+    return None, None
 
 
 def read_copies(
-    client_config: ClientConfig, copies: Mapping[LetterId, tuple[Copy, int]], *, patience: float = 60.0
+    client_config: ClientConfig, copies: Mapping[LetterId, tuple[Sequence[Copy], int]], *, patience: float = 60.0
 ) -> dict[LetterId, Record]:
     """Read copies of letters, as the records that they were; those that are not there are left out.
 
     Args:
         client_config: the cluster.
-        copies: letter → its copy, and its own timestamp. All are held in memory.
+        copies: letter → its copies, of which the first that is there is read, and its own timestamp. All are held in
+            memory.
         patience: seconds to wait for records, as behind a transaction that somebody left open.
 
     Raises:
         UnavailableError: the cluster does not answer.
     """
+    found: dict[LetterId, Record] = {}
+    for at in range(max((len(several) for several, _ in copies.values()), default=0)):
+        some = {
+            letter: (several[at], written)
+            for letter, (several, written) in copies.items()
+            if letter not in found and at < len(several)
+        }
+        found |= _read(client_config, some, patience)
+    return found
+
+
+def _read(
+    client_config: ClientConfig, copies: Mapping[LetterId, tuple[Copy, int]], patience: float
+) -> dict[LetterId, Record]:
     try:
         ends = end_offsets(client_config, PARKING_TOPIC)
     except UnknownTopicError:

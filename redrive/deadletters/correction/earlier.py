@@ -14,7 +14,7 @@ from redrive.config import Config
 from redrive.deadletters.correction.batch import Unit
 from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
 from redrive.deadletters.correction.source import passed
-from redrive.deadletters.fate import Fate
+from redrive.deadletters.fate import FATES, NONE, WAITING, Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.errors import StalePlanError, UnknownOperationError
@@ -129,8 +129,11 @@ def _meant(ledger: Ledger, of: str, unit: Unit) -> set[int] | None:
         return None
     if not plan or "selection" not in plan:
         return None
-    here = {"fates": [], "clusters": [unit.cluster], "dead_letter_topics": [unit.topic]}
-    selection = Selection.model_validate(plan["selection"]).model_copy(update=here)
+    planned = Selection.model_validate(plan["selection"])
+    # Whatever has become of them by now; but it takes none that wait for a person without being told to.
+    fates = [fate for fate in (NONE, *FATES) if fate not in WAITING or fate in (planned.fates or WAITING)]
+    here = {"fates": fates, "clusters": [unit.cluster], "dead_letter_topics": [unit.topic]}
+    selection = planned.model_copy(update=here)
     letters = ledger.letters.subjects(selection, upto=plan["upto"], also_of=of)
     here_in = unit.topic, unit.partition  # a topic's name selects those that were made anew under it, too
     return {letter.offset for letter in letters if (letter.topic, letter.partition) == here_in}

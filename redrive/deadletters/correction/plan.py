@@ -108,6 +108,7 @@ class Plan:
         elsewhere: cluster → main topic → where its events go, if not to it.
         no_answer: clusters that do not answer; their letters are left.
         samples: before and after, a few for each rule.
+        left_first: letters that are left, and that others of their events stand behind → why.
         seconds: how long judging took.
         content: cluster and dead-letter topic → outcome → the multiset hash of what becomes of these letters, 32
             hexadecimal digits.
@@ -132,6 +133,7 @@ class Plan:
     elsewhere: dict[str, dict[str, Elsewhere]] = field(default_factory=dict)
     no_answer: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    left_first: dict[LetterId, str] = field(default_factory=dict)
     seconds: float = 0.0
     content: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -252,6 +254,8 @@ def make_plan(
                 plan.reasons["gone", GONE] += 1
                 hashes["gone"] += fingerprint(pack((place, offset, "gone")))
                 continue
+            if judgement.kind == "leave" and offset in unit.behind and offset not in apart:
+                plan.left_first[LetterId(*place, offset)] = judgement.reason
             _add(plan, judgement, turn, context)
             made = (place, offset, judgement.kind, judgement.reason, *_content(judgement))
             hashes[judgement.kind] += fingerprint(pack(made))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -88,18 +87,34 @@ def _waits(aliases: Aliases, topic: str) -> str:
     return MOVING if alias is not None and not (alias.places or alias.unmoved) else ""
 
 
-def called_alike(aliases: Aliases, topics: Iterable[str]) -> dict[str, list[str]]:
-    """Give topics to which letters of several main topics go → those; only if one of some main topics is among them.
+def called_alike(aliases: Aliases, topics: Iterable[str]) -> list[list[str]]:
+    """Give the names of topics that are copies of each other, or were; only with one of some main topics among them."""
+    found: list[set[str]] = []
+    for alias in aliases.good.values():
+        names = {alias.name, alias.target, *alias.past}
+        found = [*(each for each in found if each.isdisjoint(names)), names.union(*(e for e in found if e & names))]
+    wanted = set(topics)
+    return [sorted(names) for names in found if len(names) > 1 and not wanted.isdisjoint(names)]
 
-    Names whose letters have to wait are in none: none of another name must wait for those.
+
+def has_reached(aliases: Aliases, place: tuple[str, int, int], topic: str) -> bool:
+    """Say whether who reads events of a topic has got one that was published of a letter of another name of it.
+
+    False: it has not, or nobody knows.
+
+    Args:
+        aliases: what names stand for.
+        place: topic, partition and offset at which it was published.
+        topic: the name.
     """
-    wanted, to = set(topics), defaultdict[str, list[str]](list)
-    known = {name for alias in aliases.good.values() for name in (alias.name, alias.target)}
-    for name in sorted(wanted | known):
-        if not _waits(aliases, name):
-            alias = moved(aliases, name)
-            to[name if alias is None else alias.current].append(name)
-    return {topic: names for topic, names in to.items() if len(names) > 1 and not wanted.isdisjoint(names)}
+    there, partition, offset = place
+    alias = moved(aliases, topic)
+    if there == (topic if alias is None else alias.current):
+        # Who was switched there has come in at a place: what stands before that, others have got alone.
+        return alias is None or (partition in alias.places and offset >= alias.places[partition][1])
+    # What a topic got before its producers were switched was copied. Not what their target got before they came, and
+    # since when they were there is not known once they are back.
+    return (other := aliases.good.get(there)) is not None and other.current == topic
 
 
 def moved(aliases: Aliases, topic: str) -> Alias | None:

@@ -64,7 +64,8 @@ NO_CLUSTER = "no-cluster"
 NO_ANSWER = "no-answer"
 
 REASONS = {
-    NO_TOPIC: "the letter does not say which topic it is for, or the settings do not have that topic",
+    NO_TOPIC: "the letter does not say which topic it is for, or the settings do not have that topic: put it into "
+    "them; a letter that does not say it can only be discarded",
     OTHER_CLUSTER: "its main topic lives on another cluster",
     TOPIC_GONE: "its main topic does not exist on the cluster, nor does the one that its events go to by now",
     MOVING: "its main topic's producers are being switched to another topic, or were, and consumers can't follow yet; "

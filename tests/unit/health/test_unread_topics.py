@@ -55,12 +55,21 @@ def triage(config: Config, monkeypatch: pytest.MonkeyPatch, done: list[Triaged],
     """End a triage as its flow does; give its id."""
     monkeypatch.setattr(triage_report, "tell_growth", lambda *_: [])
     monkeypatch.setattr(triage_report, "close", lambda *_: "")
-    monkeypatch.setattr(triage_report, "held_up", lambda *_: None)
     with Ledger.open(config.ledger_url()) as ledger:
-        operation = begin(ledger)
-        at_work: Any = SimpleNamespace(finish=operation.finish)
-        triage_report.finish_triage(cast(Any, at_work), "run", done, failed, Overview((), (), (), NOW))
-        return operation.id
+        return end(ledger, done, failed)[0]
+
+
+def end(ledger: Ledger, done: list[Triaged], failed: list[Failure]) -> tuple[str, str]:
+    """End a triage of these topics as its flow does; give its id, and its last state's name."""
+    resources = [f"{topic.cluster}/{topic.topic}" for topic in (*done, *failed)]
+    operation = ledger.begin("dlq-triage", "run", cluster="east", resources=resources, who="anna", parameters={})
+    at_work: Any = SimpleNamespace(
+        finish=operation.finish,
+        ledger=ledger,
+        earlier=lambda: [row for row in ledger.operations(50, "dlq-triage") if row.id != operation.id],
+    )
+    state = triage_report.finish_triage(cast(Any, at_work), "run", done, failed, Overview((), (), (), NOW))
+    return operation.id, str(state.name)
 
 
 def test_letters_of_other_topics_are_told_while_one_waits_to_be_accepted(
@@ -79,3 +88,27 @@ def test_nothing_is_told_after_a_triage_that_failed_before_it_could_say_where(co
         operation.finish("failed", evidence={"error": "a mistake"})
     assert told(operation.id) == []
     assert told("of another ledger") == []
+
+
+def test_people_are_told_once_of_a_topic_that_waits_to_be_accepted(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each run that fails they are told; one starts each hour, and with each letter that comes to another topic."""
+    monkeypatch.setattr(triage_report, "tell_growth", lambda *_: [])
+    monkeypatch.setattr(triage_report, "close", lambda *_: "")
+    waits, well = Triaged("east", "dlq.a", made_anew=(0,)), Triaged("east", "dlq.a")
+    other, gone = Triaged("east", "dlq.b"), Failure("east", "dlq.b", "there is no such topic")
+    with Ledger.open(config.ledger_url()) as ledger:
+
+        def ended(done: list[Triaged], failed: list[Failure]) -> str:
+            return end(ledger, done, failed)[1]
+
+        assert [ended([waits, other], []) for _ in range(3)] == ["Failed", "Cancelled", "Cancelled"]
+        assert ended([other], []) == "Completed"  # one that was asked for the other topic alone
+        assert [ended([waits], [gone]) for _ in range(2)] == ["Failed", "Cancelled"]
+        away = Failure("east", "dlq.a", "it does not answer")
+        assert ended([other], [away]) == "Failed"
+        assert ended([waits, other], []) == "Failed", "that is another reason"
+        assert ended([well, other], []) == "Completed"
+        assert ended([waits, other], []) == "Failed"
+        assert [row.status for row in ledger.operations(50, "dlq-triage")].count("failed") == 8
