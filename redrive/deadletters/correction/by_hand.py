@@ -10,7 +10,7 @@ Nothing is held while the person thinks. So carrying out plans once more, and do
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -50,7 +50,8 @@ from redrive.errors import (
 from redrive.events import Event
 from redrive.ledger import Ledger, Operation
 from redrive.ledger.acting import acting
-from redrive.ledger.letter_queries import KnownLetter
+from redrive.ledger.letter_queries import KnownLetter, Subject
+from redrive.ledger.letter_twins import Twin
 from redrive.pump.model import Rejected
 from redrive.rules import Corrected, Outcome, Unmatched
 from redrive.schemas import SchemaRegistry
@@ -233,7 +234,7 @@ class LetterInHand:
             parameters={"by_hand": True, "order": policy, "selection": shown.terms.selection},
         ) as operation:
             batch = self._batch(shown.terms)
-            units = to_settle(batch, twins_of(self.config, self.registry, self.ledger.letters, batch))
+            units = to_settle(batch, self._twins(self._letters(shown.terms)))
             topics = {*topics_of(self.config, batch), *topics_in(units)}
             self.ledger.claim(sorted("/".join(topic) for topic in topics), operation)
             earlier = settle_earlier(self.config, self.ledger, units, operation, record=True)
@@ -295,16 +296,22 @@ class LetterInHand:
         return Terms(digest, "hold", self.config.corrections.attempts, selection, upto)
 
     def _batch(self, terms: Terms, operation: str = "") -> Batch:
-        letters = list(self.ledger.letters.subjects(self._selection, upto=terms.upto, also_of=operation))
+        letters = self._letters(terms, operation)
         batch = Batch(letters)
         if not batch.letters:
             raise UncorrectableLetterError(str(self.known.id), "it is no longer open; see redrive dlq show")
-        twins = twins_of(self.config, self.registry, self.ledger.letters, batch)
+        twins = self._twins(letters)
         if self.copy is not None and not self.copy.is_whole:  # it goes where it was refused, as what it had become
             batch = Batch(each._replace(main_topic=self.letter.topic) for each in letters)
         mark_doubles(batch, twins)
         note_copies(batch, self.ledger.letters, by_hand=True)
         return batch
+
+    def _letters(self, terms: Terms, operation: str = "") -> list[Subject]:
+        return list(self.ledger.letters.subjects(self._selection, upto=terms.upto, also_of=operation))
+
+    def _twins(self, letters: list[Subject]) -> Iterator[list[Twin]]:
+        return twins_of(self.config, self.registry, self.ledger.letters, Batch(letters))
 
     def _plan(self, edit: Edit, terms: Terms, operation: str = "") -> tuple[Batch, Mapping[str, Context], Plan]:
         batch = self._batch(terms, operation)
