@@ -17,7 +17,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from redrive.errors import UnknownTopicError
 from redrive.events import Event, headers_of
 from redrive.migrations.source import event_of
-from redrive.migrations.unit import Unit, came_back, origin_of, source_offset, way
+from redrive.migrations.unit import Unit, origin_of, source_offset, way
 from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
 
@@ -141,7 +141,8 @@ def verify(
             copy = next(copies, None)
         result.events += 1
         if copy is not None and copy[0] == offset:
-            compacted.found(event)
+            if compacts.target:
+                compacted.found(event)
             comparison.add(event, copy[1])
             copy = next(copies, None)
         elif offset in parked:
@@ -219,15 +220,14 @@ class Comparison:
         """Compare an event with its copy; its value a little later."""
         result = self._result
         offset = cast(int, event.offset())
-        where = f"{result.unit}@{offset}"
         expected = event_of(event, result.unit)
         if copy.key() != expected.key:
-            result.find(f"{where}: its copy has another key")
+            result.find(f"{result.unit}@{offset}: its copy has another key")
         kind, when = copy.timestamp()
         if kind == TIMESTAMP_CREATE_TIME and when != expected.timestamp:
-            result.find(f"{where}: its copy has another time")
+            result.find(f"{result.unit}@{offset}: its copy has another time")
         if headers_of(copy)[:-2] != expected.headers:
-            result.find(f"{where}: its copy has other headers")
+            result.find(f"{result.unit}@{offset}: its copy has other headers")
         result.found += 1
         if result.found % self._every == 0:
             self._pairs.append((expected, copy.value()))
@@ -325,11 +325,12 @@ def _keys_of_others(client_config: ClientConfig, result: Checked) -> Iterator[by
 def _originals(
     client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None]
 ) -> Iterator[Message]:
-    first, upto = offsets
+    (first, upto), back = offsets, unit.back
     for messages in scan(client_config, unit.source, {unit.partition: first}, end={unit.partition: upto}):
         check()
         for message in messages:
-            if not came_back(message, unit):
+            origin = origin_of(message)
+            if origin is None or not origin.startswith(back):
                 yield message
 
 
@@ -345,12 +346,12 @@ def _copies(
         begin: the first offset of the target.
         result: takes what is wrong.
     """
-    last = -1
+    last, name = -1, unit.name
     end = end_offsets(client_config, unit.target)[unit.partition]
     for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
         for message in messages:
             origin = origin_of(message)
-            offset = None if origin is None else source_offset(origin, unit.name)
+            offset = None if origin is None else source_offset(origin, name)
             if offset is None:
                 if result.foreign is None:
                     result.foreign = message.offset()
