@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
@@ -81,6 +82,13 @@ class Checked:
             seconds=self.seconds + later.seconds,
         )
 
+    @staticmethod
+    def of_pieces(pieces: Sequence[Checked]) -> Checked:
+        """Put together what was found of a partition's pieces, which were compared side by side."""
+        whole = reduce(Checked.and_then, pieces)
+        foreign = next((piece.foreign for piece in pieces if piece.foreign is not None), None)
+        return replace(whole, foreign=foreign, findings=whole.findings[:_MOST_FINDINGS])
+
     def find(self, finding: str) -> None:
         """Add a finding, while there are not too many."""
         if len(self.findings) < _MOST_FINDINGS:
@@ -104,10 +112,12 @@ def verify(
     compare: Compare,
     every: int = 1,
     since: tuple[int, int] = (0, 0),
+    follows: bool = False,
+    until: int | None = None,
     compacts: Compacts = Compacts(),
     check: Callable[[], None] = lambda: None,
 ) -> Checked:
-    """Compare one partition.
+    """Compare one partition, or a piece of it.
 
     Args:
         client_config: the cluster.
@@ -117,6 +127,8 @@ def verify(
         compare: compares values.
         every: of how many events one is compared by value; 1: all.
         since: where to begin, in the source and in the target.
+        follows: of a piece, whether there is another before it: then no copy from ``since`` on is of an earlier event.
+        until: where the next piece begins in the target; None: there is none.
         compacts: what is compacted may lack what has a newer event.
         check: called now and then; what it raises ends the comparison.
 
@@ -127,7 +139,7 @@ def verify(
     began = time.monotonic()
     result = Checked(unit)
     comparison = Comparison(result, compare, every)
-    copies = _copies(client_config, unit, (since[0], upto), since[1], result)
+    copies = _copies(client_config, (since[0], upto), (since[1], until), result, follows=follows)
     copy = next(copies, None)
     # Asked after the first copy was read: what is deleted later was there.
     cut = start_offsets(client_config, unit.target)[unit.partition] > since[1]
@@ -335,19 +347,25 @@ def _originals(
 
 
 def _copies(
-    client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], begin: int, result: Checked
+    client_config: ClientConfig,
+    offsets: tuple[int, int],
+    places: tuple[int, int | None],
+    result: Checked,
+    *,
+    follows: bool,
 ) -> Iterator[tuple[int, Message]]:
     """Yield the copied events of the target with the offsets that they had; says what is wrong with their order.
 
     Args:
         client_config: the cluster.
-        unit: which partition.
         offsets: only events that were there in the source: from the first, before the second.
-        begin: the first offset of the target.
+        places: the first offset of the target, and the one to stop before; None: its end.
         result: takes what is wrong.
+        follows: see `verify`.
     """
-    last, name = -1, unit.name
-    end = end_offsets(client_config, unit.target)[unit.partition]
+    (first, upto), (begin, until), unit = offsets, places, result.unit
+    last, name = first - 1 if follows else -1, unit.name
+    end = end_offsets(client_config, unit.target)[unit.partition] if until is None else until
     for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
         for message in messages:
             origin = origin_of(message)
@@ -356,11 +374,13 @@ def _copies(
                 if result.foreign is None:
                     result.foreign = message.offset()
                 continue
-            if offset <= last:
-                result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} again, or too late")
+            if offset <= last or (offset >= upto and until is not None):
+                result.find(
+                    f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} again, or out of order"
+                )
                 continue
             last = offset
-            if offsets[0] <= offset < offsets[1]:
+            if first <= offset < upto:
                 yield offset, message
 
 
