@@ -375,9 +375,8 @@ def _copies(
                     result.foreign = message.offset()
                 continue
             if offset <= last or (offset >= upto and until is not None):
-                result.find(
-                    f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} again, or out of order"
-                )
+                wrong = "again, or too late" if offset <= last else "too early"
+                result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} {wrong}")
                 continue
             last = offset
             if first <= offset < upto:

@@ -100,7 +100,7 @@ def spoiled(draw: st.DrawFn, events: int) -> list[int]:
     return copies
 
 
-@given(data=st.data(), events=st.integers(1, 12))
+@given(data=st.data(), events=st.integers(2, 5))
 def test_whatever_is_wrong_is_found_wherever_the_two_are_cut(data: st.DataObject, events: int) -> None:
     topics = Topics(events, data.draw(spoiled(events)))
     cuts = data.draw(cut(events - 1))
@@ -123,3 +123,11 @@ def test_nothing_is_wrong_with_pieces_if_nothing_is_with_the_whole(
     whole, pieces = topics.compared(), topics.compared(cuts, places)
     assert (pieces.findings, pieces.events, pieces.found, pieces.compared) == ([], events, events, events)
     assert (whole.findings, whole.foreign) == ([], pieces.foreign)
+
+
+def test_a_copy_of_a_later_piece_has_no_place_in_the_one_before() -> None:
+    assert Topics(4, [0, 1, 3, 2, 3]).compared([2], [3]).findings == ["orders.v2-0@2: orders/0@3 too early"]
+
+
+def test_a_copy_of_an_earlier_piece_has_no_place_in_the_one_behind() -> None:
+    assert Topics(4, [0, 1, 0, 2, 3]).compared([2], [2]).findings == ["orders.v2-0@2: orders/0@0 again, or too late"]
