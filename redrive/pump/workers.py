@@ -125,12 +125,15 @@ class Workers:
         if not self.processes:
             return [function(*each) for each in arguments]
         executor = self._running()
+        futures: list[Future[T]] = []
         try:
-            futures = [executor.submit(function, *each) for each in arguments]
-            results: list[T] = [future.result() for future in futures]
-            return results
+            futures += [executor.submit(function, *each) for each in arguments]
+            return [future.result() for future in futures]
         except (BrokenProcessPool, ShutdownExecutorError) as error:
             raise self._ended(executor, error) from error
+        finally:
+            for future in futures:
+                future.cancel()  # after an error, those that have not begun
 
     def _running(self) -> ProcessPoolExecutor:
         with self._starting:
