@@ -6,10 +6,12 @@ import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from redrive.avro.codec import Encoder
+from redrive.avro.misfit import Misfit
 from redrive.coding import Reader
 from redrive.errors import WireFormatError
 from redrive.events import Event
@@ -19,6 +21,7 @@ from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
 from redrive.pump.workers import Workers
 from redrive.rules.draft import same
 from redrive.schemas import SchemaRegistry
+from redrive.wire import prefix
 
 _Result = bytes | str | list[str] | None
 """What becomes of an event: its new value; why it is rejected; why it is skipped; None: it passes as it is."""
@@ -38,7 +41,7 @@ def transform(workers: Workers, spec: bytes) -> Transform:
         workers.warm_up(_migrate, spec, _pack([]))
 
     def transformed(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
-        migrator = _tools(spec, threading.get_ident())[0]
+        migrator = _tools(spec, threading.get_ident()).migrator
         parts = (_part(migrator, chunk) for chunk in chunks)
         for part, packed in workers.map(_migrate, spec, parts, lambda part: _pack(part.rest) if part.rest else b""):
             rest = zip(part.rest, _results.decode(packed) if packed else (), strict=True)
@@ -78,19 +81,21 @@ def compare(spec: bytes) -> Compare:
     """Make what compares values for `redrive.migrations.verifying`, in the calling thread: see ``comparing.py``."""
 
     def compared(pairs: Sequence[Pair]) -> Sequence[str]:
-        migrator, reader = _tools(spec, threading.get_ident())
-        again = migrator.migrate_batch([event for event, _ in pairs])
-        # What columns have made, fastavro judges: where there are no rules, it resolves the old value by itself.
-        judged = zip(pairs, again, strict=True)
-        return [_complaint(migrator, reader, event, became, after) for (event, after), became in judged]
+        tools = _tools(spec, threading.get_ident())
+        again = tools.migrator.migrate_batch([event for event, _ in pairs])
+        return [_complaint(tools, event, became, after) for (event, after), became in zip(pairs, again, strict=True)]
 
     return compared
 
 
 def _complaint(  # noqa: PLR0911 - one for each thing that can be wrong
-    migrator: Migrator, reader: Reader, event: Event, became: Transformed, after: bytes | None
+    tools: _Tools, event: Event, became: Transformed, after: bytes | None
 ) -> str:
-    """Say what is wrong with an event's new value: it was made once more, and is read as a consumer reads it."""
+    """Say what is wrong with an event's new value: it was made once more, and is read as a consumer reads it.
+
+    What columns have made, fastavro judges: where there are no rules, it resolves the old value by itself. If that is
+    encoded to the very bytes of the new value, there is nothing left to be read: the same bytes are the same value.
+    """
     if isinstance(became, Skipped) and after is None:
         return ""
     if not isinstance(became, Event):
@@ -99,9 +104,13 @@ def _complaint(  # noqa: PLR0911 - one for each thing that can be wrong
         return "its value is not what the migration makes of it"
     if after is None:
         return ""
+    by_avro = tools.migrator.rules is None
     try:
-        value = reader.decode(after)
-        if migrator.rules is None and not same(value, reader.decode(event.value or b"")):
+        resolved = tools.reader.decode(event.value or b"") if by_avro else None
+        if by_avro and tools.encoded(resolved) == after:
+            return ""
+        value = tools.reader.decode(after)
+        if by_avro and not same(value, resolved):
             return "its value is not what Avro resolves the old one to"
     except WireFormatError as error:
         return f"its value can't be read: {error}"
@@ -121,7 +130,7 @@ def _event(event: Event, became: _Result) -> Transformed:
 
 
 def _migrate(spec: bytes, batch: bytes) -> bytes:
-    migrator, events = _tools(spec, threading.get_ident())[0], _events.decode(batch)
+    migrator, events = _tools(spec, threading.get_ident()).migrator, _events.decode(batch)
     results: list[_Result] = []
     for event, became in zip(events, migrator.migrate_batch(events), strict=True):
         if became is event:
@@ -133,9 +142,32 @@ def _migrate(spec: bytes, batch: bytes) -> bytes:
     return _pack(results)
 
 
+class _Tools(NamedTuple):
+    """What a thread works with.
+
+    Attributes:
+        migrator: makes new values of old ones.
+        reader: reads both as values of the target's schema, by fastavro.
+        encoder: encodes these.
+        prefix: the frame of values of the target's schema.
+    """
+
+    migrator: Migrator
+    reader: Reader
+    encoder: Encoder
+    prefix: bytes
+
+    def encoded(self, value: Any) -> bytes | None:
+        """Encode and frame a value; None if it does not fit: what fastavro has resolved may be less strict."""
+        try:
+            return self.encoder.encode(value, self.prefix)
+        except Misfit:
+            return None
+
+
 @lru_cache(maxsize=64)
-def _tools(spec: bytes, _thread: int) -> tuple[Migrator, Reader]:
+def _tools(spec: bytes, _thread: int) -> _Tools:
     """Make what a thread works with: a migrator is not for several at once."""
     recipe, client_config = pickle.loads(spec)  # of our own parent
-    registry = SchemaRegistry(client_config)
-    return Migrator(recipe, registry.schema), Reader(registry, recipe.schemas[recipe.target])
+    registry, target = SchemaRegistry(client_config), recipe.schemas[recipe.target]
+    return _Tools(Migrator(recipe, registry.schema), Reader(registry, target), Encoder(target), prefix(recipe.target))

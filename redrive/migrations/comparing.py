@@ -1,22 +1,27 @@
-"""The comparison of whole partitions in other processes, each partition in one.
+"""The comparison of partitions in other processes, each partition by all of them.
 
 Nearly all of it is Python's own work, event by event: the reading of both topics as much as the judging of values. So
-it is not handed over batch by batch, as the migration is, but as a whole: it goes on as fast as there are processors
-for it, whatever the calling process does.
+it is not handed over batch by batch, as the migration is, but by pieces of a partition, as many as there are processes:
+then these have as much to do each, however many partitions there are.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from redrive.migrations.batches import compare, transform
 from redrive.migrations.in_place.stock import Stock
 from redrive.migrations.in_place.verifying import check
+from redrive.migrations.positions import Positions
 from redrive.migrations.survey import Standing
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked, Compacts, verify
-from redrive.pump.readback import ClientConfig
+from redrive.pump.readback import ClientConfig, start_offsets
 from redrive.pump.workers import Workers
+
+LEAST = 25_000
+"""So many offsets of the source are the smallest piece of a partition that is worth a process."""
 
 
 def verify_partition(
@@ -30,6 +35,7 @@ def verify_partition(
     every: int = 1,
     since: tuple[int, int] = (0, 0),
     compacts: Compacts,
+    least: int = LEAST,
 ) -> Checked:
     """Compare a partition of a source with its copy; see `redrive.migrations.verifying.verify`.
 
@@ -43,34 +49,66 @@ def verify_partition(
         every: of how many events one is compared by value; 1: all.
         since: where to begin, in the source and in the target.
         compacts: what is compacted may lack what has a newer event.
+        least: see `LEAST`.
 
     Raises:
         UnknownTopicError: one of the topics is gone.
         UnavailableError: the cluster or the registry does not answer, or the process died.
     """
-    work = partial(_verify, parked=parked, every=every, since=since, compacts=compacts)
-    return workers.call(work, client_config, spec, unit, upto)
+    # What a compacted target may lack is told by all that comes later.
+    most = 1 if compacts.target else workers.processes
+    pieces = _pieces(client_config, unit, since, upto, most=most, least=least)
+    work = partial(_verify, parked=parked, every=every, compacts=compacts)
+    return Checked.of_pieces(workers.call_each(work, [(client_config, spec, unit, piece) for piece in pieces]))
+
+
+class _Piece(NamedTuple):
+    """A piece of a partition; what its fields mean: see `redrive.migrations.verifying.verify`."""
+
+    since: tuple[int, int]
+    upto: int
+    follows: bool
+    until: int | None
+
+
+def _pieces(
+    client_config: ClientConfig, unit: Unit, since: tuple[int, int], upto: int, *, most: int, least: int
+) -> list[_Piece]:
+    """Cut a partition into at most so many pieces, each of which has all copies of its events, if they are in order."""
+    first = max(since[0], start_offsets(client_config, unit.source)[unit.partition])
+    pieces = min(most, (upto - first) // least)
+    cuts = [first + (upto - first) * number // pieces for number in range(1, pieces)]
+    if not cuts:
+        return [_Piece(since, upto, False, None)]
+    with Positions(client_config, unit.cluster, unit.source, unit.target) as positions:
+        places = [max(since[1], positions.in_target(unit.partition, cut)) for cut in cuts]
+    begins, ends = [since, *zip(cuts, places, strict=True)], zip([*cuts, upto], [*places, None], strict=True)
+    return [
+        _Piece(begin, to, number > 0, until)
+        for number, (begin, (to, until)) in enumerate(zip(begins, ends, strict=True))
+    ]
 
 
 def _verify(
     client_config: ClientConfig,
     spec: bytes,
     unit: Unit,
-    upto: int,
+    piece: _Piece,
     *,
     parked: frozenset[int],
     every: int,
-    since: tuple[int, int],
     compacts: Compacts,
 ) -> Checked:
     return verify(
         client_config,
         unit,
-        upto,
+        piece.upto,
         parked=parked,
         compare=compare(spec),
         every=every,
-        since=since,
+        since=piece.since,
+        follows=piece.follows,
+        until=piece.until,
         compacts=compacts,
     )
 

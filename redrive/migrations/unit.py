@@ -11,6 +11,7 @@ from redrive.pump.names import SOURCE_HEADER
 
 JOB = "schema-backfill"
 STREAM = "events"
+_BETWEEN = f"/{STREAM}/".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def source_offset(origin: bytes, unit: str) -> int | None:
         unit: the unit's name. An event stays in its partition: one of another has been copied on, headers and all, by
             somebody else.
     """
-    begins, _, rest = origin.partition(f"/{STREAM}/".encode())
+    begins, _, rest = origin.partition(_BETWEEN)
     offset = rest.removesuffix(b"/0")
     return int(offset) if begins == unit.encode() and offset.isdigit() and len(offset) < len(rest) else None
 
@@ -74,9 +75,3 @@ def origin_of(message: Message) -> bytes | None:
 def brought_from(headers: Headers) -> bytes | None:
     """Do as `origin_of`, for an event with these headers."""
     return headers[-1][1] if headers and headers[-1][0] == SOURCE_HEADER else None
-
-
-def came_back(message: Message, unit: Unit) -> bool:
-    """Say whether an event of a unit's source was brought there from its target."""
-    origin = origin_of(message)
-    return origin is not None and origin.startswith(unit.back)

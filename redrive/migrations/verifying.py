@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
@@ -17,7 +18,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from redrive.errors import UnknownTopicError
 from redrive.events import Event, headers_of
 from redrive.migrations.source import event_of
-from redrive.migrations.unit import Unit, came_back, origin_of, source_offset, way
+from redrive.migrations.unit import Unit, origin_of, source_offset, way
 from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
 
@@ -81,6 +82,13 @@ class Checked:
             seconds=self.seconds + later.seconds,
         )
 
+    @staticmethod
+    def of_pieces(pieces: Sequence[Checked]) -> Checked:
+        """Put together what was found of a partition's pieces, which were compared side by side."""
+        whole = reduce(Checked.and_then, pieces)
+        foreign = next((piece.foreign for piece in pieces if piece.foreign is not None), None)
+        return replace(whole, foreign=foreign, findings=whole.findings[:_MOST_FINDINGS])
+
     def find(self, finding: str) -> None:
         """Add a finding, while there are not too many."""
         if len(self.findings) < _MOST_FINDINGS:
@@ -104,10 +112,12 @@ def verify(
     compare: Compare,
     every: int = 1,
     since: tuple[int, int] = (0, 0),
+    follows: bool = False,
+    until: int | None = None,
     compacts: Compacts = Compacts(),
     check: Callable[[], None] = lambda: None,
 ) -> Checked:
-    """Compare one partition.
+    """Compare one partition, or a piece of it.
 
     Args:
         client_config: the cluster.
@@ -117,6 +127,8 @@ def verify(
         compare: compares values.
         every: of how many events one is compared by value; 1: all.
         since: where to begin, in the source and in the target.
+        follows: of a piece, whether there is another before it: then no copy from ``since`` on is of an earlier event.
+        until: where the next piece begins in the target; None: there is none.
         compacts: what is compacted may lack what has a newer event.
         check: called now and then; what it raises ends the comparison.
 
@@ -127,7 +139,7 @@ def verify(
     began = time.monotonic()
     result = Checked(unit)
     comparison = Comparison(result, compare, every)
-    copies = _copies(client_config, unit, (since[0], upto), since[1], result)
+    copies = _copies(client_config, (since[0], upto), (since[1], until), result, follows=follows)
     copy = next(copies, None)
     # Asked after the first copy was read: what is deleted later was there.
     cut = start_offsets(client_config, unit.target)[unit.partition] > since[1]
@@ -141,7 +153,8 @@ def verify(
             copy = next(copies, None)
         result.events += 1
         if copy is not None and copy[0] == offset:
-            compacted.found(event)
+            if compacts.target:
+                compacted.found(event)
             comparison.add(event, copy[1])
             copy = next(copies, None)
         elif offset in parked:
@@ -219,15 +232,14 @@ class Comparison:
         """Compare an event with its copy; its value a little later."""
         result = self._result
         offset = cast(int, event.offset())
-        where = f"{result.unit}@{offset}"
         expected = event_of(event, result.unit)
         if copy.key() != expected.key:
-            result.find(f"{where}: its copy has another key")
+            result.find(f"{result.unit}@{offset}: its copy has another key")
         kind, when = copy.timestamp()
         if kind == TIMESTAMP_CREATE_TIME and when != expected.timestamp:
-            result.find(f"{where}: its copy has another time")
+            result.find(f"{result.unit}@{offset}: its copy has another time")
         if headers_of(copy)[:-2] != expected.headers:
-            result.find(f"{where}: its copy has other headers")
+            result.find(f"{result.unit}@{offset}: its copy has other headers")
         result.found += 1
         if result.found % self._every == 0:
             self._pairs.append((expected, copy.value()))
@@ -325,41 +337,49 @@ def _keys_of_others(client_config: ClientConfig, result: Checked) -> Iterator[by
 def _originals(
     client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None]
 ) -> Iterator[Message]:
-    first, upto = offsets
+    (first, upto), back = offsets, unit.back
     for messages in scan(client_config, unit.source, {unit.partition: first}, end={unit.partition: upto}):
         check()
         for message in messages:
-            if not came_back(message, unit):
+            origin = origin_of(message)
+            if origin is None or not origin.startswith(back):
                 yield message
 
 
 def _copies(
-    client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], begin: int, result: Checked
+    client_config: ClientConfig,
+    offsets: tuple[int, int],
+    places: tuple[int, int | None],
+    result: Checked,
+    *,
+    follows: bool,
 ) -> Iterator[tuple[int, Message]]:
     """Yield the copied events of the target with the offsets that they had; says what is wrong with their order.
 
     Args:
         client_config: the cluster.
-        unit: which partition.
         offsets: only events that were there in the source: from the first, before the second.
-        begin: the first offset of the target.
+        places: the first offset of the target, and the one to stop before; None: its end.
         result: takes what is wrong.
+        follows: see `verify`.
     """
-    last = -1
-    end = end_offsets(client_config, unit.target)[unit.partition]
+    (first, upto), (begin, until), unit = offsets, places, result.unit
+    last, name = first - 1 if follows else -1, unit.name
+    end = end_offsets(client_config, unit.target)[unit.partition] if until is None else until
     for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
         for message in messages:
             origin = origin_of(message)
-            offset = None if origin is None else source_offset(origin, unit.name)
+            offset = None if origin is None else source_offset(origin, name)
             if offset is None:
                 if result.foreign is None:
                     result.foreign = message.offset()
                 continue
-            if offset <= last:
-                result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} again, or too late")
+            if offset <= last or (offset >= upto and until is not None):
+                wrong = "again, or too late" if offset <= last else "too early"
+                result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} {wrong}")
                 continue
             last = offset
-            if offsets[0] <= offset < offsets[1]:
+            if first <= offset < upto:
                 yield offset, message
 
 

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self, TypeVar
@@ -115,14 +115,22 @@ class Workers:
             StoppedError: the processes were given up meanwhile.
             Exception: what the function itself raises.
         """
+        return self.call_each(function, [arguments])[0]
+
+    def call_each(self, function: Callable[..., T], arguments: Sequence[tuple[object, ...]]) -> list[T]:
+        """Call a function with each of these arguments, side by side, and wait for all; raises as `call` does."""
         if not self.processes:
-            return function(*arguments)
+            return [function(*each) for each in arguments]
         executor = self._running()
+        futures: list[Future[T]] = []
         try:
-            result: T = executor.submit(function, *arguments).result()
-            return result
+            futures += [executor.submit(function, *each) for each in arguments]
+            return [future.result() for future in futures]
         except (BrokenProcessPool, ShutdownExecutorError) as error:
             raise self._ended(executor, error) from error
+        finally:
+            for future in futures:
+                future.cancel()  # after an error, those that have not begun
 
     def _running(self) -> ProcessPoolExecutor:
         with self._starting:

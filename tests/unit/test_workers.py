@@ -209,3 +209,16 @@ def test_what_is_under_way_or_waits_when_the_processes_are_given_up_is_stopped(
                 time.sleep(0.05)
         for each in asked:
             assert isinstance(each.exception(120), StoppedError)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_several_calls_are_done_side_by_side_and_return_in_their_order(processes: int) -> None:
+    with Workers(processes) as workers:
+        assert workers.call_each(shout, [(b">", b"slow"), (b">", b"a"), (b">", b"b")]) == [b">SLOW", b">A", b">B"]
+
+
+def test_of_several_calls_one_that_fails_is_heard_of_and_the_processes_stay() -> None:
+    with Workers(1) as workers:
+        with pytest.raises(UnknownSchemaError):
+            workers.call_each(fail, [(b"", b"abc"), (b"", b"ab")])
+        assert workers.call(shout, b">", b"a") == b">A"
