@@ -11,6 +11,7 @@ tests use that one and leave it running.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
@@ -19,10 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
+import typer.testing
 
 from deployments.local.stack import Stack
 from deployments.local.state import locked
 from tests.stacks import stack_to_break
+
+# Typer makes all commands anew at each call, in three times the time that most of them take.
+typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]
 
 FOLDER = "REDRIVE_TEST_STACK"
 _our_own = pytest.StashKey[Path]()
