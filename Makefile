@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Else each of the hundreds of processes that tests and jobs are compiles all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test unit lint bench soak shots lock clean
 
 demo: $(READY)

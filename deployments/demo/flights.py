@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +18,6 @@ PRODUCER = "flights"
 FLIGHTS = 336_776
 CANCELLED = 8_255
 """Flights without a departure time: they do not fit the schema."""
-
-_TEXT = frozenset({"carrier", "tailnum", "origin", "dest"})
 
 
 def flights() -> Iterator[tuple[int, str | None, dict[str, Any]]]:
@@ -36,16 +34,28 @@ def flights() -> Iterator[tuple[int, str | None, dict[str, Any]]]:
     with zipfile.ZipFile(Path(package.origin).parent / "data" / "flights.csv.zip") as archive:
         (name,) = archive.namelist()
         with io.TextIOWrapper(archive.open(name), encoding="utf-8") as lines:
-            for number, row in enumerate(csv.DictReader(lines)):
-                event = {column: _value(column, text) for column, text in row.items()}
+            rows = csv.reader(lines)
+            columns = next(rows)
+            readings = [_READINGS.get(column, _NUMBER) for column in columns]
+            for number, row in enumerate(rows):
+                values = [reading[text] for reading, text in zip(readings, row, strict=True)]
+                event = dict(zip(columns, values, strict=True))
                 yield number, event["tailnum"], event
 
 
-def _value(column: str, text: str) -> Any:
-    if text == "NA":
-        return None
-    if column in _TEXT:
-        return text
-    if column == "time_hour":
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    return int(float(text))
+class _Reading(dict[str, Any]):
+    """What texts stand for: each is read once, and there are few different ones."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        super().__init__(NA=None)
+        self._read = read
+
+    def __missing__(self, text: str) -> Any:
+        value = self[text] = self._read(text)
+        return value
+
+
+_TEXT = _Reading(str)
+_NUMBER = _Reading(lambda text: int(float(text)))
+_TIME = _Reading(lambda text: int(datetime.fromisoformat(text).timestamp() * 1000))
+_READINGS = {"carrier": _TEXT, "tailnum": _TEXT, "origin": _TEXT, "dest": _TEXT, "time_hour": _TIME}

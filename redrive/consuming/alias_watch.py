@@ -17,6 +17,7 @@ from redrive.pump.readback import ClientConfig, partition_count, reader
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 5.0
+_FETCH_WAIT = 0.5  # news come at once; so often one broker is asked anew by each of what may be many consumers
 
 
 class AliasWatch:
@@ -64,7 +65,7 @@ class AliasWatch:
             self.is_ready = True
             if aliases is not None:
                 found += aliases.values()
-                self._consumer = reader(self._client)
+                self._consumer = reader(self._client, wait=_FETCH_WAIT)
                 self._consumer.assign([TopicPartition(ALIASES_TOPIC, 0, 0)])
         for alias in found:
             self._hear(alias)

@@ -15,6 +15,10 @@ from redrive.pump.readback import ClientConfig, end_offsets, raise_if_hopeless, 
 TICK = 0.2
 """Seconds after which an empty piece is yielded while nothing comes."""
 
+ASKED_AGAIN = 0.1
+"""Seconds after which a broker is asked again at a partition's end. What comes is heard of at once; markers of
+transactions at the end, after so long."""
+
 PATIENCE = 60.0
 """Seconds to wait for what should be there."""
 
@@ -55,7 +59,7 @@ def follow(
         UnavailableError: the partition can't be read: for `PATIENCE` seconds there was nothing more, though it has not
             come to where it is to stop.
     """
-    consumer = reader(client_config, reset="error")
+    consumer = reader(client_config, reset="error", wait=ASKED_AGAIN)
     try:
         at = max(first, _low(client_config, topic, partition, first))
         if at > first:

@@ -248,14 +248,19 @@ def find_events(
     return found
 
 
-def reader(client_config: ClientConfig, *, reset: Literal["earliest", "error"] = "earliest") -> Consumer:
+def reader(
+    client_config: ClientConfig, *, reset: Literal["earliest", "error"] = "earliest", wait: float = 0.02
+) -> Consumer:
     """Connect to read what is committed, of partitions that are assigned by hand.
 
     Args:
         client_config: the cluster.
         reset: what is done at a place that a partition no longer has: go on with what it still has, or say so.
+        wait: seconds that it takes to hear that a partition has ended; brokers are asked again so often there. What
+            comes meanwhile is heard of at once.
     """
-    return Consumer({**_reader_config(client_config), "auto.offset.reset": reset}, logger=_log)
+    more = {"auto.offset.reset": reset, "fetch.wait.max.ms": int(1000 * wait)}
+    return Consumer({**_reader_config(client_config), **more}, logger=_log)
 
 
 def _reader_config(client_config: ClientConfig) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class ControlTopic:
         newest = {alias.name: alias for alias in held}
         self._coming: list[Record] = [self._record(alias) for alias in held]
         monkeypatch.setattr(alias_watch.AliasWatch, "_look", lambda _: newest)
-        monkeypatch.setattr(alias_watch, "reader", lambda _: self)
+        monkeypatch.setattr(alias_watch, "reader", lambda _, **__: self)
 
     @staticmethod
     def _record(alias: Alias) -> Record:

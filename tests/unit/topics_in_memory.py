@@ -86,7 +86,8 @@ class _Reader:
 
     def consume(self, limit: int, _: float) -> list[_Record]:
         found: list[_Record] = []
-        while len(found) < limit and self._at < self._log.end:
+        end = self._log.end  # once: it looks at all events
+        while len(found) < limit and self._at < end:
             if self._at in self._log.events and self._at >= self._log.low:
                 found.append(_Record(self._at, self._log.events[self._at]))
             self._at += 1
