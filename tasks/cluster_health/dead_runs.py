@@ -37,7 +37,9 @@ from tasks.operations import attempts_of
 from tasks.pace import forget
 
 QUIET = timedelta(minutes=5)
-"""So long a run may show no sign of life before it is watched: longer than it takes to begin, or to end."""
+"""So long a run that the ledger knows may show no sign of life before it is watched: longer than it takes to end."""
+UNBEGUN = timedelta(hours=1)
+"""The same of one that the ledger does not know: its container may have to wait for a machine."""
 JOBS = [
     "standby-replay", "dlq-triage", "dlq-correction", "partition-rebalance", "broker-scaling", "schema-backfill",
     "cluster-health",
@@ -66,14 +68,17 @@ class _Signs:
         return self.since if self.ledger is None else max(self.since, self.ledger.at)
 
 
-def end_dead_runs(config: Config, quiet: timedelta = QUIET, watch: float = TTL) -> list[str]:
+def end_dead_runs(
+    config: Config, quiet: timedelta = QUIET, unbegun: timedelta = UNBEGUN, watch: float = TTL
+) -> list[str]:
     """Have Prefect show runs as *Crashed* that are dead; what they hold in the ledger the next run takes over.
 
     Clocks only say whom to watch; dead is who shows no sign of life while it is watched. Without the ledger nobody is.
 
     Args:
         config: the platform.
-        quiet: so long without a sign of life, and it is watched.
+        quiet: so long without a sign of life, and a run is watched.
+        unbegun: the same of one that has not come to the ledger.
         watch: seconds.
 
     Returns:
@@ -82,7 +87,12 @@ def end_dead_runs(config: Config, quiet: timedelta = QUIET, watch: float = TTL) 
     try:
         with get_client(sync_client=True) as client, Ledger.open(config.ledger_url()) as ledger:
             seen = {run.id: _signs(ledger, run) for run in _under_way(client)}
-            suspects = {id_: signs for id_, signs in seen.items() if signs.last < datetime.now(UTC) - quiet}
+            now = datetime.now(UTC)
+            suspects = {
+                id_: signs
+                for id_, signs in seen.items()
+                if signs.last < now - (unbegun if signs.ledger is None else quiet)
+            }
             if not suspects:
                 return []
             time.sleep(watch)

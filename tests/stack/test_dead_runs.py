@@ -84,7 +84,7 @@ def end_dead_runs(config: Config) -> list[str]:
 
     @flow(name="cluster-health")
     def look() -> list[str]:
-        return dead_runs.end_dead_runs(config, quiet=timedelta(0))
+        return dead_runs.end_dead_runs(config, quiet=timedelta(0), unbegun=timedelta(0))
 
     return look()
 
