@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -42,11 +43,12 @@ class Postgresql:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def create(self) -> str:
-        """Create a database with nothing in it; give its URL."""
+    def create(self, like: str = "") -> str:
+        """Create a database with nothing in it, or with what another has, by its URL; give its URL."""
         name = f"ledger_{uuid.uuid4().hex}"
+        template = f"TEMPLATE {urlsplit(like).path[1:]}" if like else ""
         with psycopg.connect(host=str(self.folder), user="redrive", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} {template}")
         return f"postgresql://redrive@/{name}?host={self.folder}"
 
     def _run(self, program: str, *arguments: str) -> None:

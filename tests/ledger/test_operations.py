@@ -226,7 +226,7 @@ def test_many_processes_may_open_a_new_ledger_at_once_and_write_one_unbroken_jou
         subprocess.Popen([sys.executable, "-c", PROCESS, url], stderr=subprocess.PIPE, text=True) for _ in range(6)
     ]
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
     with Ledger.open(url) as ledger:
         assert ledger.verify_chain() == []

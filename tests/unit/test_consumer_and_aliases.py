@@ -69,7 +69,7 @@ class Member:
         for place in owned:
             self.client.give(place)
 
-    def run(self, idle: float = 0.3) -> None:
+    def run(self, idle: float = 1.0) -> None:
         self.consumer.run(self._handle, idle=idle)
 
     def _handle(self, event: ReceivedEvent) -> None:
