@@ -224,7 +224,7 @@ class Run:
                     except (ObjectNotFound, ValueError):
                         continue
                     if dead.state is not None and not dead.state.is_final():
-                        client.set_flow_run_state(dead.id, Crashed(message=message), force=True)
+                        client.set_flow_run_state(dead.id, Crashed(message=message))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from redrive.errors import FencedError, UnavailableError
+from redrive.errors import FencedError
 from redrive.ledger import chain
 from redrive.ledger.database import Database
 from redrive.ledger.models import HoldRow, OperationRow, Status
@@ -62,7 +62,7 @@ class Operation:
                 except FencedError:
                     lost.set()
                     return
-                except UnavailableError as error:
+                except Exception as error:  # whatever it is: without heartbeats others take it for dead
                     logger.warning("no heartbeat of %r: %s", self, error)
 
         thread = threading.Thread(target=beat, name=f"heartbeat {self.id}", daemon=True)

@@ -41,11 +41,12 @@ class LastSign:
 
     Attributes:
         id: its id.
-        heartbeat_at: see `redrive.ledger.models.OperationRow`.
+        status, heartbeat_at: see `redrive.ledger.models.OperationRow`.
     """
 
     id: str
     job: str
+    status: str
     heartbeat_at: datetime
     ended_at: datetime | None
 
@@ -116,7 +117,7 @@ def latest_runs(session: Session) -> tuple[LastRun, ...]:
 def last_sign(session: Session, operations: Sequence[str]) -> LastSign | None:
     """Give what was shown last by any of these operations, which need not be there; None: none is."""
     row = OperationRow
-    query = select(row.id, row.job, row.heartbeat_at, row.ended_at).where(row.id.in_(operations))
+    query = select(row.id, row.job, row.status, row.heartbeat_at, row.ended_at).where(row.id.in_(operations))
     found = [LastSign(*columns) for columns in session.execute(query)]
     return max(found, key=lambda sign: sign.at, default=None)
 

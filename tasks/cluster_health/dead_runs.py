@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from httpx import HTTPError
@@ -23,10 +24,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run as runtime
-from prefect.states import Crashed
+from prefect.states import Completed, Crashed
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
@@ -37,25 +39,25 @@ from tasks.operations import attempts_of
 from tasks.pace import forget
 
 QUIET = timedelta(minutes=5)
-"""So long a run that the ledger knows may show no sign of life before it is watched: longer than it takes to end."""
-UNBEGUN = timedelta(hours=1)
-"""The same of one that the ledger does not know: its container may have to wait for a machine."""
+"""So long a run may show no sign of life before it is watched: longer than it takes to end."""
 JOBS = [
     "standby-replay", "dlq-triage", "dlq-correction", "partition-rebalance", "broker-scaling", "schema-backfill",
     "cluster-health",
 ]  # fmt: skip
-TAGS = ["redrive", "redrive-health"]
-"""Of our deployments. Other flows may have them, too, and their runs are not in the ledger."""
+LOOKS = "redrive-health"
+"""The tag of runs of cluster-health: they are not in the ledger, and each is over within a minute."""
+TAGS = ["redrive", LOOKS]
+"""Of our deployments. Other flows may have them, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Signs:
-    """What a run has shown of itself last; the same two times, with time between, means that it is dead.
+    """What a run has shown of itself last; the same ones, with time between, mean that it is dead.
 
     Attributes:
         state: id of its state in Prefect.
         since: when it came to that.
-        ledger: what the ledger has; None if the run has not got there.
+        ledger: what the ledger has; None if it knows no such run.
     """
 
     state: UUID
@@ -68,17 +70,16 @@ class _Signs:
         return self.since if self.ledger is None else max(self.since, self.ledger.at)
 
 
-def end_dead_runs(
-    config: Config, quiet: timedelta = QUIET, unbegun: timedelta = UNBEGUN, watch: float = TTL
-) -> list[str]:
-    """Have Prefect show runs as *Crashed* that are dead; what they hold in the ledger the next run takes over.
+def end_dead_runs(config: Config, quiet: timedelta = QUIET, watch: float = TTL) -> list[str]:
+    """Have Prefect show as ended what it has as *Running* and is not: as *Crashed*, if the process has died.
 
-    Clocks only say whom to watch; dead is who shows no sign of life while it is watched. Without the ledger nobody is.
+    Clocks only say whom to watch; dead is who is at work by the ledger and shows no sign of life meanwhile. Runs that
+    this ledger does not know are left alone, as are those that are yet to begin: a container may have to wait for its
+    machine. Without the ledger none is ended.
 
     Args:
         config: the platform.
         quiet: so long without a sign of life, and a run is watched.
-        unbegun: the same of one that has not come to the ledger.
         watch: seconds.
 
     Returns:
@@ -86,48 +87,61 @@ def end_dead_runs(
     """
     try:
         with get_client(sync_client=True) as client, Ledger.open(config.ledger_url()) as ledger:
-            seen = {run.id: _signs(ledger, run) for run in _under_way(client)}
-            now = datetime.now(UTC)
-            suspects = {
-                id_: signs
-                for id_, signs in seen.items()
-                if signs.last < now - (unbegun if signs.ledger is None else quiet)
-            }
+            seen = {run.id: signs for run in _running(client) if (signs := _signs(ledger, run)) is not None}
+            suspects = {id_: signs for id_, signs in seen.items() if signs.last < datetime.now(UTC) - quiet}
             if not suspects:
                 return []
             time.sleep(watch)
-            return [str(id_) for id_, before in suspects.items() if _end_if_dead(client, ledger, id_, before)]
+            return [str(id_) for id_, before in suspects.items() if _is_ended(client, ledger, id_, before)]
     except (UnavailableError, ConfigError, HTTPError) as error:
         get_run_logger().warning("whether runs have died is not known, and left to the next look: %r", error)
         return []
 
 
-def _end_if_dead(client: SyncPrefectClient, ledger: Ledger, run_id: UUID, before: _Signs) -> bool:
+def _is_ended(client: SyncPrefectClient, ledger: Ledger, run_id: UUID, before: _Signs) -> bool:
+    """End a run that has shown nothing since; say whether it was. Of what can't be ended, others are not kept."""
     try:
         run = client.read_flow_run(run_id)
-    except ObjectNotFound:
+        if _signs(ledger, run) != before:
+            return False
+        if before.ledger is not None:
+            forget(client, before.ledger.job, str(run_id))
+        state = _end(before)
+        # Not by force: a run that has come to its end just now keeps that.
+        if client.set_flow_run_state(run_id, state).status != SetStateStatus.ACCEPT:
+            return False
+    except (ObjectNotFound, PrefectHTTPStatusError) as error:
+        get_run_logger().warning("run %s shows no sign of life, and can't be ended: %r", run_id, error)
         return False
-    if run.state is None or _signs(ledger, run) != before:
-        return False
-    message = f"its process died: no sign of life since {before.last:%Y-%m-%d %H:%M} UTC"
-    if before.ledger is not None:
-        message += "; a new run goes on with its work"
-        forget(client, before.ledger.job, before.ledger.id)
-    client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-    get_run_logger().warning("run %s (%s): %s", run.name, run.id, message)
+    get_run_logger().warning("run %s (%s): %s", run.name, run_id, state.message)
     return True
 
 
-def _under_way(client: SyncPrefectClient) -> Iterator[FlowRun]:
-    """Give our runs that a process is to be at work for, but for this one. One that is suspended has none."""
-    working = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+def _end(signs: _Signs) -> State[Any]:
+    """Say how a run has ended that is not at work."""
+    sign = signs.ledger
+    if sign is not None and sign.status != "running":
+        message = f"it had ended in the ledger as {sign.status}, and Prefect was not told"
+        return Completed(message=message) if sign.status == "done" else Crashed(message=message)
+    message = f"its process died: no sign of life since {signs.last:%Y-%m-%d %H:%M} UTC"
+    return Crashed(message=message if sign is None else f"{message}; started again, the job goes on where it was")
+
+
+def _running(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    """Give our runs that a process is to be at work for, but for this one."""
     runs = client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=JOBS)),
-        flow_run_filter=FlowRunFilter(state=working, tags=FlowRunFilterTags(any_=TAGS)),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+            tags=FlowRunFilterTags(any_=TAGS),
+        ),
     )
     yield from (run for run in runs if str(run.id) != runtime.id)
 
 
-def _signs(ledger: Ledger, run: FlowRun) -> _Signs:
-    assert run.state is not None
-    return _Signs(run.state.id, run.state.timestamp, ledger.last_sign(attempts_of(str(run.id))))
+def _signs(ledger: Ledger, run: FlowRun) -> _Signs | None:
+    """Give the signs of a run; None of one that nothing can be known of: such as of another ledger."""
+    sign = ledger.last_sign(attempts_of(str(run.id)))
+    if run.state is None or (sign is None and LOOKS not in run.tags):
+        return None
+    return _Signs(run.state.id, run.state.timestamp, sign)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -121,6 +122,22 @@ def test_an_operation_is_found_by_the_first_letters_of_its_id(ledger: Ledger) ->
         ledger.operation("ab")
     with pytest.raises(UnknownOperationError, match="the ledger knows none; see `redrive operations list`"):
         ledger.operation("%")
+
+
+def test_heartbeats_go_on_whatever_has_kept_one_from_coming(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation, beats, came = begin(ledger), iter([RuntimeError("the database is read-only now"), None]), Event()
+    heartbeat = operation.heartbeat
+
+    def beat() -> None:
+        if error := next(beats, None):
+            raise error
+        heartbeat()
+        came.set()
+
+    monkeypatch.setattr(operation, "heartbeat", beat)
+    with operation.keep_alive(every=0.01) as lost:
+        assert came.wait(30)
+        assert not lost.is_set()
 
 
 def test_the_last_sign_of_life_is_that_of_whichever_operation_was_alive_last(ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
@@ -18,7 +19,7 @@ from prefect.states import Pending, Running, Suspended
 from deployments.local.stack import Stack
 from deployments.worker import ROOT
 from redrive.config import Config
-from redrive.ledger import Ledger
+from redrive.ledger import Ledger, Operation
 from tasks.cluster_health import dead_runs
 
 pytestmark = pytest.mark.timeout(300)
@@ -43,6 +44,11 @@ with tags("redrive"):
 
 @flow(name="dlq-triage")
 def a_job() -> None:
+    pass
+
+
+@flow(name="cluster-health")
+def a_look() -> None:
     pass
 
 
@@ -84,7 +90,7 @@ def end_dead_runs(config: Config) -> list[str]:
 
     @flow(name="cluster-health")
     def look() -> list[str]:
-        return dead_runs.end_dead_runs(config, quiet=timedelta(0), unbegun=timedelta(0))
+        return dead_runs.end_dead_runs(config, quiet=timedelta(0))
 
     return look()
 
@@ -100,20 +106,36 @@ def test_who_shows_signs_of_life_is_left_alone_also_after_the_server_was_away_an
         assert found is not None
         return found.name, found.message
 
+    def in_ledger(run: FlowRun) -> Operation:
+        about: dict[str, Any] = {"cluster": "main", "resources": [], "who": "anna", "parameters": {}}
+        return ledger.begin("dlq-triage", "run", operation_id=str(run.id), **about)
+
     process, alive = busy
-    unbegun, begun = made("its machine went before it began"), made("its machine went just then")
+    dead, done, failed = made("its machine went"), made("came to a good end"), made("came to a bad end")
+    look = prefect.create_flow_run(a_look, name="a look that died", tags=["redrive-health"])
+    unbegun, unknown = made("its container waits for a machine"), made("of another ledger")
     waiting, foreign = made("waits for approval"), prefect.create_flow_run(somebody_s, tags=["redrive"])
-    prefect.set_flow_run_state(unbegun.id, Pending(), force=True)
-    for run in (begun, foreign):
+    with Ledger.open(config.ledger_url()) as ledger:
+        for run, status in ((dead, None), (done, "done"), (failed, "failed"), (waiting, "paused"), (unbegun, "paused")):
+            operation = in_ledger(run)
+            if status is not None:
+                operation.finish(status)
+    for run in (dead, done, failed, look, unknown, foreign):
         prefect.set_flow_run_state(run.id, Running(), force=True)
+    prefect.set_flow_run_state(unbegun.id, Pending(), force=True)
     prefect.set_flow_run_state(waiting.id, Suspended(timeout_seconds=600), force=True)
 
-    assert set(end_dead_runs(config)) == {str(unbegun.id), str(begun.id)}
-    for run in (unbegun, begun):
-        name, message = state(str(run.id))
-        assert name == "Crashed"
-        assert "its process died: no sign of life since" in str(message)
-    assert [state(str(run.id))[0] for run in (waiting, foreign)] == ["Suspended", "Running"]
+    assert set(end_dead_runs(config)) == {str(run.id) for run in (dead, done, failed, look)}
+    for run, name, message in (
+        (dead, "Crashed", "its process died: no sign of life since"),
+        (look, "Crashed", "its process died: no sign of life since"),
+        (done, "Completed", "it had ended in the ledger as done, and Prefect was not told"),
+        (failed, "Crashed", "it had ended in the ledger as failed, and Prefect was not told"),
+    ):
+        found = state(str(run.id))
+        assert (found[0], message in str(found[1])) == (name, True)
+    left = [state(str(run.id))[0] for run in (unbegun, unknown, waiting, foreign)]
+    assert left == ["Pending", "Running", "Suspended", "Running"]
 
     own_prefect.kill("prefect")
     own_prefect.start("prefect")
@@ -125,7 +147,7 @@ def test_who_shows_signs_of_life_is_left_alone_also_after_the_server_was_away_an
     assert end_dead_runs(config) == [alive]
     name, message = state(alive)
     assert name == "Crashed"
-    assert str(message).endswith("a new run goes on with its work")
+    assert str(message).endswith("started again, the job goes on where it was")
     with Ledger.open(config.ledger_url()) as ledger:
         assert ledger.operation(alive).status == "running", "the next run takes it over, with what it left"
     assert end_dead_runs(config) == []
