@@ -12,9 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
-# Four at a time also on two cores, as tests with brokers wait more than they work; the long ones come first.
+# Three at a time also on two cores, as tests with brokers wait more than they work; the long ones come first.
 test: lint tools aws
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The platform on AWS: synthesised and linted, without AWS. Its packages are in a folder of their own, beside the others.
 AWS := build/aws

@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-import redrive.producer
+import redrive.producing.outlets
 from deployments.local.stack import Stack
 from redrive.config import Config
 from redrive.deadletters.letter import Letter, read_letter
@@ -341,7 +341,7 @@ def test_events_behind_one_that_brokers_refuse_do_not_overtake_those_refused_wit
 @pytest.mark.parametrize("by", [-7 * 86_400_000, -5_000, 5_000])
 def test_a_clock_that_is_set_neither_loses_nor_reorders(shop: Shop, monkeypatch: pytest.MonkeyPatch, by: int):
     clock = _SetClock()
-    monkeypatch.setattr(redrive.producer, "SystemClock", lambda: clock)
+    monkeypatch.setattr(redrive.producing.outlets, "SystemClock", lambda: clock)
     producer = shop.producer()
     first = [producer.publish(shop.orders, "k", order(i)) for i in range(20)]
     clock.by = by
@@ -357,7 +357,7 @@ def test_a_clock_that_is_days_ahead_and_set_right_again_stops_nothing(shop: Shop
     Either the caller hears that, or, if the letter went to the standby store, the replay parks it.
     """
     clock = _SetClock()
-    monkeypatch.setattr(redrive.producer, "SystemClock", lambda: clock)
+    monkeypatch.setattr(redrive.producing.outlets, "SystemClock", lambda: clock)
     producer = shop.producer()
     before = producer.publish(shop.orders, "k", order(1)).result(30)
     clock.by = 3 * 86_400_000
