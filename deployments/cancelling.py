@@ -20,7 +20,8 @@ PATIENCE = 5.0
 def cancel(run: UUID) -> bool:
     """Have a run cancelled by the worker that it is of; say whether Prefect has taken that.
 
-    A run that has just come to its end, or is being suspended, counts as taken: it ends by itself.
+    A run that has just come to its end, or was suspended, such as to ask for approval, is left as it is: its process
+    ends by itself.
     """
     from httpx import HTTPError
     from prefect.exceptions import ObjectNotFound
@@ -28,7 +29,9 @@ def cancel(run: UUID) -> bool:
 
     try:
         with _client() as client:
-            client.set_flow_run_state(run, Cancelling(message="its worker is being stopped"))
+            state = client.read_flow_run(run).state
+            if state is not None and not state.is_paused():
+                client.set_flow_run_state(run, Cancelling(message="its worker is being stopped"))
     except (HTTPError, ObjectNotFound):
         return False
     return True
@@ -44,7 +47,7 @@ def has_ended(run: UUID) -> None:
         with _client() as client:
             state = client.read_flow_run(run).state
             if state is not None and state.is_cancelling():
-                client.set_flow_run_state(run, Cancelled(message="its worker was stopped; the next run goes on with its work"))
+                client.set_flow_run_state(run, Cancelled(message="its worker was stopped; the next run goes on"))
     except (HTTPError, ObjectNotFound):
         return  # it stays *Cancelling*, which is told to nobody
 
