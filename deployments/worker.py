@@ -31,8 +31,6 @@ _SETTINGS = {
     "PYTHONDONTWRITEBYTECODE": "",
     # A platform's own worker tells nobody outside that it works.
     "DO_NOT_TRACK": "1",
-    # With a tracer set up, Prefect's own spans of runs have the texts of errors, which may quote an event.
-    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
 }
 
 

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import psutil
 
+from deployments import cancelling
 from deployments.local.process import CLOCK_STEP, Launch, how_it_ended, spawn
 
 STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
@@ -32,6 +34,7 @@ class Worker:
     def __init__(self, launch: Launch, log: Path) -> None:
         self._launch, self.log = launch, log
         self._former: dict[int, float] = {}  # worker that has ended → when that was found out, seconds since 1970
+        self._cancelled: dict[psutil.Process, UUID] = {}  # process of a run that Prefect was asked to cancel → the run
         self._pause, self._again_at = 0.0, float("inf")
         self._start()
 
@@ -62,28 +65,46 @@ class Worker:
             self._start()
 
     def end_runs(self) -> None:
-        """End the runs under way as if they were cancelled, and those that are started meanwhile.
+        """Cancel the runs under way, and those that are started meanwhile, and wait for their end.
 
         To be called before `stop` where runs must have time to end: a worker that is told to end kills its runs.
-        Only runs are told, as when they are cancelled; what they have started is theirs to end.
+        Prefect has the worker tell them to end, so they are *Cancelled* there, too. Those that can't be ended so are
+        told by a signal, and are *Crashed* there: if Prefect does not answer, or their worker has died. Only runs are
+        told; what they have started is theirs to end.
         """
         deadline = time.monotonic() + STOP_PATIENCE
         told: set[psutil.Process] = set()
+        prefect = True
         while (left := self._runs()) and time.monotonic() < deadline:
             runs = {each for each, parent in left.items() if parent not in {one.pid for one in left}}
             for each in runs - told:
-                send(each, signal.SIGTERM)
+                run = _run_of(each) if prefect and left[each] == self.identity.pid else None
+                if run is not None and (prefect := cancelling.cancel(run)):
+                    self._cancelled[each] = run
+                else:
+                    send(each, signal.SIGTERM)
             told |= runs
             psutil.wait_procs(list(left), timeout=0.2)
+        self._tell_ended()
 
     def stop(self) -> None:
-        """End the worker, and the runs it has under way: as if they were cancelled."""
+        """End the worker, and the runs it has under way, at once if `end_runs` has not done so."""
         _end(self._family())
+        self._tell_ended()
 
     def kill(self) -> None:
         """End the worker and its runs by SIGKILL, all at once."""
-        for each in self._family():
+        family = self._family()
+        for each in family:
             send(each, signal.SIGKILL)
+        if self._cancelled:
+            psutil.wait_procs(family, timeout=10)
+            self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        """Tell Prefect of those that are being cancelled and have ended: it waits for that."""
+        for each in [each for each in self._cancelled if not _is_alive(each)]:
+            cancelling.has_ended(self._cancelled.pop(each))
 
     def _runs(self) -> dict[psutil.Process, int]:
         """Give the runs, and what they have started, each with its parent."""
@@ -119,6 +140,21 @@ def _end(family: list[psutil.Process]) -> None:
     for each in left:
         send(each, signal.SIGKILL)
     psutil.wait_procs(left, timeout=10)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _run_of(process: psutil.Process) -> UUID | None:
+    """Give the flow run that a process is, by what Prefect has put into its environment; None if it is none."""
+    try:
+        return UUID(process.environ()["PREFECT__FLOW_RUN_ID"])
+    except (KeyError, ValueError, OSError, psutil.Error):
+        return None
 
 
 def _is_left(process: psutil.Process, former: Mapping[int, float]) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,12 @@ TIMEOUT = 2.0
 
 CONNECTIONS = 32
 """How many calls may be under way at once."""
+
+TOO_NEW = "ContinuousBackupsUnavailableException"
+"""What DynamoDB says to who asks for point-in-time recovery in a table's first seconds or minutes."""
+NEW_FOR = 120.0
+"""Seconds in which that is asked for again, each `AGAIN`."""
+AGAIN = 5.0
 
 
 def _is_dynamodb_local(endpoint: str | None) -> bool:
@@ -72,20 +80,23 @@ class DynamoStore:
         self._client.meta.events.register("before-parse.dynamodb.Query", _parse_query)
 
     def create(self) -> None:
-        """Create the table (on-demand capacity), `protect` it, and wait for it; no error if it is there."""
+        """Create the table (on-demand capacity), wait for it, and `protect` it, also one that is there already.
+
+        Raises:
+            ConfigError, UnavailableError: as `protect`; or the table can't be made.
+        """
         try:
-            self._client.create_table(
-                TableName=self.table,
-                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-                AttributeDefinitions=[
-                    {"AttributeName": "pk", "AttributeType": "S"},
-                    {"AttributeName": "sk", "AttributeType": "N"},
-                ],
-                BillingMode="PAY_PER_REQUEST",
-            )
+            with suppress(self._client.exceptions.ResourceInUseException):  # it is there; or somebody is making it
+                self._client.create_table(
+                    TableName=self.table,
+                    KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+                    AttributeDefinitions=[
+                        {"AttributeName": "pk", "AttributeType": "S"},
+                        {"AttributeName": "sk", "AttributeType": "N"},
+                    ],
+                    BillingMode="PAY_PER_REQUEST",
+                )
             self._client.get_waiter("table_exists").wait(TableName=self.table)
-        except self._client.exceptions.ResourceInUseException:
-            return
         except (BotoCoreError, ClientError) as error:
             raise self._translate(error) from error
         self.protect()
@@ -111,24 +122,34 @@ class DynamoStore:
         return lacking
 
     def protect(self) -> None:
-        """Give the table what it `lacks`.
+        """Give the table what it `lacks`; one that was made just now may take two minutes.
 
         Raises:
-            ConfigError: DynamoDB does not do it, and why; such as for a table that was made just now.
+            ConfigError: DynamoDB does not do it, and why.
         """
-        try:
-            for lacking in self.lacks():
-                if lacking == "TTL":
-                    self._client.update_time_to_live(
-                        TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
-                    )
-                else:
-                    self._client.update_continuous_backups(
-                        TableName=self.table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-                    )
-        except (BotoCoreError, ClientError) as error:
-            if self.lacks():  # else somebody else has done so meanwhile
-                raise self._translate(error) from error
+        deadline = time.monotonic() + NEW_FOR
+        lacking = self.lacks()
+        while lacking:
+            try:
+                self._give(lacking[0])
+                lacking = lacking[1:]
+            except (BotoCoreError, ClientError) as error:
+                left = self.lacks()
+                if lacking[0] in left:  # else somebody else has done so meanwhile
+                    if _code(error) != TOO_NEW or time.monotonic() >= deadline:
+                        raise self._translate(error) from error
+                    time.sleep(AGAIN)
+                lacking = left
+
+    def _give(self, lacking: str) -> None:
+        if lacking == "TTL":
+            self._client.update_time_to_live(
+                TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
+            )
+        else:
+            self._client.update_continuous_backups(
+                TableName=self.table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            )
 
     def put_new(self, pk: str, sk: int, slot: Slot) -> Slot | None:
         """See `Store.put_new`; a slot that an earlier, unanswered try of this very call wrote counts as written."""
@@ -263,7 +284,7 @@ class DynamoStore:
                 return ConfigError("standby.table", f"there is no table {self.table}; create it: redrive topics apply")
             case "AccessDeniedException" | "UnrecognizedClientException" | "ValidationException":
                 return ConfigError("standby", f"{self._where} refuses: {error}")
-            case "ContinuousBackupsUnavailableException":
+            case code if code == TOO_NEW:
                 return ConfigError("standby", f"{self._where} is too new: redrive topics apply again in some minutes")
         if isinstance(error, NoCredentialsError):  # boto3 has looked for them once, when the client was made
             way_out = (

@@ -80,6 +80,8 @@ def test_ctrl_c_lets_runs_end_by_themselves_and_say_so_in_the_ledger(up: Up, pla
     assert up.process.wait(120) == 0
     assert "the runs under way end first" in up.said
     assert status() == "cancelled"
+    # Else Prefect has it crash, and people are told.
+    assert "Flow run was cancelled" in (up.data / "logs" / "worker.log").read_text()
 
 
 def metrics(url: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -85,6 +88,17 @@ def test_it_goes_to_the_pool_that_the_worker_serves(deployment: dict[str, Any]) 
     assert deployment["work_pool"]["name"] == "redrive"
     variables = ProcessWorker.get_default_base_job_template()["variables"]["properties"]
     assert deployment["work_pool"].get("job_variables", {}).keys() <= variables.keys()
+
+
+@each_deployment
+def test_prefect_itself_traces_no_run_since_its_spans_have_the_texts_of_errors(deployment: dict[str, Any]) -> None:
+    given = deployment["work_pool"]["job_variables"]["env"]
+    asked = "import prefect.settings as all; print(all.get_current_settings().cloud.enable_orchestration_telemetry)"
+    # In a process of its own, as Prefect reads its settings once.
+    said = subprocess.run(
+        [sys.executable, "-c", asked], env=os.environ | given, capture_output=True, text=True, timeout=120
+    )
+    assert said.stdout == "False\n"
 
 
 @each_deployment

@@ -12,6 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from redrive.errors import ConfigError
+from redrive.standby import dynamo
 from redrive.standby.dynamo import DynamoStore
 from redrive.topics import _plan_table
 
@@ -76,7 +77,39 @@ def test_what_somebody_else_has_switched_on_meanwhile_is_no_error(table: Table) 
     table.store.protect()
 
 
-def test_a_table_that_is_too_new_is_told_with_what_to_do(table: Table) -> None:
+def test_what_somebody_else_has_switched_on_meanwhile_does_not_leave_the_rest_off(table: Table) -> None:
+    table.told({"TimeToLiveStatus": "DISABLED"}, "DISABLED")
+    table.aws.add_client_error("update_time_to_live", "ValidationException", "TimeToLive is already enabled")
+    table.told(TTL, "DISABLED")
+    table.aws.add_response("update_continuous_backups", {}, OF | RECOVERY_ON)
+    table.store.protect()
+
+
+def test_a_table_that_was_made_just_now_is_asked_again_until_it_is_old_enough(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamo, "AGAIN", 0.0)
+    table.aws.add_response("create_table", {})
+    table.aws.add_response("describe_table", {"Table": {"TableStatus": "ACTIVE"}}, OF)
+    table.told({"TimeToLiveStatus": "DISABLED"}, "DISABLED")
+    table.aws.add_response("update_time_to_live", ON, OF | ON)
+    for _ in range(3):
+        table.aws.add_client_error("update_continuous_backups", "ContinuousBackupsUnavailableException")
+        table.told(TTL, "DISABLED")
+    table.aws.add_response("update_continuous_backups", {}, OF | RECOVERY_ON)
+    table.store.create()
+
+
+def test_a_table_that_somebody_else_is_making_is_waited_for_and_protected_too(table: Table) -> None:
+    table.aws.add_client_error("create_table", "ResourceInUseException", "Table is being created")
+    table.aws.add_response("describe_table", {"Table": {"TableStatus": "ACTIVE"}}, OF)
+    table.told(TTL, "DISABLED")
+    table.aws.add_response("update_continuous_backups", {}, OF | RECOVERY_ON)
+    table.store.create()
+
+
+def test_a_table_that_stays_too_new_is_told_with_what_to_do(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamo, "NEW_FOR", 0.0)
     table.told(TTL, "DISABLED")
     table.aws.add_client_error("update_continuous_backups", "ContinuousBackupsUnavailableException")
     table.told(TTL, "DISABLED")

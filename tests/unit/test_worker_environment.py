@@ -42,11 +42,3 @@ def test_runs_find_the_settings_from_whichever_folder_they_begin_in(
     monkeypatch.setenv("REDRIVE_CONFIG", str(tmp_path / "mine.toml"))
     assert worker_environment({})["REDRIVE_CONFIG"] == str(tmp_path / "mine.toml")
     assert worker_environment({"REDRIVE_CONFIG": "/etc/redrive.toml"})["REDRIVE_CONFIG"] == "/etc/redrive.toml"
-
-
-def test_prefect_itself_traces_no_run_since_its_spans_have_the_texts_of_errors() -> None:
-    """In a process of its own, as Prefect reads its settings once."""
-    asked = "import prefect.settings as all; print(all.get_current_settings().cloud.enable_orchestration_telemetry)"
-    environment = {**os.environ, **worker_environment({})}
-    said = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, timeout=120)
-    assert said.stdout == "False\n"
