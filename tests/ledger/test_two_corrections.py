@@ -176,6 +176,19 @@ def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter
     assert [letter.fate for letter in other] == ["none" if mode == "plan" else "published", "none"]
 
 
+def test_where_another_letter_is_doubtful_already_nobody_looks_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing there stays so: each run would fail for that."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place), sighting(0, topic="dlq.more", **place)])
+    ledger.letters.record_fates(begun(ledger), [_of(fate(0, "doubtful"), "dlq.more")])
+    asked: list[str] = []
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: asked.extend(unit.name for unit in units) or {})
+    (unit,) = Second(ledger).gather(Selection(dead_letter_topics=["dlq.flights"]), lambda: None).units
+    assert (asked, unit.doubles) == (["dlq/local/dlq.flights/0"], {0: "another-first"})
+
+
 def test_where_another_letter_of_an_event_stands_nobody_else_works_meanwhile(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

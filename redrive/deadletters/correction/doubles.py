@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from redrive.deadletters.correction.batch import Batch, Unit
-from redrive.deadletters.fate import OPEN, WAITING
+from redrive.deadletters.fate import OPEN
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger.letter_twins import Twin
 
@@ -119,7 +119,8 @@ def give_way(batch: Batch, left: Mapping[LetterId, str]) -> bool:
 def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
     """Give a batch's units, and those of other letters of its events that look as if nothing was published of them.
 
-    A run that was killed may have published one of these from another partition, which no other run looks at.
+    A run that was killed may have published one of these from another partition, which no other run looks at. Of one
+    that is doubtful that is said already: to look there again would find the same again.
 
     Args:
         batch: the letters.
@@ -132,7 +133,7 @@ def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
         mine = (unit.has(each.letter.offset) for each in letters if (unit := units.get(_partition(each.letter))))
         if any(mine):
             for each in letters:
-                if each.fate in (*OPEN, *WAITING) and _partition(each.letter) not in units:
+                if each.fate in (*OPEN, "parked") and _partition(each.letter) not in units:
                     further[_partition(each.letter)].append(each.letter.offset)
     return [*batch.units, *(Unit(*place, array("q", sorted(offsets))) for place, offsets in sorted(further.items()))]
 
