@@ -98,7 +98,8 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     if correction.mode == "run" and enter_corrected(work, contexts):
         batch = find_doubles(work, select_letters(work))
     plan = judge_letters(work, batch, contexts, correction.samples)
-    while give_way(batch, plan.left_first):  # another letter of the same event may be one that rules are for
+    # Another letter of the same event may be one that rules are for. Once, but for what is deleted meanwhile.
+    while give_way(batch, plan.stuck):
         plan = judge_letters(work, batch, contexts, correction.samples)
     digest = bind(run, plan.canonical(), known)
     report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)

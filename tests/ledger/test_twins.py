@@ -103,6 +103,15 @@ def test_the_next_one_goes_in_the_place_of_one_that_is_left(ledger: Ledger) -> N
     assert not give_way(batch, {})
 
 
+def test_if_nothing_can_go_of_any_the_last_one_says_itself_why(ledger: Ledger) -> None:
+    fill(ledger, [sighting(at, **PLACE) for at in range(3)])
+    batch = Batch(ledger.letters.subjects(Selection(), upto=ledger.letters.last_entry(), also_of=""))
+    mark_doubles(batch, ledger.letters.twins(batch.wanted))
+    (unit,) = batch.units
+    assert give_way(batch, {LetterId("local", "dlq.flights", 0, at): "no-rule" for at in range(3)})
+    assert (unit.doubles, unit.behind) == ({0: "no-rule", 1: "no-rule"}, {})
+
+
 def test_once_it_is_published_the_others_are_given_up_whoever_selects_them(ledger: Ledger) -> None:
     operation = fill(ledger, [sighting(0, **PLACE, producer="billing"), sighting(1, **PLACE, producer="shipping")])
     assert doubles(ledger, producers=["shipping"]) == {}  # the other one may never go

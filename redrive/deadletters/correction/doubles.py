@@ -96,24 +96,32 @@ def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Contai
             units[queue[0][:3]].behind[queue[0].offset] = queue[1:]
 
 
-def give_way(batch: Batch, left: Mapping[LetterId, str]) -> bool:
-    """Have the next letter of an event go in the place of one that is to be left; False: there is none.
+def give_way(batch: Batch, stuck: Mapping[LetterId, str]) -> bool:
+    """Have the next letter of an event go in the place of one of which nothing can; False: there is none.
 
     Args:
         batch: the letters, marked.
-        left: those that others stand behind and that are left → why. They stay so, also if that could change.
+        stuck: those of which nothing can go → why. They stay so, also if that could change. If that is all of an event,
+            its last one is not marked: it says itself why it does not go.
     """
     units: dict[tuple[str | None, str, int], Unit] = {
         (unit.cluster, unit.topic, unit.partition): unit for unit in batch.units
     }
-    for letter, reason in left.items():
-        unit = units[letter[:3]]
-        unit.doubles[letter.offset] = reason
-        following, *rest = unit.behind.pop(letter.offset)
-        del units[following[:3]].doubles[following.offset]
-        if rest:
-            units[following[:3]].behind[following.offset] = rest
-    return bool(left)
+    gives = False
+    for unit in batch.units:
+        for offset in [
+            each for each in unit.behind if LetterId(unit.cluster, unit.topic, unit.partition, each) in stuck
+        ]:
+            gives = True
+            queue = [LetterId(unit.cluster, unit.topic, unit.partition, offset), *unit.behind.pop(offset)]
+            goes = next((at for at, letter in enumerate(queue) if letter not in stuck), len(queue) - 1)
+            for letter in queue[:goes]:
+                units[letter[:3]].doubles[letter.offset] = stuck[letter]
+            first, rest = queue[goes], queue[goes + 1 :]
+            del units[first[:3]].doubles[first.offset]
+            if rest:
+                units[first[:3]].behind[first.offset] = rest
+    return gives
 
 
 def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
