@@ -142,9 +142,9 @@ def _meant(ledger: Ledger, of: str, unit: Unit) -> set[int]:
     if "selection" in plan:
         planned, upto = Selection.model_validate(plan["selection"]), plan["upto"]
         # It takes none that were given up, or wait for a person, without being told to.
-        told = planned.fates or FATES
+        told = planned.fates or [*FATES]
     else:
-        planned, upto, told = Selection(), ledger.letters.last_entry(), WAITING
+        planned, upto, told = Selection(), ledger.letters.last_entry(), [*WAITING]
     fates = [fate for fate in (NONE, *FATES) if fate not in ENDED and (fate in OPEN or fate in told)]
     here = {"fates": fates, "clusters": [unit.cluster], "dead_letter_topics": [unit.topic]}
     letters = ledger.letters.subjects(planned.model_copy(update=here), upto=upto, also_of=of)
