@@ -150,6 +150,20 @@ def test_a_letter_of_an_event_that_was_published_from_another_goes_only_if_a_per
     assert (list(unit.offsets), unit.doubles) == ([1], {} if goes else {1: "same-event"})
 
 
+@pytest.mark.parametrize(("other", "left"), [("published", [2]), ("doubtful", [1, 2])])
+def test_of_letters_of_one_event_that_a_person_names_one_goes_and_none_while_another_one_is_doubtful(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, other: Any, left: list[int]
+) -> None:
+    """Two consumer groups have each one of them, and both would come to the same readers."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(at, **place) for at in range(3)])
+    ledger.letters.record_fates(begun(ledger), [fate(0, other)])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    named = Selection(ids=["dlq.flights/0/1", "dlq.flights/0/2"], fates=["none", "held", "skipped"])
+    (unit,) = Second(ledger).gather(named, lambda: None).units
+    assert unit.doubles == dict.fromkeys(left, "another-first")
+
+
 @pytest.mark.parametrize("mode", ["plan", "run"])
 def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter_is_not_published_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mode: str

@@ -70,15 +70,24 @@ def united(few: Iterable[list[Twin]], many: Iterable[list[Twin]]) -> Iterator[li
     yield from (list(whole.values()) for whole in {id(each): each for each in of.values()}.values())
 
 
-def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Container[LetterId] = frozenset()) -> None:
+def mark_doubles(
+    batch: Batch,
+    groups: Iterable[Iterable[Twin]],
+    settled: Container[LetterId] = frozenset(),
+    *,
+    once_more: bool = False,
+) -> None:
     """Note on a batch's units which letters are not to be published, since another one of their event is.
 
-    It goes by what the ledger knows alone, so that a plan and its run, also one that goes on after a crash, agree.
+    It goes by what the ledger knows of letters, where topics' events go, and what the settings and this worker can do
+    with them, so that a plan and its run, also one that goes on after a crash, agree; on a worker of another state,
+    such as one that lacks a migration's function, they may not, and the run ends as stale.
 
     Args:
         batch: the letters.
         groups: the letters of each event that has several; no letter is in two of them.
         settled: letters that only look open: nobody has entered yet what became of them.
+        once_more: a person has named the letters, to publish events once more that other letters were published of.
     """
     units: dict[tuple[str | None, str, int], Unit] = {
         (unit.cluster, unit.topic, unit.partition): unit for unit in batch.units
@@ -89,7 +98,7 @@ def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Contai
         for each in group:
             unit = units.get(each.letter[:3])
             (inside if unit is not None and unit.has(each.letter.offset) else outside).append(each)
-        apart, queue = _apart(inside, outside, settled)
+        apart, queue = _apart(inside, outside, settled, once_more=once_more)
         for letter, reason in apart.items():
             units[letter[:3]].doubles[letter.offset] = reason
         if len(queue) > 1:
@@ -151,10 +160,10 @@ def _partition(letter: LetterId) -> tuple[str, str, int]:
 
 
 def _apart(
-    inside: list[Twin], outside: list[Twin], settled: Container[LetterId]
+    inside: list[Twin], outside: list[Twin], settled: Container[LetterId], *, once_more: bool
 ) -> tuple[dict[LetterId, str], list[LetterId]]:
     """Say which letters of an event that are in the batch do not go, and why; and in which order others would."""
-    published = [each for each in outside if each.fate == "published"]
+    published = [] if once_more else [each for each in outside if each.fate == "published"]
     reached = {name for each in published for name in (each.main_topic, *each.reached)}
     apart: dict[LetterId, str] = {}
     free: list[Twin] = []
