@@ -190,6 +190,24 @@ def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter
     assert [letter.fate for letter in other] == ["none" if mode == "plan" else "published", "none"]
 
 
+def test_another_letter_of_an_event_that_triage_enters_before_the_run_holds_its_topics_makes_it_stop(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody holds that one's topic, or has looked what a run that was killed has made of it."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place)])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    run = Second(ledger)
+
+    def claim(topics: list[tuple[str, str]], *, all_or_none: bool) -> None:
+        fill(ledger, [sighting(0, topic="dlq.more", **place)])
+        Second.claim(run, topics, all_or_none=all_or_none)
+
+    monkeypatch.setattr(run, "claim", claim)
+    with pytest.raises(StalePlanError, match=r"local/dlq\.more"):
+        run.gather(Selection(), lambda: None)
+
+
 def test_where_another_letter_is_doubtful_already_nobody_looks_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
