@@ -98,7 +98,8 @@ def correct_letters(config: Config, run: Run, correction: Correction, rules: Rul
     if correction.mode == "run" and enter_corrected(work, contexts):
         batch = find_doubles(work, select_letters(work))
     plan = judge_letters(work, batch, contexts, correction.samples)
-    while give_way(batch, plan.left_first):  # another letter of the same event may be one that rules are for
+    # Another letter of the same event may be one that rules are for. Once, but for what is deleted meanwhile.
+    while give_way(batch, plan.stuck):
         plan = judge_letters(work, batch, contexts, correction.samples)
     digest = bind(run, plan.canonical(), known)
     report_plan(run, plan, digest, mode=correction.mode, rate=correction.rate)
@@ -120,7 +121,8 @@ def gather(run: Run, work: Correcting, correction: Correction, known: Mapping[st
 
     Raises:
         HeldError: another run works at their topics.
-        StalePlanError: one has ended just now, and letters of further topics are among those that are meant.
+        StalePlanError: one has ended just now, and letters of further topics are among those that are meant, or others
+            of their events stand where nobody has looked.
     """
     work.away |= set(known.get("no_answer", ()) if known else ())
     batch = select_letters(work)
@@ -137,9 +139,15 @@ def gather(run: Run, work: Correcting, correction: Correction, known: Mapping[st
     work.earlier, _ = settle_earlier(work, units, record=True)
     # Whoever held these topics may have ended while this run waited for it: what it has made of letters counts.
     batch = select_letters(work)
-    if more := set(look_up_topics(work, batch)) - set(work.touched):
+    more = set(look_up_topics(work, batch)) - set(work.touched)
+    # Triage holds nothing: it may have entered other letters of the same events since, where nothing was settled.
+    looked_at = {unit.kafka_partition for unit in units}
+    more |= topics_in(unit for unit in find_others(work, batch) if unit.kafka_partition not in looked_at)
+    if more:
         names = ", ".join("/".join(topic) for topic in sorted(more))
-        raise StalePlanError(f"another run has just changed what is selected in {names}, or goes there")
+        raise StalePlanError(
+            f"another run has just changed what is selected in {names}, goes there, or is of its events"
+        )
     return find_doubles(work, batch)
 
 

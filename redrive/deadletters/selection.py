@@ -121,7 +121,7 @@ class Selection(BaseModel):
 
     @property
     def names_skipped(self) -> bool:
-        """Whether a person has named letters one by one, such as were given up among them."""
+        """Whether a person has named letters one by one, also such as were given up: to publish events once more."""
         return bool(self.ids) and "skipped" in self.fates
 
     @model_validator(mode="after")

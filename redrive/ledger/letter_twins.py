@@ -45,7 +45,9 @@ _COLUMN = dead_letters.c
 _TWIN = [_COLUMN[name] for name in (*letter_audit.PLACE, "main_topic", "timestamp", "correctable", "fate")]
 _PUBLISHED = [fates.c[name] for name in ("to_topic", "to_partition", "to_offset")]
 _PLACE = [_COLUMN[name] for name in ("main_partition", "main_offset", "producer", "attempts")]
+_SEEN = [_COLUMN[name] for name in ("main_timestamp", "key", "dialect")]
 _WHERE = slice(len(_TWIN), len(_TWIN) + len(_PLACE))
+_WHAT = slice(_WHERE.stop, _WHERE.stop + len(_SEEN))
 _MAIN_TOPIC = len(letter_audit.PLACE)
 _AT_ONCE = 1_000
 _IS_PLACED = and_(_COLUMN.main_partition.is_not(None), _COLUMN.main_offset.is_not(None))
@@ -74,7 +76,9 @@ def twins(session: Session, cluster: str, main_topic: str) -> Iterator[list[Twin
         or_(_IS_PLACED, and_(_IS_PRODUCERS, _IS_NAMED)),
     )
     for group in _of_events(session, event, known, func.count() > 1):
-        yield _twins(group)
+        for letters in _events(group):
+            if len(found := _twins(letters)) > 1:
+                yield found
 
 
 def twins_by_other_names(session: Session, cluster: str, names: Collection[str]) -> Iterator[list[Twin]]:
@@ -103,8 +107,8 @@ def _of_events(
     known: Iterable[ColumnElement[bool]],
     several: ColumnElement[bool],
 ) -> Iterator[Iterable[Row[Any]]]:
-    """Give the letters of each event that has several: columns of a twin, of its place, of its fate, of the event."""
-    known, wanted = list(known), [*_TWIN, *_PLACE]
+    """Give the letters of each event that has several: columns of a twin, place, what it is, fate, event."""
+    known, wanted = list(known), [*_TWIN, *_PLACE, *_SEEN]
     those = select(*event).where(*known).group_by(*event).having(several).subquery()
     letter = select(*wanted, *event).where(*known).subquery()
     of_event = [letter.c[each.name] for each in event]
@@ -115,6 +119,36 @@ def _of_events(
     rows = session.execute(query.order_by(*of_event).execution_options(yield_per=_AT_ONCE))
     for _, group in groupby(rows, key=lambda row: row[len(wanted) + len(_PUBLISHED) :]):
         yield group
+
+
+def _events(rows: Iterable[Row[Any]]) -> list[list[Row[Any]]]:
+    """Divide letters that name the same place and id by what else is known of their events.
+
+    A topic that was made anew has its places again, and a producer that counts from 1 its ids. What a letter does not
+    say is alike, and so is the time in one of Kafka Connect: it is the letter's own where brokers set that.
+    """
+    rows = list(rows)
+    if len({row[_WHAT] for row in rows}) == 1:
+        return [rows]
+    events: list[tuple[dict[str, Any], list[Row[Any]]]] = []
+
+    def says(row: Row[Any]) -> dict[str, Any]:
+        time, key, dialect = row[_WHAT]
+        said = {"time": None if dialect == "connect" else time, "key": key}
+        return {name: value for name, value in said.items() if value}
+
+    # Who says most comes first, so that it does not hang on the order which of them are one.
+    for said, row in sorted(
+        ((says(row), row) for row in rows), key=lambda each: (-len(each[0]), each[1][: len(_TWIN)])
+    ):
+        for known, letters in events:
+            if all(known.get(name, value) == value for name, value in said.items()):
+                known.update(said)
+                letters.append(row)
+                break
+        else:
+            events.append((said, [row]))
+    return [letters for _, letters in events]
 
 
 def _copies(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
@@ -139,7 +173,7 @@ def _twins(rows: Iterable[Row[Any]]) -> list[Twin]:
     # By letter: one whose fate was entered again, as another operation's, has several.
     found: dict[LetterId, Twin] = {}
     for row in rows:
-        letter, place = LetterId(*row[:_MAIN_TOPIC]), tuple(row[_WHERE.stop : _WHERE.stop + len(_PUBLISHED)])
+        letter, place = LetterId(*row[:_MAIN_TOPIC]), tuple(row[_WHAT.stop : _WHAT.stop + len(_PUBLISHED)])
         main_topic, written, correctable, fate = row[_MAIN_TOPIC : len(_TWIN)]
         found[letter] = Twin(letter, main_topic, written, correctable, fate, None if None in place else place)
     return list(found.values())

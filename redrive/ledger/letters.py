@@ -182,6 +182,7 @@ class Letters:
 
         Of the same event are letters that name the same place on the same main topic, and the same event id if they
         have any, else the same time; and a producer's own letters, which name no place, of the same id, time and key.
+        Letters of the same place and id that both say a time, or a key, and not the same are of several events.
 
         Args:
             main_topics: cluster and main topic. All of their letters are looked at, within the database.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from prefect import get_run_logger, task
@@ -135,13 +135,11 @@ def find_doubles(work: Correcting, batch: Batch, settled: frozenset[LetterId] = 
     Raises:
         UnavailableError: a cluster, the registry or the ledger does not answer.
     """
-    mark_doubles(batch, _twins(work, batch), settled)
+    mark_doubles(batch, _twins(work, batch), settled, once_more=work.selection.names_skipped)
     return batch
 
 
-def _twins(work: Correcting, batch: Batch) -> Iterable[list[Twin]]:
-    if work.selection.names_skipped:  # whoever names them one by one knows better
-        return ()
+def _twins(work: Correcting, batch: Batch) -> Iterator[list[Twin]]:
     registry = SchemaRegistry(work.config.registry_client_config())
     return twins_of(work.config, registry, work.run.ledger.letters, batch)
 

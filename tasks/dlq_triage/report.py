@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed
+from prefect.states import Cancelled, Completed, Failed
 
 from redrive.deadletters.triage import Triaged
 from tasks.dlq_triage.steps import Failure, Overview
@@ -20,6 +20,8 @@ from tasks.words import cell, count, duration, number, table
 MOST_ROWS = 100
 NOT_READ = "not_read"
 """In the evidence of a triage: topics that it could not triage, or not all of them, as cluster/topic."""
+REPORTED = "reported"
+"""In the same: what people have been told of that, by it or by a run before it; not what an outage explains."""
 
 
 def finish_triage(
@@ -38,12 +40,18 @@ def finish_triage(
         "lost": overview.lost,
         "missed": sum(triaged.missed for triaged in done),
     }
-    failed = [*failed, *_blind(done)]
+    blind = _blind(done)
+    failed = [*failed, *blind]
     reasons = [_reason(failure) for failure in failed]
-    is_known = bool(failed) and _are_known(run, failed)
+    # People are told of each run that fails; and one comes each hour, or more often while there are other letters.
+    known = _known(run, failed) if mode == "run" else []
+    is_silent = len(known) == len(failed)
+    if mode == "run" and not blind and not is_silent:  # no outage is the reason of what is blind
+        is_silent = held_up(run, "", {failure.cluster for failure in failed}).is_cancelled()
     told = tell_growth(run, overview) if mode == "run" else []
     not_read = sorted({f"{failure.cluster}/{failure.topic}" for failure in failed})
-    evidence = {"failed": reasons, NOT_READ: not_read, "told": told}
+    reported = [_reason(failure) for failure in known] if is_silent else reasons
+    evidence = {"failed": reasons, REPORTED: reported, NOT_READ: not_read, "told": told}
     run.finish("failed" if failed else "done", counts=counts, evidence=evidence)
     word: Word = "failed" if failed else "planned" if mode == "plan" else "triaged"
     message = close(
@@ -51,20 +59,18 @@ def finish_triage(
     )
     if not failed:
         return Completed(message=message)
-    # People are told of each run that fails; and one comes each hour, or more often while there are other letters.
-    if is_known:
-        return Cancelled(message=message)
-    return held_up(run, message, {failure.cluster for failure in failed})
+    return Cancelled(message=message) if is_silent else Failed(message=message)
 
 
-def _are_known(run: Run, failed: Sequence[Failure]) -> bool:
-    """Say whether the run that has tried each of these topics last before this one has told just the same of it."""
+def _known(run: Run, failed: Sequence[Failure]) -> list[Failure]:
+    """Give those of which people know just this already, by the run that has tried the topic last before this one."""
     ended = [row for row in run.earlier() if row.mode == "run" and row.evidence is not None]
+    known = []
     for failure in failed:
         before = next((row for row in ended if f"{failure.cluster}/{failure.topic}" in row.resources), None)
-        if before is None or _reason(failure) not in (before.evidence or {}).get("failed", ()):
-            return False
-    return True
+        if before is not None and _reason(failure) in (before.evidence or {}).get(REPORTED, ()):
+            known.append(failure)
+    return known
 
 
 def _reason(failure: Failure) -> str:

@@ -75,8 +75,15 @@ def settle(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> Settle:
     cluster = SimpleNamespace(client_config=dict)
     config: Any = SimpleNamespace(clusters={"local": cluster}, cluster=lambda _: cluster)
 
-    def settle(dead: Operation, there: Sequence[Record], by: Operation, *, record: bool = True) -> earlier.Earlier:
-        unit = Unit("local", "dlq.flights", 0, array("q", [0, 1, 2, 3, 9]))
+    def settle(
+        dead: Operation,
+        there: Sequence[Record],
+        by: Operation,
+        *,
+        record: bool = True,
+        batch: Sequence[int] = (0, 1, 2, 3, 9),
+    ) -> earlier.Earlier:
+        unit = Unit("local", "dlq.flights", 0, array("q", batch))
         cursor = msgspec.msgpack.encode(Cursor(dead.id, 5))
         topics = {"flights": Evidence(2), PARKING_TOPIC: Evidence(1)}
         saved = Checkpoint(operation=dead.id, source=cursor, topics=topics).encode()
@@ -84,7 +91,9 @@ def settle(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> Settle:
         def prove(client: Any, evidence: Any, *, on_found: Any, **_: Any) -> Proof:
             for each in there:
                 on_found(each, f"{unit.name}/letters/{each.letter}/0".encode())
-            return Proof("failed", ["what a read-back finds"], {unit.name: len(there)}, 0, 0.0)
+            missing = max(0, 3 - len(there))
+            found = [f"{missing} events are missing"] if missing else ["what a read-back finds"]
+            return Proof("failed", found, {unit.name: len(there)}, 0, 0.0, missing=missing)
 
         monkeypatch.setattr(earlier, "checkpoints", lambda *_: {unit.name: saved})
         monkeypatch.setattr(settling, "prove", prove)
@@ -141,6 +150,42 @@ def test_what_waited_for_a_person_and_the_dead_operation_was_not_told_to_take_is
     dead.plan({"selection": told, "upto": ledger.letters.last_entry()})
     settle(dead, ALL[:1], begin(ledger))
     assert fates(ledger)[1] == "doubtful"
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_who_takes_other_letters_of_the_partition_leaves_none_of_the_dead_operation_s_to_look_open(
+    ledger: Ledger, dead: Operation, settle: Settle, planned: bool
+) -> None:
+    """It puts its cursor in the place of the only one that tells of them."""
+    if planned:
+        selection = Selection(ids=[f"dlq.flights/0/{offset}" for offset in (0, 1, 2)]).model_dump(mode="json")
+        dead.plan({"selection": selection, "upto": ledger.letters.last_entry()})
+    found = settle(dead, [], begin(ledger), record=False, batch=[9])
+    assert {letter.offset for letter in found.letters} == {0, 1, 2}
+    settle(dead, [], begin(ledger), batch=[9])
+    assert fates(ledger) == {0: "doubtful", 1: "doubtful", 2: "doubtful", 3: "held", 9: "none"}
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_letters_that_have_ended_or_were_given_up_meanwhile_are_in_no_doubt(
+    ledger: Ledger, dead: Operation, settle: Settle, planned: bool
+) -> None:
+    if planned:
+        dead.plan({"selection": Selection().model_dump(mode="json"), "upto": ledger.letters.last_entry()})
+    ledger.letters.record_fates(begin(ledger), [fate(0, "discarded"), fate(1, "skipped")])
+    settle(dead, [], begin(ledger), batch=[9])
+    assert fates(ledger) == {0: "discarded", 1: "skipped", 2: "doubtful", 3: "held", 9: "none"}
+
+
+def test_what_is_missing_of_an_operation_is_a_finding_of_the_run_that_enters_it_and_of_no_later_one(
+    ledger: Ledger, dead: Operation, settle: Settle
+) -> None:
+    """Nobody may work there again, to put another cursor in the place of its."""
+    first = settle(dead, ALL[:1], begin(ledger))
+    assert first.proofs[dead.id].findings == ["2 events are missing"]
+    assert settle(dead, ALL[:1], begin(ledger)).proofs == {}
+    doubled = settle(dead, [*ALL, Record(0, 13)], begin(ledger))
+    assert doubled.proofs[dead.id].findings == ["what a read-back finds"]
 
 
 def test_letters_that_a_new_ledger_does_not_have_keep_no_others_from_being_entered(

@@ -27,7 +27,7 @@ PLACE: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e1
 
 
 def twins(ledger: Ledger) -> list[list[int]]:
-    return [[twin.letter.offset for twin in group] for group in ledger.letters.twins(HERE)]
+    return [sorted(twin.letter.offset for twin in group) for group in ledger.letters.twins(HERE)]
 
 
 def doubles(ledger: Ledger, settled: frozenset[LetterId] = frozenset(), **selection: Any) -> dict[int, str]:
@@ -47,6 +47,9 @@ def doubles(ledger: Ledger, settled: frozenset[LetterId] = frozenset(), **select
         (PLACE | {"producer": "billing"}, PLACE | {"producer": "shipping"}),
         (PLACE | {"dialect": "connect"}, PLACE | {"dialect": "spring", "main_timestamp": NOW + 1, "attempts": 2}),
         (PLACE | {"event_id": None}, PLACE | {"event_id": None}),
+        # One that does not say all that another one says.
+        (PLACE, PLACE | {"main_timestamp": None}),
+        (PLACE, PLACE | {"key": None}),
         # A producer's, which was read from nowhere.
         ({"event_id": "e"}, {"event_id": "e"}),
     ],
@@ -62,6 +65,8 @@ def test_letters_of_one_event_are_known(ledger: Ledger, first: dict[str, Any], s
         # It has come back, after it was published again; the topic was made anew; or it has no id.
         (PLACE, PLACE | {"main_offset": 900, "attempts": 2}),
         (PLACE, PLACE | {"event_id": "e1"}),
+        (PLACE, PLACE | {"main_timestamp": NOW + 86_400_000}),
+        (PLACE, PLACE | {"key": b"DL"}),
         (PLACE | {"event_id": None}, PLACE | {"event_id": None, "main_timestamp": NOW + 1}),
         (PLACE, PLACE | {"main_topic": "other"}),
         (PLACE, PLACE | {"cluster": "east"}),
@@ -77,6 +82,24 @@ def test_letters_of_one_event_are_known(ledger: Ledger, first: dict[str, Any], s
 def test_letters_of_several_events_are_no_twins(ledger: Ledger, first: dict[str, Any], second: dict[str, Any]) -> None:
     fill(ledger, [sighting(0, **first), sighting(2, **second)])
     assert twins(ledger) == []
+
+
+def test_letters_of_one_place_are_of_several_events_if_its_topic_was_made_anew_and_a_producer_counts_from_1(
+    ledger: Ledger,
+) -> None:
+    anew: dict[str, Any] = PLACE | {"main_timestamp": NOW + 86_400_000}
+    fill(
+        ledger,
+        [
+            *(sighting(at, **PLACE) for at in (0, 1)),
+            *(sighting(at, **anew) for at in (2, 3)),
+            sighting(4, **anew | {"key": b"DL"}),
+            sighting(5, **PLACE | {"main_timestamp": None, "key": b"DL"}),
+        ],
+    )
+    ledger.letters.record_fates(begin(ledger), [fate(0, "published")])
+    assert twins(ledger) == [[0, 1], [2, 3], [4, 5]]
+    assert doubles(ledger) == {1: SAME_EVENT, 3: ANOTHER_FIRST, 5: ANOTHER_FIRST}
 
 
 def test_of_the_letters_of_one_event_one_goes(ledger: Ledger) -> None:
@@ -101,6 +124,15 @@ def test_the_next_one_goes_in_the_place_of_one_that_is_left(ledger: Ledger) -> N
     assert give_way(batch, {second: "unreadable"})
     assert (unit.doubles, unit.behind) == ({0: "no-rule", 1: "unreadable"}, {})
     assert not give_way(batch, {})
+
+
+def test_if_nothing_can_go_of_any_the_last_one_says_itself_why(ledger: Ledger) -> None:
+    fill(ledger, [sighting(at, **PLACE) for at in range(3)])
+    batch = Batch(ledger.letters.subjects(Selection(), upto=ledger.letters.last_entry(), also_of=""))
+    mark_doubles(batch, ledger.letters.twins(batch.wanted))
+    (unit,) = batch.units
+    assert give_way(batch, {LetterId("local", "dlq.flights", 0, at): "no-rule" for at in range(3)})
+    assert (unit.doubles, unit.behind) == ({0: "no-rule", 1: "no-rule"}, {})
 
 
 def test_once_it_is_published_the_others_are_given_up_whoever_selects_them(ledger: Ledger) -> None:

@@ -150,6 +150,20 @@ def test_a_letter_of_an_event_that_was_published_from_another_goes_only_if_a_per
     assert (list(unit.offsets), unit.doubles) == ([1], {} if goes else {1: "same-event"})
 
 
+@pytest.mark.parametrize(("other", "left"), [("published", [2]), ("doubtful", [1, 2])])
+def test_of_letters_of_one_event_that_a_person_names_one_goes_and_none_while_another_one_is_doubtful(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, other: Any, left: list[int]
+) -> None:
+    """Two consumer groups have each one of them, and both would come to the same readers."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(at, **place) for at in range(3)])
+    ledger.letters.record_fates(begun(ledger), [fate(0, other)])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    named = Selection(ids=["dlq.flights/0/1", "dlq.flights/0/2"], fates=["none", "held", "skipped"])
+    (unit,) = Second(ledger).gather(named, lambda: None).units
+    assert unit.doubles == dict.fromkeys(left, "another-first")
+
+
 @pytest.mark.parametrize("mode", ["plan", "run"])
 def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter_is_not_published_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mode: str
@@ -174,6 +188,37 @@ def test_what_a_killed_run_has_published_of_an_event_from_another_topic_s_letter
     assert [unit.doubles for unit in batch.units] == [{0: "another-first" if mode == "plan" else "same-event"}]
     other = ledger.letters.find(Selection(dead_letter_topics=["dlq.more"], fates=[]))
     assert [letter.fate for letter in other] == ["none" if mode == "plan" else "published", "none"]
+
+
+def test_another_letter_of_an_event_that_triage_enters_before_the_run_holds_its_topics_makes_it_stop(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody holds that one's topic, or has looked what a run that was killed has made of it."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place)])
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: {})
+    run = Second(ledger)
+
+    def claim(topics: list[tuple[str, str]], *, all_or_none: bool) -> None:
+        fill(ledger, [sighting(0, topic="dlq.more", **place)])
+        Second.claim(run, topics, all_or_none=all_or_none)
+
+    monkeypatch.setattr(run, "claim", claim)
+    with pytest.raises(StalePlanError, match=r"local/dlq\.more"):
+        run.gather(Selection(), lambda: None)
+
+
+def test_where_another_letter_is_doubtful_already_nobody_looks_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing there stays so: each run would fail for that."""
+    place: dict[str, Any] = {"main_partition": 3, "main_offset": 17, "event_id": "e17"}
+    fill(ledger, [sighting(0, **place), sighting(0, topic="dlq.more", **place)])
+    ledger.letters.record_fates(begun(ledger), [_of(fate(0, "doubtful"), "dlq.more")])
+    asked: list[str] = []
+    monkeypatch.setattr(earlier, "checkpoints", lambda _, units: asked.extend(unit.name for unit in units) or {})
+    (unit,) = Second(ledger).gather(Selection(dead_letter_topics=["dlq.flights"]), lambda: None).units
+    assert (asked, unit.doubles) == (["dlq/local/dlq.flights/0"], {0: "another-first"})
 
 
 def test_where_another_letter_of_an_event_stands_nobody_else_works_meanwhile(

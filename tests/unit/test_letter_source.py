@@ -16,7 +16,7 @@ from redrive.deadletters.correction import Context, Judge, OrderGuard, Policy, T
 from redrive.deadletters.correction.batch import Batch, Wanted
 from redrive.deadletters.correction.correct import _LookingSink
 from redrive.deadletters.correction.diverted import DivertedLanes
-from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT
+from redrive.deadletters.correction.doubles import ANOTHER_FIRST, SAME_EVENT, give_way
 from redrive.deadletters.correction.order_guard import CORRECTED, LOOK_EVERY, MainTopic
 from redrive.deadletters.correction.source import LEFT, LetterSource
 from redrive.deadletters.dialects import Record
@@ -45,6 +45,13 @@ class OnlyTheFirst:
 
     def apply(self, letter: Letter, value: Any) -> Outcome:
         return Rejected("r", "no") if value["v"] == 1 else Unmatched()
+
+
+class FromTheFourthOn:
+    digest = "ef" * 32
+
+    def apply(self, letter: Letter, value: Any) -> Outcome:
+        return All().apply(letter, value) if value["v"] > 2 else Unmatched()
 
 
 class All:
@@ -129,9 +136,27 @@ def test_a_letter_that_is_left_and_that_others_of_its_event_stand_behind_is_told
     work = Work(monkeypatch, [letter(1, 1_000, 0), letter(2, 2_000, 1), letter(3, 3_000, 2)], OnlyTheFirst())
     other = LetterId("one", "dlq.b", 0, 0)
     work.unit.behind = {0: [other], 1: [other]}
-    assert work.plan().left_first == {LetterId("one", "dlq", 0, 1): "no-rule"}, "the first one is rejected"
+    assert work.plan().stuck == {LetterId("one", "dlq", 0, 1): "no-rule"}, "the first one is rejected"
     work.topic.corrected[work.unit.name] = {1: ("op", Fate(other, "held"))}
-    assert work.plan().left_first == {}, "an event of it is there"
+    assert work.plan().stuck == {}, "an event of it is there"
+
+
+def test_of_an_event_s_letters_that_are_left_or_gone_all_are_told_by_one_plan_and_the_next_one_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A consumer in a crash loop writes the same letter at each start, and retention takes the oldest ones first."""
+    letters: list[Any] = [0, *(letter(at, 1_000, at) for at in (1, 2, 3, 4))]
+    work = Work(monkeypatch, letters, FromTheFourthOn(), unit=Unit("one", "dlq", 0, array("q", range(5))))
+    work.unit.behind = {0: [LetterId("one", "dlq", 0, at) for at in (1, 2, 3, 4)]}
+    work.unit.doubles = dict.fromkeys((1, 2, 3, 4), ANOTHER_FIRST)
+    batch = Batch([])
+    batch.units = [work.unit]
+    first = work.plan()
+    assert {each.offset: why for each, why in first.stuck.items()} == {0: "gone", 1: "no-rule", 2: "no-rule"}
+    assert give_way(batch, first.stuck)
+    assert work.unit.doubles == {0: "gone", 1: "no-rule", 2: "no-rule", 4: ANOTHER_FIRST}
+    second = work.plan()
+    assert (second.counts["gone"], second.publishes, give_way(batch, second.stuck)) == (1, 1, False)
 
 
 def test_what_the_operation_itself_has_published_before_a_crash_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:

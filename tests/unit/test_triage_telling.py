@@ -15,12 +15,14 @@ from prefect.events.schemas.events import Event
 from sqlalchemy import update
 from sqlalchemy.engine import make_url
 
+from redrive.deadletters.triage import Triaged
 from redrive.ledger import Ledger, OperationRow
 from redrive.ledger.letter_writes import Reach
+from tasks import ending
 from tasks.dlq_triage import report as triage_report
 from tasks.dlq_triage import telling as triage_telling
 from tasks.dlq_triage.report import finish_triage
-from tasks.dlq_triage.steps import Overview
+from tasks.dlq_triage.steps import Failure, Overview
 from tasks.operations import Run
 from tests.ledger.letters import sighting
 
@@ -118,3 +120,40 @@ def test_what_another_triage_is_at_is_left_to_that_one(desk: Desk) -> None:
     end(desk.enter(1))
     end(other)
     assert desk.new() == [1, 3]
+
+
+def state(desk: Desk, failed: Sequence[Failure], done: Sequence[Triaged] = (), mode: str = "run") -> str:
+    run = Run(desk.ledger, FlowRun(id=uuid4(), flow_id=uuid4()), "dlq-triage")
+    run.begin(mode, "local", ["local/dlq.flights"], {})
+    return finish_triage(run, mode, done, failed, NOTHING).name or ""
+
+
+BLIND = Triaged("local", "dlq.flights", made_anew=(0,))
+
+
+def test_that_a_topic_is_not_triaged_is_told_once(desk: Desk) -> None:
+    one, other = (Failure("local", "dlq.flights", why) for why in ("no answer", "no rights"))
+    assert [state(desk, [each]) for each in (one, one, other, other)] == ["Failed", "Cancelled", "Failed", "Cancelled"]
+
+
+def test_what_was_not_told_since_the_cluster_was_known_to_be_away_is_told_once_it_is_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = [Failure("local", "dlq.flights", "no answer")]
+    monkeypatch.setattr(ending, "_is_away", lambda *_: True)
+    assert [state(desk, failed) for _ in range(2)] == ["Cancelled", "Cancelled"]
+    monkeypatch.setattr(ending, "_is_away", lambda *_: False)
+    assert [state(desk, failed) for _ in range(2)] == ["Failed", "Cancelled"]
+
+
+def test_that_a_topic_was_made_anew_is_told_whether_or_not_its_cluster_is_away(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_is_away", lambda *_: True)
+    assert [state(desk, [], [BLIND]) for _ in range(2)] == ["Failed", "Cancelled"]
+
+
+def test_a_plan_by_hand_says_that_it_has_failed_and_is_no_reason_to_tell_nobody_later(desk: Desk) -> None:
+    plans = [state(desk, [], [BLIND], "plan") for _ in range(2)]
+    assert [*plans, state(desk, [], [BLIND])] == ["Failed"] * 3
+    assert state(desk, [], [BLIND], "plan") == "Failed"

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from redrive.deadletters.correction.batch import Batch, Unit
-from redrive.deadletters.fate import OPEN, WAITING
+from redrive.deadletters.fate import OPEN
 from redrive.deadletters.letter_id import LetterId
 from redrive.ledger.letter_twins import Twin
 
@@ -70,15 +70,24 @@ def united(few: Iterable[list[Twin]], many: Iterable[list[Twin]]) -> Iterator[li
     yield from (list(whole.values()) for whole in {id(each): each for each in of.values()}.values())
 
 
-def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Container[LetterId] = frozenset()) -> None:
+def mark_doubles(
+    batch: Batch,
+    groups: Iterable[Iterable[Twin]],
+    settled: Container[LetterId] = frozenset(),
+    *,
+    once_more: bool = False,
+) -> None:
     """Note on a batch's units which letters are not to be published, since another one of their event is.
 
-    It goes by what the ledger knows alone, so that a plan and its run, also one that goes on after a crash, agree.
+    It goes by what the ledger knows of letters, where topics' events go, and what the settings and this worker can do
+    with them, so that a plan and its run, also one that goes on after a crash, agree; on a worker of another state,
+    such as one that lacks a migration's function, they may not, and the run ends as stale.
 
     Args:
         batch: the letters.
         groups: the letters of each event that has several; no letter is in two of them.
         settled: letters that only look open: nobody has entered yet what became of them.
+        once_more: a person has named the letters, to publish events once more that other letters were published of.
     """
     units: dict[tuple[str | None, str, int], Unit] = {
         (unit.cluster, unit.topic, unit.partition): unit for unit in batch.units
@@ -89,37 +98,46 @@ def mark_doubles(batch: Batch, groups: Iterable[Iterable[Twin]], settled: Contai
         for each in group:
             unit = units.get(each.letter[:3])
             (inside if unit is not None and unit.has(each.letter.offset) else outside).append(each)
-        apart, queue = _apart(inside, outside, settled)
+        apart, queue = _apart(inside, outside, settled, once_more=once_more)
         for letter, reason in apart.items():
             units[letter[:3]].doubles[letter.offset] = reason
         if len(queue) > 1:
             units[queue[0][:3]].behind[queue[0].offset] = queue[1:]
 
 
-def give_way(batch: Batch, left: Mapping[LetterId, str]) -> bool:
-    """Have the next letter of an event go in the place of one that is to be left; False: there is none.
+def give_way(batch: Batch, stuck: Mapping[LetterId, str]) -> bool:
+    """Have the next letter of an event go in the place of one of which nothing can; False: there is none.
 
     Args:
         batch: the letters, marked.
-        left: those that others stand behind and that are left → why. They stay so, also if that could change.
+        stuck: those of which nothing can go → why. They stay so, also if that could change. If that is all of an event,
+            its last one is not marked: it says itself why it does not go.
     """
     units: dict[tuple[str | None, str, int], Unit] = {
         (unit.cluster, unit.topic, unit.partition): unit for unit in batch.units
     }
-    for letter, reason in left.items():
-        unit = units[letter[:3]]
-        unit.doubles[letter.offset] = reason
-        following, *rest = unit.behind.pop(letter.offset)
-        del units[following[:3]].doubles[following.offset]
-        if rest:
-            units[following[:3]].behind[following.offset] = rest
-    return bool(left)
+    gives = False
+    for unit in batch.units:
+        for offset in [
+            each for each in unit.behind if LetterId(unit.cluster, unit.topic, unit.partition, each) in stuck
+        ]:
+            gives = True
+            queue = [LetterId(unit.cluster, unit.topic, unit.partition, offset), *unit.behind.pop(offset)]
+            goes = next((at for at, letter in enumerate(queue) if letter not in stuck), len(queue) - 1)
+            for letter in queue[:goes]:
+                units[letter[:3]].doubles[letter.offset] = stuck[letter]
+            first, rest = queue[goes], queue[goes + 1 :]
+            del units[first[:3]].doubles[first.offset]
+            if rest:
+                units[first[:3]].behind[first.offset] = rest
+    return gives
 
 
 def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
     """Give a batch's units, and those of other letters of its events that look as if nothing was published of them.
 
-    A run that was killed may have published one of these from another partition, which no other run looks at.
+    A run that was killed may have published one of these from another partition, which no other run looks at. Of one
+    that is doubtful that is said already: to look there again would find the same again.
 
     Args:
         batch: the letters.
@@ -132,7 +150,7 @@ def to_settle(batch: Batch, groups: Iterable[Iterable[Twin]]) -> list[Unit]:
         mine = (unit.has(each.letter.offset) for each in letters if (unit := units.get(_partition(each.letter))))
         if any(mine):
             for each in letters:
-                if each.fate in (*OPEN, *WAITING) and _partition(each.letter) not in units:
+                if each.fate in (*OPEN, "parked") and _partition(each.letter) not in units:
                     further[_partition(each.letter)].append(each.letter.offset)
     return [*batch.units, *(Unit(*place, array("q", sorted(offsets))) for place, offsets in sorted(further.items()))]
 
@@ -142,10 +160,10 @@ def _partition(letter: LetterId) -> tuple[str, str, int]:
 
 
 def _apart(
-    inside: list[Twin], outside: list[Twin], settled: Container[LetterId]
+    inside: list[Twin], outside: list[Twin], settled: Container[LetterId], *, once_more: bool
 ) -> tuple[dict[LetterId, str], list[LetterId]]:
     """Say which letters of an event that are in the batch do not go, and why; and in which order others would."""
-    published = [each for each in outside if each.fate == "published"]
+    published = [] if once_more else [each for each in outside if each.fate == "published"]
     reached = {name for each in published for name in (each.main_topic, *each.reached)}
     apart: dict[LetterId, str] = {}
     free: list[Twin] = []

@@ -14,7 +14,7 @@ from redrive.config import Config
 from redrive.deadletters.correction.batch import Unit
 from redrive.deadletters.correction.settling import checkpoints, settle, unsettled
 from redrive.deadletters.correction.source import passed
-from redrive.deadletters.fate import FATES, NONE, WAITING, Fate
+from redrive.deadletters.fate import ENDED, FATES, NONE, OPEN, WAITING, Fate
 from redrive.deadletters.letter_id import LetterId
 from redrive.deadletters.selection import Selection
 from redrive.errors import StalePlanError, UnknownOperationError
@@ -28,7 +28,7 @@ _GOOD = ("proved", "counted")
 NOT_READ_BACK = "not-read-back"
 """The reason of doubtful letters."""
 
-_Take = Callable[[Sequence[Fate]], object]
+_Take = Callable[[Sequence[Fate]], int]
 _Offsets = defaultdict[tuple[str | None, str, int], set[int]]
 
 
@@ -38,7 +38,8 @@ class Earlier:
 
     Attributes:
         saved: the units' checkpoints.
-        proofs: operation → what a read-back has found of its work that it had not entered.
+        proofs: operation → what a read-back has found of its work that it had not entered; not if all that is wrong is
+            known, since others have entered it: what is missing is doubtful.
         letters: the letters in question, if that was not entered now either.
         unknown: how many of them the ledger does not have: it was lost, or is an old one, and they have gone since.
     """
@@ -48,9 +49,10 @@ class Earlier:
     letters: set[LetterId] = field(default_factory=set)
     unknown: int = 0
 
-    def add(self, fates: Sequence[Fate]) -> None:
-        """Note letters that are not to be taken for open ones."""
+    def add(self, fates: Sequence[Fate]) -> int:
+        """Note letters that are not to be taken for open ones; gives how many there are."""
         self.letters.update(fate.letter for fate in fates)
+        return len(fates)
 
 
 def settle_earlier(
@@ -80,32 +82,38 @@ def settle_earlier(
         for of, evidence in unsettled(saved, partial(_is_settled, ledger, operation)).items():
             take = partial(ledger.letters.record_fates, operation, of=of) if record else found.add
             read_back: _Offsets = defaultdict(set)
+            new: list[int] = []
 
-            def note(fates: Sequence[Fate], take: _Take = take, read_back: _Offsets = read_back) -> None:
+            def note(
+                fates: Sequence[Fate], take: _Take = take, read_back: _Offsets = read_back, new: list[int] = new
+            ) -> None:
                 for fate in fates:
                     read_back[fate.letter[:3]].add(fate.letter.offset)
                 known = ledger.letters.known(fate.letter for fate in fates)
                 found.unknown += len(fates) - len(known)
-                take([fate for fate in fates if fate.letter in known])
+                new.append(take([fate for fate in fates if fate.letter in known]))
 
-            found.proofs[of] = settle(client, here, evidence, operation=of, record_fates=note)
+            proof = settle(client, here, evidence, operation=of, record_fates=note)
             for unit in here:
                 if unit.name in evidence:
                     there = read_back[unit.cluster, unit.topic, unit.partition]
                     doubtful = _doubtful(ledger, unit, Checkpoint.of_any(saved[unit.name]), there)
                     for page in range(0, len(doubtful), PAGE):
-                        take(doubtful[page : page + PAGE])
+                        new.append(take(doubtful[page : page + PAGE]))
+            if sum(new) or not proof.lacks_only:
+                found.proofs[of] = proof
+            # Else whoever has entered what is missing as doubtful has said so: no later run has failed for that.
     return found
 
 
 def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, there: Set[int]) -> list[Fate]:
-    """Find the letters that an operation may have written something of that can't be read back any more.
+    """Find the letters of a partition that an operation may have written something of that can't be read back any more.
 
     Kafka may have deleted it: corrected events bear the times of their events, and retention goes by those.
 
     Args:
         ledger: the ledger.
-        unit: the letters.
+        unit: whose partition.
         saved: the operation's checkpoint.
         there: the letters of which something was read back.
     """
@@ -116,25 +124,30 @@ def _doubtful(ledger: Ledger, unit: Unit, saved: Checkpoint, there: Set[int]) ->
     upto, meant = passed(saved), _meant(ledger, of, unit)
     return [
         Fate(LetterId(unit.cluster, unit.topic, unit.partition, offset), "doubtful", NOT_READ_BACK)
-        for offset in unit.offsets
-        if offset < upto and offset not in there and offset not in given and (meant is None or offset in meant)
+        for offset in sorted(meant)
+        if offset < upto and offset not in there and offset not in given
     ]
 
 
-def _meant(ledger: Ledger, of: str, unit: Unit) -> set[int] | None:
-    """Give the letters of a unit that an operation has selected, by its plan; None: nobody knows."""
+def _meant(ledger: Ledger, of: str, unit: Unit) -> set[int]:
+    """Give the letters of a unit's partition that an operation may have taken and that have not ended by now.
+
+    By its plan, if that is known. They are those of the whole partition: whoever works at some of it puts its cursor in
+    the place of the only one that tells of the others.
+    """
     try:
-        plan = ledger.operation(of).plan
+        plan = ledger.operation(of).plan or {}
     except UnknownOperationError:
-        return None
-    if not plan or "selection" not in plan:
-        return None
-    planned = Selection.model_validate(plan["selection"])
-    # Whatever has become of them by now; but it takes none that wait for a person without being told to.
-    fates = [fate for fate in (NONE, *FATES) if fate not in WAITING or fate in (planned.fates or WAITING)]
+        plan = {}
+    if "selection" in plan:
+        planned, upto = Selection.model_validate(plan["selection"]), plan["upto"]
+        # It takes none that were given up, or wait for a person, without being told to.
+        told = planned.fates or [*FATES]
+    else:
+        planned, upto, told = Selection(), ledger.letters.last_entry(), [*WAITING]
+    fates = [fate for fate in (NONE, *FATES) if fate not in ENDED and (fate in OPEN or fate in told)]
     here = {"fates": fates, "clusters": [unit.cluster], "dead_letter_topics": [unit.topic]}
-    selection = planned.model_copy(update=here)
-    letters = ledger.letters.subjects(selection, upto=plan["upto"], also_of=of)
+    letters = ledger.letters.subjects(planned.model_copy(update=here), upto=upto, also_of=of)
     here_in = unit.topic, unit.partition  # a topic's name selects those that were made anew under it, too
     return {letter.offset for letter in letters if (letter.topic, letter.partition) == here_in}
 

@@ -108,7 +108,7 @@ class Plan:
         elsewhere: cluster → main topic → where its events go, if not to it.
         no_answer: clusters that do not answer; their letters are left.
         samples: before and after, a few for each rule.
-        left_first: letters that are left, and that others of their events stand behind → why.
+        stuck: letters of which nothing could go if it were their turn, of events that have several → why.
         seconds: how long judging took.
         content: cluster and dead-letter topic → outcome → the multiset hash of what becomes of these letters, 32
             hexadecimal digits.
@@ -133,7 +133,7 @@ class Plan:
     elsewhere: dict[str, dict[str, Elsewhere]] = field(default_factory=dict)
     no_answer: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    left_first: dict[LetterId, str] = field(default_factory=dict)
+    stuck: dict[LetterId, str] = field(default_factory=dict)
     seconds: float = 0.0
     content: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -235,6 +235,7 @@ def make_plan(
             plan.counts["leave"] += letters
     content: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shown: Counter[str] = Counter()
+    queued = _queued(batch)
     turn: Turn | None = None
     began = time.monotonic()
     for unit in batch.units:
@@ -243,19 +244,21 @@ def make_plan(
             turn = Turn(context.guard.overtaken, context.guard.time_of)
         apart = _apart(context, unit)
         place = (unit.cluster, unit.topic, unit.partition)
+        in_queue = queued[place] - set(context.guard.corrected(unit.name))
         hashes = content[f"{unit.cluster}:{unit.topic}"]
         for offset, judged in _judged(context, unit):
             plan.letters += 1
             judgement = None if judged is None else apart.get(offset, judged)
             if judgement is None and offset in unit.only_corrected:
                 judgement = Judgement("leave", ONLY_CORRECTED)
+            own = judged or judgement
+            if offset in in_queue and (own is None or own.kind == "leave"):
+                plan.stuck[LetterId(*place, offset)] = GONE if own is None else own.reason
             if judgement is None:
                 plan.counts["gone"] += 1
                 plan.reasons["gone", GONE] += 1
                 hashes["gone"] += fingerprint(pack((place, offset, "gone")))
                 continue
-            if judgement.kind == "leave" and offset in unit.behind and offset not in apart:
-                plan.left_first[LetterId(*place, offset)] = judgement.reason
             _add(plan, judgement, turn, context)
             made = (place, offset, judgement.kind, judgement.reason, *_content(judgement))
             hashes[judgement.kind] += fingerprint(pack(made))
@@ -271,6 +274,17 @@ def make_plan(
         for topic, hashes in sorted(content.items())
     }
     return plan
+
+
+def _queued(batch: Batch) -> defaultdict[tuple[str | None, str, int], set[int]]:
+    """Give the letters of events of which several could go, by partition: who goes first, and who stands behind."""
+    queued: defaultdict[tuple[str | None, str, int], set[int]] = defaultdict(set)
+    for unit in batch.units:
+        queued[unit.cluster, unit.topic, unit.partition].update(unit.behind)
+        for behind in unit.behind.values():
+            for letter in behind:
+                queued[letter[:3]].add(letter.offset)
+    return queued
 
 
 def _apart(context: Context, unit: Unit) -> dict[int, Judgement]:
