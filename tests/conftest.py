@@ -1,9 +1,8 @@
 """The stacks that tests run against.
 
 ``stack`` is one for the whole run, started when the first test asks for it and shared by the workers of xdist; its
-nodes are not to be stopped. ``fault_stack`` is a module's own, for tests that kill and freeze nodes; those of
-`tests/faults` share one. ``own_prefect`` is a module's own server of Prefect: a worker takes the runs of everybody, and
-automations see them.
+nodes are not to be stopped. ``fault_stack`` is a module's own, for tests that kill and freeze nodes. ``own_prefect`` is
+a module's own server of Prefect: a worker takes the runs of everybody, and automations see them.
 
 With ``REDRIVE_TEST_STACK`` set to the folder of a stack that runs (``.redrive/local`` after ``redrive local up``),
 tests use that one and leave it running.
@@ -25,7 +24,6 @@ import typer.testing
 
 from deployments.local.stack import Stack
 from deployments.local.state import locked
-from tests.stacks import stack_to_break
 
 # Typer makes all commands anew at each call, in three times the time that most of them take.
 typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]
@@ -87,8 +85,13 @@ def _pointed_at_the_stack(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module")
 def _own_stack() -> Iterator[Stack]:
-    with stack_to_break() as stack:
+    folder = Path(tempfile.mkdtemp(prefix="redrive-faults-"))
+    stack = Stack(folder, "free", prefect=False)
+    try:
+        stack.up()
         yield stack
+    finally:
+        stack.down(wipe=True)
 
 
 @pytest.fixture

@@ -26,19 +26,11 @@ from redrive.partitions.throttle_settings import FOLLOWER_RATE, LEADER_RATE
 from tests.faults.moves_plan import draw
 from tests.faults.moves_rounds import Run, run_round
 from tests.stack.partitions.lab import Lab, until
-from tests.stacks import stack_to_break
 
 pytestmark = pytest.mark.timeout(300)
 
 MB = 1_000_000
 SIZE, SLOW, QUICK = 3 * MB, 200_000, 100 * MB
-
-
-@pytest.fixture(scope="module")
-def _own_stack() -> Iterator[Stack]:
-    """One that others do not use: it gets a fourth broker, and all that is there is planned with."""
-    with stack_to_break() as stack:
-        yield stack
 
 
 @pytest.fixture
