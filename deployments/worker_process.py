@@ -18,6 +18,8 @@ from deployments import cancelling
 from deployments.local.process import CLOCK_STEP, Launch, how_it_ended, spawn
 
 STOP_PATIENCE = 40.0  # a run that is cancelled has 30 s to end
+ASKING = 10.0
+"""Seconds in which Prefect is asked to cancel runs; the rest are told by a signal, as they need their time to end."""
 PAUSE = 5.0
 """Seconds from the end of a worker to the start of the next one; doubled when that ends soon, too."""
 LONGEST_PAUSE = 60.0
@@ -72,13 +74,14 @@ class Worker:
         told by a signal, and are *Crashed* there: if Prefect does not answer, or their worker has died. Only runs are
         told; what they have started is theirs to end.
         """
-        deadline = time.monotonic() + STOP_PATIENCE
+        deadline, asking = time.monotonic() + STOP_PATIENCE, time.monotonic() + ASKING
         told: set[psutil.Process] = set()
         prefect = True
         while (left := self._runs()) and time.monotonic() < deadline:
             runs = {each for each, parent in left.items() if parent not in {one.pid for one in left}}
             for each in runs - told:
-                run = _run_of(each) if prefect and left[each] == self.identity.pid else None
+                ask = prefect and time.monotonic() < asking and left[each] == self.identity.pid
+                run = _run_of(each) if ask else None
                 if run is not None and (prefect := cancelling.cancel(run)):
                     self._cancelled[each] = run
                 else:

@@ -104,12 +104,12 @@ def _is_ended(client: SyncPrefectClient, ledger: Ledger, run_id: UUID, before: _
         run = client.read_flow_run(run_id)
         if _signs(ledger, run) != before:
             return False
-        if before.ledger is not None:
-            forget(client, before.ledger.job, str(run_id))
         state = _end(before)
-        # Not by force: a run that has come to its end just now keeps that.
+        # Not by force: a run that has come to its end just now keeps that, and one that works on its pace.
         if client.set_flow_run_state(run_id, state).status != SetStateStatus.ACCEPT:
             return False
+        if before.ledger is not None:
+            forget(client, before.ledger.job, str(run_id))
     except (ObjectNotFound, PrefectHTTPStatusError) as error:
         get_run_logger().warning("run %s shows no sign of life, and can't be ended: %r", run_id, error)
         return False
