@@ -26,3 +26,6 @@ BRIEFLY: dict[str, Any] = {
 
 PATIENTLY: dict[str, Any] = BRIEFLY | {"retries": 10, "retry_delay_seconds": [1, 3, 5, 10]}
 """For what is worth more than a minute: work that is done, and must not lack its proof."""
+
+UNIT_BY_UNIT: dict[str, Any] = {"retries": 10_000, "retry_delay_seconds": [1, 2, 3, 5], "cache_policy": NO_CACHE}
+"""For one unit of a run's work: what bounds it is the run's patience, see `tasks.side_by_side.Work.may_retry`."""

@@ -21,9 +21,6 @@ from tasks.paused import stopped_by_hand
 STOP_PATIENCE = 20.0
 """Seconds that units get to leave a clean cursor after a cancel; Prefect kills the process after 30."""
 
-MANY = 10_000
-"""Retries of a unit's task; what bounds them is patience."""
-
 U = TypeVar("U")
 R = TypeVar("R")
 

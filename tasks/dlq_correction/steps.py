@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
 from redrive.clusters import ClusterTopic
 from redrive.config import Config
@@ -46,8 +45,8 @@ from redrive.rules import RuleSet, load_rules
 from redrive.schemas import SchemaRegistry
 from tasks.board import Board
 from tasks.operations import Run
-from tasks.retrying import BRIEFLY, PATIENTLY
-from tasks.side_by_side import MANY, Hidden, UnitEnd, Work, unit_end, work_at
+from tasks.retrying import BRIEFLY, PATIENTLY, UNIT_BY_UNIT
+from tasks.side_by_side import Hidden, UnitEnd, Work, unit_end, work_at
 from tasks.step_progress import StepProgress
 from tasks.words import count, number
 
@@ -326,9 +325,7 @@ def _judge(work: Correcting, context: Context, workers: Workers) -> Judging:
     name="correct partition",
     task_run_name="correct {unit}",
     description="Corrects the letters of one partition. A retry goes on from the cursor that is in Kafka.",
-    retries=MANY,
-    retry_delay_seconds=[1, 2, 3, 5],
-    cache_policy=NO_CACHE,
+    **UNIT_BY_UNIT,
 )
 def correct_partition(unit: str, letters: Hidden[Unit], work: CorrectingUnits) -> UnitResult:
     """Correct the letters of one partition.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from redrive.migrations.batches import transform
 from redrive.migrations.copying import UnitResult, copy
@@ -19,8 +18,9 @@ from redrive.pump.governor import Governor
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
 from redrive.pump.pump import Progress
 from tasks.board import Board
+from tasks.retrying import UNIT_BY_UNIT
 from tasks.schema_backfill.steps import Backfilling
-from tasks.side_by_side import MANY, Hidden, UnitEnd, Work, unit_end, work_at
+from tasks.side_by_side import Hidden, UnitEnd, Work, unit_end, work_at
 from tasks.words import count, number
 
 End = UnitEnd[Unit, UnitResult]
@@ -110,9 +110,7 @@ class Copying(Work):
     name="copy partition",
     task_run_name="copy {unit}",
     description="Copies one partition. A retry goes on from the cursor that is in Kafka.",
-    retries=MANY,
-    retry_delay_seconds=[1, 2, 3, 5],
-    cache_policy=NO_CACHE,
+    **UNIT_BY_UNIT,
 )
 def copy_partition(unit: str, standing: Hidden[Standing], work: Copying) -> UnitResult:
     """Copy one partition.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
 from redrive.migrations import comparing
 from redrive.migrations.batches import transform
@@ -19,11 +18,11 @@ from redrive.migrations.trial import Trial
 from redrive.migrations.unit import Unit
 from redrive.migrations.verifying import Checked
 from redrive.pump.model import Chunk, Rejected, Transform, Transformed
-from tasks.retrying import PATIENTLY
+from tasks.retrying import PATIENTLY, UNIT_BY_UNIT
 from tasks.schema_backfill.comparing import SAMPLE_OF, How
 from tasks.schema_backfill.copying import Copying, End
 from tasks.schema_backfill.steps import Backfilling
-from tasks.side_by_side import MANY, Hidden, unit_end, work_at
+from tasks.side_by_side import Hidden, unit_end, work_at
 from tasks.words import count
 
 
@@ -61,9 +60,7 @@ class Renewing(Copying):
     name="renew partition",
     task_run_name="renew {unit}",
     description="Publishes the newest events of a partition's keys again, under the new schema.",
-    retries=MANY,
-    retry_delay_seconds=[1, 2, 3, 5],
-    cache_policy=NO_CACHE,
+    **UNIT_BY_UNIT,
 )
 def renew_partition(unit: str, standing: Hidden[Standing], work: Copying) -> UnitResult:
     """Renew one partition.

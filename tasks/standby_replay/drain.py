@@ -9,7 +9,6 @@ from functools import partial
 from typing import Literal
 
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
 from redrive.config import Config
 from redrive.pump.governor import Governor
@@ -18,8 +17,8 @@ from redrive.standby.lanes import Lane
 from redrive.standby.survey import LaneBacklog
 from redrive.standby.tidying import tidy
 from tasks.board import Board
-from tasks.retrying import BRIEFLY
-from tasks.side_by_side import MANY, Stop, Work, how_stopped, work_at
+from tasks.retrying import BRIEFLY, UNIT_BY_UNIT
+from tasks.side_by_side import Stop, Work, how_stopped, work_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,7 @@ class Draining(Work):
     name="drain lane",
     task_run_name="drain {lane}",
     description="Replays one lane to its end and reopens it. A retry goes on from the cursor that is in Kafka.",
-    retries=MANY,
-    retry_delay_seconds=[1, 2, 3, 5],
-    cache_policy=NO_CACHE,
+    **UNIT_BY_UNIT,
 )
 def drain_lane(lane: Lane, total: int, work: Draining) -> LaneResult:
     """Replay a lane to its end and reopen it.
