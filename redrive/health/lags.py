@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from redrive.config import Cluster
 from redrive.errors import UnavailableError
 from redrive.health.facts import Lag
 from redrive.partitions.state import Key
-from redrive.pump.readback import LATEST, admin_client, ask_leaders, cluster_name, offset_reader
+from redrive.pump.group_admin import GroupAdmin
+from redrive.pump.readback import LATEST, ask_leaders, cluster_name, offset_reader
 
 MOST_GROUPS = 500
 """So many groups are asked about, the first by name; each is a request of its own."""
@@ -53,13 +53,15 @@ def read_lags(cluster: Cluster, timeout: float) -> Lags:
         UnavailableError: the cluster does not answer in time, or refuses to say.
     """
     client = cluster.client_config()
-    admin, named = admin_client(client), f"Kafka {cluster_name(client)}"
+    groups, named = GroupAdmin(client), f"Kafka {cluster_name(client)}"
     try:
-        committed, unasked = _committed_by_group(admin, timeout)
+        committed, unasked = _committed_by_group(groups, timeout)
         if not committed:
             return Lags((), unasked)
-        described = admin.describe_consumer_groups(list(committed), request_timeout=timeout)
-        topics = admin.list_topics(timeout=timeout).topics
+        with groups.asking():
+            described = groups.client.describe_consumer_groups(list(committed), request_timeout=timeout)
+            members = {name: len(future.result().members) for name, future in described.items()}
+        topics = groups.client.list_topics(timeout=timeout).topics
         led = {(topic, number) for topic, about in topics.items() for number, partition in about.partitions.items()
                if partition.leader >= 0}  # fmt: skip
         places = {place for offsets in committed.values() for place in offsets} & led
@@ -70,7 +72,7 @@ def read_lags(cluster: Cluster, timeout: float) -> Lags:
                 name,
                 sum(max(0, ends[place] - offset) for place, offset in offsets.items() if place in ends),
                 len({topic for topic, _ in offsets}),
-                len(described[name].result().members),
+                members[name],
             )
             for name, offsets in committed.items()
             if offsets
@@ -91,7 +93,7 @@ def read_committed(cluster: Cluster, timeout: float) -> Committed:
     client = cluster.client_config()
     found = Counter[Key]()
     try:
-        by_group, unasked = _committed_by_group(admin_client(client), timeout)
+        by_group, unasked = _committed_by_group(GroupAdmin(client), timeout)
     except KafkaException as error:
         named = f"Kafka {cluster_name(client)}"
         raise UnavailableError(named, f"offsets of consumer groups: {error.args[0].str()}") from error
@@ -100,17 +102,20 @@ def read_committed(cluster: Cluster, timeout: float) -> Committed:
     return Committed(dict(found), unasked)
 
 
-def _committed_by_group(admin: AdminClient, timeout: float) -> tuple[dict[str, dict[Key, int]], int]:
+def _committed_by_group(groups: GroupAdmin, timeout: float) -> tuple[dict[str, dict[Key, int]], int]:
     """Give what each group has committed, and how many groups were not asked about."""
-    listed = admin.list_consumer_groups(request_timeout=timeout).result()
-    every = sorted(group.group_id for group in listed.valid)
-    names = every[:MOST_GROUPS]
-    # All at once: one request can ask about one group only.
-    asked = {
-        name: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=timeout)[name]
-        for name in names
-    }
-    return {name: _committed(future) for name, future in asked.items()}, len(every) - len(names)
+    with groups.asking():
+        listed = groups.client.list_consumer_groups(request_timeout=timeout).result()
+        every = sorted(group.group_id for group in listed.valid)
+        names = every[:MOST_GROUPS]
+        # All at once: one request can ask about one group only.
+        asked = {
+            name: groups.client.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name)], request_timeout=timeout
+            )[name]
+            for name in names
+        }
+        return {name: _committed(future) for name, future in asked.items()}, len(every) - len(names)
 
 
 def _committed(future: Future[Any]) -> dict[Key, int]:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from redrive.errors import GroupInUseError, UnavailableError
-from redrive.pump.readback import ClientConfig, admin_client, cluster_name
+from redrive.pump.group_admin import GroupAdmin
+from redrive.pump.readback import ClientConfig, cluster_name
 
 _TIMEOUT = 15.0
 _EMPTY = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
@@ -41,7 +41,7 @@ class Groups:
     """
 
     def __init__(self, client_config: ClientConfig) -> None:
-        self._admin: AdminClient = admin_client(client_config)
+        self._admin = GroupAdmin(client_config)
         self._named = f"Kafka {cluster_name(client_config)}"
 
     def on(self, topic: str, names: Sequence[str] = ()) -> list[Group]:
@@ -55,7 +55,7 @@ class Groups:
             wanted = list(names) or self._all()
             if not wanted:
                 return []
-            described = self._admin.describe_consumer_groups(wanted, request_timeout=_TIMEOUT)
+            described = self._admin.client.describe_consumer_groups(wanted, request_timeout=_TIMEOUT)
             found = []
             for name in sorted(wanted):
                 offsets = self._offsets(name, topic)
@@ -72,20 +72,22 @@ class Groups:
         wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
         request = ConsumerGroupTopicPartitions(group, wanted)
         with self._translated(f"moving group {group}", group):
-            answer = self._admin.alter_consumer_group_offsets([request], request_timeout=_TIMEOUT)[group].result()
+            answer = self._admin.client.alter_consumer_group_offsets([request], request_timeout=_TIMEOUT)[
+                group
+            ].result()
             for partition in answer.topic_partitions:
                 if partition.error is not None:
                     raise KafkaException(partition.error)
 
     def _all(self) -> list[str]:
-        listed = self._admin.list_consumer_groups(request_timeout=_TIMEOUT).result()
+        listed = self._admin.client.list_consumer_groups(request_timeout=_TIMEOUT).result()
         if listed.errors:  # groups whose broker did not answer are not among the others
             raise listed.errors[0]
         return sorted(group.group_id for group in listed.valid)
 
     def _offsets(self, group: str, topic: str) -> dict[int, int]:
         request = ConsumerGroupTopicPartitions(group)
-        answer = self._admin.list_consumer_group_offsets([request], request_timeout=_TIMEOUT)[group].result()
+        answer = self._admin.client.list_consumer_group_offsets([request], request_timeout=_TIMEOUT)[group].result()
         return {
             partition.partition: partition.offset
             for partition in answer.topic_partitions
@@ -95,7 +97,8 @@ class Groups:
     @contextmanager
     def _translated(self, doing: str, group: str = "") -> Iterator[None]:
         try:
-            yield
+            with self._admin.asking():
+                yield
         except KafkaException as error:
             cause = error.args[0]
             if group and cause.code() in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):

@@ -16,7 +16,8 @@ from confluent_kafka import (
 
 from redrive.errors import UnavailableError
 from redrive.pump.cursors import CURSORS_TOPIC
-from redrive.pump.readback import LATEST, ClientConfig, admin_client, ask_leaders, cluster_name, offset_reader
+from redrive.pump.group_admin import GroupAdmin
+from redrive.pump.readback import LATEST, ClientConfig, ask_leaders, cluster_name, offset_reader
 
 _TIMEOUT = 10.0
 _log = logging.getLogger("redrive.kafka")
@@ -59,7 +60,7 @@ class ConsumerLag:
             left: of the topics, those that events no longer go to → where they go; see `still_to_go`.
         """
         self._client = client_config
-        self._admin = admin_client(client_config)
+        self._admin = GroupAdmin(client_config)
         self._reader = offset_reader(client_config, committed=True)
         self._cluster = f"Kafka {cluster_name(client_config)}"
         self._group, self._limit = group, limit
@@ -123,8 +124,10 @@ class ConsumerLag:
 
     def _committed(self) -> dict[tuple[str, int], int]:
         asked = [ConsumerGroupTopicPartitions(self._group)]
-        future = self._admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
-        committed = {(tp.topic, tp.partition): tp.offset for tp in future.result().topic_partitions if tp.offset >= 0}
+        with self._admin.asking():
+            future = self._admin.client.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+            answer = future.result()
+        committed = {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}
         if self._topics is None:
             return committed
         return {place: offset for place, offset in committed.items() if place[0] in self._topics}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -11,6 +14,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from deployments.local.stack import Stack
 from redrive.errors import UnavailableError
+from redrive.health.lags import read_lags
+from redrive.migrations.groups import Groups
 from redrive.pump.cursors import CURSORS_TOPIC, cursor_partition, read_cursor
 from redrive.pump.lag import ConsumerLag
 from redrive.pump.readback import offsets_for_time
@@ -40,7 +45,6 @@ def headless(fault_stack: Stack) -> Iterator[tuple[Stack, str, str]]:
     group = Consumer(client | {"group.id": topic})
     group.commit(offsets=[TopicPartition(topic, partition, 0) for partition in range(3)], asynchronous=False)
     group.close()
-    del admin  # a client of librdkafka that meets brokers as they come back has ended the process now and then
     fault_stack.kill(*dead)
     yield fault_stack, topic, unit
     fault_stack.start(*dead)
@@ -57,3 +61,40 @@ def test_no_cursor_end_or_lag_is_made_up(headless: tuple[Stack, str, str]) -> No
         offsets_for_time(client, topic, 0)  # which asks for the ends, too
     with pytest.raises(UnavailableError):
         ConsumerLag(client, topic, [topic], 10).check()
+
+
+def test_whoever_asks_about_groups_outlives_that_their_coordinator_goes_and_comes(fault_stack: Stack) -> None:
+    """librdkafka ends the process if a client that has given a question up is there when a coordinator comes back."""
+    client = {"bootstrap.servers": fault_stack.endpoints.bootstrap}
+    topic, admin = f"t-{uuid.uuid4().hex[:8]}", AdminClient(client)
+    admin.create_topics([NewTopic(topic, 1, 3)])[topic].result()
+    names = [f"{topic}-{number}" for number in range(6)]  # of each broker some
+    for name in names:
+        group = Consumer(client | {"group.id": name})
+        group.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+        group.close()
+    lags, groups = [ConsumerLag(client, name, [topic], 10) for name in names], Groups(client)
+    cluster = SimpleNamespace(client_config=lambda: client)
+    for lag in lags:
+        assert lag.check() is None
+
+    dead = fault_stack.brokers[:2]
+    fault_stack.kill(*dead)
+    given_up = []  # as whoever is to tell of them keeps them for a while, with all that their tracebacks hold
+    with ThreadPoolExecutor(len(lags) + 2) as threads:
+        asked = [threads.submit(lag.check) for lag in lags]
+        asked += [threads.submit(groups.on, topic, names), threads.submit(read_lags, cluster, 10)]  # type: ignore[arg-type]
+        for future in asked:
+            given_up.append(future.exception())
+    assert any(isinstance(error, UnavailableError) for error in given_up)
+    fault_stack.start(*dead)
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            assert [lag.check() for lag in lags] == [None] * len(lags)
+            assert [group.name for group in groups.on(topic, names)] == names
+            return
+        except UnavailableError:
+            time.sleep(0.5)
+    pytest.fail("groups can't be asked about though all brokers are back")

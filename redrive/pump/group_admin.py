@@ -1,0 +1,43 @@
+"""`GroupAdmin`: asks a cluster about its consumer groups, and outlives that the cluster does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from redrive.pump.readback import ClientConfig, admin_client
+
+
+class GroupAdmin:
+    """An administrator that is let go of as soon as a question about a group has failed.
+
+    confluent-kafka 2.16's ends the whole process (SIGABRT) if a question was given up for want of a group's
+    coordinator, and that comes back later (confluentinc/librdkafka#4605): in the midst of an outage's end. So nobody is
+    to hold the client itself, not even in a variable, which an error's traceback would keep.
+
+    Args:
+        client_config: the cluster.
+    """
+
+    def __init__(self, client_config: ClientConfig) -> None:
+        self._client_config = client_config
+        self._client: AdminClient | None = None
+
+    @property
+    def client(self) -> AdminClient:
+        """The administrator of now: to be used as it is given."""
+        if self._client is None:
+            self._client = admin_client(self._client_config)
+        return self._client
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let go of the client if what is asked within fails."""
+        try:
+            yield
+        except KafkaException:
+            self._client = None
+            raise
