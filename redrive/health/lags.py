@@ -105,8 +105,7 @@ def read_committed(cluster: Cluster, timeout: float) -> Committed:
 def _committed_by_group(groups: GroupAdmin, timeout: float) -> tuple[dict[str, dict[Key, int]], int]:
     """Give what each group has committed, and how many groups were not asked about."""
     with groups.asking():
-        listed = groups.client.list_consumer_groups(request_timeout=timeout).result()
-        every = sorted(group.group_id for group in listed.valid)
+        every = groups.names(timeout)
         names = every[:MOST_GROUPS]
         # All at once: one request can ask about one group only.
         asked = {

@@ -52,7 +52,7 @@ class Groups:
             names: only these; none: all.
         """
         with self._translated("listing consumer groups"):
-            wanted = list(names) or self._all()
+            wanted = list(names) or self._admin.names(_TIMEOUT)
             if not wanted:
                 return []
             described = self._admin.client.describe_consumer_groups(wanted, request_timeout=_TIMEOUT)
@@ -78,12 +78,6 @@ class Groups:
             for partition in answer.topic_partitions:
                 if partition.error is not None:
                     raise KafkaException(partition.error)
-
-    def _all(self) -> list[str]:
-        listed = self._admin.client.list_consumer_groups(request_timeout=_TIMEOUT).result()
-        if listed.errors:  # groups whose broker did not answer are not among the others
-            raise listed.errors[0]
-        return sorted(group.group_id for group in listed.valid)
 
     def _offsets(self, group: str, topic: str) -> dict[int, int]:
         request = ConsumerGroupTopicPartitions(group)

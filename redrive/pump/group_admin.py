@@ -33,6 +33,20 @@ class GroupAdmin:
             self._client = admin_client(self._client_config)
         return self._client
 
+    def names(self, timeout: float) -> list[str]:
+        """Give all groups of the cluster, sorted. To be called within `asking`.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            KafkaException: it does not answer, or one of its brokers doesn't: that one's groups would be missing.
+        """
+        listed = self.client.list_consumer_groups(request_timeout=timeout).result()
+        if listed.errors:
+            raise KafkaException(listed.errors[0])
+        return sorted(group.group_id for group in listed.valid)
+
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Let go of the client if what is asked within fails."""

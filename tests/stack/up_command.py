@@ -51,7 +51,7 @@ class Up:
             self._reader.join(10)
         return "".join(self._lines)
 
-    def wait_for(self, done: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_for(self, done: Callable[[], bool], seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not done():
             assert self.process.poll() is None, self.said
