@@ -49,7 +49,7 @@ def has_ended(run: UUID) -> None:
             if state is not None and state.is_cancelling():
                 client.set_flow_run_state(run, Cancelled(message="its worker was stopped; the next run goes on"))
     except (HTTPError, ObjectNotFound):
-        return  # it stays *Cancelling*, which is told to nobody
+        return  # it stays *Cancelling*, which is told to nobody, until Prefect's server ends it after five minutes
 
 
 @contextmanager

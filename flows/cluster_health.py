@@ -28,8 +28,8 @@ def cluster_health(look: Look = Look()) -> State[Any]:  # noqa: B008 (nothing ch
     """Look at each cluster, show what was found in its artifact, and tell whoever listens what has changed.
 
     Of clusters it reads only. What does not answer in time is shown as not known; it delays the rest by a few seconds
-    at most. Runs of all jobs whose process has died are ended in Prefect. It may be cancelled, killed or run twice at
-    once.
+    at most. Runs of all jobs whose process has died, or never came, are ended in Prefect. It may be cancelled, killed
+    or run twice at once.
 
     Args:
         look: Which clusters to look at.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.exceptions import ObjectNotFound
 
 Kind = Literal["markdown", "progress"]
 
@@ -56,7 +58,8 @@ def drop(client: SyncPrefectClient, key: str, facts: dict[str, str]) -> None:
     named = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
     for each in client.read_artifacts(artifact_filter=named):
         if facts.items() <= (each.metadata_ or {}).items():
-            client.delete_artifact(each.id)
+            with suppress(ObjectNotFound):  # somebody else was as quick
+                client.delete_artifact(each.id)
 
 
 def update(

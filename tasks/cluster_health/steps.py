@@ -6,6 +6,7 @@ They are plain functions. As tasks, they would be half of what each look leaves 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 
 from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
@@ -150,22 +152,32 @@ def forget_clusters(config: Config, gone: Sequence[str]) -> list[str]:
         what is to be said of these.
     """
     waiting: list[str] = []
-    try:
-        for name in gone:
-            standby = read_standby(config, name)
-            with get_client(sync_client=True) as client:
-                if standby.diverted:
-                    waiting.append(_left_behind(client, name, standby))
-                    continue
-                artifacts.drop(client, artifact_key(name), {"cluster": name})
-            with Ledger.open(config.ledger_url()) as ledger:
-                ledger.looks.forget([name])
-            get_run_logger().info("%s is not in the settings any more, and forgotten", name)
-    except (UnavailableError, OutOfTimeError, ConfigError, HTTPError) as error:
-        why = str(error) or type(error).__name__  # some of httpx have no words
-        get_run_logger().warning("clusters that have left the settings are left to the next look: %s", why)
-        waiting.append(f"{name} has left the settings, and can't be forgotten yet: {why}")
+    for name in gone:
+        try:
+            waiting += _forget(config, name)
+        except (UnavailableError, OutOfTimeError, ConfigError, HTTPError) as error:
+            why = str(error) or type(error).__name__  # some of httpx have no words
+            get_run_logger().warning("clusters that have left the settings are left to the next look: %s", why)
+            waiting.append(f"{name} has left the settings, and can't be forgotten yet: {why}")
+            break  # each would wait for the same
+        except Exception as error:  # it must not keep the other clusters, nor what a look does after this
+            get_run_logger().exception("%s has left the settings, and can't be forgotten", name)
+            why = f"{type(error).__name__}: {error}"
+            waiting.append(f"{name} has left the settings, and can't be forgotten, by a fault of ours: {why}")
     return waiting
+
+
+def _forget(config: Config, name: str) -> list[str]:
+    """Forget one; give what is to be said of it if that can't be yet."""
+    standby = read_standby(config, name)
+    with get_client(sync_client=True) as client:
+        if standby.diverted:
+            return [_left_behind(client, name, standby)]
+        artifacts.drop(client, artifact_key(name), {"cluster": name})
+    with Ledger.open(config.ledger_url()) as ledger:
+        ledger.looks.forget([name])
+    get_run_logger().info("%s is not in the settings any more, and forgotten", name)
+    return []
 
 
 def _left_behind(client: SyncPrefectClient, cluster: str, standby: Standby) -> str:
@@ -201,4 +213,5 @@ def forget_old_runs() -> None:
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=old, sort=FlowRunSort.END_TIME_DESC, offset=KEPT, limit=_AT_ONCE)
         for run in runs:
-            client.delete_flow_run(run.id)
+            with suppress(ObjectNotFound):  # another look was as quick, or Prefect's own vacuum
+                client.delete_flow_run(run.id)

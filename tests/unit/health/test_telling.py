@@ -18,6 +18,7 @@ from redrive.config import Config
 from redrive.errors import ConfigError, UnavailableError
 from redrive.health.changes import RECOVERED, UNAVAILABLE
 from redrive.health.judging import judge
+from redrive.health.waiting import tallies
 from redrive.ledger import Ledger, Look
 from tasks.cluster_health import steps as health
 from tasks.cluster_health.steps import Found, tell_changes
@@ -124,3 +125,18 @@ def test_that_a_cluster_of_the_past_can_not_be_forgotten_fails_no_look_and_is_sa
         [said] = health.forget_clusters(cast(Config, None), ["old"])
     assert said.startswith("old has left the settings, and can't be forgotten yet: ")
     assert said.endswith(str(error) or "ConnectTimeout")
+
+
+def test_a_mistake_of_ours_about_one_cluster_of_the_past_fails_no_look_and_keeps_no_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(_: object, name: str) -> object:
+        if name == "odd":  # its row is of a version that had it otherwise
+            return tallies({"table": "standby", "streams": {"a": [1] * 7}}, "standby")
+        raise UnavailableError("standby", "away")
+
+    monkeypatch.setattr(health, "read_standby", read)
+    with disable_run_logger():
+        odd, old = health.forget_clusters(cast(Config, None), ["odd", "old"])
+    assert odd.startswith("odd has left the settings, and can't be forgotten, by a fault of ours: TypeError")
+    assert old.startswith("old has left the settings, and can't be forgotten yet: ")
