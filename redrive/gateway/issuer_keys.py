@@ -9,7 +9,8 @@ While the issuer can't be reached, the last good keys stay good for an hour, and
 it. Whether there is a key that is not known here nobody can say then: whoever sends its id, the holder of a good token
 or somebody who has invented it, is to come again. The issuer is asked again every thirty seconds, while tokens come or
 somebody looks whether the gateway is ready. After the hour no token is taken until it is back: they seldom live longer,
-and an issuer that is away gives out none.
+and an issuer that is away gives out none. One that answers, and has no key that is good for us, is not away: it has
+taken its keys back, and no token is taken.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class IssuerKeys:
                 await asyncio.wait({fetching}, timeout=_PATIENCE)
                 self._away |= not fetching.done()
         if self._age() > TRUSTED_FOR:
-            raise UnavailableError(f"key set {self._place}", "no keys of the issuer are good, and it does not answer")
+            raise UnavailableError(f"key set {self._place}", "no keys of the issuer are good, and it tells none now")
         if kid not in self._keys and self._away:
             raise UnavailableError(f"key set {self._place}", "it can't be asked now for a key that is not known here")
         return self._keys.get(kid)
@@ -133,6 +134,16 @@ class IssuerKeys:
                 "gateway.tokens.jwks: the key set %s can't be read (%s): %s. Check the URL or file, and the way there "
                 "(names, proxy, firewall, certificates); it is asked for again while it is needed",
                 self._place, _why(error), kept,
+            )  # fmt: skip
+            return
+        if not keys:
+            # It has answered, so those of before are taken back: they must not stay good as if it had not.
+            self._keys, self._fetched, self._away = {}, float("-inf"), True
+            KEY_SET_ASKS.labels("failed").inc()
+            log.warning(
+                "gateway.tokens.jwks: the key set %s has no key for RS256 or ES256 with a kid: no token can be "
+                "checked. See that it is the issuer's, and ask who runs that; it is asked for again while it is needed",
+                self._place,
             )  # fmt: skip
             return
         KEY_SET_ASKS.labels("good").inc()

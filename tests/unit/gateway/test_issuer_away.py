@@ -18,7 +18,7 @@ from starlette.requests import Request
 from redrive.config import GatewayConfig, PartnerConfig, TokensConfig
 from redrive.gateway import issuer_keys
 from redrive.gateway.authentication import Authentication
-from redrive.gateway.issuer_keys import AFTER_FAILURE, AT_MOST_EVERY, TRUSTED_FOR, IssuerKeys
+from redrive.gateway.issuer_keys import AFTER_FAILURE, AT_MOST_EVERY, RENEW_AFTER, TRUSTED_FOR, IssuerKeys
 from redrive.gateway.key_sets import from_url
 from redrive.gateway.problems import Problem
 from redrive.gateway.tokens import Tokens
@@ -206,6 +206,25 @@ def test_a_token_of_a_known_key_is_taken_until_the_hour_is_over_and_nobody_waits
         assert await door.answer(OLD) == 503
 
     run(steps)
+
+
+@pytest.mark.parametrize("left", ["nothing", "others"])
+def test_an_issuer_that_takes_its_only_key_back_is_not_taken_for_one_that_is_away(
+    left: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def steps(issuer: Issuer, door: Door) -> None:
+        issuer.keys = [] if left == "nothing" else [ECKey.generate_key("P-384", {"kid": "of-another-kind"})]
+        issuer.now += RENEW_AFTER + 1
+        assert await door.answer(OLD) == 503
+        assert not door.tokens.can_be_checked()
+        issuer.keys = [NEW]
+        issuer.now += AFTER_FAILURE
+        assert await door.answer(NEW) == 202
+        assert await door.answer(OLD) == 401
+
+    run(steps)
+    assert "the-place has no key for RS256 or ES256" in caplog.records[0].getMessage()
+    assert "no token can be checked" in caplog.records[0].getMessage()
 
 
 def test_whoever_looks_sees_that_the_issuer_is_away_and_has_it_asked_again_also_without_any_token(
