@@ -45,7 +45,7 @@ from redrive.config import Config
 from redrive.deadletters.letter import letter_of_event, letter_of_value
 from redrive.dispatch import Dispatcher, DispatchSettings
 from redrive.dispatch.settings import see_that_others_count_on
-from redrive.errors import ConfigError, InvalidEventError, PublishError
+from redrive.errors import ConfigError, InvalidEventError, InvalidKeyError, PublishError
 from redrive.events import Event, Headers
 from redrive.producing.carried import carried_headers, carried_key, size_of
 from redrive.producing.outlets import Outlets
@@ -192,7 +192,7 @@ class EventProducer:
             return self._dead_letter_event(event, closed, "refused")
         if key is None and is_compacted:
             if refuse:
-                raise InvalidEventError(topic, "key", "is missing, and the topic is compacted by key")
+                raise InvalidKeyError(topic, "is missing, and the topic is compacted by key")
             return self._dead_letter_event(event, f"has no key, and {topic} is compacted", "refused")
         about = len(body or b"") + len(key or b"") + 65_536
         if (headers or about > limit) and (size := size_of(event)) > limit:

@@ -22,6 +22,16 @@ class InvalidEventError(RedriveError):
         super().__init__(f"event for {topic}: {at} {reason}")
 
 
+class InvalidKeyError(InvalidEventError):
+    """An event's key is nothing that Kafka could carry, or it is missing and must not be.
+
+    Its field is ``key``, as that of a value's own field of that name is.
+    """
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(topic, "key", reason)
+
+
 class WireFormatError(RedriveError):
     """Bytes that are not a magic byte, a schema id and exactly one Avro body.
 

@@ -129,8 +129,11 @@ class _Door:
     async def ready(self) -> Response:
         if self._draining.begun:
             return _json({"status": "draining"}, 503)
-        if self._tokens is None or self._tokens.can_be_checked():
+        if self._tokens is None:
             return _json({"status": "ready"}, 200)
+        if self._tokens.can_be_checked():
+            some = {"tokens": "known-keys-only"} if self._tokens.is_issuer_away() else {}
+            return _json({"status": "ready"} | some, 200)
         if self._has_api_keys:  # an issuer that is away must not keep out those who need none
             return _json({"status": "ready", "tokens": "unavailable"}, 200)
         return _json({"status": "no-issuer-keys"}, 503)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from redrive.config.gateway import GatewayConfig
-from redrive.errors import UnavailableError
 from redrive.gateway.api_keys import ApiKeys
-from redrive.gateway.problems import unauthenticated, unavailable
+from redrive.gateway.problems import unauthenticated
 from redrive.gateway.tokens import Tokens
 
 KEY_HEADER = "X-API-Key"
@@ -29,7 +28,7 @@ class Authentication:
         """Return the name of the partner that sent a request.
 
         Raises:
-            Problem: nobody that is known; or the issuer's keys are not known yet.
+            Problem: nobody that is known; or the issuer's keys, or the one of its token, can't be asked for now.
         """
         authorizations, keys = request.headers.getlist("Authorization"), request.headers.getlist(KEY_HEADER)
         if len(authorizations) + len(keys) != 1:
@@ -43,8 +42,4 @@ class Authentication:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or self._tokens is None:
             raise unauthenticated("this kind of Authorization is not taken here")
-        try:
-            client = await self._tokens.client(token.strip())
-        except UnavailableError:
-            raise unavailable("tokens can't be checked now; try again later") from None
-        return self._clients.get(client)
+        return self._clients.get(await self._tokens.client(token.strip()))

@@ -90,7 +90,8 @@ _PROBLEMS = {
     422: "It is not a CloudEvent, or its data does not fit the schema; `errors` says where.",
     429: "Your quota is used up, or too much of yours is on its way; try again after `Retry-After` seconds.",
     500: "Something went wrong here.",
-    503: "It could not be made safe in time, or nothing can be taken now; send it again as it is.",
+    503: "It could not be made safe in time, or nothing can be taken, or your token not be checked, now; send it again "
+    "as it is, after `Retry-After` seconds.",
 }
 
 

@@ -3,11 +3,14 @@
 A key is trusted if the issuer has told it within the last five minutes, so one that it takes back is refused by then:
 keys are renewed in the background from the fourth minute on, and a token that comes after the fifth waits for that. An
 unknown key id has them renewed at once, since issuers change their keys, but at most every ten seconds, whoever invents
-key ids: and one that can't be asked for now, or not within two seconds, is not known. So nobody who invents key ids
-gets more than a refusal: no failure of the gateway's, which alarms and partners would take for one, and no long wait.
+key ids: if the issuer has answered within these, there is no such key.
 
 While the issuer can't be reached, the last good keys stay good for an hour, and once that is known, no token waits for
-it. After the hour none is taken until it is back: tokens seldom live longer, and an issuer that is away gives out none.
+it. Whether there is a key that is not known here nobody can say then: whoever sends its id, the holder of a good token
+or somebody who has invented it, is to come again. The issuer is asked again every thirty seconds, while tokens come or
+somebody looks whether the gateway is ready. After the hour no token is taken until it is back: they seldom live longer,
+and an issuer that is away gives out none. One that answers, and has no key that is good for us, is not away: it has
+taken its keys back, and no token is taken.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import httpx2
 
 from redrive.errors import UnavailableError
 from redrive.gateway.key_sets import Fetch, IssuerKey, read_keys
+from redrive.gateway.metrics import KEY_SET_ASKS
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,8 @@ RENEW_EARLY = 240.0
 RENEW_AFTER = 300.0
 TRUSTED_FOR = 3_600.0
 AT_MOST_EVERY = 10.0
+AFTER_FAILURE = 30.0
+"""The same, if the issuer did not answer when it was asked last."""
 _PATIENCE = 2.0
 """How long a token waits for keys to be renewed, while others are good."""
 _AWAY_FOR = 60.0
@@ -58,23 +64,33 @@ class IssuerKeys:
         if (fetching := self._renew()) is not None:
             await asyncio.wait({fetching})
 
+    @property
+    def is_away(self) -> bool:
+        """Tell whether the issuer did not answer, or not soon, when it was asked last."""
+        return self._away
+
+    @property
+    def known_in(self) -> float:
+        """Give the seconds after which to come again, while it is away: by then it has answered, or is asked again."""
+        return max(0.0, self._asked + (IN_ALL if self._is_asked() else AFTER_FAILURE) - self._clock())
+
     def are_good(self) -> bool:
-        """Tell whether tokens can be checked; if not, the keys are asked for."""
+        """Tell whether tokens can be checked; if not, or the issuer is away, the keys are asked for."""
         good = self._age() <= TRUSTED_FOR
-        if not good:
+        if not good or self._away:
             self._renew()
         return good
 
     async def key(self, kid: str) -> IssuerKey | None:
-        """Return the key with this id; None if none is known, also where the issuer can't be asked for it just now.
+        """Return the key with this id; None if the issuer has none, by what it has told since ten seconds at most.
 
         Raises:
-            UnavailableError: no keys are good, and they can't be fetched now.
+            UnavailableError: no keys are good, or this one is not known, and they can't be fetched now.
         """
         good, known = self._age() <= TRUSTED_FOR, kid in self._keys
         # Of an issuer that failed long ago nobody knows by now.
         is_away = self._away and self._clock() - self._asked < _AWAY_FOR
-        if not good or not known or self._age() > RENEW_EARLY:
+        if not good or not known or self._away or self._age() > RENEW_EARLY:
             fetching = self._renew()
             if fetching is not None and not good:
                 await asyncio.wait({fetching})
@@ -82,7 +98,9 @@ class IssuerKeys:
                 await asyncio.wait({fetching}, timeout=_PATIENCE)
                 self._away |= not fetching.done()
         if self._age() > TRUSTED_FOR:
-            raise UnavailableError(f"key set {self._place}", "no keys of the issuer are good, and it does not answer")
+            raise UnavailableError(f"key set {self._place}", "no keys of the issuer are good, and it tells none now")
+        if kid not in self._keys and self._away:
+            raise UnavailableError(f"key set {self._place}", "it can't be asked now for a key that is not known here")
         return self._keys.get(kid)
 
     def _age(self) -> float:
@@ -90,14 +108,17 @@ class IssuerKeys:
 
     def _renew(self) -> asyncio.Task[None] | None:
         """Have the keys fetched, unless that was tried just now; return what fetches them."""
-        if self._fetching is not None and not self._fetching.done():
+        if self._is_asked():
             return self._fetching
         now = self._clock()
-        if now - self._asked < AT_MOST_EVERY:
+        if now - self._asked < (AFTER_FAILURE if self._away else AT_MOST_EVERY):
             return None
         self._asked = now
         self._fetching = asyncio.get_running_loop().create_task(self._load(now))
         return self._fetching
+
+    def _is_asked(self) -> bool:
+        return self._fetching is not None and not self._fetching.done()
 
     async def _load(self, asked: float) -> None:
         try:
@@ -105,14 +126,30 @@ class IssuerKeys:
                 keys = read_keys(await self._fetch())
         except Exception as error:  # whatever an issuer sends: without this, no key would be renewed any more
             self._away = True
+            KEY_SET_ASKS.labels("failed").inc()
             left = (TRUSTED_FOR - self._age()) / 60
-            kept = f"keys that are known stay good for {left:.0f} minutes" if left > 0 else "no token can be checked"
+            kept = f"keys that are known stay good for {left:.0f} minutes, and a token of any other key gets 503"
+            kept = kept if left > 0 else "no token can be checked"
             log.warning(
                 "gateway.tokens.jwks: the key set %s can't be read (%s): %s. Check the URL or file, and the way there "
                 "(names, proxy, firewall, certificates); it is asked for again while it is needed",
                 self._place, _why(error), kept,
             )  # fmt: skip
             return
+        if not keys:
+            # It has answered, so those of before are taken back: they must not stay good as if it had not.
+            self._keys, self._fetched, self._away = {}, float("-inf"), True
+            KEY_SET_ASKS.labels("failed").inc()
+            log.warning(
+                "gateway.tokens.jwks: the key set %s has no key for RS256 or ES256 with a kid: no token can be "
+                "checked. See that it is the issuer's, and ask who runs that; it is asked for again while it is needed",
+                self._place,
+            )  # fmt: skip
+            return
+        KEY_SET_ASKS.labels("good").inc()
+        if self._away:
+            took = self._clock() - asked
+            log.warning("gateway.tokens.jwks: the key set %s is read again, this time within %.1f s", self._place, took)
         self._keys, self._fetched, self._away = keys, asked, False
 
 

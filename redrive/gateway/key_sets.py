@@ -23,22 +23,23 @@ IssuerKey = RSAKey | ECKey
 Fetch = Callable[[], Awaitable[bytes]]
 
 
+class _KeySet(msgspec.Struct):
+    keys: list[Any]
+
+
 def read_keys(document: bytes) -> dict[str, IssuerKey]:
     """Read a key set: those keys that can check RS256 or ES256 signatures, by their ids.
 
-    Others, and those too weak, are left out; so a symmetric key never gets in here.
+    Others, and those too weak, are left out; so a symmetric key never gets in here, and there may be none at all.
 
     Raises:
-        ValueError: it is no key set, or has no such key.
+        msgspec.DecodeError: it is no key set.
     """
-    listed = msgspec.json.decode(document, type=dict[str, Any]).get("keys")
     keys: dict[str, IssuerKey] = {}
-    for each in listed if isinstance(listed, list) else []:
+    for each in msgspec.json.decode(document, type=_KeySet).keys:
         kid = each.get("kid") if isinstance(each, dict) else None
         if isinstance(kid, str) and (key := _usable(each)) is not None:
             keys[kid] = key
-    if not keys:
-        raise ValueError("it has no key with a kid for RS256 or ES256")
     return keys
 
 

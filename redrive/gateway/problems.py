@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -95,6 +96,7 @@ def unacknowledged() -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, UNACKNOWLEDGED, detail, headers={"Retry-After": "5"})
 
 
-def unavailable(detail: str) -> Problem:
-    """Something that is needed is away; nothing was done."""
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers={"Retry-After": "5"})
+def unavailable(detail: str, seconds: float = 5) -> Problem:
+    """Something that is needed is away; nothing was done, and after so many seconds it may be back."""
+    headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers=headers)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from redrive.complaints import Complaints
-from redrive.errors import BackPressureError, InvalidEventError, PublishError, RedriveError
+from redrive.errors import BackPressureError, InvalidEventError, InvalidKeyError, PublishError, RedriveError
 from redrive.gateway.cloud_events import PartnerEvent
 from redrive.gateway.handing_over import HandingOver, Outcome, Request, crowded
 from redrive.gateway.json_values import converter
@@ -144,7 +144,7 @@ class Publisher:
     def _problem(self, topic: str, error: Exception) -> Problem:
         """Say to a partner what it may know of an error; the rest is for the log."""
         match error:
-            case InvalidEventError(field="key"):
+            case InvalidKeyError():
                 return invalid_event("partitionkey", error.reason)
             case InvalidEventError():
                 # Fields of the data begin below it; an index or a key in brackets follows it directly.

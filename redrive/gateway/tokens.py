@@ -16,8 +16,9 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 
 from redrive.config.gateway import TokensConfig
+from redrive.errors import UnavailableError
 from redrive.gateway.issuer_keys import AT_MOST_EVERY, IssuerKeys
-from redrive.gateway.problems import unauthenticated
+from redrive.gateway.problems import unauthenticated, unavailable
 
 LEEWAY = 30
 """Seconds by which clocks may differ."""
@@ -49,12 +50,15 @@ class Tokens:
         """Tell whether the issuer's keys are there; if not, they are asked for."""
         return self._keys.are_good()
 
+    def is_issuer_away(self) -> bool:
+        """Tell whether tokens of keys that are not known here have to wait for the issuer."""
+        return self._keys.is_away
+
     async def client(self, token: str) -> str:
         """Return the client that a token was given to.
 
         Raises:
-            Problem: it is not good, and roughly why.
-            UnavailableError: the issuer's keys are not there.
+            Problem: it is not good, and roughly why; or the issuer's keys are not there, or can't be asked for its own.
         """
         header = _header(token)
         kind = _KINDS.get(header.alg)
@@ -62,7 +66,11 @@ class Tokens:
             raise unauthenticated("the token is not signed with RS256 or ES256")
         if (header.typ.lower() if header.typ else None) not in _TYPES:
             raise unauthenticated("the token is not an access token")
-        key = await self._keys.key(header.kid)
+        try:
+            key = await self._keys.key(header.kid)
+        except UnavailableError:
+            detail = "the keys of this token's issuer can't be asked for now, so it can't be checked; send this again"
+            raise unavailable(detail, self._keys.known_in) from None
         if key is None:
             new = f"if the issuer has it since just now, send this again in {AT_MOST_EVERY:g} s"
             raise unauthenticated(f"the token is signed with a key that is not known here; {new}")

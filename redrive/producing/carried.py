@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redrive.errors import InvalidEventError
+from redrive.errors import InvalidEventError, InvalidKeyError
 from redrive.events import Event, Headers
 from redrive.pump.names import JOB_HEADERS
 
@@ -12,11 +12,11 @@ def carried_key(topic: str, key: object) -> bytes:
     if isinstance(key, bytes):
         return bytes(key)
     if not isinstance(key, str):
-        raise InvalidEventError(topic, "key", f"is of type {type(key).__name__}, not bytes, str or None")
+        raise InvalidKeyError(topic, f"is of type {type(key).__name__}, not bytes, str or None")
     try:
         return key.encode()
     except UnicodeEncodeError:
-        raise InvalidEventError(topic, "key", "has half a surrogate pair, which UTF-8 can't carry") from None
+        raise InvalidKeyError(topic, "has half a surrogate pair, which UTF-8 can't carry") from None
 
 
 def carried_headers(topic: str, headers: Headers) -> Headers:

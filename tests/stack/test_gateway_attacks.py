@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis import given as given_cases
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -25,8 +25,9 @@ from schemathesis.specs.openapi.checks import (
 
 from deployments.local.stack import Stack
 from redrive.gateway.api_keys import new_key
-from redrive.gateway.issuer_keys import AT_MOST_EVERY
+from redrive.gateway.issuer_keys import AFTER_FAILURE, AT_MOST_EVERY
 from tests.stack.partners import Gateway, order, serving
+from tests.stack.platform import wait_until
 
 LIMITS = "max_body_bytes = 20_000\nmax_batch = 50\nbody_timeout = 1.0"
 
@@ -88,16 +89,32 @@ def test_invented_key_ids_are_refused_and_make_nobody_ask_the_issuer_again_and_a
     assert gateway.issuer.asked - before <= 1 + (time.monotonic() - started) // AT_MOST_EVERY
 
 
-def test_an_issuer_that_is_away_keeps_nobody_out_whose_key_is_known(gateway: Gateway) -> None:
-    assert gateway.post(order(1), token=gateway.issuer.token()).status_code == 202
-    gateway.issuer.open = False
+def test_an_issuer_that_is_away_keeps_nobody_out_whose_key_is_known_and_others_are_put_off_until_it_is_back(
+    gateway: Gateway,
+) -> None:
+    issuer = gateway.issuer
+    assert gateway.post(order(1), token=issuer.token()).status_code == 202
+    new = ECKey.generate_key("P-256", {"kid": "ec-new", "use": "sig"})
+    issuer.keys.append(new)
+    issuer.open = False
     try:
+        # It may have been asked just now, and is not asked again at once.
+        wait_until(lambda: gateway.post(order(1), token=issuer.token(new)).status_code == 503, AT_MOST_EVERY + 20)
+        before, started = issuer.asked, time.monotonic()
         for number in range(10):
-            invented = gateway.issuer.token(header={"kid": f"while-away-{number}"})
-            assert refusal(gateway.post(order(1), token=invented), 401) == "unauthenticated"
-            assert gateway.post(order(1), token=gateway.issuer.token(gateway.issuer.ec)).status_code == 202
+            answer = gateway.post(order(1), token=issuer.token(header={"kid": f"while-away-{number}"}))
+            assert refusal(answer, 503) == "unavailable"
+            assert 1 <= int(answer.headers["Retry-After"]) <= AFTER_FAILURE
+            assert gateway.post(order(1), token=issuer.token(issuer.ec)).status_code == 202
+        assert issuer.asked - before <= 1 + (time.monotonic() - started) // AFTER_FAILURE
+        ready = gateway.http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "tokens": "known-keys-only"})
+        assert gateway.metrics()['redrive_gateway_key_set_asks_total{outcome="failed"}'] > 0
     finally:
-        gateway.issuer.open = True
+        issuer.open = True
+    wait_until(lambda: gateway.http.get("/readyz").json() == {"status": "ready"}, AFTER_FAILURE + 20)
+    assert gateway.post(order(1), token=issuer.token(new)).status_code == 202
+    assert refusal(gateway.post(order(1), token=issuer.token(header={"kid": "invented"})), 401) == "unauthenticated"
 
 
 def test_api_keys_that_are_not_good_are_refused(gateway: Gateway) -> None:

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 
 from redrive.errors import UnavailableError
 from redrive.gateway import issuer_keys
-from redrive.gateway.issuer_keys import AT_MOST_EVERY, RENEW_AFTER, RENEW_EARLY, TRUSTED_FOR, IssuerKeys
+from redrive.gateway.issuer_keys import AFTER_FAILURE, AT_MOST_EVERY, RENEW_AFTER, RENEW_EARLY, TRUSTED_FOR, IssuerKeys
 from redrive.gateway.key_sets import from_url
 
 OLD, NEW = (ECKey.generate_key("P-256", {"kid": kid}) for kid in ("old", "new"))
@@ -85,7 +85,7 @@ def test_however_many_key_ids_are_invented_known_keys_are_good_and_a_new_one_is_
 
 
 @pytest.mark.parametrize("how", ["away", "silent"])
-def test_invented_key_ids_get_no_failure_and_no_wait_of_an_issuer_that_does_not_answer(
+def test_of_an_issuer_that_does_not_answer_nobody_says_that_it_lacks_a_key_and_known_ones_are_good(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(issuer_keys, "_PATIENCE", 0.0)
@@ -95,7 +95,9 @@ def test_invented_key_ids_get_no_failure_and_no_wait_of_an_issuer_that_does_not_
         setattr(issuer, how, True)
         for number in range(20):
             issuer.now += AT_MOST_EVERY
-            assert await keys.key(f"invented-{number}") is None
+            with pytest.raises(UnavailableError):
+                await keys.key(f"invented-{number}")
+            assert keys.known_in <= AFTER_FAILURE
             assert await keys.key("old") is not None
 
     run(steps)
@@ -109,7 +111,8 @@ def test_while_the_issuer_is_away_known_keys_stay_good() -> None:
         for _ in range(5):
             assert await keys.key("old") is not None
             await asyncio.sleep(0.01)
-        assert await keys.key("new") is None
+        with pytest.raises(UnavailableError):
+            await keys.key("new")
         assert issuer.asked == 2
 
     run(steps)
@@ -177,12 +180,12 @@ def test_the_last_good_keys_of_an_issuer_that_is_away_are_good_for_an_hour_and_n
         issuer.now += TRUSTED_FOR - 1
         assert await keys.key("old") is not None
         assert keys.are_good()
-        issuer.now += AT_MOST_EVERY
+        issuer.now += AFTER_FAILURE
         with pytest.raises(UnavailableError):
             await keys.key("old")
         assert not keys.are_good()
         issuer.away = False
-        issuer.now += AT_MOST_EVERY
+        issuer.now += AFTER_FAILURE
         assert await keys.key("old") is not None
         assert keys.are_good()
 
@@ -197,7 +200,7 @@ def test_asking_whether_tokens_can_be_checked_has_the_keys_fetched_as_soon_as_th
             assert not keys.are_good()
         assert issuer.asked == 1
         issuer.away = False
-        issuer.now += AT_MOST_EVERY
+        issuer.now += AFTER_FAILURE
         assert not keys.are_good()
         await asyncio.sleep(0.01)
         assert keys.are_good()
@@ -246,7 +249,7 @@ def test_an_issuer_that_drips_is_given_up_and_asked_again_later(monkeypatch: pyt
             async with asyncio.timeout(5):
                 with pytest.raises(UnavailableError):
                     await keys.key("old")
-                issuer.now += AT_MOST_EVERY
+                issuer.now += AFTER_FAILURE
                 assert await keys.key("old") is not None
 
     run(steps)
@@ -260,7 +263,7 @@ def test_without_any_keys_nothing_can_be_said_until_the_issuer_is_back() -> None
                 await keys.key("old")
         assert issuer.asked == 1
         issuer.away = False
-        issuer.now += AT_MOST_EVERY
+        issuer.now += AFTER_FAILURE
         assert await keys.key("old") is not None
 
     run(steps)
@@ -278,7 +281,7 @@ def test_an_odd_key_hides_no_other_and_an_odd_answer_stops_no_later_one() -> Non
         for _ in range(2):
             with pytest.raises(UnavailableError):
                 await keys.key("old")
-            issuer.now += AT_MOST_EVERY + 1
+            issuer.now += AFTER_FAILURE
         assert await keys.key("old") is not None
         issuer.now += AT_MOST_EVERY + 1
         answers.append(json.dumps({"keys": [good]}).encode())

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from redrive.avro.schema import parse
-from redrive.errors import BackPressureError
+from redrive.coding import Writer
+from redrive.errors import BackPressureError, InvalidEventError, InvalidKeyError
 from redrive.events import Event
 from redrive.gateway import handing_over
 from redrive.gateway.cloud_events import PartnerEvent
@@ -161,6 +162,21 @@ def test_after_back_pressure_the_rest_of_a_request_is_given_up_and_the_log_says_
 
     run(steps)
     assert "100,000 events" in caplog.text
+
+
+def test_a_field_called_key_is_not_taken_for_the_key_of_the_event() -> None:
+    schema = '{"type": "record", "name": "Cache", "fields": [{"name": "key", "type": "string"}]}'
+
+    async def steps(publisher: Publisher, producer: Producer) -> None:
+        with pytest.raises(InvalidEventError) as misfit:
+            Writer("fast", 1, 1, parse(schema)).encode({"key": 7})
+        for error, field in ((misfit.value, "data.key"), (InvalidKeyError("fast", "is missing"), "partitionkey")):
+            producer.fails["fast"] = error
+            (outcome,) = await publisher.publish("fast", events("1"))
+            assert outcome is not None
+            assert (outcome.status, outcome.errors) == (422, [{"field": field, "reason": error.reason}])
+
+    run(steps)
 
 
 def test_what_kafka_refuses_after_it_was_accepted_is_logged_apart_from_other_trouble_and_without_its_value(
