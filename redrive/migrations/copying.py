@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redrive.migrations.source import TopicSource, copied
 from redrive.migrations.unit import Unit
+from redrive.pump.giving_back import give_back
 from redrive.pump.governor import Governor
 from redrive.pump.model import Transform
 from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
@@ -16,6 +17,9 @@ from redrive.pump.readback import ClientConfig
 from redrive.pump.sink import TransactionalSink
 
 PREFETCH = 1
+
+CHUNK_BYTES = 4 << 20
+"""In a transaction at most. Each partition that is copied has two of them in memory: one is written, one made ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ def copy(
             operation=operation,
             transform=transform,
             governor=governor,
+            chunk_bytes=CHUNK_BYTES,
             prefetch=PREFETCH,
             positions=sink.positions,
             on_progress=on_progress,
@@ -97,3 +102,4 @@ def copy(
         return UnitResult(unit, outcome, first if now is None else now)
     finally:
         sink.close()
+        give_back()  # the comparison comes next, in other processes
