@@ -18,9 +18,6 @@ from redrive.pump.sink import TransactionalSink
 
 PREFETCH = 1
 
-CHUNK_BYTES = 4 << 20
-"""In a transaction at most. Each partition that is copied has two of them in memory: one is written, one made ready."""
-
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
@@ -90,7 +87,6 @@ def copy(
             operation=operation,
             transform=transform,
             governor=governor,
-            chunk_bytes=CHUNK_BYTES,
             prefetch=PREFETCH,
             positions=sink.positions,
             on_progress=on_progress,
