@@ -32,7 +32,7 @@ class ListSource:
 
     def __init__(self, events: Sequence[Event], piece: int = 10) -> None:
         self.events, self.piece = events, piece
-        self.heard: list[Chunk] = []
+        self.heard: list[bytes] = []
 
     def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
         at = int(cursor or b"0")
@@ -41,8 +41,8 @@ class ListSource:
             at += len(events)
             yield Chunk(events, b"%d" % at)
 
-    def committed(self, chunk: Chunk) -> None:
-        self.heard.append(chunk)
+    def committed(self, cursor: bytes) -> None:
+        self.heard.append(cursor)
 
 
 class MemorySink:

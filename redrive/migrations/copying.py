@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redrive.migrations.source import TopicSource, copied
 from redrive.migrations.unit import Unit
+from redrive.pump.giving_back import give_back
 from redrive.pump.governor import Governor
 from redrive.pump.model import Transform
 from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
@@ -97,3 +98,4 @@ def copy(
         return UnitResult(unit, outcome, first if now is None else now)
     finally:
         sink.close()
+        give_back()  # the comparison comes next, in other processes

@@ -86,9 +86,9 @@ class TopicSource:
     def _cursor(self, at: int) -> bytes:
         return msgspec.msgpack.encode(Cursor(self._migration, at, self._rules))
 
-    def committed(self, chunk: Chunk) -> None:
+    def committed(self, cursor: bytes) -> None:
         """Say how far it is; nothing is to be deleted: the source keeps what it has."""
-        self._on_copied(_cursors.decode(chunk.cursor).next)
+        self._on_copied(_cursors.decode(cursor).next)
 
 
 def event_of(message: Message, unit: Unit) -> Event:

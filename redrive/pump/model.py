@@ -36,8 +36,8 @@ class Source(Protocol):
         """Yield what comes after ``cursor`` (None: from the beginning). Bounded memory, whatever the backlog."""
         ...
 
-    def committed(self, chunk: Chunk) -> None:
-        """Hear that ``chunk`` is in Kafka for good, cursor and all: what it was read from may go."""
+    def committed(self, cursor: bytes) -> None:
+        """Hear that all of the chunk that ends at ``cursor`` is in Kafka for good: what it was read from may go."""
         ...
 
 

@@ -94,10 +94,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Batch:
-    """What goes into the next transaction."""
+    """What goes into the next transaction. Of pieces of the source only their cursors: events as they were may go."""
 
     since: float
-    pieces: list[Chunk] = field(default_factory=list)
+    cursors: list[bytes] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     read: int = 0
@@ -218,7 +218,7 @@ class Pump:
         batch = _Batch(since=clock())
         for piece, events in self._transformed(self._source.chunks(cursor)):
             governor.check()
-            if not batch.pieces:
+            if not batch.cursors:
                 batch.since = clock()
             self._take(piece, events, batch)
             if (
@@ -228,7 +228,7 @@ class Pump:
             ):
                 yield batch
                 batch = _Batch(since=clock())
-        if batch.pieces:
+        if batch.cursors:
             yield batch
 
     def _transformed(self, pieces: Iterator[Chunk]) -> Iterator[tuple[Chunk, Sequence[Transformed]]]:
@@ -238,7 +238,7 @@ class Pump:
 
     def _take(self, piece: Chunk, became: Sequence[Transformed], batch: _Batch) -> None:
         """Add a piece of the source to what the next transaction will carry."""
-        batch.pieces.append(piece)
+        batch.cursors.append(piece.cursor)
         batch.read += len(piece.events)
         if piece.skipped:
             batch.read += sum(piece.skipped.values())
@@ -273,7 +273,7 @@ class Pump:
         )
 
     def _commit(self, batch: _Batch) -> None:
-        if not batch.read and batch.pieces[-1].cursor == self._state.source:
+        if not batch.read and batch.cursors[-1] == self._state.source:
             self._report()
             return  # a source that waits for more
         done, share = 0, len(batch.events)
@@ -307,8 +307,8 @@ class Pump:
         took = self._clock() - began
         self._state, self._cursor = after, cursor
         self._saved_at = began  # what the transaction took is in the next checkpoint
-        for piece in batch.pieces:
-            self._source.committed(piece)
+        for end in batch.cursors:
+            self._source.committed(end)
         self._last_transaction = took
         self._longest_transaction = max(self._longest_transaction, took)
         if not overtaken:
@@ -327,7 +327,7 @@ class Pump:
         parked = sum(batch.parked.values())
         return Checkpoint(
             operation=self._operation,
-            source=batch.pieces[-1].cursor,
+            source=batch.cursors[-1],
             read=before.read + batch.read,
             published=before.published + len(batch.events) - parked,
             skipped=add_reasons(before.skipped, batch.skipped),

@@ -31,6 +31,12 @@ ClientConfig = Mapping[str, Any]
 
 _log = logging.getLogger("redrive.kafka")  # without one, librdkafka writes to standard error
 
+AHEAD = 1 << 20
+"""Bytes that a reader reads ahead, of keys and values alone: small events with headers take ten times that."""
+
+AT_ONCE = 512 << 10
+"""Bytes of a partition that a broker gives at once; one batch if that is larger. Compressed: that may be a tenth."""
+
 _TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
 _REQUEST_TIMEOUT = 10.0
 _LEADER_TIMEOUT = 5.0
@@ -274,7 +280,10 @@ def _reader_config(client_config: ClientConfig) -> dict[str, Any]:
         "auto.offset.reset": "earliest",
         "check.crcs": True,
         "fetch.wait.max.ms": 20,  # so long it takes to hear that a partition has ended
-        "queued.max.messages.kbytes": 8_192,
+        # By default, whether there is room again is looked at after a second: so little lasts for less.
+        "queued.max.messages.kbytes": AHEAD >> 10,
+        "fetch.queue.backoff.ms": 20,
+        "fetch.message.max.bytes": AT_ONCE,
     }
 
 

@@ -21,6 +21,7 @@ from loky.process_executor import ProcessPoolExecutor, ShutdownExecutorError
 
 from redrive.errors import RedriveError, StoppedError, UnavailableError
 from redrive.pump.collecting import collect_seldom
+from redrive.pump.giving_back import give_back
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ class Workers:
         executor = self._running()
         futures: list[Future[T]] = []
         try:
-            futures += [executor.submit(function, *each) for each in arguments]
+            futures += [executor.submit(_call, function, *each) for each in arguments]
             return [future.result() for future in futures]
         except (BrokenProcessPool, ShutdownExecutorError) as error:
             raise self._ended(executor, error) from error
@@ -152,6 +153,14 @@ class Workers:
         return UnavailableError(
             "a worker process", f"it died ({type(error).__name__}); was there enough memory for {self.processes}?"
         )
+
+
+def _call(function: Callable[..., T], *arguments: object) -> T:
+    """Call a function that may have opened clients of Kafka."""
+    try:
+        return function(*arguments)
+    finally:
+        give_back()
 
 
 def _nothing() -> Future[bytes]:

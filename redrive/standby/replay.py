@@ -156,7 +156,7 @@ class LaneReplay:
             self._round_began = now
             yield from self._round(horizon=self._clock.now_ms() - self._skew_ms)
 
-    def committed(self, chunk: Chunk) -> None:
+    def committed(self, cursor: bytes) -> None:
         """Do nothing: what is published is deleted once the lane is open, when nobody waits."""
 
     def open(self, cursor: bytes | None) -> bool:

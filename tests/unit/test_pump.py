@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import pytest
 
 from redrive.errors import (
@@ -127,7 +129,34 @@ def test_a_source_hears_of_each_piece_after_it_is_committed():
     source = ListSource(events, piece=2)
     with pytest.raises(UnavailableError):
         make_pump(source, sink, chunk_bytes=1).run(None)
-    assert [len(chunk.events) for chunk in source.heard] == [2]
+    assert source.heard == [b"2"]
+
+
+def test_events_as_they_were_read_are_not_kept_until_their_transaction_is_committed():
+    class Id(str):
+        """A text that can be watched."""
+
+    watched: list[weakref.ref[Id]] = []
+    kept: list[int] = []
+
+    class Reading(ListSource):
+        def chunks(self, cursor: bytes | None) -> Iterator[Chunk]:
+            for number, event in enumerate(self.events):
+                as_read = Id(event.id)
+                watched.append(weakref.ref(as_read))
+                yield Chunk([msgspec.structs.replace(event, id=as_read)], b"%d" % number)
+                del as_read
+
+    class Looking(MemorySink):
+        def commit(self, events: Sequence[Event], cursor: bytes) -> None:
+            super().commit(events, cursor)
+            kept.append(sum(event() is not None for event in watched))
+
+    sink = Looking()
+    transform = each(lambda event: msgspec.structs.replace(event, id=event.id + "!"))
+    make_pump(Reading(make_events(100)), sink, transform=transform).run(None)
+    assert sink.sizes == [100]
+    assert max(kept) <= 1  # the last one: the source stands at it
 
 
 def test_each_event_ends_in_exactly_one_way():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ctypes import c_int, c_size_t, c_void_p
 from pathlib import Path
 
 import pytest
 
 from redrive.errors import StoppedError, UnavailableError, UnknownSchemaError
 from redrive.pump.workers import Workers
+
+HOLE = 60_000
 
 
 def shout(spec: bytes, batch: bytes) -> bytes:
@@ -37,6 +42,25 @@ def die(_spec: bytes, batch: bytes) -> bytes:
     return batch
 
 
+def leave_holes(size: int) -> None:
+    """Free so many bytes between others that are not freed, as a client of Kafka does when it is closed."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = c_void_p, [c_size_t], [c_void_p]
+    libc.memset.argtypes = [c_void_p, c_int, c_size_t]
+    freed = []
+    for _ in range(size // HOLE):
+        freed.append(libc.malloc(HOLE))
+        libc.memset(freed[-1], 1, HOLE)
+        libc.malloc(100)
+    for block in freed:
+        libc.free(block)
+
+
+def memory() -> int:
+    """Say how many bytes of memory this process takes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 def same(item: bytes) -> bytes:
     return item
 
@@ -51,6 +75,14 @@ def test_results_come_in_the_order_of_the_batches(processes: int):
 def test_the_work_is_done_by_other_processes():
     with Workers(2) as workers:
         assert b"%d" % os.getpid() not in {result for _, result in workers.map(where, b"", [b""] * 10, same)}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries see to it by themselves, or can't")
+def test_what_a_call_has_freed_its_process_does_not_keep():
+    with Workers(1) as workers:
+        before = workers.call(memory)
+        workers.call(leave_holes, 100 << 20)
+        assert workers.call(memory) < before + (20 << 20)
 
 
 def test_an_error_arrives_as_it_was_raised():

@@ -109,7 +109,7 @@ class LetterSource:
         for piece, decisions in self._judge.judged(_pieces(letters, self._share), self._origins):
             yield self._chunk(piece, decisions)
 
-    def committed(self, chunk: Chunk) -> None:
+    def committed(self, cursor: bytes) -> None:
         """Nothing is to be deleted: dead-letter topics keep what they have."""
 
     def overtaken_meanwhile(self, events: Sequence[Event]) -> dict[int, Skipped]:

@@ -81,7 +81,7 @@ class InPlaceSource:
                     events.append(event_of(message, self._unit))
             yield Chunk(events, Cursor(part.next, self._guard.at).encode(), dict(skipped) or None)
 
-    def committed(self, chunk: Chunk) -> None:
+    def committed(self, cursor: bytes) -> None:
         """Hear that all of a transaction is committed."""
         self._guard.committed()
 
