@@ -25,7 +25,7 @@ from redrive.ledger import (
 from redrive.ledger.database import Database
 from redrive.ledger.letter_queries import Group, KnownLetter, Story
 from redrive.ledger.letter_tables import triage_positions
-from redrive.ledger.letter_twins import Twin
+from redrive.ledger.letter_twins import Events, Twin
 from redrive.ledger.letter_writes import Partition, Reach
 from redrive.ledger.operation import Operation
 
@@ -177,7 +177,17 @@ class Letters:
                 return
             after = found[-1][1]
 
-    def twins(self, main_topics: Iterable[tuple[str, str]]) -> Iterator[list[Twin]]:
+    def events_of(self, letters: Iterable[tuple[Partition, Sequence[int]]]) -> Events:
+        """Give what letters say of their events, so that `twins` looks for those alone.
+
+        Args:
+            letters: partitions, each with the offsets of some of its letters: at most some ten thousand in all, since
+                what they say is held in memory.
+        """
+        with self._database.reading() as session:
+            return letter_twins.events_of(session, letters)
+
+    def twins(self, main_topics: Iterable[tuple[str, str]], events: Events | None = None) -> Iterator[list[Twin]]:
         """Give the letters of each event that has several, whatever became of them.
 
         Of the same event are letters that name the same place on the same main topic, and the same event id if they
@@ -185,13 +195,24 @@ class Letters:
         Letters of the same place and id that both say a time, or a key, and not the same are of several events.
 
         Args:
-            main_topics: cluster and main topic. All of their letters are looked at, within the database.
+            main_topics: cluster and main topic.
+            events: those that are asked for; others may be given with them. None: all of these main topics, whose
+                letters are all looked at, within the database.
         """
-        for cluster, topic in sorted(main_topics):
-            with self._database.reading() as session:
-                yield from letter_twins.twins(session, cluster, topic)
+        if events is None:
+            for cluster, topic in sorted(main_topics):
+                with self._database.reading() as session:
+                    yield from letter_twins.twins(session, cluster, topic)
+            return
+        wanted = set(main_topics)
+        with self._database.reading() as session:
+            for group in letter_twins.twins_among(session, events):
+                if (group[0].letter.cluster, group[0].main_topic) in wanted:
+                    yield group
 
-    def twins_by_other_names(self, cluster: str, names: Collection[str]) -> Iterator[list[Twin]]:
+    def twins_by_other_names(
+        self, cluster: str, names: Collection[str], events: Events | None = None
+    ) -> Iterator[list[Twin]]:
         """Give the letters of each event that has some by several names of a topic, whatever became of them.
 
         A topic has several names if producers of another one were switched to it, which is copied there: the same
@@ -201,10 +222,11 @@ class Letters:
 
         Args:
             cluster: on which they stand.
-            names: main topics that are one in this. All of their letters are looked at, within the database.
+            names: main topics that are one in this.
+            events: see `twins`.
         """
         with self._database.reading() as session:
-            yield from letter_twins.twins_by_other_names(session, cluster, names)
+            yield from letter_twins.twins_by_other_names(session, cluster, names, events)
 
     def on_two_clusters(self, selection: Selection, *, upto: int) -> int:
         """Count the selected letters whose event has a letter on another cluster that was not given up.

@@ -211,14 +211,8 @@ def published(offset: int, topic: str, at: int) -> Fate:
     return Fate(LetterId("local", "dlq.flights", 0, offset), "published", "", (), topic, 3, at)
 
 
-def with_names(
-    ledger: Ledger,
-    monkeypatch: pytest.MonkeyPatch,
-    alias: Alias,
-    targets: dict[str, Any] = NO_TARGETS,
-    **selection: Any,
-) -> dict[int, str]:
-    """What a batch does not publish while a name stands for something, in the only partition."""
+def naming(monkeypatch: pytest.MonkeyPatch, alias: Alias, targets: dict[str, Any] = NO_TARGETS) -> Any:
+    """Settings of a cluster on which a name stands for something."""
     aliases = Aliases({alias.name: alias}, {})
 
     def find_targets(_config: Any, _registry: Any, _cluster: str, topics: list[str], _aliases: Any) -> dict[str, Any]:
@@ -232,7 +226,18 @@ def with_names(
 
     monkeypatch.setattr(context, "read_aliases", lambda _: aliases)
     monkeypatch.setattr(context, "find_targets", find_targets)
-    config: Any = SimpleNamespace(cluster=lambda _: SimpleNamespace(client_config=dict))
+    return SimpleNamespace(cluster=lambda _: SimpleNamespace(client_config=dict))
+
+
+def with_names(
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    alias: Alias,
+    targets: dict[str, Any] = NO_TARGETS,
+    **selection: Any,
+) -> dict[int, str]:
+    """What a batch does not publish while a name stands for something, in the only partition."""
+    config = naming(monkeypatch, alias, targets)
     batch = Batch(ledger.letters.subjects(Selection(**selection), upto=ledger.letters.last_entry(), also_of=""))
     mark_doubles(batch, twins_of(config, cast(Any, None), ledger.letters, batch))
     (unit,) = batch.units

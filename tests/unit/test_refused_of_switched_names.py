@@ -47,11 +47,14 @@ class Letters:
     def subjects(self, *_: Any, **__: Any) -> Any:
         return iter([subject(5, main_topic="moved")])
 
-    def twins(self, topics: Any) -> Any:
+    def events_of(self, _: Any) -> Any:
+        return None
+
+    def twins(self, topics: Any, _: Any) -> Any:
         self.looked_at = sorted(topics)
         return []
 
-    def twins_by_other_names(self, cluster: str, names: Any) -> Any:
+    def twins_by_other_names(self, cluster: str, names: Any, _: Any) -> Any:
         self.alike = [(cluster, names)]
         return []
 
