@@ -58,6 +58,7 @@ _MOVING = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError._UNKNOWN_PARTITION,  # some know a topic that was just made, and not yet all of it
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
 }
