@@ -56,7 +56,8 @@ class Switched(MovingHouse):
     def switch(self) -> None:
         moved = migration(self)
         with following(self.config, moved):
-            switch(self.config, alias_forth(self.config, moved), operation="forth", settle=0.5)
+            switched = switch(self.config, alias_forth(self.config, moved), operation="forth", settle=0.5)
+        assert not switched.no_places
 
     def triage(self) -> None:
         with Ledger.open(self.config.ledger_url()) as ledger:
