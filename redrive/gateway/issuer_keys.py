@@ -89,12 +89,12 @@ class IssuerKeys:
         """
         good, known = self._age() <= TRUSTED_FOR, kid in self._keys
         # Of an issuer that failed long ago nobody knows by now.
-        is_away = self._away and self._clock() - self._asked < _AWAY_FOR
+        failed_lately = self._away and self._clock() - self._asked < _AWAY_FOR
         if not good or not known or self._away or self._age() > RENEW_EARLY:
             fetching = self._renew()
             if fetching is not None and not good:
                 await asyncio.wait({fetching})
-            elif fetching is not None and not is_away and (not known or self._age() > RENEW_AFTER):
+            elif fetching is not None and not failed_lately and (not known or self._age() > RENEW_AFTER):
                 await asyncio.wait({fetching}, timeout=_PATIENCE)
                 self._away |= not fetching.done()
         if self._age() > TRUSTED_FOR:

@@ -28,7 +28,7 @@ class GroupAdmin:
 
     @property
     def client(self) -> AdminClient:
-        """The administrator of now: to be used as it is given."""
+        """The administrator of now: to be used as it is given, within `asking`."""
         if self._client is None:
             self._client = admin_client(self._client_config)
         return self._client
@@ -49,9 +49,14 @@ class GroupAdmin:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Let go of the client if what is asked within fails."""
+        """Let go of the client if what is asked within fails.
+
+        It stays until then whatever fails elsewhere: an answer that is waited for never comes once its client is gone.
+        """
+        held = self.client
         try:
             yield
         except KafkaException:
-            self._client = None
+            if self._client is held:
+                self._client = None
             raise
