@@ -61,7 +61,7 @@ def read_lags(cluster: Cluster, timeout: float) -> Lags:
         with groups.asking():
             described = groups.client.describe_consumer_groups(list(committed), request_timeout=timeout)
             members = {name: len(future.result().members) for name, future in described.items()}
-        topics = groups.client.list_topics(timeout=timeout).topics
+            topics = groups.client.list_topics(timeout=timeout).topics
         led = {(topic, number) for topic, about in topics.items() for number, partition in about.partitions.items()
                if partition.leader >= 0}  # fmt: skip
         places = {place for offsets in committed.values() for place in offsets} & led
