@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/python -m deployments.demo
 
 # Three at a time also on two cores, as tests with brokers wait more than they work; the long ones come first.
-test: lint tools aws
+test: lint tools aws compiled
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The platform on AWS: synthesised and linted, without AWS. Its packages are in a folder of their own, beside the others.
@@ -35,8 +35,13 @@ $(AWS_READY): deployments/aws/requirements.lock | $(READY)
 		--target $(AWS) -r deployments/aws/requirements.lock
 	@touch $@
 
+# Loops are compiled when they are first needed; tests that kill a job after some seconds want it to be at work by then.
+.PHONY: compiled
+compiled: $(READY)
+	$(BIN)/python -m redrive.columnar
+
 # What needs no stack: seconds.
-unit: $(READY)
+unit: compiled
 	$(BIN)/pytest tests/unit tests/properties
 
 lint: $(READY)
@@ -45,7 +50,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: compiled
 	$(BIN)/python -m bench
 
 # Pictures of what people see in Prefect's UI, to be looked at, in build/shots. Needs chromium.

@@ -33,7 +33,7 @@ from redrive.pump.workers import Workers
 from redrive.schemas import SchemaRegistry
 from redrive.topics import apply_topics
 
-EVENTS = 1_000_000
+EVENTS = 2_000_000
 PARTITIONS = 3
 COMMIT_EVERY = 10_000
 SETTINGS = """

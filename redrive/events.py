@@ -10,6 +10,8 @@ import msgspec
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
+    from redrive.columnar.records import Record
+
 Headers = list[tuple[str, bytes | None]]
 
 UNREADABLE: tuple[str, bytes | None] = ("redrive-unreadable-headers", None)
@@ -21,7 +23,7 @@ UNREADABLE: tuple[str, bytes | None] = ("redrive-unreadable-headers", None)
 _headers = methodcaller("headers")
 
 
-def headers_of(message: Message) -> Headers:
+def headers_of(message: Message | Record) -> Headers:
     """Give the headers of a record.
 
     Kafka takes any bytes as a header's name, and confluent-kafka gives none of a record's headers if one name is not
@@ -31,7 +33,7 @@ def headers_of(message: Message) -> Headers:
         return cast("Headers | None", _headers(message)) or []
     except SystemError:  # confluent-kafka 2.16: "returned a result with an exception set"
         # It keeps a broken list, which the next one to ask would get, and crash on.
-        message.set_headers([UNREADABLE])
+        cast("Message", message).set_headers([UNREADABLE])
         return [UNREADABLE]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,10 +14,12 @@ import msgspec
 from redrive.avro.codec import Encoder
 from redrive.avro.misfit import Misfit
 from redrive.coding import Reader
+from redrive.columnar.events import EventColumns
 from redrive.errors import WireFormatError
 from redrive.events import Event
 from redrive.migrations.migrator import Migrator
-from redrive.migrations.verifying import Compare, Pair
+from redrive.migrations.pairing import ColumnPairs, Pair
+from redrive.migrations.verifying import Compare
 from redrive.pump.model import Chunk, Rejected, Skipped, Transform, Transformed
 from redrive.pump.workers import Workers
 from redrive.rules.draft import same
@@ -44,6 +47,9 @@ def transform(workers: Workers, spec: bytes) -> Transform:
         migrator = _tools(spec, threading.get_ident()).migrator
         parts = (_part(migrator, chunk) for chunk in chunks)
         for part, packed in workers.map(_migrate, spec, parts, lambda part: _pack(part.rest) if part.rest else b""):
+            if isinstance(part.known, EventColumns):
+                yield part.chunk, part.known
+                continue
             rest = zip(part.rest, _results.decode(packed) if packed else (), strict=True)
             yield part.chunk, [known or _event(*next(rest)) for known in part.known]
 
@@ -69,6 +75,12 @@ class _Part(NamedTuple):
 
 def _part(migrator: Migrator, chunk: Chunk) -> _Part:
     events = chunk.events
+    if isinstance(events, EventColumns):
+        whole = migrator.whole(events)
+        if whole is not None:
+            return _Part(chunk, whole, ())
+        events = [*events]
+        chunk = replace(chunk, events=events)
     migrated = migrator.by_columns(events)
     known: list[Transformed | None] = [migrated.get(place) for place in range(len(events))]
     rest = [event for event, became in zip(events, known, strict=True) if became is None]
@@ -82,31 +94,44 @@ def compare(spec: bytes) -> Compare:
 
     def compared(pairs: Sequence[Pair]) -> Sequence[str]:
         tools = _tools(spec, threading.get_ident())
+        if isinstance(pairs, ColumnPairs) and _made_again(tools, pairs):
+            old, new = pairs.events.values.each(), pairs.values.each()
+            return [_unlike(tools, value or b"", after or b"") for value, after in zip(old, new, strict=True)]
+        pairs = [*pairs]
         again = tools.migrator.migrate_batch([event for event, _ in pairs])
         return [_complaint(tools, event, became, after) for (event, after), became in zip(pairs, again, strict=True)]
 
     return compared
 
 
-def _complaint(  # noqa: PLR0911 - one for each thing that can be wrong
-    tools: _Tools, event: Event, became: Transformed, after: bytes | None
-) -> str:
-    """Say what is wrong with an event's new value: it was made once more, and is read as a consumer reads it.
+def _made_again(tools: _Tools, pairs: ColumnPairs) -> bool:
+    """Make the values of all copies once more, and say whether they are those that the target has."""
+    from redrive.columnar import loops
 
-    What columns have made, fastavro judges: where there are no rules, it resolves the old value by itself. If that is
-    encoded to the very bytes of the new value, there is nothing left to be read: the same bytes are the same value.
-    """
+    again = tools.migrator.whole(pairs.events)
+    return again is not None and loops.equal(*again.values.plain, *pairs.values.plain)
+
+
+def _complaint(tools: _Tools, event: Event, became: Transformed, after: bytes | None) -> str:
+    """Say what is wrong with an event's new value: it was made once more, and is read as a consumer reads it."""
     if isinstance(became, Skipped) and after is None:
         return ""
     if not isinstance(became, Event):
         return f"it is in the target, though it can't be migrated: {became.reason}"
     if became.value != after:
         return "its value is not what the migration makes of it"
-    if after is None:
-        return ""
+    return "" if after is None else _unlike(tools, event.value or b"", after)
+
+
+def _unlike(tools: _Tools, before: bytes, after: bytes) -> str:
+    """Say what is wrong with a value that was made of another.
+
+    What columns have made, fastavro judges: where there are no rules, it resolves the old value by itself. If that is
+    encoded to the very bytes of the new value, there is nothing left to be read: the same bytes are the same value.
+    """
     by_avro = tools.migrator.rules is None
     try:
-        resolved = tools.reader.decode(event.value or b"") if by_avro else None
+        resolved = tools.reader.decode(before) if by_avro else None
         if by_avro and tools.encoded(resolved) == after:
             return ""
         value = tools.reader.decode(after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from redrive.columnar.librdkafka import usable
 from redrive.migrations.source import TopicSource, copied
 from redrive.migrations.unit import Unit
 from redrive.pump.giving_back import give_back
@@ -73,6 +74,7 @@ def copy(
         UnavailableError: Kafka or the registry does not answer; call again later.
     """
     governor = governor or Governor()
+    usable()  # compiles its loops, which is better done before there is a transaction
     sink = TransactionalSink(client_config, unit.name, operation=operation, check=governor.check)
     try:
         cursor = sink.start()

@@ -15,12 +15,15 @@ from io import BytesIO
 from typing import Any, Literal
 
 import fastavro
+import msgspec
+import numpy as np
 
 from redrive.avro.codec import Decoder, Encoder
 from redrive.avro.misfit import Misfit
 from redrive.avro.schema import WRAPPED, AvroSchema, record_of
+from redrive.columnar.events import EventColumns
 from redrive.errors import IncompatibleSchemaError, SchemaError, UnknownSchemaError, WireFormatError
-from redrive.events import Event, are_unreadable, with_value
+from redrive.events import UNREADABLE, Event, are_unreadable, with_value
 from redrive.migrations.columns.batch import ByColumns
 from redrive.migrations.compatibility import compare
 from redrive.migrations.resolution import compile_resolution
@@ -45,6 +48,8 @@ REASONS = {
 Direction = Literal["up", "down"]
 Ask = Callable[[int], AvroSchema]
 """Gives a schema by its id, as `redrive.schemas.SchemaRegistry.schema` does; raises what that raises."""
+
+_UNREADABLE = msgspec.msgpack.encode([UNREADABLE])
 
 _Step = Callable[[Event, bytes], bytes | Rejected | Skipped]
 
@@ -118,6 +123,18 @@ class Migrator:
             if are_unreadable(event.headers):
                 migrated.pop(place, None)
         return migrated
+
+    def whole(self, events: EventColumns) -> EventColumns | None:
+        """Migrate columns; None: not each of these events goes by columns.
+
+        Raises:
+            UnavailableError: a schema id is new, and the registry does not answer.
+        """
+        sizes = events.headers.ends - events.headers.begins
+        odd = np.flatnonzero(sizes == len(_UNREADABLE)).tolist()
+        if self.rules is not None or any(events.headers[place] == _UNREADABLE for place in odd):
+            return None
+        return self._columns.whole(events)
 
     def migrate(self, event: Event) -> Event | Rejected | Skipped:
         """Take an event to the target's schema; all but its value stays.

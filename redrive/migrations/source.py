@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import msgspec
+import numpy as np
 from confluent_kafka import Message
 
+from redrive.columnar.events import EventColumns
+from redrive.columnar.records import Record, Records
 from redrive.errors import OtherMigrationError
 from redrive.events import Event, Headers, headers_of
 from redrive.migrations.unit import Unit, brought_from
@@ -76,7 +79,7 @@ class TopicSource:
             first = _next(cursor, self._unit, self._migration)
         self._on_copied(first)
         unit = self._unit
-        for piece in follow(self._client, unit.source, unit.partition, first, self._until):
+        for piece in follow(self._client, unit.source, unit.partition, first, self._until, back=unit.back):
             events = events_of(piece.messages, unit)
             skipped = {GONE: piece.gone} if piece.gone else {}
             if back := len(piece.messages) - len(events):
@@ -91,7 +94,7 @@ class TopicSource:
         self._on_copied(_cursors.decode(cursor).next)
 
 
-def event_of(message: Message, unit: Unit) -> Event:
+def event_of(message: Message | Record, unit: Unit) -> Event:
     """Make the event that a record of the source is to become in the target, but for its value."""
     headers = headers_of(message)
     origin = brought_from(headers) if unit.source == unit.target else None
@@ -100,8 +103,10 @@ def event_of(message: Message, unit: Unit) -> Event:
     return _event(message, headers, unit, unit.origins)
 
 
-def events_of(messages: Iterable[Message], unit: Unit) -> list[Event]:
+def events_of(messages: Sequence[Message | Record], unit: Unit) -> Sequence[Event]:
     """Do as `event_of` for many records, without those that the way back has brought."""
+    if isinstance(messages, Records) and not messages.special.any():
+        return event_columns(messages, unit)
     origins, back = unit.origins, unit.back
     events = []
     for message in messages:
@@ -112,7 +117,15 @@ def events_of(messages: Iterable[Message], unit: Unit) -> list[Event]:
     return events
 
 
-def _event(message: Message, headers: Headers, unit: Unit, origins: str) -> Event:
+def event_columns(records: Records, unit: Unit) -> EventColumns:
+    """Do as `event_of` for many records."""
+    return EventColumns(
+        unit.target, unit.partition, unit.origins, records.offsets, np.maximum(records.timestamps, 1), records.keys,
+        records.values, records.headers,
+    )  # fmt: skip
+
+
+def _event(message: Message | Record, headers: Headers, unit: Unit, origins: str) -> Event:
     origin = origins % cast(int, message.offset())
     return Event(
         origin,  # only shown where nothing else names the event; its ``ce_id`` is among its headers

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message
 
+from redrive.columnar.records import Record
 from redrive.events import Headers, headers_of
 from redrive.pump.names import SOURCE_HEADER
 
@@ -67,7 +68,7 @@ def source_offset(origin: bytes, unit: str) -> int | None:
     return int(offset) if begins == unit.encode() and offset.isdigit() and len(offset) < len(rest) else None
 
 
-def origin_of(message: Message) -> bytes | None:
+def origin_of(message: Message | Record) -> bytes | None:
     """Say where an event was brought from; None if no job has brought it."""
     return brought_from(headers_of(message))
 

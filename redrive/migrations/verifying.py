@@ -15,15 +15,15 @@ from typing import cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
+from redrive.columnar.records import Record
 from redrive.errors import UnknownTopicError
-from redrive.events import Event, headers_of
+from redrive.events import headers_of
+from redrive.migrations.pairing import ColumnPairs, Copies, Originals, Pair, Together
 from redrive.migrations.source import event_of
 from redrive.migrations.unit import Unit, origin_of, source_offset, way
 from redrive.pump.names import MIGRATION_HEADER, PARKING_TOPIC
+from redrive.pump.partition_reading import scan_partition
 from redrive.pump.readback import ClientConfig, end_offsets, scan, start_offsets
-
-Pair = tuple[Event, bytes | None]
-"""An event of the source, and the value that it has in the target."""
 
 Compare = Callable[[Sequence[Pair]], Sequence[str]]
 """Says of each pair what is wrong with it. Empty: the target's value is what the migration makes of the source's; or it
@@ -138,26 +138,18 @@ def verify(
     """
     began = time.monotonic()
     result = Checked(unit)
-    comparison = Comparison(result, compare, every)
-    copies = _copies(client_config, (since[0], upto), (since[1], until), result, follows=follows)
-    copy = next(copies, None)
+    comparison, together = Comparison(result, compare, every), Together(unit)
+    at_once = not compacts.target  # of which each event is looked at
+    copies = _copies(client_config, unit, (since[0], upto), (since[1], until), result, follows=follows, columns=at_once)
     # Asked after the first copy was read: what is deleted later was there.
     cut = start_offsets(client_config, unit.target)[unit.partition] > since[1]
-    expired_before = (upto if copy is None else copy[0]) if cut else -1
+    expired_before = (upto if copies.head is None else copies.offset) if cut else -1
     compacted = _Compacted()
     stray = -1
-    for event in _originals(client_config, unit, (since[0], upto), check):
-        offset = cast(int, event.offset())
-        while copy is not None and copy[0] < offset:
-            stray = _has_gone(result, copy)
-            copy = next(copies, None)
-        result.events += 1
-        if copy is not None and copy[0] == offset:
-            if compacts.target:
-                compacted.found(event)
-            comparison.add(event, copy[1])
-            copy = next(copies, None)
-        elif offset in parked:
+    originals = _originals(client_config, unit, (since[0], upto), check, columns=at_once)
+
+    def missing(event: Message | Record, offset: int) -> None:
+        if offset in parked:
             result.parked += 1
         elif offset < expired_before:
             result.expired += 1
@@ -165,14 +157,30 @@ def verify(
             compacted.absent(event)
         else:
             comparison.absent(event)
-    while copy is not None:
-        stray = _has_gone(result, copy)
-        copy = next(copies, None)
+
+    while (event := originals.head) is not None:
+        offset = cast(int, event.offset())
+        while copies.head is not None and copies.offset < offset:
+            stray = _has_gone(result, copies)
+        if (copy := copies.head) is not None and copies.offset == offset:
+            if at_once and (pairs := together.take(originals, copies)) is not None:
+                comparison.add_all(pairs)
+                result.events += len(pairs)
+                continue
+            if compacts.target:
+                compacted.found(event)
+            comparison.add(event, copy)
+            copies.advance()
+        else:
+            missing(event, offset)
+        result.events += 1
+        originals.advance()
+    while copies.head is not None:
+        stray = _has_gone(result, copies)
     left = compacted.left(client_config, result)
-    for event in _originals(client_config, unit, (min(left), max(left) + 1), check) if left else ():
-        if event.offset() in left:
-            left.discard(cast(int, event.offset()))
-            comparison.absent(event)
+    if left:
+        span = min(left), max(left) + 1
+        _look_for(left, _originals(client_config, unit, span, check, columns=False), comparison)
     result.compacted += len(left)  # the source has newer events of their keys by now
     comparison.finish()
     # Asked last: what retention has deleted meanwhile was there before.
@@ -228,7 +236,7 @@ class Comparison:
         self._absent: list[Pair] = []
         self._absences: list[int] = []
 
-    def add(self, event: Message, copy: Message) -> None:
+    def add(self, event: Message | Record, copy: Message | Record) -> None:
         """Compare an event with its copy; its value a little later."""
         result = self._result
         offset = cast(int, event.offset())
@@ -247,7 +255,17 @@ class Comparison:
             if len(self._pairs) >= _BATCH:
                 self.finish()
 
-    def absent(self, event: Message) -> None:
+    def add_all(self, pairs: ColumnPairs) -> None:
+        """Compare the values of events with those of their copies, of which all else was compared."""
+        result, every = self._result, self._every
+        chosen = pairs[(-result.found - 1) % every :: every]
+        result.found += len(pairs)
+        for place, wrong in enumerate(self._compare(chosen)):
+            if wrong:
+                result.find(f"{result.unit}@{chosen.events.offsets[place]}: {wrong}")
+        result.compared += len(chosen)
+
+    def absent(self, event: Message | Record) -> None:
         """Take note of an event that is in neither topic: only a rule may have left it out."""
         if event.value() is None:
             self._lost(cast(int, event.offset()))
@@ -287,13 +305,13 @@ class _Compacted:
         self._deletions: dict[bytes, int] = {}
         self._superseded = 0
 
-    def found(self, event: Message) -> None:
+    def found(self, event: Message | Record) -> None:
         """Hear of an event that is there: older ones of its key need not be."""
         key = event.key() or b""
         self._superseded += len(self._missing.pop(key, ()))
         self._deletions.pop(key, None)
 
-    def absent(self, event: Message) -> None:
+    def absent(self, event: Message | Record) -> None:
         """Hear of an event that is not there."""
         key, offset = event.key() or b"", cast(int, event.offset())
         self._missing.setdefault(key, []).append(offset)
@@ -335,55 +353,41 @@ def _keys_of_others(client_config: ClientConfig, result: Checked) -> Iterator[by
 
 
 def _originals(
-    client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None]
-) -> Iterator[Message]:
-    (first, upto), back = offsets, unit.back
-    for messages in scan(client_config, unit.source, {unit.partition: first}, end={unit.partition: upto}):
-        check()
-        for message in messages:
-            origin = origin_of(message)
-            if origin is None or not origin.startswith(back):
-                yield message
+    client_config: ClientConfig, unit: Unit, offsets: tuple[int, int], check: Callable[[], None], *, columns: bool
+) -> Originals:
+    blocks = scan_partition(client_config, unit.source, unit.partition, *offsets, back=unit.back, columns=columns)
+    return Originals(blocks, unit, check)
+
+
+def _look_for(left: set[int], originals: Originals, comparison: Comparison) -> None:
+    """Take note of events that are in neither topic, and take the offsets of those that are found out of ``left``."""
+    while (event := originals.head) is not None:
+        if event.offset() in left:
+            left.discard(cast(int, event.offset()))
+            comparison.absent(event)
+        originals.advance()
 
 
 def _copies(
     client_config: ClientConfig,
+    unit: Unit,
     offsets: tuple[int, int],
     places: tuple[int, int | None],
     result: Checked,
     *,
     follows: bool,
-) -> Iterator[tuple[int, Message]]:
-    """Yield the copied events of the target with the offsets that they had; says what is wrong with their order.
-
-    Args:
-        client_config: the cluster.
-        offsets: only events that were there in the source: from the first, before the second.
-        places: the first offset of the target, and the one to stop before; None: its end.
-        result: takes what is wrong.
-        follows: see `verify`.
-    """
-    (first, upto), (begin, until), unit = offsets, places, result.unit
-    last, name = first - 1 if follows else -1, unit.name
+    columns: bool,
+) -> Copies:
+    """Read the copies that are in the target from the first place on, up to the second one; None: its end."""
+    begin, until = places
     end = end_offsets(client_config, unit.target)[unit.partition] if until is None else until
-    for messages in scan(client_config, unit.target, {unit.partition: begin}, end={unit.partition: end}):
-        for message in messages:
-            origin = origin_of(message)
-            offset = None if origin is None else source_offset(origin, name)
-            if offset is None:
-                if result.foreign is None:
-                    result.foreign = message.offset()
-                continue
-            if offset <= last or (offset >= upto and until is not None):
-                wrong = "again, or too late" if offset <= last else "too early"
-                result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} {wrong}")
-                continue
-            last = offset
-            if first <= offset < upto:
-                yield offset, message
+    blocks = scan_partition(client_config, unit.target, unit.partition, begin, end, columns=columns)
+    return Copies(blocks, unit, offsets, ends=until is not None, follows=follows, result=result)
 
 
-def _has_gone(result: Checked, copy: tuple[int, Message]) -> int:
+def _has_gone(result: Checked, copies: Copies) -> int:
     """Take note of a copy whose original is not there: deleted by retention or compaction, or there never was one."""
     result.gone += 1
-    return copy[0]
+    offset = copies.offset
+    copies.advance()
+    return offset

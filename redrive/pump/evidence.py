@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from xxhash import xxh3_128_intdigest
 
+from redrive.columnar.events import EventColumns
 from redrive.events import Event
 
 _DIGEST = 1 << 128
@@ -67,6 +68,9 @@ class Tally:
 
     def add(self, events: Iterable[Event]) -> None:
         """Add events, which may be for several topics."""
+        if isinstance(events, EventColumns):
+            self._add_columns(events)
+            return
         size = 0
         topic = None
         count = digest = times = 0
@@ -83,6 +87,16 @@ class Tally:
             count += 1
         if topic is not None:
             self._topics[topic] = (count, digest, times)
+        self.size += size
+
+    def _add_columns(self, events: EventColumns) -> None:
+        if not events:
+            return
+        from redrive.columnar.summing import summed
+
+        size, digest, times = summed(events)
+        before = self._topics.get(events.topic, (0, 0, 0))
+        self._topics[events.topic] = (before[0] + len(events), before[1] + digest, before[2] + times)
         self.size += size
 
     def topics(self) -> dict[str, Evidence]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
+from redrive.columnar.records import Record
 from redrive.errors import TopicCutError, UnavailableError
-from redrive.pump.readback import ClientConfig, end_offsets, raise_if_hopeless, reader, start_offsets
+from redrive.pump.partition_reading import partition_reading
+from redrive.pump.readback import PATIENCE, ClientConfig, end_offsets, reader, start_offsets
 
 TICK = 0.2
 """Seconds after which an empty piece is yielded while nothing comes."""
@@ -18,11 +19,6 @@ TICK = 0.2
 ASKED_AGAIN = 0.1
 """Seconds after which a broker is asked again at a partition's end. What comes is heard of at once; markers of
 transactions at the end, after so long."""
-
-PATIENCE = 60.0
-"""Seconds to wait for what should be there."""
-
-_BATCH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +32,19 @@ class Piece:
             deleted them before they were read.
     """
 
-    messages: list[Message] = field(default_factory=list)
+    messages: Sequence[Message | Record] = ()
     next: int = 0
     gone: int = 0
 
 
 def follow(
-    client_config: ClientConfig, topic: str, partition: int, first: int, until: Callable[[], int | None]
+    client_config: ClientConfig,
+    topic: str,
+    partition: int,
+    first: int,
+    until: Callable[[], int | None],
+    *,
+    back: bytes = b"",
 ) -> Iterator[Piece]:
     """Yield what is committed from ``first`` on, in order, and an empty piece now and then while nothing comes.
 
@@ -52,6 +54,7 @@ def follow(
         partition: its partition.
         first: the first offset.
         until: says, whenever asked, the offset to stop before; None: not known yet.
+        back: see `redrive.pump.partition_reading.partition_reading`.
 
     Raises:
         UnknownTopicError: there is no such topic.
@@ -60,15 +63,16 @@ def follow(
             come to where it is to stop.
     """
     consumer = reader(client_config, reset="error", wait=ASKED_AGAIN)
+    reading = partition_reading(consumer, topic, partition, back)
     try:
         at = max(first, _low(client_config, topic, partition, first))
         if at > first:
             yield Piece(next=at, gone=at - first)
-        consumer.assign([TopicPartition(topic, partition, at)])
+        reading.assign(at)
         deadline = time.monotonic() + PATIENCE
         while (end := until()) is None or at < end:
             before = at
-            messages, at, lost = _read(consumer, topic, at, end)
+            messages, at, lost = reading.read(at, end, TICK)
             if end is None or at > before or lost:
                 deadline = time.monotonic() + PATIENCE
             elif time.monotonic() > deadline:
@@ -79,32 +83,13 @@ def follow(
             if lost:
                 low = _low(client_config, topic, partition, at)
                 gone, at = max(0, low - at), max(at, low)
-                consumer.assign([TopicPartition(topic, partition, at)])
+                reading.assign(at)
                 yield Piece(messages, at, gone)
             else:
                 yield Piece(messages, at)
     finally:
+        reading.close()
         consumer.close()
-
-
-def _read(consumer: Consumer, topic: str, at: int, end: int | None) -> tuple[list[Message], int, bool]:
-    """Read some records before ``end``; also says where it stands then, and whether its place in the topic is gone."""
-    found: list[Message] = []
-    for message in consumer.consume(_BATCH, TICK):
-        offset = cast(int, message.offset())
-        error = message.error()
-        if error is None:
-            if end is not None and offset >= end:
-                return found, end, False
-            found.append(message)
-            at = offset + 1
-        elif error.code() == KafkaError._PARTITION_EOF:
-            at = max(at, offset)
-        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            return found, at, True
-        else:
-            raise_if_hopeless(error, topic)
-    return found, at, False
 
 
 def _low(client_config: ClientConfig, topic: str, partition: int, at: int) -> int:

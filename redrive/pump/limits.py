@@ -6,13 +6,15 @@ It is a shortcut, and errs towards trying: the broker has the last word.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType
 from zstandard import ZstdCompressor
 
+from redrive.columnar.events import EventColumns, parts_of
 from redrive.errors import UnavailableError
 from redrive.events import Event
 from redrive.pump.readback import ClientConfig, admin_client, cluster_name, partition_count
@@ -110,16 +112,42 @@ def refusals(events: Sequence[Event], limits: Mapping[str, Limits], topics: Iter
     newest = now + min((each.ahead for each in of_chunk), default=_FOREVER)
     keyed = any(each.keyed for each in of_chunk)
     partitions = min((each.partitions for each in of_chunk), default=_FOREVER)
+
+    # One cheap look at each by the strictest of the topics' limits; only what fails that is looked at closely.
+    def suspects(events: Sequence[Event]) -> Iterator[tuple[int, Event]]:
+        if isinstance(events, EventColumns):
+            for place in np.flatnonzero(
+                (events.timestamps < oldest)
+                | (events.timestamps > newest)
+                | (events.values.ends - events.values.begins > size)
+                | (events.partition >= partitions)
+                | (keyed & (events.keys.begins < 0))
+            ).tolist():
+                yield place, events[place]
+            return
+        for place, event in enumerate(events):
+            if (
+                not oldest <= event.timestamp <= newest
+                or (event.value is not None and len(event.value) > size)
+                or (event.partition is not None and event.partition >= partitions)
+                or (keyed and event.key is None)
+            ):
+                yield place, event
+
     refused = {}
-    for index, event in enumerate(events):
-        # One cheap look at each by the strictest of the topics' limits; only what fails that is looked at closely.
-        if (
-            not oldest <= event.timestamp <= newest
-            or (event.value is not None and len(event.value) > size)
-            or (event.partition is not None and event.partition >= partitions)
-            or (keyed and event.key is None)
-        ):
+    first = 0
+    for part in parts_of(events):
+        for place, event in suspects(part):
             reason = limits[event.topic].refusal(event, now)
             if reason is not None:
-                refused[index] = reason
+                refused[first + place] = reason
+        first += len(part)
     return refused
+
+
+def topics_of(events: Sequence[Event]) -> set[str]:
+    """Return the topics that events are for."""
+    topics: set[str] = set()
+    for part in parts_of(events):
+        topics |= {part.topic} if isinstance(part, EventColumns) else {event.topic for event in part}
+    return topics

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from redrive.columnar.events import EventColumns, Joined
 from redrive.errors import OvertakenError, RefusedError, UnparkableError
 from redrive.events import Event, Headers
 from redrive.pump.checkpoint import Checkpoint, add_reasons
@@ -98,7 +99,7 @@ class _Batch:
 
     since: float
     cursors: list[bytes] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    events: Joined = field(default_factory=Joined)
     tally: Tally = field(default_factory=Tally)
     read: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
@@ -243,9 +244,14 @@ class Pump:
         if piece.skipped:
             batch.read += sum(piece.skipped.values())
             batch.skipped = add_reasons(batch.skipped, piece.skipped)
-        events = piece.events if self._transform is None else self._sorted(piece.events, became, batch)
+        if self._transform is None:
+            events = piece.events
+        elif isinstance(became, EventColumns):
+            events = became
+        else:
+            events = self._sorted(piece.events, became, batch)
         batch.tally.add(events)
-        batch.events.extend(events)
+        batch.events.add(events)
 
     def _sorted(self, events: Sequence[Event], became: Sequence[Transformed], batch: _Batch) -> list[Event]:
         result: list[Event] = []
@@ -338,13 +344,15 @@ class Pump:
         )
 
     def _park_refused(self, refused: dict[int, str], batch: _Batch) -> None:
+        events = [*batch.events]
         for index, reason in refused.items():
-            event = batch.events[index]
+            event = events[index]
             if event.topic == self._parking_topic:
                 raise UnparkableError(event.id, event.origin, event.topic, reason)
-            batch.events[index] = self._parked(event, reason, batch)
+            events[index] = self._parked(event, reason, batch)
+        batch.events = Joined(events)
         batch.tally = Tally()
-        batch.tally.add(batch.events)
+        batch.tally.add(events)
 
     def _change(self, changed: Mapping[int, Event | Skipped], batch: _Batch) -> None:
         events: list[Event] = []
@@ -354,7 +362,7 @@ class Pump:
                 events.append(now)
             else:
                 batch.skipped = add_reasons(batch.skipped, {now.reason: 1})
-        batch.events = events
+        batch.events = Joined(events)
         batch.tally = Tally()
         batch.tally.add(events)
 

@@ -37,7 +37,10 @@ AHEAD = 1 << 20
 AT_ONCE = 512 << 10
 """Bytes of a partition that a broker gives at once; one batch if that is larger. Compressed: that may be a tenth."""
 
-_TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
+TAIL_WAIT = 0.05  # consume() waits this long for a batch that stays part-filled, at each partition's end
+PATIENCE = 60.0
+"""Seconds that a scan waits without getting on, as behind a transaction that somebody left open."""
+
 _REQUEST_TIMEOUT = 10.0
 _LEADER_TIMEOUT = 5.0
 _ELECTION = 15.0
@@ -111,6 +114,14 @@ def start_offsets(client_config: ClientConfig, topic: str) -> list[int]:
     return _offsets(client_config, topic, EARLIEST)
 
 
+def lowest_offsets(client_config: ClientConfig, topic: str, partition: int) -> list[int]:
+    """Do as `start_offsets`, for a topic that has to have a partition with this number."""
+    lows = start_offsets(client_config, topic)
+    if partition >= len(lows):
+        raise UnavailableError(f"topic {topic}", f"it has {len(lows)} partitions, expected partition {partition}")
+    return lows
+
+
 def offsets_for_time(client_config: ClientConfig, topic: str, since_ms: int) -> list[int]:
     """Return, for each partition, the offset before which every record is older than ``since_ms``.
 
@@ -131,7 +142,7 @@ def scan(
     *,
     end: Mapping[int, int] | None = None,
     batch: int = 2000,
-    patience: float = 60.0,
+    patience: float = PATIENCE,
 ) -> Iterator[list[Message]]:
     """Yield the committed records of a topic in batches, partitions mixed, each partition in order.
 
@@ -150,9 +161,7 @@ def scan(
     if end is None:
         end = dict(enumerate(end_offsets(client_config, topic)))
     first = dict(start or {})
-    lows = start_offsets(client_config, topic)
-    if any(partition >= len(lows) for partition in end):
-        raise UnavailableError(f"topic {topic}", f"it has {len(lows)} partitions, expected partition {max(end)}")
+    lows = lowest_offsets(client_config, topic, max(end, default=0))
     # A retained range may begin later than asked for; a partition without anything left in range is done at once.
     positions = {p: max(first.get(p, 0), lows[p]) for p in end}
     todo = {p: offset for p, offset in end.items() if positions[p] < offset}
@@ -164,6 +173,15 @@ def scan(
         yield from _Scan(consumer, topic, todo, patience).batches(batch)
     finally:
         consumer.close()
+
+
+def nothing_came(topic: str, partition: int, end: int, patience: float = PATIENCE) -> UnavailableError:
+    """Make the error of a scan that does not get on."""
+    return UnavailableError(
+        f"partition {partition} of {topic}",
+        f"nothing more could be read for {patience:.0f} s, short of its end at offset {end}: its leader is away, or "
+        "somebody has left a transaction open",
+    )
 
 
 class _Scan:
@@ -179,18 +197,14 @@ class _Scan:
         deadline = time.monotonic() + self._patience
         while self._todo:
             remaining = len(self._todo)
-            wanted = self._sort(self._consumer.consume(size, _TAIL_WAIT))
+            wanted = self._sort(self._consumer.consume(size, TAIL_WAIT))
             if wanted:
                 yield wanted
             if wanted or len(self._todo) < remaining:
                 deadline = time.monotonic() + self._patience  # the time the caller took is not the cluster's
             elif time.monotonic() > deadline:
                 partition, end = next(iter(self._todo.items()))
-                raise UnavailableError(
-                    f"partition {partition} of {self._topic}",
-                    f"nothing more could be read for {self._patience:.0f} s, short of its end at offset {end}: its "
-                    "leader is away, or somebody has left a transaction open",
-                )
+                raise nothing_came(self._topic, partition, end, self._patience)
 
     def _sort(self, messages: list[Any]) -> list[Message]:
         """Pick the records in range, and take note of what is done."""

@@ -15,10 +15,11 @@ from typing import Any, Protocol, cast
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from redrive import telemetry
+from redrive.columnar.events import EventColumns, parts_of
 from redrive.errors import FencedError, OvertakenError, RefusedError
 from redrive.events import Event
 from redrive.pump.cursors import CURSORS_TOPIC, OWNER_HEADER, Saved, cursor_partition, ensure_topic, read_saved
-from redrive.pump.limits import Limits, limits_of, refusals
+from redrive.pump.limits import Limits, limits_of, refusals, topics_of
 from redrive.pump.model import Skipped
 from redrive.pump.names import OPERATION_HEADER, SOURCE_HEADER
 from redrive.pump.readback import ClientConfig, cluster_name, end_offsets
@@ -41,6 +42,7 @@ TUNING: Mapping[str, Any] = {
 _ONE_BY_ONE = {"batch.num.messages": 1, "linger.ms": 0}
 
 _ATTEMPTS = 5
+_BY_EVENTS = 100  # where brokers refuse one event, they may refuse others, and it has to be heard which
 _SMALLEST_BATCH = 16_384
 
 # What a broker says about a record, not about itself: it would say so again.
@@ -116,6 +118,7 @@ class TransactionalSink:
         self._blame = ""
         self._refused: dict[int, str] = {}
         self._one_by_one = False
+        self._by_events = 0  # for so many transactions, columns are produced as events
         self._batches_too_large = False
 
     def start(self) -> bytes | None:
@@ -128,6 +131,7 @@ class TransactionalSink:
         self.close()
         self._limits.clear()
         self._one_by_one = self._batches_too_large = False
+        self._by_events = 0
         ensure_topic(self._client, self._checkpoints)
         try:
             cursor = self._open().cursor
@@ -160,7 +164,9 @@ class TransactionalSink:
             UnavailableError: the cluster did not confirm in time; what it has committed is told by `start`.
             UnknownTopicError: an event is for a topic that does not exist.
         """
-        topics = {event.topic for event in events}
+        if self._guard is not None or self._by_events:
+            events = [*events]
+        topics = topics_of(events)
         for topic in topics - self._limits.keys():
             self._limits[topic] = limits_of(self._client, topic)
         refused = refusals(events, self._limits, topics)
@@ -199,10 +205,12 @@ class TransactionalSink:
                 break
             except AbortError as error:
                 self._transactions.abort(deadline)
+                events = [*events]  # of columns, only whether all were delivered is heard
                 if self._refused:
                     self._batches_too_large = False
                     raise RefusedError(self._refused) from None
                 if blamed := bool(self._blame) and not self._one_by_one:
+                    self._by_events = _BY_EVENTS
                     # A broker answers for a whole batch: which event it means shows when each has one of its own.
                     self._batches_too_large = self._blame.startswith("MSG_SIZE_TOO_LARGE")
                     self._reopen(one_by_one=True)
@@ -212,6 +220,7 @@ class TransactionalSink:
                     raise self._transactions.unavailable(reason) from None
                 if not blamed:
                     time.sleep(min(0.1 * 2**attempt, 2.0))
+        self._by_events = max(0, self._by_events - 1)
         if self._one_by_one:
             if self._batches_too_large:
                 self._batch_size = max(_SMALLEST_BATCH, self._batch_size // 4)
@@ -222,7 +231,13 @@ class TransactionalSink:
         self._refused = {}
         self._last = -1
         self._transactions.begin(deadline)
-        self._produce(events, deadline)
+        first = 0
+        for part in parts_of(events):
+            if isinstance(part, EventColumns):
+                self._produce_columns(part, first, deadline)
+            else:
+                self._produce(part, first, deadline)
+            first += len(part)
         if self._refused:
             raise AbortError
         self._produce_cursor(cursor)
@@ -232,12 +247,27 @@ class TransactionalSink:
                 raise AbortError("newer events of the same keys came meanwhile")
         self._transactions.commit(deadline)
 
-    def _produce(self, events: Sequence[Event], deadline: float) -> None:
+    def _produce_columns(self, events: EventColumns, first: int, deadline: float) -> None:
+        from redrive.columnar.writing import produce
+
+        producer = self._transactions.producer
+        done = 0
+        while done < len(events):
+            done, code = produce(producer, events, done, operation=self._operation, source=SOURCE_HEADER)
+            if code == KafkaError._QUEUE_FULL:
+                self._wait_for_room(producer, deadline)
+            elif code in _REFUSALS:
+                self._refused[first + done] = f"{KafkaError(code).name()}: {KafkaError(code).str()}"
+                done += 1
+            elif code:
+                raise AbortError(KafkaError(code).str())
+
+    def _produce(self, events: Sequence[Event], first: int, deadline: float) -> None:
         producer = self._transactions.producer
         produce = producer.produce
         operation = self._operation
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None
-        for index, event in enumerate(events):
+        for index, event in enumerate(events, first):
             if self._one_by_one:
                 on_delivery = partial(self._on_delivery, index)
             partition = event.partition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -9,17 +10,30 @@ from typing import Any
 
 import pytest
 
+from deployments.local.stack import Stack
 from redrive.migrations.unit import source_offset, way
 from redrive.pump.names import PARKING_TOPIC
 from tests.faults.backfilling import CALLS, Job, main
 from tests.faults.processes import start
-from tests.stack.moving_house import MovingHouse
+from tests.stack.moving_house import ORDER_V2, MovingHouse
 
 EVENTS = 400
 
 
 class Killed(MovingHouse):
-    """A platform with a backfill that is killed."""
+    """A platform with a backfill that is killed.
+
+    Args:
+        rules: whether it goes by rules. If not, the target takes orders without a note as well.
+    """
+
+    def __init__(self, stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch, *, rules: bool = True) -> None:
+        super().__init__(stack, folder, monkeypatch)
+        self._rules = rules
+        if not rules:
+            number, note, urgent = ORDER_V2["fields"]
+            fields = [number, note | {"type": ["null", "string"]}, urgent]
+            (folder / "order_v2.avsc").write_text(json.dumps(ORDER_V2 | {"fields": fields}))
 
     def fill(self, first: int = 0) -> None:
         for partition in (0, 1):
@@ -29,7 +43,9 @@ class Killed(MovingHouse):
     def live(self, operation: str, point: str = "", follow: float = 0.0) -> int | None:
         """Let a backfill run until it ends or dies; gives its exit code."""
         log = self.file.parent / "backfill.log"
-        process = start(main, Job(str(self.file), self.orders, self.target, operation, str(log), point, follow))
+        process = start(
+            main, Job(str(self.file), self.orders, self.target, operation, str(log), point, follow, self._rules)
+        )
         process.join(120)
         assert process.exitcode is not None, log.read_text()[-3_000:]
         return process.exitcode
@@ -43,7 +59,7 @@ class Killed(MovingHouse):
         for message in self.read(self.orders):
             order = reader.decode(message.value() or b"")
             at, offset = message.partition() or 0, message.offset() or 0
-            if order["note"] is None:
+            if self._rules and order["note"] is None:
                 bad.add((at, offset))
             else:
                 wanted[at].append((offset, message.key(), message.timestamp(), order["id"], order["note"]))
@@ -74,7 +90,7 @@ def campaign(stack: Any, folder: Path, rounds: int, seed: int) -> bool:
         place = folder / f"round-{number}"
         place.mkdir(parents=True)
         with pytest.MonkeyPatch.context() as patch:
-            house = Killed(stack, place, patch)
+            house = Killed(stack, place, patch, rules=number % 2 == 0)
             for life in range(draw.randint(3, 6)):
                 house.fill(life * EVENTS // 2)
                 call = draw.choice(sorted(CALLS))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from confluent_kafka import Producer
 
+from redrive.columnar import writing
+from redrive.columnar.events import EventColumns
 from redrive.config import Config
 from redrive.migrations import copying, shadow
 from redrive.migrations.batches import transform
+from redrive.migrations.columns.coverage import FEWEST
 from redrive.migrations.copying import UnitResult, copy
 from redrive.migrations.ends import Ends
 from redrive.migrations.migration import prepare
 from redrive.migrations.survey import Standing, survey
-from redrive.pump import following, pump, sink
+from redrive.pump import partition_reading, pump, sink
 from redrive.pump.workers import Workers
 from tests.faults.fuses import Fuse, fused_sink, fused_transactions
 from tests.faults.processes import enter
@@ -30,6 +35,7 @@ class Job(msgspec.Struct):
         settings: the platform's file.
         point: such as ``after commit:2``; empty for none.
         follow: seconds for which it copies what comes.
+        rules: whether events are migrated by rules; else many go at once, by columns.
     """
 
     settings: str
@@ -39,6 +45,7 @@ class Job(msgspec.Struct):
     log: str
     point: str = ""
     follow: float = 0.0
+    rules: bool = True
 
 
 def main(job: Job) -> None:
@@ -46,9 +53,11 @@ def main(job: Job) -> None:
     fuse = Fuse(job.point)
     sink.Transactions = fused_transactions(fuse)  # type: ignore[misc]
     copying.TransactionalSink = fused_sink(fuse, 10.0)  # type: ignore[misc]
-    following._BATCH, pump._FIRST_BYTES, pump._LEAST_BYTES = 20, 1_000, 1_000  # many transactions
+    # Many transactions, of as many events as columns are for.
+    partition_reading.BATCH, pump._FIRST_BYTES, pump._LEAST_BYTES = 20 if job.rules else FEWEST, 1_000, 1_000
+    at_once = counted()
     config = Config.load(job.settings)
-    rules = config.rule_file("rules.yaml")
+    rules = config.rule_file("rules.yaml") if job.rules else None
     topics = shadow.look(config, job.source, job.target)
     migration = prepare(config, job.source, job.target, rules=rules, register=True)
     with fuse.around("create"):
@@ -68,4 +77,19 @@ def main(job: Job) -> None:
     with ThreadPoolExecutor(len(standings)) as threads:
         results = list(threads.map(at, standings))
     with fuse.around("end"):
-        print(f"copied up to {[result.next for result in results]}", flush=True)
+        print(f"copied up to {[result.next for result in results]}; {sum(at_once)} events by columns", flush=True)
+        if not job.rules and any(standing.left > FEWEST for standing in standings):
+            assert at_once, "columns were to be used"
+
+
+def counted() -> list[int]:
+    """Take note of how many events are produced by columns."""
+    produced: list[int] = []
+    produce = writing.produce
+
+    def produce_and_count(producer: Producer, events: EventColumns, first: int, **more: Any) -> tuple[int, int]:
+        produced.append(len(events) - first)
+        return produce(producer, events, first, **more)
+
+    writing.produce = produce_and_count
+    return produced

@@ -27,6 +27,12 @@ def house(fault_stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Killed(fault_stack, tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def at_once(fault_stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Killed:
+    """Its events go by columns."""
+    return Killed(fault_stack, tmp_path, monkeypatch, rules=False)
+
+
 @pytest.mark.parametrize(
     "point",
     [
@@ -46,7 +52,18 @@ def test_a_backfill_that_is_killed_is_gone_on_with(house: Killed, point: str) ->
     assert house.violations() == []
 
 
-def test_it_may_be_killed_again_and_again_while_producers_go_on(house: Killed) -> None:
+@pytest.mark.parametrize("point", ["after start:2", "after begin:4", "before transaction:5", "after transaction:5"])
+def test_one_without_rules_that_is_killed_is_gone_on_with(at_once: Killed, point: str) -> None:
+    at_once.fill()
+    assert at_once.live("op-1", point) == -9
+    at_once.fill(first=EVENTS // 2)
+    assert at_once.live("op-2") == 0
+    assert at_once.violations() == []
+
+
+@pytest.mark.parametrize("which", ["house", "at_once"])
+def test_it_may_be_killed_again_and_again_while_producers_go_on(which: str, request: pytest.FixtureRequest) -> None:
+    house: Killed = request.getfixturevalue(which)
     done = threading.Event()
 
     def produce() -> None:
@@ -70,7 +87,11 @@ def test_it_may_be_killed_again_and_again_while_producers_go_on(house: Killed) -
     assert house.violations() == []
 
 
-def test_a_broker_that_is_killed_in_mid_copy_costs_nothing(house: Killed, fault_stack: Any) -> None:
+@pytest.mark.parametrize("which", ["house", "at_once"])
+def test_a_broker_that_is_killed_in_mid_copy_costs_nothing(
+    which: str, fault_stack: Any, request: pytest.FixtureRequest
+) -> None:
+    house: Killed = request.getfixturevalue(which)
     house.fill()
     ended: list[int | None] = []
     copying = threading.Thread(target=lambda: ended.append(house.live("op-1", follow=9)))

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrive.migrations import verifying
+from redrive.migrations.pairing import Pair
 from redrive.migrations.unit import Unit
-from redrive.migrations.verifying import Checked, Pair, verify
+from redrive.migrations.verifying import Checked, verify
 
 UNIT = Unit("one", "orders", "orders.v2", 0)
 FOREIGN = -1
@@ -57,13 +58,13 @@ class Topics:
             UNIT.target: [Record(offset, copy) for offset, copy in enumerate(copies)],
         }
 
-    def _scan(self, _: Any, topic: str, start: dict[int, int], *, end: dict[int, int]) -> Iterator[list[Any]]:
-        yield self._logs[topic][start[0] : end[0]]
+    def _scan(self, _: Any, topic: str, __: int, first: int, end: int, **___: Any) -> Iterator[list[Any]]:
+        yield self._logs[topic][first:end]
 
     def compared(self, cuts: Sequence[int] = (), places: Sequence[int] = ()) -> Checked:
         """Compare them, cut at these offsets of the source and of the target."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(verifying, "scan", self._scan)
+            patch.setattr(verifying, "scan_partition", self._scan)
             patch.setattr(verifying, "start_offsets", lambda *_: [0])
             patch.setattr(verifying, "end_offsets", lambda *_: [len(self.copies)])
             begins = [(0, 0), *zip(cuts, places, strict=True)]

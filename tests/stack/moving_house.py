@@ -20,7 +20,7 @@ from redrive.config import Config
 from redrive.ledger import Ledger, OperationRow
 from tests.stack.platform import Platform, wait_until
 
-ORDER_V2 = {
+ORDER_V2: dict[str, Any] = {
     "type": "record",
     "name": "Order",
     "namespace": "shop",

@@ -92,7 +92,7 @@ def test_a_partition_that_is_followed_says_that_it_is_idle(clock: Clock, end: in
 
 def test_a_source_says_at_once_from_where_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
-    monkeypatch.setattr(source, "follow", lambda *_: iter([]))
+    monkeypatch.setattr(source, "follow", lambda *_, **__: iter([]))
     unit = Unit("one", "orders", "orders.v2", 0)
     chunks = source.TopicSource({}, unit, migration="m", first=7, until=lambda: None, on_copied=heard.append)
     assert (list(chunks.chunks(None)), heard) == ([], [7])

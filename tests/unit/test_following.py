@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 
+from redrive.columnar.librdkafka import usable
 from redrive.pump.following import ASKED_AGAIN, follow
 from tests.unit.mock_kafka import MockKafka
 
@@ -24,6 +25,7 @@ class Counted:
 
 def test_a_broker_is_not_asked_all_the_time_whether_there_is_more(mock_kafka: MockKafka) -> None:
     mock_kafka.produce("orders", b"k", b"v")
+    usable()  # may have its loops to compile
     counted, began = Counted(mock_kafka.bootstrap), time.monotonic()
     pieces = follow(counted.config, "orders", 0, 0, lambda: None if time.monotonic() < began + 3 else 0)
     assert [message.value() for piece in pieces for message in piece.messages] == [b"v"]

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from redrive.columnar.events import EventColumns
 from redrive.errors import UnavailableError
 from redrive.events import Event
+from redrive.pump.limits import Limits
 from redrive.pump.sink import TransactionalSink
 from redrive.pump.transactions import AbortError
+from tests.columnar import event_columns
 
 
 class Aborting(TransactionalSink):
@@ -20,9 +23,11 @@ class Aborting(TransactionalSink):
         super().__init__({"bootstrap.servers": "nowhere:1"}, "unit")
         self.ends = list(ends)
         self.reopened: list[bool] = []
+        self.tried: list[type] = []
         self._transactions.abort = lambda deadline: None  # type: ignore[method-assign]
 
     def _transact(self, events: Sequence[Event], cursor: bytes | None, deadline: float) -> None:
+        self.tried.append(type(events))
         end = self.ends.pop(0)
         self._blame = end.strip("?")
         if end:
@@ -52,3 +57,15 @@ def test_after_five_attempts_it_says_that_nothing_was_committed(last: str) -> No
     with pytest.raises(UnavailableError, match="5 transactions were aborted"):
         sink._commit((), b"cursor")
     assert not sink.ends
+
+
+@pytest.mark.parametrize(("first", "later"), [("?", EventColumns), ("INVALID_RECORD: no", list)])
+def test_columns_are_tried_again_as_events_and_after_a_refused_batch_for_some_time(
+    first: str, later: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redrive.pump.sink.limits_of", lambda *_: Limits())
+    columns = event_columns([Event("7", "orders", None, b"v", [], 1, 0, "7")], "orders", 0, "%d")
+    sink = Aborting(first, "", "")
+    sink.commit(columns, b"cursor")
+    sink.commit(columns, b"later")
+    assert sink.tried == [EventColumns, list, later]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from redrive.migrations import verifying
+from redrive.migrations.pairing import Pair
 from redrive.migrations.unit import Unit
-from redrive.migrations.verifying import Checked, Compacts, Pair, verify
+from redrive.migrations.verifying import Checked, Compacts, verify
 
 UNIT = Unit("one", "orders", "orders.v2", 0)
 Given = list[tuple[int, bytes, bytes | None]]
@@ -50,7 +51,8 @@ def verified(
         UNIT.source: [Record(*each) for each in source],
         UNIT.target: [*(Record(*each, copied=True) for each in source if each[0] in target), *others],
     }
-    monkeypatch.setattr(verifying, "scan", lambda _, topic, *__, **___: iter([logs[topic]]))
+    for name in ("scan", "scan_partition"):
+        monkeypatch.setattr(verifying, name, lambda _, topic, *__, **___: iter([logs[topic]]))
     monkeypatch.setattr(verifying, "start_offsets", lambda *_: [0])
     monkeypatch.setattr(verifying, "end_offsets", lambda *_: [len(source)])
     compacts = Compacts(target=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from redrive.avro.schema import AvroSchema
+from redrive.columnar.events import EventColumns
+from redrive.columnar.records import as_bytes
 from redrive.events import Event, with_value
 from redrive.migrations.columns.coverage import FEWEST, Cover, cover
 from redrive.wire import HEADER_SIZE, schema_id_of
@@ -19,6 +22,10 @@ log = logging.getLogger(__name__)
 
 _GIVE_UP_AFTER = 10
 """So many batches in a row of which columns take nothing: to try on would cost time, and win none."""
+
+
+_IN_PARTS = 50
+"""For so many batches it is not tried to take them as a whole, after so many in a row that could not be."""
 
 
 class ByColumns:
@@ -43,6 +50,8 @@ class ByColumns:
         self._migrate, self._written = migrate, written
         self._columns: dict[bytes, Columns | None] = {}
         self._in_vain: Counter[bytes] = Counter()
+        self._not_whole: Counter[bytes] = Counter()
+        self._in_parts: Counter[bytes] = Counter()
 
     def migrate(self, events: Sequence[Event]) -> dict[int, Event]:
         """Return what became of events, by their place in ``events``; all others are for the per-event way.
@@ -61,6 +70,47 @@ class ByColumns:
                 migrated |= self._group(header, events, places)
         return migrated
 
+    def whole(self, events: EventColumns) -> EventColumns | None:
+        """Do as `migrate`, if it takes all of them; None if it does not.
+
+        Raises:
+            UnavailableError: a schema id is new, and the registry does not answer.
+        """
+        from redrive.columnar import loops
+
+        header = (events.values[0] or b"")[:HEADER_SIZE] if len(events) >= FEWEST else b""
+        if not header or header == self._prefix or not loops.begin_with(*events.values.plain, as_bytes(header)):
+            return None
+        if self._in_parts[header]:
+            self._in_parts[header] -= 1
+            return None
+        columns = self._columns_for(header, events[0])
+        if columns is None:
+            return None
+        values = columns.whole(events.values, header, self._prefix)
+        self._tell(header, whole=values is not None)
+        if values is None:
+            return None
+        migrated = replace(events, values=values)
+        if self._migrate(events[0]) != migrated[0]:
+            self._distrust(header)
+            return None
+        return migrated
+
+    def _tell(self, header: bytes, *, whole: bool) -> None:
+        """Take note of whether a batch could be taken as a whole."""
+        self._not_whole[header] = 0 if whole else self._not_whole[header] + 1
+        if self._not_whole[header] >= _GIVE_UP_AFTER:
+            self._in_parts[header] = _IN_PARTS
+            log.info("schema id %d: each batch has an unusual value, and goes in parts", schema_id_of(header))
+
+    def _distrust(self, header: bytes) -> None:
+        log.error(
+            "schema id %d: columns gave other bytes than the per-event way, and are not used for it any more",
+            schema_id_of(header),
+        )
+        self._columns[header] = None
+
     def _group(self, header: bytes, events: Sequence[Event], places: list[int]) -> dict[int, Event]:
         columns = self._columns_for(header, events[places[0]])
         if columns is None:
@@ -73,11 +123,7 @@ class ByColumns:
         }
         tried = next(iter(migrated), None)
         if tried is not None and self._migrate(events[tried]) != migrated[tried]:
-            log.error(
-                "schema id %d: columns gave other bytes than the per-event way, and are not used for it any more",
-                schema_id_of(header),
-            )
-            self._columns[header] = None
+            self._distrust(header)
             return {}
         self._in_vain[header] = 0 if migrated else self._in_vain[header] + 1
         if self._in_vain[header] == _GIVE_UP_AFTER:
