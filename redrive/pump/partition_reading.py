@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from redrive.columnar.records import Records
 
 BATCH = 2_000
-_LOOK = 500
+_LOOK, _FURTHER = 500, 10  # so many records are looked at, and again after ten times as many
 
 _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
@@ -116,7 +116,7 @@ def scan_partition(
             records, at, _ = reading.read(at, end, TAIL_WAIT)
             count += len(records)
             if records and count >= next_look:
-                next_look = 2 * count
+                next_look = _FURTHER * count
                 if not _as_messages(client_config, topic, partition, records[:_LOOK]):
                     distrust(f"what they read of {topic}/{partition} from offset {before} on is not what is there")
                     yield from scan(client_config, topic, {partition: before}, end={partition: end})
