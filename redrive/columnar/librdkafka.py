@@ -57,7 +57,7 @@ def distrust(why: str) -> None:
     _distrusted.append(why)
     log.error(
         "compiled loops are not used any more: %s. Compare what was copied once more; if that finds anything, give the "
-        "target up and copy anew, with NUMBA_DISABLE_JIT=1 in the environment",
+        "target up (`redrive backfill abandon`) and copy anew, with NUMBA_DISABLE_JIT=1 in the environment",
         why,
     )
 

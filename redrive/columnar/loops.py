@@ -1,4 +1,6 @@
-"""The compiled loops. They let go of the interpreter's lock, so that partitions are worked at side by side.
+"""The compiled loops, all in one file: numba keeps what it has compiled until that file changes, not what it calls.
+
+They let go of the interpreter's lock, so that partitions are worked at side by side.
 
 Bytes of many events lie one after the other in one array (``data``); an event's go from ``begins[i]`` to ``ends[i]``.
 Where a key or a value is null, ``begins[i]`` is -1.
@@ -18,7 +20,7 @@ from redrive.columnar import native as c
 
 log = logging.getLogger(__name__)
 
-NATIVE = "3d7349f3af0e68e9"
+NATIVE = "f3b8197e4a8c6ab1"
 """The beginning of the SHA-256 of ``native.py`` (see there)."""
 
 MARKED, ODD = 1, 2

@@ -81,7 +81,6 @@ def _store(width: Any, kind: Any) -> Any:
     return intrinsic(store_at)
 
 
-byte_at = _load(ir.IntType(8), types.uint8)
 int_at = _load(ir.IntType(32), types.int32)
 word_at = _load(ir.IntType(64), types.int64)
 set_int = _store(ir.IntType(32), types.int32)

@@ -64,23 +64,51 @@ class ColumnPairs(Sequence[Pair]):
         return self.events[place], self.values[place]
 
 
-class Originals:
+class _Side:
+    """Records of one of the two topics, of which some count.
+
+    Attributes:
+        block: those that were read last.
+        place: where in the block the next one is that counts.
+        head: that one; None: there is none.
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.block: Sequence[Message | Record] = ()
+        self.place = 0
+        self.head: Message | Record | None = None
+
+    def _settle(self) -> None:
+        """Go to the next one that counts."""
+        while True:
+            while self.place < len(self.block):
+                if self._counts(head := self.block[self.place]):
+                    self.head = head
+                    return
+                self.place += 1
+            block = next(self._blocks, None)
+            if block is None:
+                self.head = None
+                return
+            self.block, self.place = block, 0
+
+    def _counts(self, message: Message | Record) -> bool:
+        raise NotImplementedError
+
+
+class Originals(_Side):
     """The events of the source, without those that the way back has brought.
 
     Args:
         blocks: what is in the source.
         unit: which partition.
-        check: called now and then; what it raises ends the reading.
-
-    Attributes:
-        head: the next one; None: there is none.
+        check: called with each block; what it raises ends the reading.
     """
 
     def __init__(self, blocks: Blocks, unit: Unit, check: Callable[[], None]) -> None:
-        self._blocks, self._back, self._check = blocks, unit.back, check
-        self.block: Sequence[Message | Record] = ()
-        self.place = 0
-        self.head: Message | Record | None = None
+        super().__init__(_checked(blocks, check))
+        self._back = unit.back
         self._settle()
 
     def advance(self, count: int = 1) -> None:
@@ -88,23 +116,18 @@ class Originals:
         self.place += count
         self._settle()
 
-    def _settle(self) -> None:
-        while True:
-            while self.place < len(self.block):
-                self.head = self.block[self.place]
-                origin = origin_of(self.head)
-                if origin is None or not origin.startswith(self._back):
-                    return
-                self.place += 1
-            block = next(self._blocks, None)
-            if block is None:
-                self.head = None
-                return
-            self._check()
-            self.block, self.place = block, 0
+    def _counts(self, message: Message | Record) -> bool:
+        origin = origin_of(message)
+        return origin is None or not origin.startswith(self._back)
 
 
-class Copies:
+def _checked(blocks: Blocks, check: Callable[[], None]) -> Blocks:
+    for block in blocks:
+        check()
+        yield block
+
+
+class Copies(_Side):
     """The copied events of the target, as far as they are of certain events of the source.
 
     Args:
@@ -116,19 +139,16 @@ class Copies:
         result: takes what is wrong with their order.
 
     Attributes:
-        head: the next one; None: there is none.
-        offset: where it was in the source.
+        offset: where the next one was in the source.
     """
 
     def __init__(
         self, blocks: Blocks, unit: Unit, offsets: tuple[int, int], *, ends: bool, follows: bool, result: Findings
     ) -> None:
-        self._blocks, self._unit, self._ends, self._result = blocks, unit, ends, result
+        super().__init__(blocks)
+        self._unit, self._ends, self._result = unit, ends, result
         self._first, self._upto = offsets
         self._last = self._first - 1 if follows else -1
-        self.block: Sequence[Message | Record] = ()
-        self.place = 0
-        self.head: Message | Record | None = None
         self.offset = -1
         self._settle()
 
@@ -138,18 +158,6 @@ class Copies:
         if last is not None:
             self._last = last
         self._settle()
-
-    def _settle(self) -> None:
-        while True:
-            while self.place < len(self.block):
-                if self._counts(self.block[self.place]):
-                    return
-                self.place += 1
-            block = next(self._blocks, None)
-            if block is None:
-                self.head = None
-                return
-            self.block, self.place = block, 0
 
     def _counts(self, message: Message | Record) -> bool:
         unit, result = self._unit, self._result
@@ -163,11 +171,8 @@ class Copies:
             wrong = "again, or too late" if offset <= self._last else "too early"
             result.find(f"{unit.target}-{unit.partition}@{message.offset()}: {unit}@{offset} {wrong}")
             return False
-        self._last = offset
-        if not self._first <= offset < self._upto:
-            return False
-        self.head, self.offset = message, offset
-        return True
+        self._last = self.offset = offset
+        return self._first <= offset < self._upto
 
 
 class Together:

@@ -162,12 +162,10 @@ class _ByMessages:
                     return found, end, False
                 found.append(message)
                 at = offset + 1
+            elif _is_lost(error, self._topic):
+                return found, at, True
             elif error.code() == KafkaError._PARTITION_EOF:
                 at = max(at, offset)
-            elif error.code() in _LOST:
-                return found, at, True
-            else:
-                raise_if_hopeless(error, self._topic)
         return found, at, False
 
     def close(self) -> None:
@@ -205,15 +203,20 @@ class _ByColumns:
                 )
             heard.append((error, -1))
         for error, offset in heard:
+            if _is_lost(error, self._topic):
+                return found, at, True
             if error.code() == KafkaError._PARTITION_EOF:
                 at = max(at, offset)
-            elif error.code() in _LOST:
-                return found, at, True
-            else:
-                raise_if_hopeless(error, self._topic)
         return found, at, False
 
     def close(self) -> None:
         if self._queue is not None:
             self._queue.close()
             self._queue = None
+
+
+def _is_lost(error: KafkaError, topic: str) -> bool:
+    """Say whether an error says that the place in the topic is gone; raises for what waiting does not mend."""
+    if error.code() != KafkaError._PARTITION_EOF and error.code() not in _LOST:
+        raise_if_hopeless(error, topic)
+    return error.code() in _LOST
