@@ -131,12 +131,23 @@ def test_columns_of_other_bytes_than_the_per_event_way_are_not_taken(
     assert "columns gave other bytes than the per-event way" in caplog.text
 
 
-def test_where_it_was_in_vain_often_it_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_was_in_vain_often_it_is_not_tried_for_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
     tried, calls = migrator(NEXT, ORDERS), []
     monkeypatch.setattr("redrive.migrations.columns.columns.Columns.whole", lambda *given: calls.append(given))
     for _ in range(2 * _GIVE_UP_AFTER):
         assert tried.whole(columns(VALUES)) is None
     assert len(calls) == _GIVE_UP_AFTER
+
+
+def test_after_that_time_batches_that_are_usual_again_are_taken_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redrive.migrations.columns.batch._IN_PARTS", 3)
+    tried = migrator(NEXT, ORDERS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("redrive.migrations.columns.columns.Columns.whole", lambda *_: None)
+        for _ in range(_GIVE_UP_AFTER):
+            assert tried.whole(columns(VALUES)) is None
+    became = [tried.whole(columns(VALUES)) for _ in range(6)]
+    assert [each is not None for each in became] == [False] * 3 + [True] * 3
 
 
 @pytest.mark.parametrize(("place", "other"), [(None, True), (0, True), (50, True), (50, None)])

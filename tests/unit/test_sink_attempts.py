@@ -69,3 +69,15 @@ def test_columns_are_tried_again_as_events_and_after_a_refused_batch_for_some_ti
     sink.commit(columns, b"cursor")
     sink.commit(columns, b"later")
     assert sink.tried == [EventColumns, list, later]
+
+
+def test_some_transactions_after_a_refused_batch_columns_are_produced_as_such_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("redrive.pump.sink.limits_of", lambda *_: Limits())
+    monkeypatch.setattr("redrive.pump.sink._BY_EVENTS", 3)
+    columns = event_columns([Event("7", "orders", None, b"v", [], 1, 0, "7")], "orders", 0, "%d")
+    sink = Aborting("INVALID_RECORD: no", "", "", "", "")
+    for number in range(4):
+        sink.commit(columns, b"%d" % number)
+    assert sink.tried == [EventColumns, list, list, list, EventColumns]
